@@ -1,0 +1,127 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+// Debian keeps both libraries on the compiler's own paths; Homebrew's are found through pkg-config.
+#if os(macOS)
+let hiredisPkgConfig: String? = "hiredis"
+let jemallocPkgConfig: String? = "jemalloc"
+#else
+let hiredisPkgConfig: String? = nil
+let jemallocPkgConfig: String? = nil
+#endif
+
+let package = Package(
+    name: "cistern",
+    platforms: [.macOS(.v26)],
+    products: [
+        .library(name: "Cistern", targets: ["Cistern"]),
+        .library(name: "CisternRedis", targets: ["CisternRedis"]),
+        .executable(name: "cistern", targets: ["CisternCommand"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // Libraries of the system. Debian: libhiredis-dev, libjemalloc-dev. Homebrew: hiredis, jemalloc.
+        .systemLibrary(
+            name: "CHiredis",
+            pkgConfig: hiredisPkgConfig,
+            providers: [.apt(["libhiredis-dev"]), .brew(["hiredis"])]
+        ),
+        .systemLibrary(
+            name: "CJemalloc",
+            pkgConfig: jemallocPkgConfig,
+            providers: [.apt(["libjemalloc-dev"]), .brew(["jemalloc"])]
+        ),
+
+        // The layers, lowest first. A target may name only what stands above it in this list;
+        // Tests/RepositoryTests keeps it so.
+        .target(
+            name: "Cistern",
+            dependencies: [
+                .product(name: "BasicContainers", package: "swift-collections"),
+                .product(name: "DequeModule", package: "swift-collections"),
+            ]
+        ),
+        .target(
+            name: "CisternRedis",
+            dependencies: [
+                "Cistern",
+                "CHiredis",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]
+        ),
+        .target(
+            name: "CisternHTTP",
+            dependencies: [
+                "Cistern",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOExtras", package: "swift-nio-extras"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+        .target(
+            name: "CisternAdmin",
+            dependencies: ["Cistern"]
+        ),
+        .target(
+            name: "CisternServer",
+            dependencies: [
+                "Cistern",
+                "CisternRedis",
+                "CisternHTTP",
+                "CisternAdmin",
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Yams", package: "Yams"),
+            ]
+        ),
+        .executableTarget(
+            name: "CisternCommand",
+            dependencies: [
+                "CisternServer",
+                "CJemalloc",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]
+        ),
+
+        // What several test targets share: a clock set by hand, real processes, a plain HTTP client.
+        .target(
+            name: "CisternTesting",
+            dependencies: ["Cistern"],
+            path: "Tests/CisternTesting"
+        ),
+        .testTarget(name: "RepositoryTests"),
+        .testTarget(name: "CisternTests", dependencies: ["Cistern", "CisternTesting"]),
+    ]
+)
+
+for target in package.targets where target.type != .system {
+    target.swiftSettings = (target.swiftSettings ?? []) + [
+        .swiftLanguageMode(.v6),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        .treatAllWarnings(as: .error),
+    ]
+}

@@ -1,0 +1,165 @@
+import BasicContainers
+
+/// A bounded table from organisation names to one fixed-size value each: the inside of one shard, for one thread.
+///
+/// Open addressing with linear probing over eight-byte slots; a slot holds the position of an entry and half of its
+/// hash, so that a probe reads an entry only when it is almost surely the right one. Entries do not move when others
+/// come and go, so a position stays good for as long as the entry lives. Names of up to
+/// ``InlineKey/capacity`` bytes stand in the entry itself.
+struct BucketTable<Value: BitwiseCopyable & Sendable>: ~Copyable, Sendable {
+    /// 0 where free, else the entry's position plus one in the low half and the high half of its hash above it.
+    private var slots = UniqueArray<UInt64>()
+    private var entries = UniqueArray<BucketEntry<Value>>()
+    /// Positions in `entries` that no name holds.
+    private var vacancies = UniqueArray<UInt32>()
+    /// Names too long to stand in their entry, by its position.
+    private var longKeys: [UInt32: [UInt8]] = [:]
+    private var hand = 0
+
+    /// How many names the table holds.
+    private(set) var count = 0
+    /// How many it may hold.
+    let capacity: Int
+
+    init(capacity: Int) {
+        precondition(capacity > 0 && capacity < 1 << 31, "a shard holds between 1 and 2^31 buckets")
+        self.capacity = capacity
+        growSlots(to: 8)
+    }
+
+    var isFull: Bool { count >= capacity }
+
+    /// The value at a position that `find` or `insert` gave and that has not been evicted since.
+    subscript(position: Int) -> Value {
+        get { entries[position].value }
+        _modify { yield &entries[position].value }
+    }
+
+    /// The position of a name, which counts as used by being looked up.
+    mutating func find(_ key: Span<UInt8>, hash: UInt64) -> Int? {
+        let mask = slots.count &- 1
+        let tag = hash >> 32
+        var slot = Int(truncatingIfNeeded: hash) & mask
+        while true {
+            let content = slots[slot]
+            if content == 0 { return nil }
+            if content >> 32 == tag {
+                let position = Int(truncatingIfNeeded: content & 0xffff_ffff) &- 1
+                if holds(key, hash: hash, at: position) {
+                    entries[position].isRecent = true
+                    return position
+                }
+            }
+            slot = (slot &+ 1) & mask
+        }
+    }
+
+    /// Adds a name that the table does not hold. The table must not be full.
+    mutating func insert(_ key: Span<UInt8>, hash: UInt64, value: Value) -> Int {
+        precondition(!isFull, "a full table takes no more names: evict one first")
+        if (count + 1) * 4 > slots.count * 3 { growSlots(to: slots.count * 2) }
+        let entry = BucketEntry(value: value, hash: hash, key: InlineKey(key), isRecent: true, isLive: true)
+        let position: Int
+        if let vacancy = vacancies.popLast() {
+            position = Int(vacancy)
+            entries[position] = entry
+        } else {
+            position = entries.count
+            entries.append(entry)
+        }
+        if key.count > InlineKey.capacity { longKeys[UInt32(position)] = key.withUnsafeBufferPointer { Array($0) } }
+        occupySlot(hash: hash, position: position)
+        count += 1
+        return position
+    }
+
+    /// The name at a position.
+    func key(at position: Int) -> [UInt8] {
+        longKeys[UInt32(position)] ?? entries[position].key.bytes
+    }
+
+    /// The hash that the name at a position was added with.
+    func hash(at position: Int) -> UInt64 {
+        entries[position].hash
+    }
+
+    /// Every position that holds a name.
+    var positions: [Int] {
+        (0..<entries.count).filter { entries[$0].isLive }
+    }
+
+    /// Looks for a value that may go, removes the first it finds and says whether it found one.
+    ///
+    /// A hand goes round over the entries and passes those used since it last came by once (the "clock" or
+    /// second-chance policy), so a hot name stays. It takes at most `steps` steps a call, which bounds the work of
+    /// one insertion, and the next call goes on where this one stopped.
+    mutating func evict(steps: Int, where mayGo: (Value) -> Bool) -> Bool {
+        guard entries.count > 0 else { return false }
+        for _ in 0..<steps {
+            let position = hand
+            hand = hand + 1 == entries.count ? 0 : hand + 1
+            guard entries[position].isLive else { continue }
+            if entries[position].isRecent {
+                entries[position].isRecent = false
+            } else if mayGo(entries[position].value) {
+                remove(at: position)
+                return true
+            }
+        }
+        return false
+    }
+
+    private mutating func remove(at position: Int) {
+        let mask = slots.count - 1
+        var hole = Int(truncatingIfNeeded: entries[position].hash) & mask
+        while slots[hole] & 0xffff_ffff != UInt64(position + 1) { hole = (hole + 1) & mask }
+        // Close the gap: whatever follows and may stand at the hole moves into it, until a free slot ends the run.
+        var next = (hole + 1) & mask
+        while slots[next] != 0 {
+            let home = Int(truncatingIfNeeded: entries[Int(slots[next] & 0xffff_ffff) - 1].hash) & mask
+            if (next - home) & mask >= (next - hole) & mask {
+                slots[hole] = slots[next]
+                hole = next
+            }
+            next = (next + 1) & mask
+        }
+        slots[hole] = 0
+        entries[position].isLive = false
+        longKeys[UInt32(position)] = nil
+        vacancies.append(UInt32(position))
+        count -= 1
+    }
+
+    @inline(__always)
+    private func holds(_ key: Span<UInt8>, hash: UInt64, at position: Int) -> Bool {
+        guard entries[position].hash == hash, entries[position].key.count == key.count else { return false }
+        if key.count <= InlineKey.capacity { return entries[position].key.matches(key) }
+        guard let long = longKeys[UInt32(position)] else { return false }
+        return key.indices.allSatisfy { long[$0] == key[$0] }
+    }
+
+    private mutating func growSlots(to slotCount: Int) {
+        slots = UniqueArray(repeating: 0, count: slotCount)
+        for position in 0..<entries.count where entries[position].isLive {
+            occupySlot(hash: entries[position].hash, position: position)
+        }
+    }
+
+    private mutating func occupySlot(hash: UInt64, position: Int) {
+        let mask = slots.count - 1
+        var slot = Int(truncatingIfNeeded: hash) & mask
+        while slots[slot] != 0 { slot = (slot + 1) & mask }
+        slots[slot] = (hash & ~0xffff_ffff) | UInt64(position + 1)
+    }
+}
+
+/// One name and its value. (Not nested in the table: the compiler, 6.3.1, breaks off on a private type there.)
+struct BucketEntry<Value: BitwiseCopyable & Sendable>: BitwiseCopyable, Sendable {
+    var value: Value
+    let hash: UInt64
+    /// The name, or nothing but its length where it is too long.
+    let key: InlineKey
+    /// Used since the eviction hand last came by.
+    var isRecent: Bool
+    var isLive: Bool
+}

@@ -1,0 +1,75 @@
+/// What a limiter answers to "may this organisation do this now?".
+public struct Decision: Sendable, Equatable, BitwiseCopyable {
+    /// How it came out.
+    public enum Outcome: UInt8, Sendable, BitwiseCopyable, CaseIterable {
+        /// The tokens were there and are taken.
+        case allowed
+        /// The bucket cannot pay; nothing is taken.
+        case denied
+        /// Let through uncounted, because the store is out of reach and the failure policy is `open`.
+        case unmetered
+        /// Turned away, because a bound of this server was hit; the organisation's limit has no part in it.
+        case refused
+    }
+
+    /// How it came out.
+    public let outcome: Outcome
+    /// The limit that held.
+    public let limit: Limit
+    /// When it was decided, on the clock of the `now` that was given.
+    public let decidedAt: Instant
+    /// Milliseconds until the request could be paid for; 0 unless denied or refused.
+    public let retryAfterMilliseconds: Int64
+    /// The organisation's balance after the decision, as far as this server knows it.
+    package let balanceMicrotokens: Int64
+
+    /// Whether the request may go ahead.
+    public var isAllowed: Bool {
+        outcome == .allowed || outcome == .unmetered
+    }
+
+    /// Whole tokens left: the best knowledge of the global balance, and 0 on a denial.
+    public var remaining: Int {
+        outcome == .denied || outcome == .refused ? 0 : Int(balanceMicrotokens / Limit.microtokensPerToken)
+    }
+
+    /// When the bucket will be full again if nobody uses it.
+    public var resetAt: Instant {
+        decidedAt.advanced(
+            byMilliseconds: limit.millisecondsToGain(limit.capacityMicrotokens - balanceMicrotokens))
+    }
+}
+
+extension Decision {
+    /// How long a request that was refused is asked to stay away: one second.
+    package static let refusedRetryAfterMilliseconds: Int64 = 1000
+
+    @inline(__always)
+    static func allowed(_ limit: Limit, balanceMicrotokens: Int64, at now: Instant) -> Decision {
+        Decision(
+            outcome: .allowed, limit: limit, decidedAt: now, retryAfterMilliseconds: 0,
+            balanceMicrotokens: balanceMicrotokens)
+    }
+
+    /// A denial for want of `costMicrotokens`; a cost above the capacity is told the time to a full bucket.
+    static func denied(
+        _ limit: Limit, balanceMicrotokens: Int64, costMicrotokens: Int64, at now: Instant
+    ) -> Decision {
+        let missing = min(costMicrotokens, limit.capacityMicrotokens) - balanceMicrotokens
+        return Decision(
+            outcome: .denied, limit: limit, decidedAt: now,
+            retryAfterMilliseconds: max(1, limit.millisecondsToGain(missing)), balanceMicrotokens: balanceMicrotokens)
+    }
+
+    static func unmetered(_ limit: Limit, at now: Instant) -> Decision {
+        Decision(
+            outcome: .unmetered, limit: limit, decidedAt: now, retryAfterMilliseconds: 0,
+            balanceMicrotokens: limit.capacityMicrotokens)
+    }
+
+    static func refused(_ limit: Limit, at now: Instant) -> Decision {
+        Decision(
+            outcome: .refused, limit: limit, decidedAt: now,
+            retryAfterMilliseconds: refusedRetryAfterMilliseconds, balanceMicrotokens: limit.capacityMicrotokens)
+    }
+}

@@ -1,0 +1,26 @@
+/// Decisions counted by outcome, since the start.
+package struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
+    package var allowed: UInt64 = 0
+    package var denied: UInt64 = 0
+    package var unmetered: UInt64 = 0
+    package var refused: UInt64 = 0
+
+    package init() {}
+
+    @inline(__always)
+    mutating func count(_ outcome: Decision.Outcome) {
+        switch outcome {
+        case .allowed: allowed &+= 1
+        case .denied: denied &+= 1
+        case .unmetered: unmetered &+= 1
+        case .refused: refused &+= 1
+        }
+    }
+
+    static func += (sum: inout DecisionTally, other: DecisionTally) {
+        sum.allowed &+= other.allowed
+        sum.denied &+= other.denied
+        sum.unmetered &+= other.unmetered
+        sum.refused &+= other.refused
+    }
+}

@@ -1,0 +1,81 @@
+/// What a server asks of the store for one organisation: tokens ahead of use, and what became of those it had.
+///
+/// Amounts are whole tokens, so that a lease never strands a fraction that no request can use.
+public struct LeaseRequest: Sendable, Equatable {
+    /// The organisation's name, in UTF-8.
+    public let organization: [UInt8]
+    /// The limit that holds for it.
+    public let limit: Limit
+    /// Who asks: one name for each run of each server, never used again.
+    public let lessee: String
+    /// Counts this lessee's requests for this organisation up. The store acts on a number once and only on higher
+    /// ones after it, so a request that arrives late or twice changes nothing.
+    public let sequence: UInt64
+    /// Tokens of earlier grants that the lessee still holds. The store's record of it is lowered to this: the
+    /// difference is spent.
+    public let held: Int
+    /// For how long at least the lessee has held no more than `held` and `returned`: the store may refill, from then
+    /// on, the room that spending left. Without it a token spent long ago would look leased until now, and a server
+    /// alone would lose what flowed in meanwhile.
+    public let quietMilliseconds: Int64
+    /// Tokens given back, on top of `held`. The store credits at most what it still has on record.
+    public let returned: Int
+    /// Tokens that waiting requests need beyond `held`; 0 for a pure give-back.
+    public let needed: Int
+    /// The most to grant; at least `needed`. What goes beyond is ahead of use.
+    public let wanted: Int
+    /// How long the store keeps tokens on record for this lessee, from when it acts on the request.
+    public let durationMilliseconds: Int64
+    /// When the request left. The lessee counts the lease from here, the store from later.
+    public let sentAt: Instant
+    /// When the lessee stops waiting for the answer.
+    public let deadline: Instant
+
+    package init(
+        organization: [UInt8], limit: Limit, lessee: String, sequence: UInt64, held: Int,
+        quietMilliseconds: Int64, returned: Int, needed: Int, wanted: Int, durationMilliseconds: Int64, sentAt: Instant, deadline: Instant
+    ) {
+        self.organization = organization
+        self.limit = limit
+        self.lessee = lessee
+        self.sequence = sequence
+        self.held = held
+        self.quietMilliseconds = quietMilliseconds
+        self.returned = returned
+        self.needed = needed
+        self.wanted = wanted
+        self.durationMilliseconds = durationMilliseconds
+        self.sentAt = sentAt
+        self.deadline = deadline
+    }
+}
+
+/// The store's answer to a ``LeaseRequest``.
+public struct Grant: Sendable, Equatable {
+    /// Tokens granted, 0 to `wanted`.
+    public let tokens: Int
+    /// What the store had on record for the lessee before the grant, at most the `held` that was reported. Less than
+    /// that means that the store has forgotten tokens, and the lessee must forget them too.
+    public let held: Int
+    /// The store's balance after the grant.
+    public let balanceMicrotokens: Int64
+
+    /// Creates an answer.
+    public init(tokens: Int, held: Int, balanceMicrotokens: Int64) {
+        self.tokens = tokens
+        self.held = held
+        self.balanceMicrotokens = balanceMicrotokens
+    }
+}
+
+/// Why a lease request was not answered.
+public enum LeaseFailure: Error, Sendable, Equatable {
+    /// The node is known to be down, or went down before it answered.
+    case unreachable
+    /// No answer came by the deadline.
+    case timedOut
+    /// The node has as many requests waiting as it may.
+    case overloaded
+    /// The store answered with an error.
+    case rejected(String)
+}

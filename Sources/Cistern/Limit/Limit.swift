@@ -1,0 +1,87 @@
+/// How fast one organisation may go: a burst of `capacity` tokens, refilled at `refillPerSecond`.
+///
+/// Amounts are whole microtokens (10⁻⁶ token) and whole milliseconds, and refill is a whole number of microtokens per
+/// millisecond. So refilling needs no division and no rounding, and a bucket does not drift however often it is
+/// touched. All amounts stay below 2^53, where the store's script, which computes in doubles, is exact as well.
+public struct Limit: Hashable, Sendable, BitwiseCopyable {
+    /// The largest capacity: 10^9 tokens.
+    public static let maximumCapacity = 1_000_000_000
+    /// The largest refill rate: 10^9 tokens a second.
+    public static let maximumRefillPerSecond = 1_000_000_000.0
+    /// The longest time that filling an empty bucket may take: ten years of 365 days.
+    public static let maximumFillSeconds = 315_360_000.0
+
+    /// Microtokens in a token.
+    package static let microtokensPerToken: Int64 = 1_000_000
+
+    package let capacityMicrotokens: Int64
+    package let refillMicrotokensPerMillisecond: Int64
+
+    /// A burst of 100 and 10 tokens a second.
+    public static let standard = Limit(
+        capacityMicrotokens: 100 * microtokensPerToken, refillMicrotokensPerMillisecond: 10_000)
+
+    private init(capacityMicrotokens: Int64, refillMicrotokensPerMillisecond: Int64) {
+        self.capacityMicrotokens = capacityMicrotokens
+        self.refillMicrotokensPerMillisecond = refillMicrotokensPerMillisecond
+    }
+
+    /// Creates a limit.
+    ///
+    /// - Parameters:
+    ///   - capacity: the burst in tokens, 1 to 10^9.
+    ///   - refillPerSecond: tokens a second, 0.001 to 10^9, in whole thousandths.
+    /// - Throws: `LimitError`, which names the field, its value and what would be right.
+    public init(capacity: Int, refillPerSecond: Double) throws(LimitError) {
+        guard 1...Self.maximumCapacity ~= capacity else {
+            throw LimitError(
+                field: .capacity, value: "\(capacity)", remedy: "use a whole number of tokens from 1 to 1000000000")
+        }
+        // Written with three decimals, a rate is the double nearest to a whole number of thousandths, no other.
+        let thousandths = (refillPerSecond * 1000).rounded()
+        guard refillPerSecond <= Self.maximumRefillPerSecond, thousandths >= 1, thousandths / 1000 == refillPerSecond
+        else {
+            throw LimitError(
+                field: .refillPerSecond, value: "\(refillPerSecond)",
+                remedy: "use tokens per second from 0.001 to 1000000000 with at most three decimals")
+        }
+        guard Double(capacity) / refillPerSecond <= Self.maximumFillSeconds else {
+            throw LimitError(
+                field: .refillPerSecond, value: "\(refillPerSecond)",
+                remedy: "a bucket of \(capacity) would take over ten years to fill; raise the rate or lower capacity")
+        }
+        self.init(
+            capacityMicrotokens: Int64(capacity) * Self.microtokensPerToken,
+            refillMicrotokensPerMillisecond: Int64(thousandths))
+    }
+
+    /// The burst, in whole tokens.
+    public var capacity: Int {
+        Int(capacityMicrotokens / Self.microtokensPerToken)
+    }
+
+    /// Tokens a second.
+    public var refillPerSecond: Double {
+        Double(refillMicrotokensPerMillisecond) / 1000
+    }
+}
+
+/// A limit that cannot be: which field, its value, and what would be right.
+public struct LimitError: Error, Equatable, CustomStringConvertible {
+    /// The fields of a limit, by the names that settings and files use.
+    public enum Field: String, Sendable {
+        case capacity
+        case refillPerSecond
+    }
+
+    /// The field that is wrong.
+    public let field: Field
+    /// Its value, as it was given.
+    public let value: String
+    /// What to write instead.
+    public let remedy: String
+
+    public var description: String {
+        "\(field.rawValue) is \(value): \(remedy)"
+    }
+}

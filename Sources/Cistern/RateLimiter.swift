@@ -1,0 +1,134 @@
+/// The one door: decides whether an organisation may do something now.
+///
+/// A limiter either owns its buckets (the embedded store) or leases tokens from a store that other servers share. It
+/// may be called from any thread. It reads no clock and rolls no dice; both come in as arguments.
+///
+/// The cost of a request is in whole tokens, 0 to 10^9; one above the organisation's capacity is always denied.
+public final class RateLimiter: Sendable {
+    private enum Backend: Sendable {
+        case embedded(EmbeddedStore)
+        case leased(Lessee, any LeaseStore)
+    }
+
+    private let backend: Backend
+
+    /// Creates a limiter that keeps the buckets itself and shares them with nobody.
+    ///
+    /// - Parameter seed: a secret random number; it keeps outsiders from choosing names that collide in the table.
+    public init(limits: Limits, settings: LimiterSettings = LimiterSettings(), seed: UInt64) {
+        backend = .embedded(
+            EmbeddedStore(limits: limits, maximumBuckets: settings.maximumBuckets, hash: SipHash(seed: seed)))
+    }
+
+    /// Creates a limiter that leases tokens from `store`.
+    ///
+    /// - Parameters:
+    ///   - lessee: the name under which the store records what this limiter holds. No two limiters may ever use the
+    ///     same one: make it from something random each time the process starts.
+    ///   - seed: a secret random number; it keeps outsiders from choosing names that collide in the table.
+    public init(
+        limits: Limits, store: some LeaseStore, lessee: String, settings: LimiterSettings = LimiterSettings(),
+        seed: UInt64
+    ) {
+        backend = .leased(
+            Lessee(limits: limits, lessee: lessee, settings: settings, hash: SipHash(seed: seed)), store)
+    }
+
+    /// Decides at once, from this process's own memory; nil where the store must be asked first.
+    ///
+    /// With the embedded store it always decides. While the organisation's node is known to be down the failure
+    /// policy decides.
+    public func decideNow(_ organization: Span<UInt8>, cost: Int = 1, now: Instant) -> Decision? {
+        let costMicrotokens = Self.microtokens(cost)
+        switch backend {
+        case .embedded(let store):
+            return store.decide(organization, costMicrotokens: costMicrotokens, now: now)
+        case .leased(let lessee, let store):
+            if let decision = lessee.decide(organization, costMicrotokens: costMicrotokens, now: now) {
+                return decision
+            }
+            return store.isReachable(organization) ? nil : lessee.decideWithoutStore(organization, now: now)
+        }
+    }
+
+    /// Decides, waiting for the store if need be, but no longer than the lease timeout.
+    public func decide(_ organization: String, cost: Int = 1, now: Instant) async -> Decision {
+        if let decision = decideNow(organization.utf8.span, cost: cost, now: now) { return decision }
+        return await withCheckedContinuation { continuation in
+            let decision = decide(organization.utf8.span, cost: cost, now: now) { continuation.resume(returning: $0) }
+            if let decision { continuation.resume(returning: decision) }
+        }
+    }
+
+    /// Decides, or returns nil and calls `resume` once the store has answered: on any thread, once, within the lease
+    /// timeout. `resume` is not called where this returns a decision.
+    public func decide(
+        _ organization: Span<UInt8>, cost: Int = 1, now: Instant, resume: @escaping @Sendable (Decision) -> Void
+    ) -> Decision? {
+        if let decision = decideNow(organization, cost: cost, now: now) { return decision }
+        guard case .leased(let lessee, let store) = backend else { return nil }
+        let admission = lessee.admit(
+            organization, costMicrotokens: Self.microtokens(cost), now: now, resume: resume)
+        switch admission {
+        case .decided(let decision): return decision
+        case .waiting: return nil
+        case .ask(let request):
+            Self.carry(request, from: lessee, to: store)
+            return nil
+        }
+    }
+
+    /// Gives every lease back to the store, and returns once each has been answered or has failed.
+    ///
+    /// For a server that stops; decisions made afterwards lease anew.
+    public func giveBackLeases(now: Instant) async {
+        guard case .leased(let lessee, let store) = backend else { return }
+        await withTaskGroup(of: Void.self) { group in
+            for request in lessee.giveBackAll(now: now) {
+                group.addTask {
+                    await withCheckedContinuation { continuation in
+                        store.lease(request) { result, now in
+                            Self.act(on: lessee.settle(request, with: result, now: now), from: lessee, to: store)
+                            continuation.resume()
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the limiter has counted, summed over its shards one after the other.
+    package var statistics: LimiterStatistics {
+        var statistics = LimiterStatistics()
+        switch backend {
+        case .embedded(let store): store.add(to: &statistics)
+        case .leased(let lessee, _): lessee.add(to: &statistics)
+        }
+        return statistics
+    }
+
+    private static func carry(_ request: LeaseRequest, from lessee: Lessee, to store: any LeaseStore) {
+        store.lease(request) { result, now in
+            act(on: lessee.settle(request, with: result, now: now), from: lessee, to: store)
+        }
+    }
+
+    private static func act(on settlement: Lessee.Settlement, from lessee: Lessee, to store: any LeaseStore) {
+        // Ask for the others before calling anyone back: their deadline is running.
+        if let next = settlement.next { carry(next, from: lessee, to: store) }
+        for (resume, decision) in settlement.decided { resume(decision) }
+    }
+
+    @inline(__always)
+    private static func microtokens(_ cost: Int) -> Int64 {
+        precondition(0...Limit.maximumCapacity ~= cost, "a cost is 0 to 1000000000 tokens")
+        return Int64(cost) &* Limit.microtokensPerToken
+    }
+}
+
+extension SipHash {
+    /// A key from one secret number; the second half is a constant, as 64 secret bits are enough here.
+    fileprivate init(seed: UInt64) {
+        self.init(key: (low: seed, high: 0x9e37_79b9_7f4a_7c15))
+    }
+}

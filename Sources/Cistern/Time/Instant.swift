@@ -1,0 +1,33 @@
+/// A point on the caller's clock.
+///
+/// Nothing in this module reads a clock: every decision is given the instant at which it is made. The origin is the
+/// caller's choice, as long as all instants given to one limiter come from one clock that does not step back.
+/// Unit: nanoseconds. Range: 0 to 2^63 − 1, which is 292 years.
+public struct Instant: Hashable, Comparable, Sendable, BitwiseCopyable {
+    /// Nanoseconds since the clock's origin.
+    public var nanoseconds: Int64
+
+    /// Creates the instant that lies `nanoseconds` after the clock's origin.
+    public init(nanoseconds: Int64) {
+        self.nanoseconds = nanoseconds
+    }
+
+    /// Creates the instant that lies `milliseconds` after the clock's origin.
+    public init(milliseconds: Int64) {
+        nanoseconds = milliseconds &* 1_000_000
+    }
+
+    /// Whole milliseconds since the clock's origin, rounded down.
+    public var milliseconds: Int64 {
+        nanoseconds / 1_000_000
+    }
+
+    /// The instant `milliseconds` later, or earlier where that is negative.
+    public func advanced(byMilliseconds milliseconds: Int64) -> Instant {
+        Instant(nanoseconds: nanoseconds &+ milliseconds &* 1_000_000)
+    }
+
+    public static func < (left: Instant, right: Instant) -> Bool {
+        left.nanoseconds < right.nanoseconds
+    }
+}
