@@ -1,4 +1,4 @@
-import Cistern
+internal import Cistern
 
 /// The script that keeps a bucket in Redis: expiry of leases, refill, give-back and grant in one atomic step.
 ///

@@ -1,4 +1,4 @@
-import BasicContainers
+internal import BasicContainers
 
 /// A bounded table from organisation names to one fixed-size value each: the inside of one shard, for one thread.
 ///

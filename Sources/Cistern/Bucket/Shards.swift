@@ -1,5 +1,5 @@
-import BasicContainers
-import Synchronization
+internal import BasicContainers
+internal import Synchronization
 
 /// A state split over locks by the hash of a name, so that two organisations seldom wait for each other.
 ///

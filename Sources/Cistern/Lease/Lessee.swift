@@ -1,4 +1,4 @@
-import DequeModule
+internal import DequeModule
 
 /// Every lease that one server holds: events in, decisions and lease requests out.
 ///

@@ -1,0 +1,58 @@
+internal import ArgumentParser
+internal import CisternServer
+internal import Foundation
+internal import Logging
+internal import ServiceLifecycle
+internal import UnixSignals
+
+/// `cistern serve`: runs a server until SIGTERM or SIGINT.
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Serve the data plane over HTTP.",
+        discussion: """
+            Settings come from these flags, then from environment variables (CISTERN_ and the flag's name in upper \
+            case with underscores), then from the file that --config names. SIGTERM drains, gives every lease back \
+            and exits with 0. Exit codes: 64 for a setting that is wrong, 69 where the address cannot be listened on.
+            """)
+
+    @OptionGroup var options: ServeOptions
+
+    func run() async throws {
+        let settings: ServerSettings
+        do {
+            settings = try ServerSettings(
+                flags: options.values, environment: ProcessInfo.processInfo.environment, configPath: options.config)
+        } catch {
+            throw Exit.say("\(error)", code: .usage)
+        }
+        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "cistern")
+        logger.logLevel = settings.logLevel
+        logger.debug("starting", metadata: ["jemalloc": "\(Allocator.version)"])
+        let service = CisternService(settings: settings, logger: logger) { host, port in
+            let name = host.contains(":") ? "[\(host)]" : host
+            FileHandle.standardOutput.write(Data("listening on http://\(name):\(port)\n".utf8))
+        }
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
+                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        do {
+            try await group.run()
+        } catch let error as StartError {
+            throw Exit.say(error.description, code: .unavailable)
+        }
+    }
+}
+
+/// How the command ends when it cannot do what it was asked: one line on standard error, and a code of sysexits.h.
+enum Exit: Int32 {
+    case usage = 64
+    case unavailable = 69
+
+    static func say(_ text: String, code: Exit) -> ExitCode {
+        FileHandle.standardError.write(Data("cistern: \(text)\n".utf8))
+        return ExitCode(code.rawValue)
+    }
+}

@@ -1,0 +1,58 @@
+internal import ArgumentParser
+internal import CisternServer
+
+/// The flags of `cistern serve`: one for each setting. Values stay text here; `ServerSettings` checks them, wherever
+/// they come from.
+struct ServeOptions: ParsableArguments {
+    @Option(help: .of("host")) var host: String?
+    @Option(help: .of("port")) var port: String?
+    @Option(help: .of("redis")) var redis: [String] = []
+    @Option(help: .of("redisCaFile")) var redisCaFile: String?
+    @Option(help: .of("capacity")) var capacity: String?
+    @Option(help: .of("refillPerSecond")) var refillPerSecond: String?
+    @Option(help: .of("limits")) var limits: String?
+    @Option(help: .of("onStoreFailure")) var onStoreFailure: String?
+    @Option(help: .of("leaseDuration")) var leaseDuration: String?
+    @Option(help: .of("leaseHorizon")) var leaseHorizon: String?
+    @Option(help: .of("leaseMinimum")) var leaseMinimum: String?
+    @Option(help: .of("storeTimeout")) var storeTimeout: String?
+    @Option(help: .of("maxBuckets")) var maxBuckets: String?
+    @Option(help: .of("maxWaiters")) var maxWaiters: String?
+    @Option(help: .of("maxStoreRequests")) var maxStoreRequests: String?
+    @Option(help: .of("maxConnections")) var maxConnections: String?
+    @Option(help: .of("requestTimeout")) var requestTimeout: String?
+    @Option(help: .of("idleTimeout")) var idleTimeout: String?
+    @Option(help: .of("drainTimeout")) var drainTimeout: String?
+    @Option(help: .of("threads")) var threads: String?
+    @Option(help: .of("logLevel")) var logLevel: String?
+    @Option(help: ArgumentHelp("YAML file with any of these settings, by the names in the README.", valueName: "file"))
+    var config: String?
+
+    /// The values given, by the names of their settings.
+    var values: [String: String] {
+        let single: [(String, String?)] = [
+            ("host", host), ("port", port), ("redisCaFile", redisCaFile), ("capacity", capacity),
+            ("refillPerSecond", refillPerSecond), ("limits", limits), ("onStoreFailure", onStoreFailure),
+            ("leaseDuration", leaseDuration), ("leaseHorizon", leaseHorizon), ("leaseMinimum", leaseMinimum),
+            ("storeTimeout", storeTimeout), ("maxBuckets", maxBuckets), ("maxWaiters", maxWaiters),
+            ("maxStoreRequests", maxStoreRequests), ("maxConnections", maxConnections),
+            ("requestTimeout", requestTimeout), ("idleTimeout", idleTimeout), ("drainTimeout", drainTimeout),
+            ("threads", threads), ("logLevel", logLevel),
+        ]
+        var values: [String: String] = [:]
+        for case (let name, let value?) in single { values[name] = value }
+        if !redis.isEmpty { values["redis"] = redis.joined(separator: ",") }
+        return values
+    }
+}
+
+extension ArgumentHelp {
+    /// The help of a setting, from the list of settings.
+    static func of(_ name: String) -> ArgumentHelp {
+        guard let setting = Setting.all.first(where: { $0.name == name }) else {
+            preconditionFailure("there is no setting '\(name)'")
+        }
+        let standard = setting.standard.map { " (default: \($0))" } ?? ""
+        return ArgumentHelp("\(setting.help)\(standard)", valueName: setting.placeholder)
+    }
+}

@@ -1,0 +1,33 @@
+/// The status codes that the data plane answers with.
+package enum Status: Int, Sendable, CaseIterable {
+    case ok = 200
+    case badRequest = 400
+    case unauthorized = 401
+    case notFound = 404
+    case methodNotAllowed = 405
+    case requestTimeout = 408
+    case contentTooLarge = 413
+    case expectationFailed = 417
+    case tooManyRequests = 429
+    case headerFieldsTooLarge = 431
+    case serviceUnavailable = 503
+    case versionNotSupported = 505
+
+    /// The reason phrase, as RFC 9110 and RFC 6585 have it.
+    var reason: String {
+        switch self {
+        case .ok: "OK"
+        case .badRequest: "Bad Request"
+        case .unauthorized: "Unauthorized"
+        case .notFound: "Not Found"
+        case .methodNotAllowed: "Method Not Allowed"
+        case .requestTimeout: "Request Timeout"
+        case .contentTooLarge: "Content Too Large"
+        case .expectationFailed: "Expectation Failed"
+        case .tooManyRequests: "Too Many Requests"
+        case .headerFieldsTooLarge: "Request Header Fields Too Large"
+        case .serviceUnavailable: "Service Unavailable"
+        case .versionNotSupported: "HTTP Version Not Supported"
+        }
+    }
+}

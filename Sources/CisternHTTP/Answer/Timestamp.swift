@@ -1,0 +1,108 @@
+internal import NIOCore
+
+/// A moment of the calendar in UTC, cut into its fields.
+struct Timestamp: Equatable {
+    let year: Int
+    let month: Int
+    let day: Int
+    let hour: Int
+    let minute: Int
+    let second: Int
+    let millisecond: Int
+    /// 0 is Sunday.
+    let weekday: Int
+
+    /// The moment this many milliseconds after 1970. Range: up to the end of the year 9999, where it stops.
+    ///
+    /// The calendar part is Howard Hinnant's "days to civil" ("chrono-compatible low-level date algorithms", 2013): it
+    /// counts in years that begin in March, so that the leap day comes last.
+    init(unixMilliseconds: Int64) {
+        let clamped = min(max(0, unixMilliseconds), 253_402_300_799_999)
+        let (days, inDay) = clamped.quotientAndRemainder(dividingBy: 86_400_000)
+        let shifted = Int(days) + 719_468
+        let era = shifted / 146_097
+        let dayOfEra = shifted % 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let marchMonth = (5 * dayOfYear + 2) / 153
+        day = dayOfYear - (153 * marchMonth + 2) / 5 + 1
+        month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9
+        year = era * 400 + yearOfEra + (month <= 2 ? 1 : 0)
+        weekday = (Int(days) + 4) % 7
+        hour = Int(inDay / 3_600_000)
+        minute = Int(inDay / 60_000 % 60)
+        second = Int(inDay / 1000 % 60)
+        millisecond = Int(inDay % 1000)
+    }
+}
+
+extension ByteBuffer {
+    /// Writes `2024-02-04T10:30:10Z`: ISO 8601, in seconds.
+    mutating func writeSeconds(of time: Timestamp) {
+        writeDateAndTime(time)
+        writeInteger(UInt8(ascii: "Z"))
+    }
+
+    /// Writes `2024-02-04T10:30:10.123Z`: ISO 8601, in milliseconds.
+    mutating func writeMilliseconds(of time: Timestamp) {
+        writeDateAndTime(time)
+        writeInteger(UInt8(ascii: "."))
+        writeDigits(time.millisecond, count: 3)
+        writeInteger(UInt8(ascii: "Z"))
+    }
+
+    /// Writes `Sun, 04 Feb 2024 10:30:10 GMT`: the date of HTTP (RFC 9110, 5.6.7).
+    mutating func writeHTTPDate(_ time: Timestamp) {
+        let weekdays: [StaticString] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+        let months: [StaticString] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ]
+        writeStaticString(weekdays[time.weekday])
+        writeStaticString(", ")
+        writeDigits(time.day, count: 2)
+        writeStaticString(" ")
+        writeStaticString(months[time.month - 1])
+        writeStaticString(" ")
+        writeDigits(time.year, count: 4)
+        writeStaticString(" ")
+        writeTime(time)
+        writeStaticString(" GMT")
+    }
+
+    private mutating func writeDateAndTime(_ time: Timestamp) {
+        writeDigits(time.year, count: 4)
+        writeInteger(UInt8(ascii: "-"))
+        writeDigits(time.month, count: 2)
+        writeInteger(UInt8(ascii: "-"))
+        writeDigits(time.day, count: 2)
+        writeInteger(UInt8(ascii: "T"))
+        writeTime(time)
+    }
+
+    private mutating func writeTime(_ time: Timestamp) {
+        writeDigits(time.hour, count: 2)
+        writeInteger(UInt8(ascii: ":"))
+        writeDigits(time.minute, count: 2)
+        writeInteger(UInt8(ascii: ":"))
+        writeDigits(time.second, count: 2)
+    }
+
+    private mutating func writeDigits(_ number: Int, count: Int) {
+        var divisor = 1
+        for _ in 1..<count { divisor *= 10 }
+        while divisor > 0 {
+            writeInteger(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / divisor % 10))
+            divisor /= 10
+        }
+    }
+
+    /// Writes a number that is not negative in decimal, without leading zeros.
+    mutating func writeDecimal(_ number: Int) {
+        var divisor = 1
+        while number / divisor >= 10 { divisor *= 10 }
+        while divisor > 0 {
+            writeInteger(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / divisor % 10))
+            divisor /= 10
+        }
+    }
+}

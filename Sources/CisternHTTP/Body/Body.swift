@@ -1,0 +1,52 @@
+internal import NIOCore
+
+/// What the route needs of a body.
+enum Body {
+    /// The body's `message` as JSON, ready to be sent back; nil where it has none.
+    ///
+    /// An empty body is allowed whatever its type, as is one whose type is of no interest.
+    static func message(of request: Request) throws(JSONScanner.Failure) -> ByteBuffer? {
+        guard request.body.readableBytes > 0 else { return nil }
+        switch request.bodyFormat {
+        case .opaque: return nil
+        case .json: return try JSONScanner.value(of: "message", in: request.body)
+        case .form:
+            return FormDecoder.value(of: "message", in: request.body).map { text in
+                var quoted = ByteBuffer()
+                quoted.writeJSONString(text)
+                return quoted
+            }
+        }
+    }
+
+    /// The format that a Content-Type names, whatever its parameters.
+    static func format(ofContentType value: String) -> Request.BodyFormat {
+        let type = value.prefix { $0 != ";" }.lowercased().filter { $0 != " " && $0 != "\t" }
+        switch type {
+        case "application/json": return .json
+        case "application/x-www-form-urlencoded": return .form
+        default: return .opaque
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// Writes a string in quotes, escaped as RFC 8259, 7 asks.
+    mutating func writeJSONString(_ text: String) {
+        writeInteger(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                writeInteger(UInt8(ascii: "\\"))
+                writeInteger(byte)
+            case 0x00..<0x20:
+                let digits = Array("0123456789abcdef".utf8)
+                writeStaticString("\\u00")
+                writeInteger(digits[Int(byte >> 4)])
+                writeInteger(digits[Int(byte & 0xf)])
+            default: writeInteger(byte)
+            }
+        }
+        writeInteger(UInt8(ascii: "\""))
+    }
+}

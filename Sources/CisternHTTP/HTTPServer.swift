@@ -1,0 +1,126 @@
+package import Cistern
+package import NIOCore
+internal import NIOExtras
+internal import NIOHTTP1
+internal import NIOPosix
+internal import Synchronization
+
+/// The data plane: an HTTP/1.1 server that asks a limiter about each request.
+package final class HTTPServer: Sendable {
+    private let limiter: RateLimiter
+    private let settings: HTTPSettings
+    private let pages: OperatorPages
+    private let group: any EventLoopGroup
+    /// What each event loop's connections share, by the loop.
+    private let loops: [ObjectIdentifier: NIOLoopBoundBox<LoopContext>]
+    private let loopStatistics: [LoopContext.Statistics]
+    private let connections = Atomic(0)
+    private let listening = Mutex<(channel: any Channel, quiescing: ServerQuiescingHelper)?>(nil)
+
+    /// Creates a server. It does not listen before ``start()``.
+    ///
+    /// - Parameters:
+    ///   - clock: where the limiter's `now` comes from.
+    ///   - unixMilliseconds: the wall clock, for dates; in milliseconds since 1970-01-01 UTC.
+    ///   - pages: what stands on the pages for operators.
+    package init(
+        limiter: RateLimiter, settings: HTTPSettings, clock: any TimeSource,
+        unixMilliseconds: @escaping @Sendable () -> Int64, pages: OperatorPages, group: any EventLoopGroup
+    ) {
+        self.limiter = limiter
+        self.settings = settings
+        self.pages = pages
+        self.group = group
+        var loops: [ObjectIdentifier: NIOLoopBoundBox<LoopContext>] = [:]
+        var loopStatistics: [LoopContext.Statistics] = []
+        for loop in group.makeIterator() {
+            let statistics = LoopContext.Statistics()
+            loopStatistics.append(statistics)
+            loops[ObjectIdentifier(loop)] = .makeBoxSendingValue(
+                LoopContext(clock: clock, unixMilliseconds: unixMilliseconds, statistics: statistics), eventLoop: loop)
+        }
+        self.loops = loops
+        self.loopStatistics = loopStatistics
+    }
+
+    /// Starts to listen.
+    ///
+    /// - Returns: the port, which is the system's choice where the settings say 0.
+    /// - Throws: the socket's error, where the address cannot be listened on.
+    package func start() async throws -> Int {
+        let quiescing = ServerQuiescingHelper(group: group)
+        let channel = try await ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 1024)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let handler = quiescing.makeServerChannelHandler(channel: channel)
+                    try channel.pipeline.syncOperations.addHandler(handler)
+                }
+            }
+            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try self.accept(channel) }
+            }
+            .bind(host: settings.host, port: settings.port)
+            .get()
+        listening.withLock { $0 = (channel, quiescing) }
+        return channel.localAddress?.port ?? settings.port
+    }
+
+    /// Stops listening, lets the requests at hand finish, and returns once every connection is closed.
+    package func drain() async throws {
+        guard let (channel, quiescing) = listening.withLock({ $0 }) else { return }
+        let drained = channel.eventLoop.makePromise(of: Void.self)
+        quiescing.initiateShutdown(promise: drained)
+        try await drained.futureResult.get()
+    }
+
+    /// Requests answered since the start, summed over the event loops.
+    package var statistics: HTTPStatistics {
+        var sum = HTTPStatistics()
+        for loop in loopStatistics { sum += loop.mutex.withLock { $0 } }
+        return sum
+    }
+
+    /// Connections open now.
+    package var connectionCount: Int {
+        connections.load(ordering: .relaxed)
+    }
+
+    private func accept(_ channel: any Channel) throws {
+        let count = connections.add(1, ordering: .relaxed).newValue
+        channel.closeFuture.whenComplete { _ in self.connections.subtract(1, ordering: .relaxed) }
+        guard count <= settings.maximumConnections else { return turnAway(channel) }
+        guard let loop = loops[ObjectIdentifier(channel.eventLoop)] else {
+            preconditionFailure("a connection is on an event loop of the server's group")
+        }
+        try Self.addHandlers(
+            to: channel, limiter: limiter, pages: pages, settings: settings, loop: loop.value)
+    }
+
+    /// Puts the handlers of one connection into its pipeline.
+    static func addHandlers(
+        to channel: any Channel, limiter: RateLimiter, pages: OperatorPages, settings: HTTPSettings, loop: LoopContext
+    ) throws {
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = settings.maximumHeaderBytes
+        limits.maxHeaderListSize = settings.maximumHeaderBytes
+        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(ByteToMessageHandler(decoder))
+        try pipeline.addHandler(
+            ConnectionHandler(limiter: limiter, pages: pages, settings: settings, loop: loop))
+    }
+
+    private func turnAway(_ channel: any Channel) {
+        let text: StaticString = """
+            HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n
+            """
+        let answer = ByteBuffer(staticString: text)
+        channel.eventLoop.execute {
+            channel.writeAndFlush(answer).whenComplete { _ in channel.close(promise: nil) }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+package import Cistern
+
+/// Requests answered and how long they took, by route and status, since the start.
+package struct HTTPStatistics: Sendable {
+    /// How many answers of each status, in the order of `Status.allCases`, for one route.
+    private struct Row: Sendable {
+        var counts = [UInt64](repeating: 0, count: Status.allCases.count)
+        var durations = LatencyHistogram()
+    }
+
+    private var rows = [Row](repeating: Row(), count: Route.allCases.count)
+
+    package init() {}
+
+    mutating func count(_ route: Route, _ status: Status, nanoseconds: Int64) {
+        rows[route.rawValue].counts[Self.position[status.rawValue - 200]] &+= 1
+        rows[route.rawValue].durations.record(nanoseconds: nanoseconds)
+    }
+
+    /// Where each status stands in the counts, by code less 200.
+    private static let position: [Int] = {
+        var position = [Int](repeating: 0, count: 400)
+        for (index, status) in Status.allCases.enumerated() { position[status.rawValue - 200] = index }
+        return position
+    }()
+
+    /// Every route and status that was answered, with its count.
+    package var requests: [(route: Route, status: Status, count: UInt64)] {
+        Route.allCases.flatMap { route in
+            zip(Status.allCases, rows[route.rawValue].counts).filter { $0.1 > 0 }.map { (route, $0, $1) }
+        }
+    }
+
+    /// How long a route's requests took, from their first byte read to their answer written.
+    package func durations(of route: Route) -> LatencyHistogram {
+        rows[route.rawValue].durations
+    }
+
+    package static func += (sum: inout HTTPStatistics, other: HTTPStatistics) {
+        for route in Route.allCases {
+            for index in Status.allCases.indices {
+                sum.rows[route.rawValue].counts[index] &+= other.rows[route.rawValue].counts[index]
+            }
+            sum.rows[route.rawValue].durations += other.rows[route.rawValue].durations
+        }
+    }
+}

@@ -1,0 +1,150 @@
+internal import Cistern
+internal import DequeModule
+internal import NIOCore
+
+/// One connection to a node: commands out in the order given, replies matched to them in the order they come.
+///
+/// Commands written in one turn of the event loop leave in one write. Each has a deadline; when one passes, the
+/// connection is of no more use, since replies are matched by order, and all that wait on it fail. Whatever ends the
+/// connection, every command is answered once, and `ended` is called once with the reason.
+///
+/// It lives on its channel's event loop.
+final class RedisConnection: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// Why a command has no reply.
+    enum Failure: Error, Equatable {
+        case timedOut
+        case closed
+        case overloaded
+    }
+
+    typealias Completion = (Result<RESPValue, Failure>) -> Void
+
+    private struct Pending {
+        let deadline: NIODeadline
+        let completion: Completion
+    }
+
+    private let maximumPending: Int
+    private let ended: (String) -> Void
+    private var reader: RESPReader?
+    private var pending: Deque<Pending> = []
+    private var unsent: ByteBuffer
+    private var isFlushDue = false
+    private var deadlineCheck: Scheduled<Void>?
+    private var context: ChannelHandlerContext?
+    /// Whether the connection has come about; until then its end is the connecting side's to report.
+    private var isOpen = false
+    /// Set once the connection has ended, by whatever came first.
+    private var hasEnded = false
+
+    /// Creates the handler of one connection.
+    ///
+    /// - Parameters:
+    ///   - maximumPending: how many commands may wait for replies; more fail at once.
+    ///   - ended: called once, with the reason in words.
+    init(maximumPending: Int, ended: @escaping (String) -> Void) {
+        self.maximumPending = maximumPending
+        self.ended = ended
+        unsent = ByteBuffer()
+    }
+
+    // MARK: Commands
+
+    /// Sends one command; its completion is called once.
+    func send(_ arguments: [[UInt8]], deadline: NIODeadline, completion: @escaping Completion) {
+        guard let context, !hasEnded else { return completion(.failure(.closed)) }
+        guard pending.count < maximumPending else { return completion(.failure(.overloaded)) }
+        RESPCommand.write(arguments, to: &unsent)
+        pending.append(Pending(deadline: deadline, completion: completion))
+        if !isFlushDue {
+            isFlushDue = true
+            let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
+            context.eventLoop.execute { loopBound.value.flush() }
+        }
+        if deadlineCheck == nil { scheduleDeadlineCheck(at: deadline) }
+    }
+
+    private func flush() {
+        isFlushDue = false
+        guard let context, unsent.readableBytes > 0 else { return }
+        context.writeAndFlush(wrapOutboundOut(unsent), promise: nil)
+        unsent = ByteBuffer()
+    }
+
+    private func scheduleDeadlineCheck(at deadline: NIODeadline) {
+        guard let context else { return }
+        let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        deadlineCheck = context.eventLoop.scheduleTask(deadline: deadline) { loopBound.value.checkDeadlines() }
+    }
+
+    private func checkDeadlines() {
+        deadlineCheck = nil
+        guard let earliest = pending.lazy.map(\.deadline).min() else { return }
+        if earliest <= .now() {
+            end("no reply by the deadline", failure: .timedOut)
+        } else {
+            scheduleDeadlineCheck(at: earliest)
+        }
+    }
+
+    /// Closes the connection, failing whatever waits on it.
+    func close(_ reason: String) {
+        end(reason, failure: .closed)
+    }
+
+    private func end(_ reason: String, failure: Failure) {
+        guard !hasEnded else { return }
+        hasEnded = true
+        deadlineCheck?.cancel()
+        deadlineCheck = nil
+        let waiting = pending
+        pending = []
+        context?.close(promise: nil)
+        // The node goes down before anyone is told, so that nobody who asks again is sent back here.
+        if isOpen { ended(reason) }
+        for command in waiting { command.completion(.failure(failure)) }
+    }
+
+    // MARK: Channel events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        isOpen = true
+        context.fireChannelActive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        end("the connection was closed", failure: .closed)
+        self.context = nil
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end("the node closed the connection", failure: .closed)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        end(String(describing: error), failure: .closed)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        do throws(RESPReader.ProtocolError) {
+            if reader == nil { reader = try RESPReader() }
+            try reader?.feed(unwrapInboundIn(data))
+            while !hasEnded, let reply = try reader?.next() {
+                guard let command = pending.popFirst() else {
+                    throw RESPReader.ProtocolError(description: "a reply that nothing asked for")
+                }
+                command.completion(.success(reply))
+            }
+        } catch {
+            end("protocol error: \(error)", failure: .closed)
+        }
+    }
+}

@@ -1,0 +1,52 @@
+public import Cistern
+public import Logging
+public import NIOCore
+
+/// A store in Redis, shared by every server that names the same node.
+///
+/// It connects by itself, whenever the node can be reached; until then, and whenever it is lost, `isReachable` says
+/// so and requests fail at once. Call ``start()`` once before use and ``stop()`` at the end.
+public final class RedisStore: LeaseStore {
+    private let node: RedisNode
+
+    /// Creates the store of one node. Nothing is sent before ``start()``.
+    ///
+    /// - Parameters:
+    ///   - endpoint: where the node is.
+    ///   - settings: the bounds of the link.
+    ///   - clock: where `now` comes from; the one that decisions are given theirs from.
+    ///   - eventLoopGroup: one loop of it carries the connection.
+    ///   - logger: told when the node goes down and when it comes back.
+    public init(
+        endpoint: RedisEndpoint, settings: RedisSettings = RedisSettings(), clock: any TimeSource,
+        eventLoopGroup: any EventLoopGroup, logger: Logger
+    ) {
+        node = RedisNode(
+            endpoint: endpoint, settings: settings, clock: clock, eventLoop: eventLoopGroup.next(), logger: logger)
+    }
+
+    /// Connects, and returns once the first attempt has succeeded or failed; after that it goes on trying by itself.
+    public func start() async {
+        await node.start()
+    }
+
+    /// Closes the connection. Requests made afterwards fail at once.
+    public func stop() async {
+        await node.stop()
+    }
+
+    public func isReachable(_ organization: Span<UInt8>) -> Bool {
+        node.isUp
+    }
+
+    public func lease(
+        _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
+    ) {
+        node.lease(request, reply: reply)
+    }
+
+    /// What is known of each node now.
+    package var reports: [NodeReport] {
+        [node.report]
+    }
+}

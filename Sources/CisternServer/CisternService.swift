@@ -1,0 +1,117 @@
+internal import Cistern
+internal import CisternAdmin
+internal import CisternHTTP
+internal import CisternRedis
+internal import Foundation
+package import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import ServiceLifecycle
+
+/// A whole server: the store's link, the limiter and the data plane, started in that order and stopped in reverse.
+package struct CisternService: Service {
+    private let settings: ServerSettings
+    private let logger: Logger
+    private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
+
+    /// Creates a server.
+    ///
+    /// - Parameter onListening: called once requests are answered.
+    package init(
+        settings: ServerSettings, logger: Logger,
+        onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
+    ) {
+        self.settings = settings
+        self.logger = logger
+        self.onListening = onListening
+    }
+
+    /// Serves until it is told to stop; then finishes the requests at hand and gives every lease back.
+    ///
+    /// - Throws: `StartError`, where the address cannot be listened on.
+    package func run() async throws {
+        let threads = settings.threads == 0 ? System.coreCount : settings.threads
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
+        let clock = Timeline(ContinuousClock())
+        let store = settings.redis.map { redis in
+            RedisStore(
+                endpoint: redis.endpoint, settings: redis.settings, clock: clock, eventLoopGroup: group,
+                logger: logger)
+        }
+        await store?.start()
+        let limiter = makeLimiter(store: store)
+        let overview = Overview(limiter: limiter, store: store, clock: clock)
+        let server = HTTPServer(
+            limiter: limiter, settings: settings.http, clock: clock,
+            unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) }, pages: overview.pages, group: group)
+        overview.observe(server)
+        let port: Int
+        do {
+            port = try await server.start()
+        } catch {
+            throw StartError(host: settings.http.host, port: settings.http.port, cause: error)
+        }
+        onListening(settings.http.host, port)
+        try? await gracefulShutdown()
+        await stop(server, limiter: limiter, store: store, clock: clock)
+        try await group.shutdownGracefully()
+    }
+
+    private func makeLimiter(store: RedisStore?) -> RateLimiter {
+        let seed = UInt64.random(in: 0 ... .max)
+        guard let store else { return RateLimiter(limits: settings.limits, settings: settings.limiter, seed: seed) }
+        // A new name for each run: what an earlier run of this server held is not this one's to give back.
+        let lessee = "\(ProcessInfo.processInfo.processIdentifier)-\(String(UInt64.random(in: 0 ... .max), radix: 16))"
+        return RateLimiter(limits: settings.limits, store: store, lessee: lessee, settings: settings.limiter, seed: seed)
+    }
+
+    private func stop(_ server: HTTPServer, limiter: RateLimiter, store: RedisStore?, clock: any TimeSource) async {
+        logger.notice("draining")
+        let drained = await withDeadline(milliseconds: settings.drainTimeoutMilliseconds) { try? await server.drain() }
+        if !drained {
+            logger.warning(
+                "connections are cut off: they were still busy at the end of drainTimeout",
+                metadata: ["connections": "\(server.connectionCount)"])
+        }
+        // Each request carries its own deadline, the store's timeout.
+        await limiter.giveBackLeases(now: clock.now())
+        await store?.stop()
+        logger.notice("stopped")
+    }
+}
+
+/// Runs `body` to its end or to the deadline, and says whether it came to its end.
+private func withDeadline(milliseconds: Int64, _ body: @escaping @Sendable () async -> Void) async -> Bool {
+    let (outcomes, outcome) = AsyncStream.makeStream(of: Bool.self)
+    let work = Task {
+        await body()
+        outcome.yield(true)
+    }
+    let timer = Task {
+        try await Task.sleep(for: .milliseconds(milliseconds))
+        outcome.yield(false)
+    }
+    defer {
+        work.cancel()
+        timer.cancel()
+    }
+    for await isDone in outcomes { return isDone }
+    return false
+}
+
+/// The server cannot serve where it was told to.
+package struct StartError: Error, CustomStringConvertible {
+    package let description: String
+
+    init(host: String, port: Int, cause: any Error) {
+        let address = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        let remedy =
+            switch (cause as? IOError)?.errnoCode {
+            case EADDRINUSE: "the port is in use: stop what listens there, or choose another with --port"
+            case EACCES: "no permission: choose a port from 1024 up with --port"
+            case EADDRNOTAVAIL: "this machine has no such address: choose one it has with --host"
+            default: "\(cause)"
+            }
+        description = "cannot listen on \(address): \(remedy)"
+    }
+}

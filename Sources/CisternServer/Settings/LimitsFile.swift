@@ -1,0 +1,114 @@
+internal import Cistern
+internal import Foundation
+internal import Yams
+
+/// The file of limits: a default, and limits of single organisations.
+///
+///     default: {capacity: 100, refillPerSecond: 10}
+///     organizations:
+///       acme: {capacity: 5000, refillPerSecond: 500}
+enum LimitsFile {
+    /// Reads a file.
+    ///
+    /// - Parameter standard: the default limit where the file has none.
+    /// - Throws: `SettingsError`, which names the file, the line and the field. Nothing of a wrong file is used.
+    static func read(_ path: String, standard: Limit) throws(SettingsError) -> Limits {
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw SettingsError(.limits, value: path, remedy: "the file cannot be read: \(readable(error))")
+        }
+        return try parse(text, path: path, standard: standard)
+    }
+
+    /// Reads the text of a file.
+    static func parse(_ text: String, path: String, standard: Limit) throws(SettingsError) -> Limits {
+        let document = try YAMLDocument(path: path, text: text)
+        var standard = standard
+        var organizations: [String: Limit] = [:]
+        for (key, value) in document.entries {
+            switch key.string {
+            case "default": standard = try limit(value, named: "default", in: document)
+            case "organizations":
+                for (key, value) in try mapping(value, named: "organizations", in: document) {
+                    let name = try organization(key, in: document)
+                    organizations[name] = try limit(value, named: "organizations.\(name)", in: document)
+                }
+            default:
+                let name = key.string ?? "this"
+                throw document.error(at: key, "\(name) is not a field here: use default and organizations")
+            }
+        }
+        return Limits(standard: standard, organizations: organizations)
+    }
+
+    private static func mapping(
+        _ node: Node, named name: String, in document: YAMLDocument
+    ) throws(SettingsError) -> [(Node, Node)] {
+        if node.null != nil { return [] }
+        guard let mapping = node.mapping else {
+            throw document.error(at: node, "\(name) must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}")
+        }
+        return mapping.map { ($0.key, $0.value) }
+    }
+
+    private static func organization(_ node: Node, in document: YAMLDocument) throws(SettingsError) -> String {
+        guard let name = node.scalar?.string, 1...128 ~= name.utf8.count,
+            name.utf8.allSatisfy({ nameCharacters.utf8.contains($0) })
+        else {
+            let name = node.scalar?.string ?? "a nested value"
+            throw document.error(
+                at: node, "organizations: '\(name)' is no name: use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")
+        }
+        return name
+    }
+
+    private static let nameCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@-"
+
+    private static func limit(
+        _ node: Node, named name: String, in document: YAMLDocument
+    ) throws(SettingsError) -> Limit {
+        guard let mapping = node.mapping else {
+            throw document.error(at: node, "\(name) must be a limit, such as {capacity: 100, refillPerSecond: 10}")
+        }
+        var capacity: (value: Int, node: Node)?
+        var refillPerSecond: (value: Double, node: Node)?
+        for (key, value) in mapping {
+            let text = value.scalar?.string ?? "a nested value"
+            switch key.string {
+            case "capacity":
+                guard let number = value.scalar.flatMap({ Int($0.string) }) else {
+                    throw document.error(at: value, "\(name).capacity is '\(text)': use a whole number of tokens")
+                }
+                capacity = (number, value)
+            case "refillPerSecond":
+                guard let number = value.scalar.flatMap({ Double($0.string) }) else {
+                    throw document.error(at: value, "\(name).refillPerSecond is '\(text)': use a number of tokens per second")
+                }
+                refillPerSecond = (number, value)
+            default:
+                throw document.error(
+                    at: key, "\(name).\(key.string ?? "this") is not a field of a limit: use capacity and refillPerSecond")
+            }
+        }
+        guard let capacity else { throw document.error(at: node, "\(name).capacity is missing") }
+        guard let refillPerSecond else { throw document.error(at: node, "\(name).refillPerSecond is missing") }
+        do {
+            return try Limit(capacity: capacity.value, refillPerSecond: refillPerSecond.value)
+        } catch {
+            let field = error.field == .capacity ? capacity.node : refillPerSecond.node
+            throw document.error(at: field, "\(name).\(error)")
+        }
+    }
+}
+
+/// A file error in a few words.
+func readable(_ error: any Error) -> String {
+    switch (error as? CocoaError)?.code {
+    case .fileReadNoSuchFile, .fileNoSuchFile: "there is no such file"
+    case .fileReadNoPermission: "no permission"
+    case .fileReadInapplicableStringEncoding, .fileReadCorruptFile: "it is not UTF-8 text"
+    default: error.localizedDescription
+    }
+}

@@ -1,0 +1,109 @@
+internal import Cistern
+internal import CisternHTTP
+internal import CisternRedis
+internal import Foundation
+internal import Logging
+internal import NIOSSL
+
+extension ServerSettings {
+    /// Reads settings from flags, then the environment, then a file.
+    ///
+    /// - Parameters:
+    ///   - flags: values by the names of settings, from the command line.
+    ///   - environment: the process's environment.
+    ///   - configPath: the settings file; `CISTERN_CONFIG` names one where this is nil.
+    /// - Throws: `SettingsError` for the first setting that is wrong.
+    package init(
+        flags: [String: String], environment: [String: String], configPath: String?
+    ) throws(SettingsError) {
+        let path = configPath ?? environment["CISTERN_CONFIG"]
+        let file = if let path { try SettingsFile.read(path) } else { [String: String]() }
+        try self.init(SettingsReader(flags: flags, environment: environment, file: file))
+    }
+
+    private init(_ reader: SettingsReader) throws(SettingsError) {
+        limits = try Self.limits(reader)
+        limiter = try Self.limiter(reader)
+        http = try Self.http(reader)
+        redis = try Self.redis(reader)
+        drainTimeoutMilliseconds = try reader.milliseconds(.drainTimeout, in: 100...600_000)
+        threads = try reader.integer(.threads, in: 0...1024)
+        logLevel = try reader.choice(.logLevel, of: Logger.Level.self)
+    }
+
+    private static func limits(_ reader: SettingsReader) throws(SettingsError) -> Limits {
+        let capacity = try reader.integer(.capacity, in: 1...Limit.maximumCapacity)
+        let refillPerSecond = try reader.number(.refillPerSecond)
+        let standard: Limit
+        do {
+            standard = try Limit(capacity: capacity, refillPerSecond: refillPerSecond)
+        } catch {
+            let setting = error.field == .capacity ? Setting.capacity : .refillPerSecond
+            throw SettingsError(setting, value: reader.text(setting) ?? "", remedy: error.remedy)
+        }
+        guard let path = reader.text(.limits) else { return Limits(standard: standard) }
+        return try LimitsFile.read(path, standard: standard)
+    }
+
+    private static func limiter(_ reader: SettingsReader) throws(SettingsError) -> LimiterSettings {
+        var limiter = LimiterSettings()
+        limiter.maximumBuckets = try reader.integer(.maxBuckets, in: 1...1_000_000_000)
+        limiter.maximumWaitersPerOrganization = try reader.integer(.maxWaiters, in: 1...1_000_000)
+        limiter.failurePolicy = try reader.choice(.onStoreFailure, of: FailurePolicy.self)
+        limiter.lease.durationMilliseconds = try reader.milliseconds(.leaseDuration, in: 100...60_000)
+        limiter.lease.horizonMilliseconds = try reader.milliseconds(.leaseHorizon, in: 10...10_000)
+        limiter.lease.minimumTokens = try reader.integer(.leaseMinimum, in: 1...1_000_000)
+        limiter.lease.timeoutMilliseconds = try reader.milliseconds(.storeTimeout, in: 5...10_000)
+        guard limiter.lease.horizonMilliseconds * 2 <= limiter.lease.durationMilliseconds else {
+            throw SettingsError(
+                .leaseHorizon, value: reader.text(.leaseHorizon) ?? "",
+                remedy: "use at most half of leaseDuration, which is \(reader.text(.leaseDuration) ?? "")")
+        }
+        return limiter
+    }
+
+    private static func http(_ reader: SettingsReader) throws(SettingsError) -> HTTPSettings {
+        var http = HTTPSettings()
+        http.host = reader.text(.host) ?? ""
+        guard !http.host.isEmpty else {
+            throw SettingsError(.host, value: "", remedy: "use an address such as 127.0.0.1 or 0.0.0.0")
+        }
+        http.port = try reader.integer(.port, in: 0...65535)
+        http.maximumConnections = try reader.integer(.maxConnections, in: 1...1_000_000)
+        http.requestTimeoutMilliseconds = try reader.milliseconds(.requestTimeout, in: 100...600_000)
+        http.idleTimeoutMilliseconds = try reader.milliseconds(.idleTimeout, in: 100...3_600_000)
+        return http
+    }
+
+    private static func redis(_ reader: SettingsReader) throws(SettingsError) -> Redis? {
+        guard let text = reader.text(.redis), !text.isEmpty else {
+            guard reader.text(.redisCaFile) == nil else {
+                throw SettingsError(
+                    .redisCaFile, value: reader.text(.redisCaFile) ?? "", remedy: "it needs redis to be set as well")
+            }
+            return nil
+        }
+        guard !text.contains(",") else {
+            throw SettingsError("redis names several nodes: this release works with one; name one (--redis, CISTERN_REDIS)")
+        }
+        let endpoint: RedisEndpoint
+        do {
+            endpoint = try RedisEndpoint(url: text)
+        } catch {
+            throw SettingsError("redis: \(error) (--redis, CISTERN_REDIS)")
+        }
+        var redis = Redis(endpoint: endpoint)
+        redis.settings.maximumPendingRequests = try reader.integer(.maxStoreRequests, in: 1...1_000_000)
+        if let path = reader.text(.redisCaFile) {
+            guard endpoint.usesTLS else {
+                throw SettingsError(.redisCaFile, value: path, remedy: "it needs a redis URL that starts with rediss://")
+            }
+            do {
+                redis.settings.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(path))
+            } catch {
+                throw SettingsError(.redisCaFile, value: path, remedy: "no PEM certificates can be read from it: \(error)")
+            }
+        }
+        return redis
+    }
+}

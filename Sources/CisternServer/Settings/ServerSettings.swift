@@ -1,0 +1,23 @@
+package import Cistern
+package import CisternHTTP
+package import CisternRedis
+package import Logging
+
+/// Everything that makes up one server, checked.
+package struct ServerSettings: Sendable {
+    /// How to reach Redis; nil for the embedded store.
+    package struct Redis: Sendable {
+        package var endpoint: RedisEndpoint
+        package var settings = RedisSettings()
+    }
+
+    package var limits = Limits()
+    package var limiter = LimiterSettings()
+    package var http = HTTPSettings()
+    package var redis: Redis?
+    /// How long draining may take after SIGTERM, in milliseconds.
+    package var drainTimeoutMilliseconds: Int64 = 10_000
+    /// Event loops; 0 is one for each core.
+    package var threads = 0
+    package var logLevel = Logger.Level.info
+}

@@ -1,0 +1,115 @@
+/// One setting of the server: what it is called everywhere, what it is without being set, and what it does.
+///
+/// This list is the one place where settings are documented; help, README and checks follow it.
+package struct Setting: Sendable, Equatable {
+    /// The name in a settings file, in camel case.
+    package let name: String
+    /// What stands for the value in help texts.
+    package let placeholder: String
+    /// The value without a setting, as it would be written; nil for none.
+    package let standard: String?
+    /// What it does, with unit and range.
+    package let help: String
+
+    /// The flag of the command: the name in kebab case.
+    package var flag: String { "--" + name.separated(by: "-").lowercased() }
+
+    /// The environment variable: the name in upper snake case behind `CISTERN_`.
+    package var variable: String { "CISTERN_" + name.separated(by: "_").uppercased() }
+}
+
+extension Setting {
+    static let host = Setting(
+        name: "host", placeholder: "address", standard: "127.0.0.1", help: "Address or name to listen on.")
+    static let port = Setting(
+        name: "port", placeholder: "port", standard: "8080", help: "TCP port to listen on, 0 to 65535; 0 takes a free one.")
+    static let redis = Setting(
+        name: "redis", placeholder: "url", standard: nil,
+        help: """
+            Redis that servers share: redis://[[user]:password@]host[:port][/database], or rediss:// for TLS. \
+            Without it the buckets are kept in this process.
+            """)
+    static let redisCaFile = Setting(
+        name: "redisCaFile", placeholder: "file", standard: nil,
+        help: "PEM file with the certificates trusted for rediss://; the system's unless set.")
+    static let capacity = Setting(
+        name: "capacity", placeholder: "tokens", standard: "100",
+        help: "Burst of an organisation without a limit of its own, 1 to 1000000000 tokens.")
+    static let refillPerSecond = Setting(
+        name: "refillPerSecond", placeholder: "tokens/s", standard: "10",
+        help: "Its refill rate, 0.001 to 1000000000 tokens a second, with at most three decimals.")
+    static let limits = Setting(
+        name: "limits", placeholder: "file", standard: nil,
+        help: "YAML file with limits of single organisations; its default replaces capacity and refillPerSecond.")
+    static let onStoreFailure = Setting(
+        name: "onStoreFailure", placeholder: "policy", standard: "open",
+        help: "What to do while Redis is out of reach: open lets requests through uncounted, closed answers 503.")
+    static let leaseDuration = Setting(
+        name: "leaseDuration", placeholder: "time", standard: "2s",
+        help: """
+            How long leased tokens last, 100ms to 60s. Longer strands the tokens of a server that falls silent for \
+            longer; shorter loses those of an organisation that pauses sooner.
+            """)
+    static let leaseHorizon = Setting(
+        name: "leaseHorizon", placeholder: "time", standard: "250ms",
+        help: """
+            How much demand one lease covers, 10ms to 10s and at most half of leaseDuration. Longer means fewer store \
+            calls and more tokens at servers that may not need them.
+            """)
+    static let leaseMinimum = Setting(
+        name: "leaseMinimum", placeholder: "tokens", standard: "8",
+        help: """
+            Demand over the horizon below which nothing is leased ahead, 1 to 1000000 tokens. Higher keeps more \
+            organisations exact, at a store call for each shortage.
+            """)
+    static let storeTimeout = Setting(
+        name: "storeTimeout", placeholder: "time", standard: "100ms",
+        help: """
+            How long a request waits for Redis before the failure policy decides, 5ms to 10s; at least twice the \
+            slowest round trip that is normal.
+            """)
+    static let maxBuckets = Setting(
+        name: "maxBuckets", placeholder: "count", standard: "1000000",
+        help: """
+            Organisations kept in memory, 1 to 1000000000. One more makes an idle one go; where none is idle it is \
+            refused with 503 (embedded store) or takes the place of another's lease (Redis).
+            """)
+    static let maxWaiters = Setting(
+        name: "maxWaiters", placeholder: "count", standard: "10000",
+        help: "Requests of one organisation that may wait for Redis, 1 to 1000000; more are refused with 503.")
+    static let maxStoreRequests = Setting(
+        name: "maxStoreRequests", placeholder: "count", standard: "10000",
+        help: "Lease requests that may wait for Redis, 1 to 1000000; for more the failure policy decides at once.")
+    static let maxConnections = Setting(
+        name: "maxConnections", placeholder: "count", standard: "10000",
+        help: "Open HTTP connections, 1 to 1000000; one more is answered 503 and closed.")
+    static let requestTimeout = Setting(
+        name: "requestTimeout", placeholder: "time", standard: "30s",
+        help: "How long a request may take to arrive, 100ms to 10m; a slower one is answered 408.")
+    static let idleTimeout = Setting(
+        name: "idleTimeout", placeholder: "time", standard: "75s",
+        help: "How long a connection may stay open without a request, 100ms to 1h.")
+    static let drainTimeout = Setting(
+        name: "drainTimeout", placeholder: "time", standard: "10s",
+        help: "How long requests at hand and the return of leases may take after SIGTERM, 100ms to 10m.")
+    static let threads = Setting(
+        name: "threads", placeholder: "count", standard: "0",
+        help: "Event loops, 1 to 1024; 0 is one for each core.")
+    static let logLevel = Setting(
+        name: "logLevel", placeholder: "level", standard: "info",
+        help: "Least severity that is logged to standard error: trace, debug, info, notice, warning, error or critical.")
+
+    /// Every setting, in the order of the documentation.
+    package static let all: [Setting] = [
+        host, port, redis, redisCaFile, capacity, refillPerSecond, limits, onStoreFailure, leaseDuration, leaseHorizon,
+        leaseMinimum, storeTimeout, maxBuckets, maxWaiters, maxStoreRequests, maxConnections, requestTimeout,
+        idleTimeout, drainTimeout, threads, logLevel,
+    ]
+}
+
+extension String {
+    /// Puts a separator before each capital letter.
+    fileprivate func separated(by separator: String) -> String {
+        map { $0.isUppercase ? separator + String($0) : String($0) }.joined()
+    }
+}

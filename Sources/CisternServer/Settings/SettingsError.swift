@@ -1,0 +1,12 @@
+/// A setting that cannot be: which one, its value, and what would be right. The command exits with 64.
+package struct SettingsError: Error, Equatable, CustomStringConvertible {
+    package let description: String
+
+    package init(_ description: String) {
+        self.description = description
+    }
+
+    init(_ setting: Setting, value: String, remedy: String) {
+        description = "\(setting.name) is '\(value)': \(remedy) (\(setting.flag), \(setting.variable))"
+    }
+}

@@ -1,0 +1,91 @@
+internal import Configuration
+internal import Foundation
+
+/// Reads settings one at a time from wherever they are set: flags first, then the environment, then the file.
+///
+/// Values are text until they are read here, so that a wrong one can be shown as it was written. A value that is set
+/// is never passed over for a default.
+struct SettingsReader {
+    private let reader: ConfigReader
+
+    /// - Parameters:
+    ///   - flags: values by the names of settings, from the command line.
+    ///   - environment: the process's environment.
+    ///   - file: values by the names of settings, from a file.
+    init(flags: [String: String], environment: [String: String], file: [String: String]) {
+        reader = ConfigReader(providers: [
+            InMemoryProvider(name: "flags", values: Self.values(flags)),
+            EnvironmentVariablesProvider(environmentVariables: environment).prefixKeys(with: "cistern"),
+            InMemoryProvider(name: "file", values: Self.values(file)),
+        ])
+    }
+
+    private static func values(_ values: [String: String]) -> [AbsoluteConfigKey: ConfigValue] {
+        Dictionary(
+            uniqueKeysWithValues: values.map { (AbsoluteConfigKey([$0]), ConfigValue(.string($1), isSecret: false)) })
+    }
+
+    /// The text of a setting: as set, or its standard; nil where it has neither.
+    func text(_ setting: Setting) -> String? {
+        reader.string(forKey: ConfigKey([setting.name])) ?? setting.standard
+    }
+
+    /// A whole number in a range.
+    func integer(_ setting: Setting, in range: ClosedRange<Int>) throws(SettingsError) -> Int {
+        let text = text(setting) ?? ""
+        guard let number = Int(text), range ~= number else {
+            throw SettingsError(
+                setting, value: text, remedy: "use a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    /// A decimal number; its range is its user's to check.
+    func number(_ setting: Setting) throws(SettingsError) -> Double {
+        let text = text(setting) ?? ""
+        guard let number = Double(text) else {
+            throw SettingsError(setting, value: text, remedy: "use a number, such as \(setting.standard ?? "1")")
+        }
+        return number
+    }
+
+    /// A stretch of time in milliseconds, written with its unit: 250ms, 2s, 1m, 1h.
+    func milliseconds(_ setting: Setting, in range: ClosedRange<Int64>) throws(SettingsError) -> Int64 {
+        let text = text(setting) ?? ""
+        guard let milliseconds = Self.milliseconds(text), range ~= milliseconds else {
+            throw SettingsError(
+                setting, value: text,
+                remedy: "use a time from \(Self.written(range.lowerBound)) to \(Self.written(range.upperBound))")
+        }
+        return milliseconds
+    }
+
+    /// One of several words.
+    func choice<Choice: RawRepresentable<String> & CaseIterable>(
+        _ setting: Setting, of type: Choice.Type
+    ) throws(SettingsError) -> Choice {
+        let text = text(setting) ?? ""
+        guard let choice = Choice(rawValue: text) else {
+            let words = type.allCases.map(\.rawValue).joined(separator: ", ")
+            throw SettingsError(setting, value: text, remedy: "use one of \(words)")
+        }
+        return choice
+    }
+
+    private static let units: [(suffix: String, milliseconds: Int64)] = [
+        ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000),
+    ]
+
+    private static func milliseconds(_ text: String) -> Int64? {
+        guard let unit = units.first(where: { text.hasSuffix($0.suffix) }),
+            let number = Int64(text.dropLast(unit.suffix.count)), number >= 0
+        else { return nil }
+        let (product, overflows) = number.multipliedReportingOverflow(by: unit.milliseconds)
+        return overflows ? nil : product
+    }
+
+    private static func written(_ milliseconds: Int64) -> String {
+        let unit = units.last { milliseconds % $0.milliseconds == 0 } ?? units[0]
+        return "\(milliseconds / unit.milliseconds)\(unit.suffix)"
+    }
+}
