@@ -100,6 +100,13 @@ public struct RedisEndpoint: Sendable, Equatable {
     }
 }
 
+// Whatever prints a value that contains an endpoint (a debug log, a failed test) must not print the password.
+extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    public var description: String { "\(usesTLS ? "rediss" : "redis")://\(name)/\(database)" }
+    public var debugDescription: String { description }
+    public var customMirror: Mirror { Mirror(self, children: ["url": description]) }
+}
+
 extension Character {
     fileprivate var isASCIIDigit: Bool { "0"..."9" ~= self }
 }

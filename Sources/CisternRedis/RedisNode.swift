@@ -1,4 +1,5 @@
 internal import Cistern
+internal import Foundation
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -178,9 +179,14 @@ final class RedisNode: Sendable {
     }
 
     private static func words(for error: any Error) -> String {
-        guard let error = error as? NIOConnectionError else { return "\(error)" }
-        if let first = error.connectionErrors.first { return "\(first.error)" }
-        return "cannot resolve \(error.host): \(error.dnsAError ?? error.dnsAAAAError ?? error)"
+        switch error {
+        case let error as NIOConnectionError:
+            if let first = error.connectionErrors.first { return words(for: first.error) }
+            return "cannot resolve \(error.host)"
+        case let error as IOError: return String(cString: strerror(error.errnoCode))
+        case ChannelError.connectTimeout: return "no connection within the connect timeout"
+        default: return "\(error)"
+        }
     }
 
     // MARK: Requests

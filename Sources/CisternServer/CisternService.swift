@@ -9,7 +9,7 @@ internal import NIOPosix
 internal import ServiceLifecycle
 
 /// A whole server: the store's link, the limiter and the data plane, started in that order and stopped in reverse.
-package struct CisternService: Service {
+package struct CisternService: Service, CustomStringConvertible {
     private let settings: ServerSettings
     private let logger: Logger
     private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
@@ -25,6 +25,9 @@ package struct CisternService: Service {
         self.logger = logger
         self.onListening = onListening
     }
+
+    /// The lifecycle's log names services by their description; this keeps every setting out of it.
+    package var description: String { "CisternService" }
 
     /// Serves until it is told to stop; then finishes the requests at hand and gives every lease back.
     ///

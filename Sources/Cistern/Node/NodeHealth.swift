@@ -29,7 +29,9 @@ package struct NodeHealth: Sendable {
     package private(set) var state = State.down
     /// Why the node is down; nil before the first probe and while it is up.
     package private(set) var reason: String?
-    private var failures = 0
+    /// Failed probes since the node was last up.
+    private var failedProbes = 0
+    private var lastProbeReason: String?
     private let backOff: BackOff
 
     package init(backOff: BackOff = BackOff()) {
@@ -48,7 +50,8 @@ package struct NodeHealth: Sendable {
         guard state == .probing else { return false }
         state = .up
         reason = nil
-        failures = 0
+        failedProbes = 0
+        lastProbeReason = nil
         return true
     }
 
@@ -56,7 +59,7 @@ package struct NodeHealth: Sendable {
     package struct FailureAction: Equatable {
         /// When to probe next, in milliseconds from now.
         package var retryAfterMilliseconds: Int64
-        /// Whether the failure is news: the node was up, or the reason is another one than before.
+        /// Whether to tell: the node was up, or has never been, or its probes now fail for another reason.
         package var isNews: Bool
     }
 
@@ -65,11 +68,18 @@ package struct NodeHealth: Sendable {
     /// - Parameter jitter: a random number from 0 to 1; the pause is between half of its nominal length and all of it.
     package mutating func fail(_ reason: String, jitter: Double) -> FailureAction? {
         guard state == .probing || state == .up else { return nil }
-        let isNews = reason != self.reason
+        let isNews: Bool
+        if state == .up {
+            isNews = true
+        } else {
+            isNews = lastProbeReason.map { $0 != reason } ?? (self.reason == nil)
+            lastProbeReason = reason
+            failedProbes += 1
+        }
         state = .down
         self.reason = reason
-        let nominal = min(backOff.longestMilliseconds, backOff.firstMilliseconds << min(failures, 20))
-        failures += 1
+        let doublings = min(max(0, failedProbes - 1), 20)
+        let nominal = min(backOff.longestMilliseconds, backOff.firstMilliseconds << doublings)
         let pause = Double(nominal) * (0.5 + 0.5 * jitter)
         return FailureAction(retryAfterMilliseconds: max(1, Int64(pause)), isNews: isNews)
     }

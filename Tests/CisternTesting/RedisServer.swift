@@ -1,0 +1,43 @@
+import Foundation
+
+/// A redis-server of a test's own, on a free port of 127.0.0.1, gone with it.
+public final class RedisServer: Sendable {
+    public let port: Int
+    public let process: ChildProcess
+
+    /// Starts a server and waits until it answers.
+    ///
+    /// - Parameters:
+    ///   - arguments: further arguments, such as `--requirepass`.
+    ///   - port: the port, for a server that comes back where another was; a free one unless given.
+    public init(_ arguments: [String] = [], port: Int? = nil, tls: Bool = false) async throws {
+        let port = try port ?? Socket.freePort()
+        let folder = FileManager.default.temporaryDirectory.path
+        let listening = tls ? ["--port", "0", "--tls-port", "\(port)"] : ["--port", "\(port)"]
+        let process = try ChildProcess(
+            "redis-server",
+            listening + ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder] + arguments)
+        self.port = port
+        self.process = process
+        try await eventually("redis-server to start: \(process.text)") {
+            process.text.contains("Ready to accept connections")
+        }
+    }
+
+    public var url: String { "redis://127.0.0.1:\(port)" }
+
+    /// Runs one command, given in the words of redis-cli, and returns what redis-cli prints in its raw form.
+    @discardableResult
+    public func command(_ words: String...) async throws -> String {
+        let client = try ChildProcess("redis-cli", ["-p", "\(port)"] + words)
+        let code = try await client.exitCode()
+        guard code == 0 else { throw ChildProcess.Failure(description: "redis-cli \(words): \(client.text)") }
+        return client.text.trimmingCharacters(in: .newlines)
+    }
+
+    /// Kills the server and waits for its end.
+    public func kill() async throws {
+        process.signal(SIGKILL)
+        _ = try await process.exitCode()
+    }
+}

@@ -1,0 +1,77 @@
+import Cistern
+import CisternTesting
+import Synchronization
+import Testing
+
+/// Run under the thread sanitizer by `make test`, too.
+@Suite("Under many threads")
+struct ConcurrencyTests {
+    @Test("an embedded bucket admits exactly its capacity")
+    func embedded() async {
+        let limiter = RateLimiter(limits: Limits(), seed: 3)
+        let now = Instant(milliseconds: 1)
+        let allowed = await withTaskGroup(of: Int.self) { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    (0..<5000).count { number in
+                        limiter.decideNow("org-\(number % 50)".utf8.span, now: now)?.isAllowed ?? false
+                    }
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        #expect(allowed == 50 * 100)
+        #expect(limiter.statistics.decisions.allowed == 5000)
+        #expect(limiter.statistics.decisions.denied == 8 * 5000 - 5000)
+    }
+
+    @Test("leases admit exactly what the store grants, and every request is answered once")
+    func leased() async {
+        let store = SlowStore(tokens: 3000)
+        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "server-1", seed: 3)
+        let allowed = await withTaskGroup(of: Int.self) { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    var allowed = 0
+                    for number in 0..<1000 {
+                        let now = Instant(milliseconds: 1)
+                        if await limiter.decide("org-\(number % 7)", now: now).isAllowed { allowed += 1 }
+                    }
+                    return allowed
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        #expect(allowed == 3000)
+        #expect(limiter.statistics.decisions.denied == 5000)
+        let tokens = limiter.statistics.leaseTokens
+        #expect(tokens.granted == 3000 && tokens.spent == 3000)
+    }
+}
+
+/// A store that grants from one pot for all, and answers from threads of its own.
+private final class SlowStore: LeaseStore {
+    private let pot: Mutex<Int>
+
+    init(tokens: Int) {
+        pot = Mutex(tokens)
+    }
+
+    func isReachable(_ organization: Span<UInt8>) -> Bool { true }
+
+    func lease(
+        _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
+    ) {
+        Task.detached {
+            let (granted, left) = self.pot.withLock { pot in
+                let granted = min(pot, request.needed)
+                pot -= granted
+                return (granted, pot)
+            }
+            // While there is any left every bucket looks full, so that nobody is denied from memory too early.
+            let balance: Int64 = left > 0 ? 100_000_000 : 0
+            reply(
+                .success(Grant(tokens: granted, held: request.held, balanceMicrotokens: balance)), request.sentAt)
+        }
+    }
+}

@@ -1,0 +1,188 @@
+import CisternTesting
+import Testing
+
+@testable import Cistern
+
+@Suite("A limiter with a shared store")
+struct LeasedLimiterTests {
+    private let clock = ManualClock(milliseconds: 10_000)
+    private let store = ScriptedStore()
+    private let log = DecisionLog()
+
+    private func limiter(_ change: (inout LimiterSettings) -> Void = { _ in }) -> RateLimiter {
+        var settings = LimiterSettings()
+        change(&settings)
+        return RateLimiter(limits: Limits(), store: store, lessee: "server-1", settings: settings, seed: 1)
+    }
+
+    private func ask(_ limiter: RateLimiter, _ organization: String = "org-1", cost: Int = 1) {
+        let log = log
+        let decision = limiter.decide(organization.utf8.span, cost: cost, now: clock.now()) { log.add($0) }
+        if let decision { log.add(decision) }
+    }
+
+    private func grant(_ tokens: Int, held: Int = 0, balance: Double = 0) -> Result<Grant, LeaseFailure> {
+        .success(Grant(tokens: tokens, held: held, balanceMicrotokens: Int64(balance * 1_000_000)))
+    }
+
+    @Test("sends one request for all that wait, and answers them in order")
+    func sharesOneRequest() {
+        let limiter = limiter()
+        ask(limiter)
+        #expect(store.next?.needed == 1)
+        for _ in 0..<4 { ask(limiter) }
+        #expect(store.requestCount == 1)
+        #expect(log.outcomes.isEmpty)
+        store.answer(grant(1, balance: 2), now: clock.now())
+        #expect(log.outcomes == [.allowed])
+        #expect(store.requestCount == 2)
+        #expect(store.next?.needed == 4)
+        #expect(store.next?.sequence == 2)
+        store.answer(grant(2, balance: 0.5), now: clock.now())
+        #expect(log.outcomes == [.allowed, .allowed, .allowed, .denied, .denied])
+        #expect(log.all.last?.retryAfterMilliseconds == 50)
+        #expect(store.next == nil)
+    }
+
+    @Test("denies from memory until the store could pay again, and asks then")
+    func remembersADenial() {
+        let limiter = limiter()
+        ask(limiter)
+        store.answer(grant(0, balance: 0.9), now: clock.now())
+        #expect(log.outcomes == [.denied])
+        clock.advance(milliseconds: 9)
+        ask(limiter)
+        #expect(log.outcomes == [.denied, .denied])
+        #expect(store.requestCount == 1)
+        clock.advance(milliseconds: 1)
+        ask(limiter)
+        #expect(store.requestCount == 2)
+    }
+
+    @Test("ignores an answer that comes twice or after the next request")
+    func ignoresLateAnswers() {
+        let limiter = limiter { $0.failurePolicy = .closed }
+        ask(limiter)
+        let again = store.answer(.failure(.timedOut), now: clock.now())
+        #expect(log.outcomes == [.refused])
+        ask(limiter)
+        again()
+        #expect(log.outcomes == [.refused])
+        let twice = store.answer(grant(1, balance: 5), now: clock.now())
+        twice()
+        #expect(log.outcomes == [.refused, .allowed])
+        #expect(limiter.statistics.leaseTokens.granted == 1)
+    }
+
+    @Test("lets requests through uncounted while the store is out of reach, and turns to it when it is back")
+    func failsOpen() {
+        let limiter = limiter()
+        store.setReachable(false)
+        ask(limiter)
+        #expect(log.outcomes == [.unmetered])
+        #expect(log.all[0].remaining == 100)
+        #expect(store.requestCount == 0)
+        store.setReachable(true)
+        ask(limiter)
+        #expect(store.requestCount == 1)
+        store.answer(.failure(.unreachable), now: clock.now())
+        #expect(log.outcomes == [.unmetered, .unmetered])
+        #expect(limiter.statistics.decisions.unmetered == 2)
+    }
+
+    @Test("spends the tokens it holds even while the store is out of reach")
+    func spendsWhileCutOff() {
+        let limiter = limiter()
+        ask(limiter)
+        store.answer(grant(3, balance: 5), now: clock.now())
+        store.setReachable(false)
+        for _ in 0..<3 { ask(limiter) }
+        #expect(log.outcomes == [.allowed, .allowed, .allowed, .unmetered])
+    }
+
+    @Test("refuses what is beyond the bound on waiting requests")
+    func boundsTheQueue() {
+        let limiter = limiter { $0.maximumWaitersPerOrganization = 2 }
+        for _ in 0..<3 { ask(limiter) }
+        #expect(log.outcomes == [.refused])
+        ask(limiter, "org-2")
+        #expect(store.requestCount == 2)
+    }
+
+    @Test("nobody waits longer than the timeout, even for a second request")
+    func keepsTheDeadline() {
+        let limiter = limiter()
+        let start = clock.now()
+        ask(limiter)
+        clock.advance(milliseconds: 30)
+        ask(limiter)
+        clock.advance(milliseconds: 30)
+        store.answer(grant(1, balance: 5), now: clock.now())
+        #expect(store.next?.sentAt == start.advanced(byMilliseconds: 60))
+        #expect(store.next?.deadline == start.advanced(byMilliseconds: 130))
+    }
+
+    @Test("gives back what it holds, in one request for each organisation")
+    func givesBack() async {
+        let limiter = limiter()
+        for organization in ["a", "b"] {
+            ask(limiter, organization)
+            store.answer(grant(4, balance: 5), now: clock.now())
+        }
+        ask(limiter, "c")
+        store.answer(grant(1, balance: 5), now: clock.now())
+        let (store, clock) = (store, clock)
+        async let done: Void = limiter.giveBackLeases(now: clock.now())
+        var returned: [Int] = []
+        while returned.count < 2 {
+            guard let request = store.next else { await Task.yield(); continue }
+            returned.append(request.returned)
+            store.answer(grant(0), now: clock.now())
+        }
+        await done
+        #expect(returned == [3, 3])
+        #expect(limiter.statistics.leaseTokens.outstanding == 0)
+    }
+
+    @Test("forgets an idle organisation first, then one with a lease, never one that waits")
+    func evicts() {
+        let limiter = limiter { $0.maximumBuckets = 2 }
+        ask(limiter, "waiting")
+        ask(limiter, "holding")
+        #expect(store.next?.organization == Array("waiting".utf8))
+        ask(limiter, "newcomer")
+        #expect(log.outcomes == [.refused])
+        // The answer goes to "waiting", which then holds two tokens.
+        store.answer(grant(3, balance: 5), now: clock.now())
+        ask(limiter, "newcomer")
+        #expect(store.requestCount == 3)
+        let statistics = limiter.statistics
+        #expect(statistics.evictions == 1)
+        #expect(statistics.leaseTokens.expired == 2)
+        #expect(statistics.leaseTokens.outstanding == 0)
+    }
+
+    @Test("counts an organisation's requests on where it left off, even after forgetting it")
+    func sequencesSurviveEviction() throws {
+        let limiter = limiter { $0.maximumBuckets = 1 }
+        var last: UInt64 = 0
+        for organization in ["a", "b", "a", "b"] {
+            ask(limiter, organization)
+            let sequence = try #require(store.next?.sequence)
+            #expect(sequence > last)
+            last = sequence
+            store.answer(grant(1, balance: 5), now: clock.now())
+        }
+    }
+
+    @Test("waits and answers through the async face")
+    func asyncFace() async {
+        let limiter = limiter()
+        let (store, clock) = (store, clock)
+        async let decision = limiter.decide("org-1", now: clock.now())
+        while store.next == nil { await Task.yield() }
+        store.answer(grant(1, balance: 41), now: clock.now())
+        #expect(await decision.outcome == .allowed)
+        #expect(await decision.remaining == 41)
+    }
+}

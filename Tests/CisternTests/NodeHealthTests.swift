@@ -1,0 +1,66 @@
+import CisternTesting
+import Testing
+
+@testable import Cistern
+
+@Suite("The health of a node")
+struct NodeHealthTests {
+    @Test("doubles the pause between probes up to its bound, and starts over once the node was up")
+    func backsOff() {
+        let health = Subject(NodeHealth())
+        var pauses: [Int64] = []
+        for _ in 0..<8 {
+            #expect(health { $0.probe() })
+            pauses.append(health { $0.fail("refused", jitter: 1) }?.retryAfterMilliseconds ?? -1)
+        }
+        #expect(pauses == [50, 100, 200, 400, 800, 1000, 1000, 1000])
+        #expect(health { $0.probe() })
+        #expect(health { $0.succeed() })
+        #expect(health { $0.fail("closed", jitter: 1) }?.retryAfterMilliseconds == 50)
+    }
+
+    @Test("spreads the pauses between half and all of their length")
+    func jitters() {
+        for (jitter, pause) in [(0.0, Int64(25)), (0.5, 37), (1, 50)] {
+            let health = Subject(NodeHealth())
+            #expect(health { $0.probe() })
+            #expect(health { $0.fail("refused", jitter: jitter) }?.retryAfterMilliseconds == pause)
+        }
+    }
+
+    @Test("sends one probe at a time")
+    func probesAlone() {
+        let health = Subject(NodeHealth())
+        #expect(health { $0.probe() })
+        #expect(!health { $0.probe() })
+        #expect(health { $0.succeed() })
+        #expect(!health { $0.probe() })
+        #expect(health { $0.state } == .up)
+    }
+
+    @Test("tells of a failure once, and of its probes only when they fail for another reason")
+    func tellsOnce() {
+        let health = Subject(NodeHealth())
+        var news: [Bool] = []
+        func fail(_ reason: String) { news.append(health { $0.fail(reason, jitter: 0) }?.isNews ?? false) }
+        _ = health { $0.probe() }; fail("refused")
+        _ = health { $0.probe() }; fail("refused")
+        _ = health { $0.probe() }; _ = health { $0.succeed() }; fail("closed")
+        _ = health { $0.probe() }; fail("refused")
+        _ = health { $0.probe() }; fail("refused")
+        _ = health { $0.probe() }; fail("WRONGPASS")
+        #expect(news == [true, false, true, false, false, true])
+        #expect(health { $0.reason } == "WRONGPASS")
+    }
+
+    @Test("counts one failure once, whoever reports it")
+    func ignoresEchoes() {
+        let health = Subject(NodeHealth())
+        _ = health { $0.probe() }
+        #expect(health { $0.fail("refused", jitter: 0) } != nil)
+        #expect(health { $0.fail("closed", jitter: 0) } == nil)
+        #expect(!health { $0.succeed() })
+        health { $0.stop() }
+        #expect(!health { $0.probe() })
+    }
+}
