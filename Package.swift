@@ -116,6 +116,30 @@ let package = Package(
         ),
         .testTarget(name: "RepositoryTests"),
         .testTarget(name: "CisternTests", dependencies: ["Cistern", "CisternTesting"]),
+        .testTarget(
+            name: "CisternRedisTests",
+            dependencies: [
+                "Cistern",
+                "CisternRedis",
+                "CisternTesting",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]
+        ),
+        .testTarget(
+            name: "CisternHTTPTests",
+            dependencies: [
+                "Cistern",
+                "CisternHTTP",
+                "CisternTesting",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOExtras", package: "swift-nio-extras"),
+            ]
+        ),
     ]
 )
 

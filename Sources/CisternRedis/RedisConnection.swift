@@ -82,8 +82,8 @@ final class RedisConnection: ChannelInboundHandler {
 
     private func checkDeadlines() {
         deadlineCheck = nil
-        guard let earliest = pending.lazy.map(\.deadline).min() else { return }
-        if earliest <= .now() {
+        guard let context, let earliest = pending.lazy.map(\.deadline).min() else { return }
+        if earliest <= context.eventLoop.now {
             end("no reply by the deadline", failure: .timedOut)
         } else {
             scheduleDeadlineCheck(at: earliest)

@@ -87,7 +87,7 @@ final class RedisNode: Sendable {
     private func probe(whenDone: @escaping @Sendable () -> Void = {}) {
         guard loop.value.health.probe() else { return whenDone() }
         let timeout = TimeAmount.milliseconds(settings.connectTimeoutMilliseconds)
-        let deadline = NIODeadline.now() + timeout
+        let deadline = eventLoop.now + timeout
         let connected = ClientBootstrap(group: eventLoop)
             .connectTimeout(timeout)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
@@ -211,7 +211,7 @@ final class RedisNode: Sendable {
             return finish(request, .failure(.unreachable), reply)
         }
         let remaining = request.deadline.nanoseconds - clock.now().nanoseconds
-        let deadline = NIODeadline.now() + .nanoseconds(max(0, remaining))
+        let deadline = eventLoop.now + .nanoseconds(max(0, remaining))
         let arguments = LeaseScript.arguments(of: request)
         let keyCount = Array("\(LeaseScript.keyCount)".utf8)
         let byDigest = [Array("EVALSHA".utf8), loop.value.scriptDigest, keyCount] + arguments

@@ -6,6 +6,10 @@ public final class ChildProcess: Sendable {
     /// What the process could not be made to do.
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
+
+        public init(description: String) {
+            self.description = description
+        }
     }
 
     /// Guarded, since Foundation's process is not made for several threads.

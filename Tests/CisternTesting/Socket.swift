@@ -5,6 +5,10 @@ public final class Socket {
     /// What went wrong on a socket.
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
+
+        public init(description: String) {
+            self.description = description
+        }
     }
 
     private let descriptor: Int32

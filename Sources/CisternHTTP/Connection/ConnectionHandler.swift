@@ -49,7 +49,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Set when the server drains: the next answer is the last.
     private var isQuiescing = false
     /// When the request at hand began to arrive.
-    private var startedAt = NIODeadline.now()
+    private var startedAt = NIODeadline.distantPast
     /// When the connection is given up, if nothing happens before.
     private var expiresAt = NIODeadline.distantFuture
     private var expiryCheck: Scheduled<Void>?
@@ -66,7 +66,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         outbound = context.channel.allocator.buffer(capacity: 1024)
-        expiresAt = .now() + .milliseconds(settings.idleTimeoutMilliseconds)
+        expiresAt = context.eventLoop.now + .milliseconds(settings.idleTimeoutMilliseconds)
         scheduleExpiryCheck(context)
     }
 
@@ -149,7 +149,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        startedAt = .now()
+        startedAt = context.eventLoop.now
         expiresAt = startedAt + .milliseconds(settings.requestTimeoutMilliseconds)
         do throws(RequestHead.Refusal) {
             let head = try RequestHead(head)
@@ -206,7 +206,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if isQuiescing { framing.keepsAlive = false }
         let calendar = loop.calendar(at: loop.clock.now())
         AnswerWriter(id: loop.nextID(), calendar: calendar, framing: framing).write(answer, to: &outbound)
-        let end = NIODeadline.now()
+        let end = context.eventLoop.now
         loop.count(route, answer.status, nanoseconds: (end - startedAt).nanoseconds)
         expiresAt = end + .milliseconds(settings.idleTimeoutMilliseconds)
         if framing.keepsAlive {
@@ -218,7 +218,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// Answers a request whose extent is in doubt or that is too large, and reads no further one.
     private func refuse(_ refusal: RequestHead.Refusal, _ context: ChannelHandlerContext) {
-        if case .idle = state { startedAt = .now() }
+        if case .idle = state { startedAt = context.eventLoop.now }
         var framing = AnswerFraming()
         if case .receiving(let head) = state { framing = head.framing }
         framing.keepsAlive = false
@@ -232,7 +232,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         backlog.removeAll()
         flush(context)
         context.close(mode: .output, promise: nil)
-        expiresAt = .now() + Self.lingerTime
+        expiresAt = context.eventLoop.now + Self.lingerTime
         scheduleExpiryCheck(context)
     }
 
@@ -261,17 +261,20 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     // MARK: Time
 
-    /// Looks at the connection when it might expire. Setting a new expiry is an assignment; the task that is under way
-    /// finds it and waits on.
+    /// Looks at the connection when it might expire, and in any case before a request that begins now could: so the
+    /// expiry may be set to anything at the cost of an assignment.
     private func scheduleExpiryCheck(_ context: ChannelHandlerContext) {
         expiryCheck?.cancel()
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
-        expiryCheck = context.eventLoop.scheduleTask(deadline: expiresAt) { handler.value.checkExpiry() }
+        let latest = context.eventLoop.now + .milliseconds(settings.requestTimeoutMilliseconds)
+        expiryCheck = context.eventLoop.scheduleTask(deadline: min(expiresAt, latest)) {
+            handler.value.checkExpiry()
+        }
     }
 
     private func checkExpiry() {
         guard let context else { return }
-        guard NIODeadline.now() >= expiresAt else { return scheduleExpiryCheck(context) }
+        guard context.eventLoop.now >= expiresAt else { return scheduleExpiryCheck(context) }
         switch state {
         case .idle, .lingering: context.close(promise: nil)
         case .receiving:
@@ -282,7 +285,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
                 context)
         case .deciding:
             // The store's deadline ends this, not ours.
-            expiresAt = .now() + .milliseconds(settings.requestTimeoutMilliseconds)
+            expiresAt = context.eventLoop.now + .milliseconds(settings.requestTimeoutMilliseconds)
             scheduleExpiryCheck(context)
         }
     }

@@ -1,0 +1,74 @@
+import Cistern
+import CisternTesting
+import NIOCore
+import NIOEmbedded
+
+@testable import CisternHTTP
+
+/// One connection to the data plane, without a socket, on a clock set by hand.
+final class EmbeddedConnection {
+    /// 2024-02-04 10:30:00 UTC, when the clock stands at 0.
+    static let epochMilliseconds: Int64 = 1_707_042_600_000
+
+    let clock: ManualClock
+    let channel: EmbeddedChannel
+    let statistics = LoopContext.Statistics()
+    private var received: [UInt8] = []
+
+    init(
+        limiter: RateLimiter = RateLimiter(limits: Limits(), seed: 1), clock: ManualClock = ManualClock(),
+        settings: HTTPSettings = HTTPSettings()
+    ) throws {
+        self.clock = clock
+        channel = EmbeddedChannel()
+        let loop = LoopContext(
+            clock: clock, unixMilliseconds: { Self.epochMilliseconds + clock.now().milliseconds },
+            statistics: statistics)
+        let pages = OperatorPages(
+            health: { .init(text: #"{"status":"ok"}"#, contentType: "application/json") },
+            metrics: { .init(text: "cistern_up 1\n", contentType: "text/plain; version=0.0.4") })
+        try HTTPServer.addHandlers(to: channel, limiter: limiter, pages: pages, settings: settings, loop: loop)
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+    }
+
+    deinit {
+        _ = try? channel.finish(acceptAlreadyClosed: true)
+    }
+
+    /// Lets bytes come in as the client sent them.
+    func send(_ text: String) throws {
+        try send(Array(text.utf8))
+    }
+
+    func send(_ bytes: [UInt8]) throws {
+        try channel.writeInbound(ByteBuffer(bytes: bytes))
+    }
+
+    /// All that has been answered since the last call.
+    func replies(isHead: Bool = false) throws -> [HTTPReply] {
+        channel.embeddedEventLoop.run()
+        while let buffer = try channel.readOutbound(as: ByteBuffer.self) { received += buffer.readableBytesView }
+        var replies: [HTTPReply] = []
+        while let reply = HTTPReply.next(in: &received, isHead: isHead) { replies.append(reply) }
+        return replies
+    }
+
+    /// Sends a request and returns its only answer.
+    func exchange(_ text: String, isHead: Bool = false) throws -> HTTPReply {
+        try send(text)
+        let replies = try replies(isHead: isHead)
+        guard replies.count == 1 else { throw Socket.Failure(description: "\(replies.count) answers: \(replies)") }
+        return replies[0]
+    }
+
+    /// Whether the server has said that it sends no more.
+    var isClosing: Bool {
+        channel.embeddedEventLoop.run()
+        return !channel.isActive || hasShutDownOutput
+    }
+
+    private var hasShutDownOutput: Bool {
+        // An embedded channel knows no half-closure: closing the output closes it.
+        !channel.isActive
+    }
+}

@@ -1,0 +1,76 @@
+import Cistern
+import CisternTesting
+import NIOEmbedded
+import Synchronization
+import Testing
+
+@testable import CisternHTTP
+
+@Suite("A request that waits for the store")
+struct WaitingTests {
+    private let clock = ManualClock(milliseconds: 1)
+    private let store = ScriptedStore()
+
+    private func connection(_ policy: FailurePolicy = .open) throws -> EmbeddedConnection {
+        var settings = LimiterSettings()
+        settings.failurePolicy = policy
+        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "s", settings: settings, seed: 1)
+        return try EmbeddedConnection(limiter: limiter, clock: clock)
+    }
+
+    private func grant(_ tokens: Int) -> Result<Grant, LeaseFailure> {
+        .success(Grant(tokens: tokens, held: 0, balanceMicrotokens: 50_000_000))
+    }
+
+    @Test("holds back those behind it on its connection, and they follow in order")
+    func keepsOrder() throws {
+        let connection = try connection()
+        try connection.send(HTTPRequestText.chat("a") + HTTPRequestText.plain("GET", "/health") + HTTPRequestText.chat("b"))
+        #expect(try connection.replies().isEmpty)
+        store.answer(grant(1), now: clock.now())
+        #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["a", nil])
+        store.answer(grant(1), now: clock.now())
+        #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["b"])
+    }
+
+    @Test("is let through with the whole limit remaining when the store fails and the policy is open")
+    func failsOpen() throws {
+        let connection = try connection()
+        try connection.send(HTTPRequestText.chat("a"))
+        store.answer(.failure(.timedOut), now: clock.now())
+        let reply = try #require(try connection.replies().first)
+        #expect(reply.status == 200)
+        #expect(reply["X-RateLimit-Remaining"] == "100")
+    }
+
+    @Test("is answered 503 with Retry-After when the store fails and the policy is closed")
+    func failsClosed() throws {
+        let connection = try connection(.closed)
+        try connection.send(HTTPRequestText.chat("a"))
+        store.answer(.failure(.timedOut), now: clock.now())
+        let reply = try #require(try connection.replies().first)
+        #expect(reply.status == 503)
+        #expect(reply["Retry-After"] == "1")
+        #expect(reply.json["error"] as? String == "Service Unavailable")
+    }
+
+    @Test("is forgotten when its client hangs up, and the answer goes nowhere")
+    func hangsUp() throws {
+        let connection = try connection()
+        try connection.send(HTTPRequestText.chat("a"))
+        _ = try connection.channel.finish()
+        store.answer(grant(1), now: clock.now())
+        connection.channel.embeddedEventLoop.run()
+        #expect(connection.statistics.mutex.withLock { $0.requests.isEmpty })
+    }
+
+    @Test("followed by something unreadable is answered first")
+    func errorsWaitTheirTurn() throws {
+        let connection = try connection()
+        try connection.send(HTTPRequestText.chat("a") + "nonsense\r\n\r\n")
+        #expect(try connection.replies().isEmpty)
+        store.answer(grant(1), now: clock.now())
+        #expect(try connection.replies().map(\.status) == [200, 400])
+        #expect(connection.isClosing)
+    }
+}

@@ -1,0 +1,234 @@
+import Cistern
+import CisternTesting
+import Foundation
+import Logging
+import NIOPosix
+import Testing
+
+@testable import CisternRedis
+
+/// The script on a real redis-server. Its clock is Redis's own, so these tests bend the stored time instead of the
+/// clock: what was written an hour ago looks to the script as if an hour had passed.
+@Suite("The lease script")
+struct LeaseScriptTests {
+    private let redis: RedisServer
+    private let store: RedisStore
+    private let clock = Timeline(ContinuousClock())
+    /// A limit that gains a token in a thousand seconds: to these tests it stands still.
+    private let still: Limit
+
+    init() async throws {
+        redis = try await RedisServer()
+        still = try Limit(capacity: 1000, refillPerSecond: 0.001)
+        store = RedisStore(
+            endpoint: try RedisEndpoint(url: redis.url), clock: clock,
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
+        await store.start()
+    }
+
+    /// A lease request of a limit that does not refill while a test runs, unless another is given.
+    private func lease(
+        _ needed: Int, wanted: Int? = nil, as lessee: String = "a", sequence: UInt64 = 1, held: Int = 0,
+        quiet: Int64 = 0, returned: Int = 0, duration: Int64 = 2000, limit: Limit? = nil, organization: String = "org"
+    ) async throws -> Grant {
+        let now = clock.now()
+        let request = LeaseRequest(
+            organization: Array(organization.utf8), limit: limit ?? still, lessee: lessee, sequence: sequence,
+            held: held, quietMilliseconds: quiet, returned: returned, needed: needed, wanted: wanted ?? needed,
+            durationMilliseconds: duration, sentAt: now, deadline: now.advanced(byMilliseconds: 10_000))
+        return try await withCheckedThrowingContinuation { continuation in
+            store.lease(request) { result, _ in continuation.resume(with: result) }
+        }
+    }
+
+    private func set(tokens: String, secondsAgo: Double = 0, organization: String = "org") async throws {
+        let time = Int64((Date().timeIntervalSince1970 - secondsAgo) * 1000)
+        try await redis.command("SET", "ratelimit:\(organization):tokens", tokens)
+        try await redis.command("SET", "ratelimit:\(organization):lastRefill", "\(time)")
+    }
+
+    /// The stored balance to the hundredth of a token, rounded down.
+    private func tokens() async throws -> Double {
+        let text = try await redis.command("GET", "ratelimit:org:tokens")
+        return (try #require(Double(text)) * 100).rounded(.down) / 100
+    }
+
+    private func record(_ lessee: String = "a") async throws -> [Int64] {
+        try await redis.command("HGET", "ratelimit:org:leases", lessee).split(separator: ":").compactMap { Int64($0) }
+    }
+
+    @Test("finds a new bucket full and grants what is needed")
+    func newBucket() async throws {
+        #expect(try await lease(30) == Grant(tokens: 30, held: 0, balanceMicrotokens: 970_000_000))
+        #expect(try await tokens() == 970)
+        #expect(try await record().prefix(2) == [1, 30])
+    }
+
+    @Test("takes over, to the token, a bucket that another program wrote")
+    func takesOver() async throws {
+        try await set(tokens: "75.3")
+        #expect(try await lease(76).tokens == 75)
+        #expect(try await tokens() == 0.3)
+        try await set(tokens: "99.99999999999999", organization: "o2")
+        #expect(try await lease(100, organization: "o2").tokens == 100)
+        // 10 tokens a second for three seconds.
+        try await set(tokens: "5.25", secondsAgo: 3, organization: "o3")
+        let grant = try await lease(200, limit: .standard, organization: "o3")
+        #expect(grant.tokens == 35)
+    }
+
+    @Test("writes what another program can read: a decimal, and milliseconds since 1970")
+    func writesPlainly() async throws {
+        try await set(tokens: "75.300001")
+        _ = try await lease(1)
+        let text = try await redis.command("GET", "ratelimit:org:tokens")
+        #expect(text.wholeMatch(of: /74\.30[0-9]{4}/) != nil, "\(text)")
+        let time = Double(try await redis.command("GET", "ratelimit:org:lastRefill")) ?? 0
+        #expect(abs(time / 1000 - Date().timeIntervalSince1970) < 60)
+    }
+
+    @Test(
+        "makes no tokens out of values that are no numbers",
+        arguments: [("abc", 0), ("-5", 0), ("nan", 0), ("1e999", 1000), ("", 0)])
+    func survivesGarbage(value: String, granted: Int) async throws {
+        try await set(tokens: value)
+        #expect(try await lease(1000).tokens == granted)
+        try await redis.command("SET", "ratelimit:o2:tokens", "7")
+        try await redis.command("SET", "ratelimit:o2:lastRefill", "yesterday")
+        #expect(try await lease(10, organization: "o2").tokens == 7)
+    }
+
+    @Test("goes on refilling after the clock was set back")
+    func clockSetBack() async throws {
+        try await set(tokens: "0", secondsAgo: -3600)
+        #expect(try await lease(1, limit: .standard).tokens == 0)
+        try await eventually("a token") { try await lease(1, sequence: UInt64.random(in: 2..<1 << 50), limit: .standard).tokens == 1 }
+    }
+
+    @Test("never lets the balance and what is leased exceed the capacity")
+    func capsRefill() async throws {
+        let limit = try Limit(capacity: 100, refillPerSecond: 1000)
+        #expect(try await lease(60, limit: limit).tokens == 60)
+        // An hour of refill, while 60 are out, fills no more than the other 40.
+        try await set(tokens: "0", secondsAgo: 3600)
+        let other = try await lease(100, as: "b", limit: limit)
+        #expect(other.tokens == 40)
+        // Once the first says that it has spent them, long ago, their room fills too.
+        try await set(tokens: "0", secondsAgo: 3600)
+        let grant = try await lease(100, sequence: 2, quiet: 3_000_000, limit: limit)
+        #expect(grant.tokens == 60)
+    }
+
+    @Test("lets room that was spent just now fill only from now on")
+    func refillsFromTheLastSpend() async throws {
+        let limit = try Limit(capacity: 100, refillPerSecond: 10)
+        #expect(try await lease(100, limit: limit).tokens == 100)
+        try await set(tokens: "0", secondsAgo: 3600)
+        #expect(try await lease(100, sequence: 2, quiet: 0, limit: limit).tokens == 0)
+        try await set(tokens: "0", secondsAgo: 3600)
+        _ = try await lease(0, sequence: 3, quiet: 0, limit: limit)
+        try await set(tokens: "0", secondsAgo: 1)
+        #expect(try await lease(100, sequence: 4, limit: limit).tokens == 10)
+    }
+
+    @Test("counts a lease that ran out as spent, and its room as free from that moment")
+    func expiry() async throws {
+        let limit = try Limit(capacity: 100, refillPerSecond: 10)
+        #expect(try await lease(100, as: "gone", duration: 100, limit: limit).tokens == 100)
+        try await eventually("the lease to run out") {
+            let ends = try await record("gone").last ?? 0
+            return Double(ends) / 1000 + 2 < Date().timeIntervalSince1970
+        }
+        // The bucket was last touched an hour ago, but had no room until the lease ended.
+        try await set(tokens: "0", secondsAgo: 3600)
+        let ends = try await record("gone").last ?? 0
+        let grant = try await lease(100, as: "b", limit: limit)
+        let since = Date().timeIntervalSince1970 - Double(ends) / 1000
+        #expect(Double(grant.tokens) <= since * 10 && grant.tokens >= 20)
+        #expect(try await record("gone").isEmpty)
+    }
+
+    @Test("credits what is given back, at most what is on record, and only once")
+    func giveBack() async throws {
+        _ = try await lease(50)
+        _ = try await lease(0, sequence: 2, returned: 30)
+        #expect(try await tokens() == 980)
+        #expect(try await record().isEmpty)
+        // Twice, late, and more than there ever was: nothing is left to credit.
+        _ = try await lease(0, sequence: 2, returned: 30)
+        _ = try await lease(0, sequence: 1, returned: 30)
+        _ = try await lease(0, sequence: 3, returned: 999)
+        #expect(try await tokens() == 980)
+        _ = try await lease(10, sequence: 4)
+        _ = try await lease(0, sequence: 5, returned: 999)
+        #expect(try await tokens() == 980)
+    }
+
+    @Test("acts on a request once, and not after a later one")
+    func sequences() async throws {
+        #expect(try await lease(10, sequence: 5).tokens == 10)
+        for late in [UInt64(5), 4] {
+            await #expect(throws: LeaseFailure.rejected("STALE a later request came first")) {
+                try await lease(10, sequence: late)
+            }
+        }
+        #expect(try await tokens() == 990)
+        #expect(try await lease(10, as: "b", sequence: 1).tokens == 10)
+    }
+
+    @Test("keeps on record what is held, and says what it knew of")
+    func settles() async throws {
+        _ = try await lease(50)
+        let grant = try await lease(10, sequence: 2, held: 20)
+        #expect(grant.tokens == 10 && grant.held == 20)
+        #expect(grant.balanceMicrotokens / 1_000_000 == 940)
+        #expect(try await record().prefix(2) == [2, 30])
+        let unknown = try await lease(1, as: "stranger", held: 20)
+        #expect(unknown.held == 0)
+    }
+
+    @Test("serves what waits first, and of the rest at most half ahead of use")
+    func shares() async throws {
+        try await set(tokens: "100")
+        #expect(try await lease(10, wanted: 1000).tokens == 55)
+        #expect(try await lease(100, wanted: 1000, as: "b").tokens == 45)
+    }
+
+    @Test("leaves only documented keys, each with a time to live, long enough for the bucket to fill")
+    func timesToLive() async throws {
+        let slow = try Limit(capacity: 10_000, refillPerSecond: 1)
+        _ = try await lease(1, limit: .standard)
+        _ = try await lease(1, limit: slow, organization: "slow")
+        let keys = try await redis.command("--scan").split(separator: "\n").map(String.init).sorted()
+        #expect(keys == ["org", "slow"].flatMap { name in ["lastRefill", "leases", "tokens"].map { "ratelimit:\(name):\($0)" } })
+        for key in keys {
+            let seconds = Int(try await redis.command("TTL", key)) ?? 0
+            #expect(key.contains("slow") ? (19_990...20_000).contains(seconds) : (50...60).contains(seconds), "\(key) \(seconds)")
+        }
+    }
+
+    @Test("keeps exact books over thousands of random steps: balance, leases and spent add up")
+    func conservation() async throws {
+        var random = SeededRandom(seed: 21)
+        var held = ["a": 0, "b": 0, "c": 0]
+        var sequence: UInt64 = 0
+        var spent = 0
+        for _ in 0..<2000 {
+            let lessee = ["a", "b", "c"][Int.random(in: 0..<3, using: &random)]
+            let before = held[lessee] ?? 0
+            let used = Int.random(in: 0...before, using: &random)
+            let returned = Int.random(in: 0...(before - used), using: &random)
+            sequence += 1
+            let grant = try await lease(
+                Int.random(in: 0...3, using: &random), wanted: 6, as: lessee, sequence: sequence,
+                held: before - used - returned, returned: returned, duration: 60_000)
+            spent += used
+            held[lessee] = before - used - returned + grant.tokens
+            let total = grant.balanceMicrotokens / 1_000_000 + Int64(held.values.reduce(0, +) + spent)
+            // The limit refills a token in a thousand seconds: less than one while this runs, or one at most.
+            #expect((1000...1001).contains(total))
+            if spent > 900 { break }
+        }
+        #expect(spent > 500)
+    }
+}

@@ -1,0 +1,105 @@
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import CisternRedis
+
+@Suite("A connection to Redis")
+final class RedisConnectionTests {
+    private let channel = EmbeddedChannel()
+    private let connection: RedisConnection
+    private var outcomes: [String] = []
+    private var reasons: [String] = []
+
+    init() throws {
+        var end: (String) -> Void = { _ in }
+        connection = RedisConnection(maximumPending: 3) { end($0) }
+        end = { [unowned self] in reasons.append($0) }
+        try channel.pipeline.syncOperations.addHandler(connection)
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+    }
+
+    private func send(_ word: String, within milliseconds: Int64 = 100) {
+        connection.send([Array(word.utf8)], deadline: channel.embeddedEventLoop.now + .milliseconds(milliseconds)) {
+            [unowned self] result in
+            switch result {
+            case .success(let value): outcomes.append("\(word): \(value)")
+            case .failure(let failure): outcomes.append("\(word): \(failure)")
+            }
+        }
+    }
+
+    private func receive(_ text: String) throws {
+        try channel.writeInbound(ByteBuffer(string: text))
+    }
+
+    @Test("sends the commands of one turn in one write")
+    func pipelines() throws {
+        send("A")
+        send("B")
+        #expect(try channel.readOutbound(as: ByteBuffer.self) == nil)
+        channel.embeddedEventLoop.run()
+        let written = try channel.readOutbound(as: ByteBuffer.self)
+        #expect(written == ByteBuffer(string: "*1\r\n$1\r\nA\r\n*1\r\n$1\r\nB\r\n"))
+        #expect(try channel.readOutbound(as: ByteBuffer.self) == nil)
+    }
+
+    @Test("matches replies to commands in their order")
+    func matchesReplies() throws {
+        send("A")
+        send("B")
+        try receive(":1\r\n:")
+        #expect(outcomes == ["A: integer(1)"])
+        try receive("2\r\n")
+        #expect(outcomes == ["A: integer(1)", "B: integer(2)"])
+    }
+
+    @Test("ends when a deadline passes, and everything that waits fails at once")
+    func timesOut() throws {
+        send("A", within: 100)
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(60))
+        send("B", within: 100)
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(39))
+        #expect(outcomes.isEmpty)
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(1))
+        #expect(outcomes == ["A: timedOut", "B: timedOut"])
+        #expect(reasons == ["no reply by the deadline"])
+        #expect(!channel.isActive)
+        send("C")
+        #expect(outcomes.last == "C: closed")
+    }
+
+    @Test("keeps going when replies come in time, however many deadlines go by")
+    func outlivesDeadlines() throws {
+        for _ in 0..<10 {
+            send("A", within: 100)
+            channel.embeddedEventLoop.advanceTime(by: .milliseconds(99))
+            try receive("+x\r\n")
+        }
+        channel.embeddedEventLoop.advanceTime(by: .seconds(10))
+        #expect(outcomes.count == 10 && reasons.isEmpty)
+    }
+
+    @Test("takes no more commands than its bound")
+    func boundsTheQueue() {
+        for word in ["A", "B", "C", "D"] { send(word) }
+        #expect(outcomes == ["D: overloaded"])
+    }
+
+    @Test("fails what waits when the node hangs up")
+    func failsOnClose() throws {
+        send("A")
+        _ = try? channel.close().wait()
+        #expect(outcomes == ["A: closed"])
+        #expect(reasons.count == 1)
+    }
+
+    @Test("ends on bytes that are no RESP and on a reply that nothing asked for", arguments: ["garbage\r\n", ":1\r\n:2\r\n"])
+    func endsOnProtocolErrors(wire: String) throws {
+        send("A")
+        try receive(wire)
+        #expect(reasons.count == 1)
+        #expect(reasons[0].hasPrefix("protocol error"))
+        #expect(outcomes.count == 1)
+    }
+}

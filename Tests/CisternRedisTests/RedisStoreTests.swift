@@ -1,0 +1,247 @@
+import Cistern
+import CisternTesting
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import NIOSSL
+import Testing
+
+@testable import CisternRedis
+
+/// The store on real redis-servers that refuse, die, hang and come back.
+@Suite("The Redis store")
+struct RedisStoreTests {
+    private let clock = Timeline(ContinuousClock())
+
+    private func store(_ url: String, _ change: (inout RedisSettings) -> Void = { _ in }) throws -> RedisStore {
+        var settings = RedisSettings()
+        change(&settings)
+        return RedisStore(
+            endpoint: try RedisEndpoint(url: url), settings: settings, clock: clock,
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
+    }
+
+    private func limiter(_ store: RedisStore, timeout: Int64 = 100, limit: Limit = .standard) -> RateLimiter {
+        var settings = LimiterSettings()
+        settings.lease.timeoutMilliseconds = timeout
+        return RateLimiter(
+            limits: Limits(standard: limit), store: store, lessee: UUID().uuidString, settings: settings, seed: 1)
+    }
+
+    private func decide(_ limiter: RateLimiter, _ organization: String = "org") async -> Decision {
+        await limiter.decide(organization, now: clock.now())
+    }
+
+    @Test("meters through Redis, and gives every lease back at the end")
+    func meters() async throws {
+        let redis = try await RedisServer()
+        let store = try store(redis.url)
+        await store.start()
+        let limiter = limiter(store, timeout: 5000)
+        #expect(await decide(limiter).remaining == 99)
+        await limiter.giveBackLeases(now: clock.now())
+        await store.stop()
+        #expect(!store.reports[0].isUp)
+        #expect(await decide(limiter).outcome == .unmetered)
+    }
+
+    @Test("starts while Redis is down, decides at once, and turns to it when it comes up")
+    func startsWithoutRedis() async throws {
+        let port = try Socket.freePort()
+        let store = try store("redis://127.0.0.1:\(port)")
+        await store.start()
+        let limiter = limiter(store)
+        #expect(await decide(limiter).outcome == .unmetered)
+        #expect(store.reports[0].reason == "Connection refused")
+        let redis = try await RedisServer(port: port)
+        try await eventually("the node to be up") { store.reports[0].isUp }
+        #expect(await decide(limiter).outcome == .allowed)
+        #expect(store.reports[0].reason == nil)
+        try await redis.kill()
+        try await eventually("the node to be down") { !store.reports[0].isUp }
+        #expect(await decide(limiter).outcome == .unmetered)
+        await store.stop()
+    }
+
+    @Test("a hung Redis costs the requests in flight one deadline and later ones nothing")
+    func hangs() async throws {
+        let redis = try await RedisServer()
+        let store = try store(redis.url)
+        await store.start()
+        let limiter = limiter(store, timeout: 200)
+        #expect(await decide(limiter).outcome == .allowed)
+        redis.process.signal(SIGSTOP)
+        let waiting = await withTaskGroup(of: Decision.Outcome.self) { group in
+            for number in 0..<20 { group.addTask { await decide(limiter, "org-\(number)").outcome } }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(waiting == Array(repeating: .unmetered, count: 20))
+        let sent = store.reports[0].statistics
+        #expect(sent.timedOut == 20)
+        for _ in 0..<100 { #expect(await decide(limiter).outcome == .unmetered) }
+        // None of those was sent to wait: they were decided without the store.
+        #expect(store.reports[0].statistics.timedOut == 20)
+        #expect(store.reports[0].reason == "no reply by the deadline")
+        redis.process.signal(SIGCONT)
+        try await eventually("the node to be up") { store.reports[0].isUp }
+        #expect(await decide(limiter, "fresh").outcome == .allowed)
+        await store.stop()
+    }
+
+    @Test("a script that Redis has forgotten is sent again, and nobody notices")
+    func scriptFlush() async throws {
+        let redis = try await RedisServer()
+        let store = try store(redis.url)
+        await store.start()
+        let limiter = limiter(store, timeout: 5000, limit: try Limit(capacity: 100, refillPerSecond: 0.001))
+        #expect(await decide(limiter).remaining == 99)
+        try await redis.command("SCRIPT", "FLUSH")
+        #expect(await decide(limiter).remaining == 98)
+        #expect(await decide(limiter).remaining == 97)
+        #expect(store.reports[0].statistics.rejected == 0)
+        await store.stop()
+    }
+
+    @Test("logs in with a password or as a user, to the database it was told")
+    func logsIn() async throws {
+        let redis = try await RedisServer(["--requirepass", "open sesame"])
+        let client = try ChildProcess(
+            "redis-cli",
+            ["-p", "\(redis.port)", "-a", "open sesame", "--no-auth-warning", "ACL", "SETUSER", "meter", "on", ">pw",
+             "~ratelimit:*", "-@all", "+select", "+script|load", "+evalsha", "+eval", "+time", "+get", "+set", "+hset",
+             "+hdel", "+hgetall", "+pexpire"])
+        #expect(try await client.exitCode() == 0)
+        for login in [":open%20sesame", "meter:pw"] {
+            let store = try store("redis://\(login)@127.0.0.1:\(redis.port)/2")
+            await store.start()
+            #expect(await decide(limiter(store, timeout: 5000), "org-\(login.count)").outcome == .allowed)
+            await store.stop()
+        }
+        let keys = try ChildProcess(
+            "redis-cli", ["-p", "\(redis.port)", "-a", "open sesame", "--no-auth-warning", "-n", "2", "DBSIZE"])
+        _ = try await keys.exitCode()
+        #expect(keys.text.contains("6"))
+    }
+
+    @Test("a wrong password leaves the node down with Redis's own words, and requests go by the policy")
+    func wrongPassword() async throws {
+        let redis = try await RedisServer(["--requirepass", "right"])
+        for (url, code) in [("redis://:wrong@127.0.0.1:\(redis.port)", "WRONGPASS"), (redis.url, "NOAUTH")] {
+            let store = try store(url)
+            await store.start()
+            #expect(store.reports[0].reason?.hasPrefix(code) == true, "\(String(describing: store.reports[0].reason))")
+            #expect(await decide(limiter(store)).outcome == .unmetered)
+            await store.stop()
+        }
+    }
+
+    @Test("a key of another type fails its own organisation's requests and nobody else's")
+    func wrongType() async throws {
+        let redis = try await RedisServer()
+        let store = try store(redis.url)
+        await store.start()
+        let limiter = limiter(store, timeout: 5000)
+        try await redis.command("LPUSH", "ratelimit:broken:tokens", "x")
+        #expect(await decide(limiter, "broken").outcome == .unmetered)
+        #expect(await decide(limiter, "fine").outcome == .allowed)
+        #expect(store.reports[0].isUp)
+        #expect(store.reports[0].statistics.rejected == 1)
+        await store.stop()
+    }
+
+    @Test("a replica, which takes no writes, is not used")
+    func readOnly() async throws {
+        let primary = try await RedisServer()
+        let replica = try await RedisServer(["--replicaof", "127.0.0.1", "\(primary.port)"])
+        let store = try store(replica.url)
+        await store.start()
+        let limiter = limiter(store)
+        try await eventually("a decision by the policy") { await decide(limiter).outcome == .unmetered }
+        try await eventually("the reason") { store.reports[0].reason?.hasPrefix("READONLY") == true || store.reports[0].isUp }
+        await store.stop()
+    }
+
+    @Test("something that is not Redis is a protocol error, and no request waits for it")
+    func notRedis() async throws {
+        let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    channel.writeAndFlush(ByteBuffer(string: "SSH-2.0-OpenSSH\r\n"), promise: nil)
+                }
+            }
+            .bind(host: "127.0.0.1", port: 0).get()
+        let store = try store("redis://127.0.0.1:\(listener.localAddress?.port ?? 0)")
+        await store.start()
+        #expect(store.reports[0].reason?.hasPrefix("protocol error") == true)
+        #expect(await decide(limiter(store)).outcome == .unmetered)
+        await store.stop()
+        try await listener.close()
+    }
+
+    @Test("beyond the bound on waiting requests the policy decides at once")
+    func overload() async throws {
+        let redis = try await RedisServer()
+        let store = try store(redis.url) { $0.maximumPendingRequests = 2 }
+        await store.start()
+        let limiter = limiter(store, timeout: 5000)
+        redis.process.signal(SIGSTOP)
+        let outcomes = DecisionLog()
+        for number in 0..<5 {
+            _ = limiter.decide("org-\(number)".utf8.span, now: clock.now()) { outcomes.add($0) }
+        }
+        try await eventually("three decisions") { outcomes.all.count == 3 }
+        #expect(outcomes.outcomes == [.unmetered, .unmetered, .unmetered])
+        redis.process.signal(SIGCONT)
+        try await eventually("the other two") { outcomes.all.count == 5 }
+        #expect(outcomes.outcomes.suffix(2) == [.allowed, .allowed])
+        #expect(store.reports[0].statistics.overloaded == 3)
+        await store.stop()
+    }
+
+    @Test("speaks TLS, trusts only the certificates it was given, and checks the name")
+    func tls() async throws {
+        let certificates = try await TestCertificates()
+        let redis = try await RedisServer(
+            ["--tls-cert-file", certificates.certificate, "--tls-key-file", certificates.key,
+             "--tls-ca-cert-file", certificates.authority, "--tls-auth-clients", "no"], tls: true)
+        let trusting = try store("rediss://localhost:\(redis.port)") { $0.trustRoots = .file(certificates.authority) }
+        await trusting.start()
+        #expect(await decide(limiter(trusting, timeout: 5000)).outcome == .allowed)
+        await trusting.stop()
+        let distrusting = try store("rediss://localhost:\(redis.port)")
+        await distrusting.start()
+        #expect(distrusting.reports[0].reason?.contains("CERTIFICATE_VERIFY_FAILED") == true)
+        await distrusting.stop()
+        // The certificate is for localhost, and no address.
+        let misnamed = try store("rediss://127.0.0.1:\(redis.port)") { $0.trustRoots = .file(certificates.authority) }
+        await misnamed.start()
+        #expect(!misnamed.reports[0].isUp)
+        #expect(misnamed.reports[0].reason != nil)
+        await misnamed.stop()
+    }
+}
+
+/// An authority and a certificate for `localhost`, made for one test.
+private struct TestCertificates {
+    let authority: String
+    let certificate: String
+    let key: String
+
+    init() async throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("cistern-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        authority = "\(folder)/ca.crt"
+        certificate = "\(folder)/server.crt"
+        key = "\(folder)/server.key"
+        let script = """
+            set -e; cd '\(folder)'
+            openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=test-authority
+            openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost
+            printf 'subjectAltName=DNS:localhost' > ext
+            openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out server.crt
+            """
+        let openssl = try ChildProcess("/bin/sh", ["-c", script])
+        guard try await openssl.exitCode() == 0 else { throw ChildProcess.Failure(description: openssl.text) }
+    }
+}
