@@ -114,7 +114,18 @@ let package = Package(
             dependencies: ["Cistern"],
             path: "Tests/CisternTesting"
         ),
-        .testTarget(name: "RepositoryTests"),
+        .testTarget(name: "RepositoryTests", dependencies: ["CisternServer"]),
+        .testTarget(name: "AllocationTests", dependencies: ["Cistern", "CisternTesting", "CJemalloc"]),
+        .testTarget(
+            name: "ReadmeTests",
+            dependencies: [
+                "Cistern",
+                "CisternRedis",
+                "CisternTesting",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
         .testTarget(name: "CisternTests", dependencies: ["Cistern", "CisternTesting"]),
         .testTarget(
             name: "CisternRedisTests",
@@ -138,6 +149,18 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOExtras", package: "swift-nio-extras"),
+            ]
+        ),
+        .testTarget(
+            name: "CisternServerTests",
+            dependencies: [
+                "Cistern",
+                "CisternHTTP",
+                "CisternRedis",
+                "CisternServer",
+                "CisternCommand",
+                "CisternTesting",
+                .product(name: "Logging", package: "swift-log"),
             ]
         ),
     ]

@@ -121,8 +121,8 @@ final class RedisNode: Sendable {
         loop.value.connection = connection
     }
 
-    /// Authenticates, chooses the database and loads the script, all in one flight. The node is up once it knows the
-    /// script's digest.
+    /// Authenticates, chooses the database, tries whether writes are taken, and loads the script, all in one flight.
+    /// The node is up once it has told the script's digest.
     private func logIn(deadline: NIODeadline, whenDone: @escaping @Sendable () -> Void) {
         guard let connection = loop.value.connection else { return whenDone() }
         guard loop.value.health.state == .probing else {
@@ -131,11 +131,14 @@ final class RedisNode: Sendable {
         }
         if let password = endpoint.password {
             let credentials = [endpoint.username, password].compactMap { $0 }
-            expectOK(connection, ["AUTH"] + credentials, deadline: deadline)
+            expectNoError(connection, ["AUTH"] + credentials, deadline: deadline)
         }
         if endpoint.database != 0 {
-            expectOK(connection, ["SELECT", "\(endpoint.database)"], deadline: deadline)
+            expectNoError(connection, ["SELECT", "\(endpoint.database)"], deadline: deadline)
         }
+        // With XX this writes nothing, since the key never exists; but a replica, a full node and one that cannot
+        // persist refuse it as they would refuse the script.
+        expectNoError(connection, ["SET", "ratelimit:probe", "1", "XX"], deadline: deadline)
         connection.send(Self.command(["SCRIPT", "LOAD", LeaseScript.source]), deadline: deadline) { result in
             switch result {
             case .success(.string(let digest)): self.becomeUp(digest)
@@ -147,7 +150,7 @@ final class RedisNode: Sendable {
         }
     }
 
-    private func expectOK(_ connection: RedisConnection, _ words: [String], deadline: NIODeadline) {
+    private func expectNoError(_ connection: RedisConnection, _ words: [String], deadline: NIODeadline) {
         connection.send(Self.command(words), deadline: deadline) { result in
             if case .success(.error(let message)) = result { connection.close(message) }
         }

@@ -14,7 +14,8 @@ public final class ChildProcess: Sendable {
 
     /// Guarded, since Foundation's process is not made for several threads.
     private let process: Mutex<Process>
-    private let output = Mutex("")
+    /// A file takes the output, not a pipe: children that other tests start meanwhile would inherit the pipe's end.
+    private let output = FileManager.default.temporaryDirectory.appendingPathComponent("cistern-\(UUID().uuidString)")
     public let processIdentifier: Int32
 
     /// Starts a program, found by its path or by name in the usual places.
@@ -25,27 +26,26 @@ public final class ChildProcess: Sendable {
         process.environment = ProcessInfo.processInfo.environment
             .filter { !$0.key.hasPrefix("CISTERN_") }
             .merging(environment) { $1 }
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
+        guard FileManager.default.createFile(atPath: output.path, contents: nil) else {
+            throw Failure(description: "cannot write to \(output.path)")
+        }
+        let handle = try FileHandle(forWritingTo: output)
+        process.standardOutput = handle
+        process.standardError = handle
         process.standardInput = FileHandle.nullDevice
         try process.run()
         processIdentifier = process.processIdentifier
         self.process = Mutex(process)
-        pipe.fileHandleForReading.readabilityHandler = { [weak self] handle in
-            let data = handle.availableData
-            guard !data.isEmpty else { return handle.readabilityHandler = nil }
-            self?.output.withLock { $0 += String(decoding: data, as: UTF8.self) }
-        }
     }
 
     deinit {
-        kill(processIdentifier, SIGCONT)
+        // SIGKILL ends a stopped process, too.
         signal(SIGKILL)
+        try? FileManager.default.removeItem(at: output)
     }
 
     /// Standard output and standard error so far.
-    public var text: String { output.withLock { $0 } }
+    public var text: String { (try? String(contentsOf: output, encoding: .utf8)) ?? "" }
 
     public var isRunning: Bool { process.withLock { $0.isRunning } }
 
@@ -57,8 +57,6 @@ public final class ChildProcess: Sendable {
     /// Waits for the end of the process and returns its exit code, or minus the signal that ended it.
     public func exitCode(within seconds: Double = 30) async throws -> Int32 {
         try await eventually("the process to end; it wrote:\n\(text)", within: seconds) { !self.isRunning }
-        // The pipe may still hold the last words.
-        try await eventually("the last output", within: 1) { true }
         return process.withLock {
             $0.terminationReason == .exit ? $0.terminationStatus : -$0.terminationStatus
         }

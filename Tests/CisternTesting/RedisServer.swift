@@ -11,17 +11,21 @@ public final class RedisServer: Sendable {
     ///   - arguments: further arguments, such as `--requirepass`.
     ///   - port: the port, for a server that comes back where another was; a free one unless given.
     public init(_ arguments: [String] = [], port: Int? = nil, tls: Bool = false) async throws {
-        let port = try port ?? Socket.freePort()
-        let folder = FileManager.default.temporaryDirectory.path
-        let listening = tls ? ["--port", "0", "--tls-port", "\(port)"] : ["--port", "\(port)"]
-        let process = try ChildProcess(
-            "redis-server",
-            listening + ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder] + arguments)
-        self.port = port
-        self.process = process
-        try await eventually("redis-server to start: \(process.text)") {
-            process.text.contains("Ready to accept connections")
+        let arguments = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"] + arguments
+        // Another process may take a port that was free a moment ago; then it is tried on another.
+        for _ in 0..<5 {
+            let chosen = try port ?? Socket.freePort()
+            let listening = tls ? ["--port", "0", "--tls-port", "\(chosen)"] : ["--port", "\(chosen)"]
+            let process = try ChildProcess("redis-server", listening + arguments)
+            try await eventually("redis-server to start: \(process.text)") {
+                process.text.contains("Ready to accept connections") || !process.isRunning
+            }
+            guard process.isRunning else { continue }
+            self.port = chosen
+            self.process = process
+            return
         }
+        throw ChildProcess.Failure(description: "redis-server does not start with \(arguments)")
     }
 
     public var url: String { "redis://127.0.0.1:\(port)" }

@@ -1,1 +1,75 @@
 import Testing
+
+@Suite("The layers")
+struct LayerTests {
+    /// What each module may import, of ours and of others'. What stands lower in the picture may not name what stands
+    /// above it.
+    private static let allowed: [String: Set<String>] = [
+        "Cistern": ["Synchronization", "BasicContainers", "DequeModule"],
+        "CisternRedis": [
+            "Cistern", "CHiredis", "DequeModule", "Foundation", "Logging", "NIOCore", "NIOPosix", "NIOSSL",
+            "Synchronization",
+        ],
+        "CisternHTTP": [
+            "Cistern", "DequeModule", "NIOCore", "NIOExtras", "NIOHTTP1", "NIOPosix", "Synchronization",
+        ],
+        "CisternAdmin": ["Cistern"],
+        "CisternServer": [
+            "Cistern", "CisternRedis", "CisternHTTP", "CisternAdmin", "Configuration", "Foundation", "Logging",
+            "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "Synchronization", "Yams",
+        ],
+        "CisternCommand": [
+            "ArgumentParser", "CJemalloc", "CisternServer", "Foundation", "Logging", "ServiceLifecycle", "UnixSignals",
+        ],
+    ]
+
+    @Test("every module imports only what lies below it", arguments: allowed.keys.sorted())
+    func modulesDependDownward(module: String) throws {
+        let allowed = try #require(Self.allowed[module])
+        let files = try Repository.swiftFiles(below: "Sources/\(module)")
+        #expect(!files.isEmpty)
+        for file in files {
+            for name in file.imports { #expect(allowed.contains(name), "\(file.path) imports \(name)") }
+        }
+    }
+
+    @Test("every folder of Sources is a known module")
+    func noOtherModules() throws {
+        let modules = Set(try Repository.swiftFiles(below: "Sources").map { String($0.path.split(separator: "/")[1]) })
+        #expect(modules == Set(Self.allowed.keys))
+    }
+
+    /// Words by which a clock, chance, IO or another thread would come into the decision module.
+    private static let banned = [
+        "ContinuousClock", "SuspendingClock", "Date(", "clock_gettime", "DispatchTime", "random", "Random", "Hasher",
+        "Task.sleep", " Task {", "Task.detached", "DispatchQueue", "Thread", "print(", "FileHandle", "FileManager",
+        "ProcessInfo", "getenv", "socket(", "readLine",
+    ]
+
+    @Test("the decision module has no clock, no chance, no IO and no threads of its own")
+    func decisionsArePure() throws {
+        for file in try Repository.swiftFiles(below: "Sources/Cistern") {
+            for (number, line) in file.code.enumerated() {
+                for word in Self.banned {
+                    #expect(!line.contains(word), "\(file.path):\(number + 1) uses \(word)")
+                }
+            }
+        }
+    }
+
+    @Test("the checks see what they look for")
+    func checksBite() {
+        let file = Repository.File(
+            path: "x.swift",
+            text: """
+                internal import Foundation
+                @testable import CisternHTTP
+                // ContinuousClock in a comment
+                let text = "Date( in a text"
+                let now = ContinuousClock.now  // random
+                """)
+        #expect(file.imports == ["Foundation", "CisternHTTP"])
+        let found = file.code.flatMap { line in Self.banned.filter { line.contains($0) } }
+        #expect(found == ["ContinuousClock"])
+    }
+}

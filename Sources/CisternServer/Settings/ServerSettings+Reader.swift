@@ -76,6 +76,8 @@ extension ServerSettings {
     }
 
     private static func redis(_ reader: SettingsReader) throws(SettingsError) -> Redis? {
+        // Checked even where there is no Redis: a setting that is wrong is never passed over.
+        let maximumPendingRequests = try reader.integer(.maxStoreRequests, in: 1...1_000_000)
         guard let text = reader.text(.redis), !text.isEmpty else {
             guard reader.text(.redisCaFile) == nil else {
                 throw SettingsError(
@@ -93,7 +95,7 @@ extension ServerSettings {
             throw SettingsError("redis: \(error) (--redis, CISTERN_REDIS)")
         }
         var redis = Redis(endpoint: endpoint)
-        redis.settings.maximumPendingRequests = try reader.integer(.maxStoreRequests, in: 1...1_000_000)
+        redis.settings.maximumPendingRequests = maximumPendingRequests
         if let path = reader.text(.redisCaFile) {
             guard endpoint.usesTLS else {
                 throw SettingsError(.redisCaFile, value: path, remedy: "it needs a redis URL that starts with rediss://")

@@ -1,0 +1,92 @@
+import CJemalloc
+import Cistern
+import CisternTesting
+import Testing
+
+/// Counts memory allocations with jemalloc's own counters, of this thread alone. The test process is linked with
+/// jemalloc, so every `malloc` in it is counted.
+@Suite("Allocations")
+struct AllocationTests {
+    /// Bytes that this thread has allocated since it began.
+    private func allocatedBytes() -> UInt64 {
+        var bytes: UInt64 = 0
+        var size = MemoryLayout<UInt64>.size
+        let status = mallctl("thread.allocated", &bytes, &size, nil, 0)
+        precondition(status == 0, "jemalloc keeps no statistics")
+        return bytes
+    }
+
+    /// What the second of two runs allocates: the first one also pays for what the runtime sets up once.
+    @inline(never)
+    private func bytesAllocated(by body: () -> Void) -> UInt64 {
+        body()
+        let before = allocatedBytes()
+        let between = allocatedBytes()
+        body()
+        // Reading the counter may allocate, too, the same each time.
+        return allocatedBytes() - between - (between - before)
+    }
+
+    private let organization = "00000000-0000-4000-8000-000000000001"
+
+    @Test("the counter counts")
+    func counts() {
+        var array: [Int] = []
+        let bytes = bytesAllocated { array = Array(0..<10_000) }
+        #expect(bytes >= 80_000)
+        #expect(array.count == 10_000)
+    }
+
+    @Test("a decision of the embedded store allocates nothing, allowed or denied")
+    func embedded() {
+        let limiter = RateLimiter(limits: Limits(), seed: 1)
+        var allowed = 0
+        let bytes = bytesAllocated {
+            for step in 0..<10_000 {
+                let decision = limiter.decideNow(organization.utf8.span, now: Instant(milliseconds: 1 + Int64(step)))
+                if decision?.isAllowed == true { allowed += 1 }
+            }
+        }
+        #expect(bytes == 0)
+        #expect((100...400).contains(allowed))
+    }
+
+    @Test("a decision from a lease allocates nothing, nor does a denial from memory")
+    func leased() throws {
+        let store = ScriptedStore()
+        let limit = try Limit(capacity: 100_000, refillPerSecond: 1)
+        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lessee: "s", seed: 1)
+        let now = Instant(milliseconds: 1)
+        let log = DecisionLog()
+        #expect(limiter.decide(organization.utf8.span, now: now, resume: { log.add($0) }) == nil)
+        store.answer(.success(Grant(tokens: 15_001, held: 0, balanceMicrotokens: 0)), now: now)
+        var outcomes = (allowed: 0, denied: 0)
+        let bytes = bytesAllocated {
+            for _ in 0..<10_000 {
+                switch limiter.decideNow(organization.utf8.span, now: now)?.outcome {
+                case .allowed: outcomes.allowed += 1
+                case .denied: outcomes.denied += 1
+                default: break
+                }
+            }
+        }
+        #expect(bytes == 0)
+        #expect(outcomes == (15_000, 5000))
+    }
+
+    @Test("a decision while the store is out of reach allocates nothing")
+    func unmetered() {
+        let store = ScriptedStore()
+        store.setReachable(false)
+        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "s", seed: 1)
+        var unmetered = 0
+        let bytes = bytesAllocated {
+            for _ in 0..<10_000 {
+                let decision = limiter.decideNow(organization.utf8.span, now: Instant(milliseconds: 1))
+                if decision?.outcome == .unmetered { unmetered += 1 }
+            }
+        }
+        #expect(bytes == 0)
+        #expect(unmetered == 20_000)
+    }
+}

@@ -1,0 +1,65 @@
+import CisternTesting
+import Foundation
+
+/// A `cistern serve` of a test's own, as it was built with the tests.
+final class CisternProcess {
+    let process: ChildProcess
+    let port: Int
+
+    /// Starts a server on a free port and waits until it listens.
+    init(_ arguments: [String] = [], environment: [String: String] = [:]) async throws {
+        let process = try Self.run(["serve", "--port", "0"] + arguments, environment: environment)
+        self.process = process
+        var found: Int?
+        try await eventually("cistern to listen; it wrote:\n\(process.text)") {
+            let match = process.text.firstMatch(of: /listening on http:\/\/127\.0\.0\.1:(\d+)\n/)
+            found = match.flatMap { Int($0.1) }
+            return found != nil || !process.isRunning
+        }
+        guard let found else { throw ChildProcess.Failure(description: "cistern ended: \(process.text)") }
+        port = found
+    }
+
+    /// Runs the command with any arguments.
+    static func run(_ arguments: [String], environment: [String: String] = [:]) throws -> ChildProcess {
+        // Swift's tests run from a bundle beside the products.
+        let folder = Bundle.main.bundleURL.path.hasSuffix(".xctest") ? Bundle.main.bundleURL.deletingLastPathComponent() : Bundle.main.bundleURL
+        return try ChildProcess(folder.appendingPathComponent("cistern").path, arguments, environment: environment)
+    }
+
+    func connect() throws -> Socket {
+        try Socket(port: port)
+    }
+
+    /// A connection on which all of a request but its last byte has been sent, and the server is known to be reading it.
+    func connectHalfway() throws -> Socket {
+        let connection = try connect()
+        let headers = ["x-org-id: org-1", "x-user-id: u", "Content-Length: 2", "Expect: 100-continue"]
+        let reply = try connection.exchange(HTTPRequestText.plain("POST", "/chat", headers))
+        guard reply.status == 100 else { throw Socket.Failure(description: "\(reply) instead of 100 Continue") }
+        try connection.send("h")
+        return connection
+    }
+
+    /// Sends a request on a connection of its own.
+    func exchange(_ text: String) throws -> HTTPReply {
+        try connect().exchange(text)
+    }
+
+    func get(_ path: String) throws -> String {
+        try exchange(HTTPRequestText.plain("GET", path)).body
+    }
+
+    /// The value of one line of `/metrics`.
+    func metric(_ name: String) throws -> Double? {
+        try get("/metrics").split(separator: "\n").first { $0.hasPrefix(name + " ") }
+            .flatMap { Double($0.dropFirst(name.utf8.count + 1)) }
+    }
+}
+
+/// Sends `count` requests of one organisation at once, each on a connection of its own, spread over servers.
+func burst(_ count: Int, of organization: String, at servers: [CisternProcess]) throws -> [Int] {
+    let connections = try (0..<count).map { try servers[$0 % servers.count].connect() }
+    for connection in connections { try connection.send(HTTPRequestText.chat(organization)) }
+    return try connections.map { try $0.replies(1).first?.status ?? 0 }
+}

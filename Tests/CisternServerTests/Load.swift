@@ -1,0 +1,49 @@
+import CisternTesting
+import Foundation
+import Synchronization
+
+/// Requests without a pause on a few connections, until it is stopped.
+final class Load: Sendable {
+    private struct Counts {
+        var answered = 0
+        var failed = 0
+        var threads: Int
+    }
+
+    private let counts: Mutex<Counts>
+    private let isStopping = Atomic(false)
+
+    /// Starts the load on a server, over a hundred organisations.
+    init(port: Int, connections: Int = 4) {
+        counts = Mutex(Counts(threads: connections))
+        for number in 0..<connections {
+            Thread.detachNewThread { self.run(port: port, number: number) }
+        }
+    }
+
+    private func run(port: Int, number: Int) {
+        var answered = 0
+        var failed = 0
+        do {
+            let connection = try Socket(port: port)
+            while !isStopping.load(ordering: .relaxed) {
+                let reply = try connection.exchange(HTTPRequestText.chat("org-\((answered + number) % 100)"))
+                if reply.status == 200 { answered += 1 } else { failed += 1 }
+            }
+        } catch {
+            failed += 1
+        }
+        counts.withLock {
+            $0.answered += answered
+            $0.failed += failed
+            $0.threads -= 1
+        }
+    }
+
+    /// Ends the load and says how many requests were answered 200 and how many were not.
+    func stop() async throws -> (answered: Int, failed: Int) {
+        isStopping.store(true, ordering: .relaxed)
+        try await eventually("the load to end") { self.counts.withLock { $0.threads == 0 } }
+        return counts.withLock { ($0.answered, $0.failed) }
+    }
+}

@@ -1,0 +1,184 @@
+import Cistern
+import CisternHTTP
+import CisternRedis
+import CisternTesting
+import Foundation
+import Logging
+import Testing
+
+@testable import CisternServer
+
+@Suite("Settings")
+struct SettingsTests {
+    private func settings(
+        _ flags: [String: String] = [:], environment: [String: String] = [:], file: String? = nil
+    ) throws -> ServerSettings {
+        let path = try file.map { try temporaryFile($0) }
+        return try ServerSettings(flags: flags, environment: environment, configPath: path)
+    }
+
+    private func message(
+        _ flags: [String: String] = [:], environment: [String: String] = [:], file: String? = nil
+    ) -> String {
+        let error = #expect(throws: SettingsError.self) { try settings(flags, environment: environment, file: file) }
+        return error?.description ?? ""
+    }
+
+    @Test("without any are the documented ones")
+    func standards() throws {
+        let settings = try settings()
+        #expect(settings.limits == Limits(standard: .standard))
+        #expect(settings.http.host == "127.0.0.1" && settings.http.port == 8080)
+        #expect(settings.redis == nil)
+        #expect(settings.limiter == LimiterSettings())
+        #expect(settings.drainTimeoutMilliseconds == 10_000)
+        #expect(settings.logLevel == .info)
+    }
+
+    @Test("come from flags before the environment, and from there before the file")
+    func precedence() throws {
+        let file = "port: 1\ncapacity: 1\nrefillPerSecond: 0.5\nleaseHorizon: 100ms\n"
+        let environment = ["CISTERN_PORT": "2", "CISTERN_CAPACITY": "2", "CISTERN_ON_STORE_FAILURE": "closed"]
+        let settings = try settings(["port": "3"], environment: environment, file: file)
+        #expect(settings.http.port == 3)
+        #expect(settings.limits.standard == (try Limit(capacity: 2, refillPerSecond: 0.5)))
+        #expect(settings.limiter.failurePolicy == .closed)
+        #expect(settings.limiter.lease.horizonMilliseconds == 100)
+    }
+
+    @Test("the environment may name the file")
+    func fileFromEnvironment() throws {
+        let path = try temporaryFile("port: 7\n")
+        #expect(try settings(environment: ["CISTERN_CONFIG": path]).http.port == 7)
+    }
+
+    @Test("every one of them can be set in each of the three ways", arguments: Setting.all.map(\.name))
+    func everyWay(name: String) throws {
+        let setting = try #require(Setting.all.first { $0.name == name })
+        let wrong = "\u{1}wrong"
+        for (flags, environment, file) in [
+            ([name: wrong], [:], nil), ([:], [setting.variable: wrong], nil), ([:], [:], "\(name): \"\\u0001wrong\"\n"),
+        ] as [([String: String], [String: String], String?)] {
+            // A host may be any text; all others notice.
+            if name == "host" {
+                #expect(try settings(flags, environment: environment, file: file).http.host == wrong)
+            } else {
+                let message = message(flags, environment: environment, file: file)
+                #expect(message.contains(setting.flag) && message.contains(setting.variable), "\(message)")
+            }
+        }
+    }
+
+    @Test(
+        "that are wrong are named with their value and the remedy",
+        arguments: [
+            (["port": "70000"], "port is '70000': use a whole number from 0 to 65535 (--port, CISTERN_PORT)"),
+            (["port": ""], "port is '': use a whole number from 0 to 65535 (--port, CISTERN_PORT)"),
+            (["host": ""], "host is '': use an address such as 127.0.0.1 or 0.0.0.0 (--host, CISTERN_HOST)"),
+            (["capacity": "0"], "capacity is '0': use a whole number from 1 to 1000000000 (--capacity, CISTERN_CAPACITY)"),
+            (["capacity": "ten"], "capacity is 'ten': use a whole number from 1 to 1000000000 (--capacity, CISTERN_CAPACITY)"),
+            (["refillPerSecond": "0.0001"], "refillPerSecond is '0.0001': use tokens per second from 0.001 to 1000000000 with at most three decimals (--refill-per-second, CISTERN_REFILL_PER_SECOND)"),
+            (["leaseDuration": "2"], "leaseDuration is '2': use a time from 100ms to 1m (--lease-duration, CISTERN_LEASE_DURATION)"),
+            (["leaseDuration": "2m"], "leaseDuration is '2m': use a time from 100ms to 1m (--lease-duration, CISTERN_LEASE_DURATION)"),
+            (["leaseHorizon": "1500ms"], "leaseHorizon is '1500ms': use at most half of leaseDuration, which is 2s (--lease-horizon, CISTERN_LEASE_HORIZON)"),
+            (["onStoreFailure": "local"], "onStoreFailure is 'local': use one of open, closed (--on-store-failure, CISTERN_ON_STORE_FAILURE)"),
+            (["logLevel": "loud"], "logLevel is 'loud': use one of trace, debug, info, notice, warning, error, critical (--log-level, CISTERN_LOG_LEVEL)"),
+            (["redis": "localhost"], "redis: 'localhost' is not a Redis URL: it must start with redis:// or rediss://; for example redis://127.0.0.1:6379/0 (--redis, CISTERN_REDIS)"),
+            (["redis": "redis://a,redis://b"], "redis names several nodes: this release works with one; name one (--redis, CISTERN_REDIS)"),
+            (["redisCaFile": "/x"], "redisCaFile is '/x': it needs redis to be set as well (--redis-ca-file, CISTERN_REDIS_CA_FILE)"),
+            (["limits": "/no/such.yaml"], "limits is '/no/such.yaml': the file cannot be read: there is no such file (--limits, CISTERN_LIMITS)"),
+        ] as [([String: String], String)])
+    func wrongSettings(flags: [String: String], expected: String) {
+        #expect(message(flags) == expected)
+    }
+
+    @Test("a Redis password is in no message")
+    func secrets() {
+        #expect(!message(["redis": "redis://:hunter2@h:99999"]).contains("hunter2"))
+    }
+
+    @Test(
+        "files that are wrong are named with their line",
+        arguments: [
+            ("port: 1\nprot: 2\n", ":2: 'prot' is not a setting: use host, port,"),
+            ("port: [\n", ":2: not valid YAML"), ("- port\n", ":1: expected 'name: value' lines"),
+            ("port: 1\nport: 2\n", "port stands there twice"), ("port: {a: 1}\n", ":1: port must be a single value"),
+        ])
+    func wrongFiles(text: String, part: String) {
+        #expect(message(file: text).contains(part), "\(message(file: text))")
+    }
+
+    @Test("an empty file sets nothing; a file that is not there is an error")
+    func missingFiles() throws {
+        #expect(try settings(file: "# nothing\n").http.port == 8080)
+        let error = #expect(throws: SettingsError.self) {
+            try ServerSettings(flags: [:], environment: [:], configPath: "/no/such.yaml")
+        }
+        #expect(error?.description.contains("config is '/no/such.yaml': the file cannot be read: there is no such file") == true)
+    }
+}
+
+@Suite("The limits file")
+struct LimitsFileTests {
+    private func parse(_ text: String) throws -> Limits {
+        try LimitsFile.parse(text, path: "limits.yaml", standard: .standard)
+    }
+
+    @Test("names a default and limits of single organisations")
+    func parses() throws {
+        let limits = try parse(
+            """
+            default: {capacity: 50, refillPerSecond: 5}
+            organizations:
+              acme: {capacity: 5000, refillPerSecond: 500.5}
+              "007":
+                capacity: 1
+                refillPerSecond: 0.001
+            """)
+        #expect(limits.standard.capacity == 50)
+        #expect(limits.organizationCount == 2)
+        #expect(limits.limit(of: "acme".utf8.span).refillPerSecond == 500.5)
+        #expect(limits.limit(of: "007".utf8.span).capacity == 1)
+        #expect(limits.limit(of: "7".utf8.span).capacity == 50)
+    }
+
+    @Test("may leave the default to the flags, and may be empty")
+    func defaults() throws {
+        #expect(try parse("organizations: {a: {capacity: 1, refillPerSecond: 1}}").standard == .standard)
+        #expect(try parse("").organizationCount == 0)
+        #expect(try parse("organizations:\n").organizationCount == 0)
+    }
+
+    @Test(
+        "that is wrong is named with line, field and remedy",
+        arguments: [
+            ("defualt: 1", "limits.yaml:1: defualt is not a field here: use default and organizations"),
+            ("default: 5", "limits.yaml:1: default must be a limit, such as {capacity: 100, refillPerSecond: 10}"),
+            ("default:\n  capacity: 5\n", "limits.yaml:2: default.refillPerSecond is missing"),
+            ("default:\n  refillPerSecond: 5\n", "limits.yaml:2: default.capacity is missing"),
+            ("organizations:\n  acme:\n    capacity: 1.5\n    refillPerSecond: 1\n", "limits.yaml:3: organizations.acme.capacity is '1.5': use a whole number of tokens"),
+            ("organizations:\n  acme:\n    capacity: 1\n    refillPerSecond: fast\n", "limits.yaml:4: organizations.acme.refillPerSecond is 'fast': use a number of tokens per second"),
+            ("organizations:\n  acme:\n    capacity: 0\n    refillPerSecond: 1\n", "limits.yaml:3: organizations.acme.capacity is 0: use a whole number of tokens from 1 to 1000000000"),
+            ("organizations:\n  acme:\n    capacity: 1\n    refill: 1\n", "limits.yaml:4: organizations.acme.refill is not a field of a limit: use capacity and refillPerSecond"),
+            ("organizations:\n  a b: {capacity: 1, refillPerSecond: 1}\n", "limits.yaml:2: organizations: 'a b' is no name: use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -"),
+            ("organizations: [acme]\n", "limits.yaml:1: organizations must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}"),
+        ])
+    func refuses(text: String, message: String) {
+        let error = #expect(throws: SettingsError.self) { try parse(text) }
+        #expect(error?.description == message)
+    }
+
+    @Test("with an organisation twice is refused")
+    func duplicates() {
+        let entry = "  a: {capacity: 1, refillPerSecond: 1}\n"
+        let error = #expect(throws: SettingsError.self) { try parse("organizations:\n" + entry + entry) }
+        #expect(error?.description.contains("a stands there twice: keep one") == true)
+    }
+}
+
+/// A file with this text, in the system's temporary folder.
+func temporaryFile(_ text: String) throws -> String {
+    let path = FileManager.default.temporaryDirectory.appendingPathComponent("cistern-\(UUID().uuidString).yaml").path
+    try text.write(toFile: path, atomically: true, encoding: .utf8)
+    return path
+}

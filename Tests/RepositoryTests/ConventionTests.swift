@@ -1,0 +1,62 @@
+import Foundation
+import Testing
+
+@testable import CisternServer
+
+@Suite("The conventions")
+struct ConventionTests {
+    private func everyFile() throws -> [Repository.File] {
+        try Repository.swiftFiles(below: "Sources") + Repository.swiftFiles(below: "Tests")
+    }
+
+    @Test("a file is one idea: at most 400 lines")
+    func fileLength() throws {
+        for file in try everyFile() { #expect(file.lines.count <= 401, "\(file.path) has \(file.lines.count) lines") }
+    }
+
+    @Test("every import of the sources says how far it is seen")
+    func importLevels() throws {
+        for file in try Repository.swiftFiles(below: "Sources") {
+            for line in file.code where line.hasPrefix("import ") {
+                Issue.record("\(file.path): \(line) has no access level")
+            }
+        }
+    }
+
+    @Test("nothing is forced, silenced or left for later")
+    func noLooseEnds() throws {
+        let banned = [
+            "try" + "!", "as" + "!", "@unchecked" + " Sendable", "nonisolated" + "(unsafe)", ".disabled" + "(",
+            "withKnown" + "Issue", "fatal" + "Error(",
+        ]
+        let notes = ["TO" + "DO", "FIX" + "ME", "XX" + "X"]
+        for file in try everyFile() {
+            for word in banned { #expect(!file.code.contains { $0.contains(word) }, "\(file.path) uses \(word)") }
+            for word in notes { #expect(!file.text.contains(word), "\(file.path) says \(word)") }
+        }
+    }
+
+    @Test("the README describes every setting as the program has it")
+    func readmeSettings() throws {
+        let readme = try Repository.text("README.md")
+        for setting in Setting.all {
+            let row = "| `\(setting.name)` | \(setting.standard.map { "`\($0)`" } ?? "") | \(setting.help) |"
+            #expect(readme.contains(row), "the README lacks the row: \(row)")
+        }
+    }
+
+    @Test("every test that Architecture.md names exists")
+    func architectureNamesTests() throws {
+        let text = try Repository.text("Architecture.md")
+        let tests = try Repository.swiftFiles(below: "Tests")
+        let named = text.matches(of: /`(\w+Tests)\.(\w+)`/)
+        #expect(named.count >= 10)
+        for match in named {
+            let found = tests.contains { file in
+                file.text.contains("struct \(match.1)") || file.text.contains("class \(match.1)")
+                    ? file.text.contains("func \(match.2)(") : false
+            }
+            #expect(found, "there is no test \(match.1).\(match.2)")
+        }
+    }
+}
