@@ -4,11 +4,11 @@ import PackageDescription
 
 // Debian keeps both libraries on the compiler's own paths; Homebrew's are found through pkg-config.
 #if os(macOS)
-let hiredisPkgConfig: String? = "hiredis"
-let jemallocPkgConfig: String? = "jemalloc"
+    let hiredisPkgConfig: String? = "hiredis"
+    let jemallocPkgConfig: String? = "jemalloc"
 #else
-let hiredisPkgConfig: String? = nil
-let jemallocPkgConfig: String? = nil
+    let hiredisPkgConfig: String? = nil
+    let jemallocPkgConfig: String? = nil
 #endif
 
 let package = Package(
@@ -122,8 +122,6 @@ let package = Package(
                 "Cistern",
                 "CisternRedis",
                 "CisternTesting",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOPosix", package: "swift-nio"),
             ]
         ),
         .testTarget(name: "CisternTests", dependencies: ["Cistern", "CisternTesting"]),
@@ -167,12 +165,13 @@ let package = Package(
 )
 
 for target in package.targets where target.type != .system {
-    target.swiftSettings = (target.swiftSettings ?? []) + [
-        .swiftLanguageMode(.v6),
-        .enableUpcomingFeature("ExistentialAny"),
-        .enableUpcomingFeature("InternalImportsByDefault"),
-        .enableUpcomingFeature("MemberImportVisibility"),
-        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
-        .treatAllWarnings(as: .error),
-    ]
+    target.swiftSettings =
+        (target.swiftSettings ?? []) + [
+            .swiftLanguageMode(.v6),
+            .enableUpcomingFeature("ExistentialAny"),
+            .enableUpcomingFeature("InternalImportsByDefault"),
+            .enableUpcomingFeature("MemberImportVisibility"),
+            .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+            .treatAllWarnings(as: .error),
+        ]
 }

@@ -1,13 +1,17 @@
 /// The bounds and choices of one limiter.
 public struct LimiterSettings: Sendable, Equatable {
-    /// How many organisations are kept in memory; an idle one makes room for a new one. With the embedded store a
-    /// newcomer is refused while every bucket is in use; with a shared store the oldest lease is given up. 1 to 2^31.
+    /// How many organisations are kept in memory; an idle one makes room for a new one.
+    ///
+    /// With the embedded store a newcomer is refused while every bucket is in use; with a shared store the oldest lease
+    /// is given up. 1 to 2^31.
     public var maximumBuckets = 1_000_000
     /// How many requests of one organisation may wait for the store at once; more are refused.
     public var maximumWaitersPerOrganization = 10_000
     /// What happens while the store is out of reach.
     public var failurePolicy = FailurePolicy.open
-    /// How much to lease and for how long. Of no account with the embedded store.
+    /// How much to lease and for how long.
+    ///
+    /// Of no account with the embedded store.
     public var lease = LeaseSettings()
 
     /// The settings that suit most services.

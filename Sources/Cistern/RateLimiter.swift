@@ -61,7 +61,9 @@ public final class RateLimiter: Sendable {
     }
 
     /// Decides, or returns nil and calls `resume` once the store has answered: on any thread, once, within the lease
-    /// timeout. `resume` is not called where this returns a decision.
+    /// timeout.
+    ///
+    /// `resume` is not called where this returns a decision.
     public func decide(
         _ organization: Span<UInt8>, cost: Int = 1, now: Instant, resume: @escaping @Sendable (Decision) -> Void
     ) -> Decision? {

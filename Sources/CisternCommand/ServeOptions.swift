@@ -1,8 +1,9 @@
 internal import ArgumentParser
 internal import CisternServer
 
-/// The flags of `cistern serve`: one for each setting. Values stay text here; `ServerSettings` checks them, wherever
-/// they come from.
+/// The flags of `cistern serve`: one for each setting.
+///
+/// Values stay text here; `ServerSettings` checks them, wherever they come from.
 struct ServeOptions: ParsableArguments {
     @Option(help: .of("host")) var host: String?
     @Option(help: .of("port")) var port: String?

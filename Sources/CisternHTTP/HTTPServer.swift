@@ -17,7 +17,9 @@ package final class HTTPServer: Sendable {
     private let connections = Atomic(0)
     private let listening = Mutex<(channel: any Channel, quiescing: ServerQuiescingHelper)?>(nil)
 
-    /// Creates a server. It does not listen before ``start()``.
+    /// Creates a server.
+    ///
+    /// It does not listen before ``start()``.
     ///
     /// - Parameters:
     ///   - clock: where the limiter's `now` comes from.

@@ -12,7 +12,9 @@ enum RESPValue: Equatable {
 
 /// Cuts the bytes of a connection into replies: hiredis' reader in Swift clothes.
 struct RESPReader: ~Copyable {
-    /// The most bytes that may lie unread, before one reply is complete. Replies here have under a hundred.
+    /// The most bytes that may lie unread, before one reply is complete.
+    ///
+    /// Replies here have under a hundred.
     private static let maximumPendingBytes = 1 << 20
 
     private let reader: UnsafeMutablePointer<redisReader>

@@ -6,7 +6,9 @@ public struct RedisEndpoint: Sendable, Equatable {
     public let port: Int
     /// The ACL user; nil for the default user.
     public let username: String?
-    /// The password; nil where none is needed. It appears in no description.
+    /// The password; nil where none is needed.
+    ///
+    /// It appears in no description.
     public let password: String?
     /// The database number.
     public let database: Int
@@ -102,8 +104,11 @@ public struct RedisEndpoint: Sendable, Equatable {
 
 // Whatever prints a value that contains an endpoint (a debug log, a failed test) must not print the password.
 extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    /// The URL without user and password.
     public var description: String { "\(usesTLS ? "rediss" : "redis")://\(name)/\(database)" }
+    /// The same as the description.
     public var debugDescription: String { description }
+    /// The description and nothing else.
     public var customMirror: Mirror { Mirror(self, children: ["url": description]) }
 }
 

@@ -53,10 +53,14 @@ final class RedisNode: Sendable {
         loop = .makeBoxSendingValue(Loop(health: NodeHealth(backOff: backOff)), eventLoop: eventLoop)
     }
 
-    /// Whether requests are sent to the node now. Any thread may ask.
+    /// Whether requests are sent to the node now.
+    ///
+    /// Any thread may ask.
     var isUp: Bool { isUpFlag.load(ordering: .relaxed) }
 
-    /// What is known of the node now. Any thread may ask.
+    /// What is known of the node now.
+    ///
+    /// Any thread may ask.
     var report: NodeReport {
         shared.withLock { NodeReport(name: endpoint.name, isUp: isUp, reason: $0.reason, statistics: $0.statistics) }
     }
@@ -122,6 +126,7 @@ final class RedisNode: Sendable {
     }
 
     /// Authenticates, chooses the database, tries whether writes are taken, and loads the script, all in one flight.
+    ///
     /// The node is up once it has told the script's digest.
     private func logIn(deadline: NIODeadline, whenDone: @escaping @Sendable () -> Void) {
         guard let connection = loop.value.connection else { return whenDone() }
@@ -194,8 +199,9 @@ final class RedisNode: Sendable {
 
     // MARK: Requests
 
-    /// Carries one lease request. Any thread may call; `reply` is called on the node's event loop or before this
-    /// returns.
+    /// Carries one lease request.
+    ///
+    /// Any thread may call; `reply` is called on the node's event loop or before this returns.
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
@@ -257,8 +263,9 @@ final class RedisNode: Sendable {
         reply(result, now)
     }
 
-    /// Whether an error says something of the node rather than of one organisation's keys. Such a node is left alone
-    /// until it has recovered.
+    /// Whether an error says something of the node rather than of one organisation's keys.
+    ///
+    /// Such a node is left alone until it has recovered.
     private static func isAboutTheNode(_ message: String) -> Bool {
         let code = message.prefix { $0 != " " }
         return [

@@ -1,6 +1,7 @@
 public import Cistern
 public import Logging
 public import NIOCore
+public import NIOPosix
 
 /// A store in Redis, shared by every server that names the same node.
 ///
@@ -9,7 +10,9 @@ public import NIOCore
 public final class RedisStore: LeaseStore {
     private let node: RedisNode
 
-    /// Creates the store of one node. Nothing is sent before ``start()``.
+    /// Creates the store of one node.
+    ///
+    /// Nothing is sent before ``start()``.
     ///
     /// - Parameters:
     ///   - endpoint: where the node is.
@@ -19,10 +22,18 @@ public final class RedisStore: LeaseStore {
     ///   - logger: told when the node goes down and when it comes back.
     public init(
         endpoint: RedisEndpoint, settings: RedisSettings = RedisSettings(), clock: any TimeSource,
-        eventLoopGroup: any EventLoopGroup, logger: Logger
+        eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        logger: Logger = Logger(label: "cistern")
     ) {
         node = RedisNode(
             endpoint: endpoint, settings: settings, clock: clock, eventLoop: eventLoopGroup.next(), logger: logger)
+    }
+
+    /// Creates the store of the node that a URL names, with the usual settings.
+    ///
+    /// - Throws: `RedisEndpoint.InvalidURL`, where it names none.
+    public convenience init(url: String, clock: any TimeSource) throws {
+        self.init(endpoint: try RedisEndpoint(url: url), clock: clock)
     }
 
     /// Connects, and returns once the first attempt has succeeded or failed; after that it goes on trying by itself.
@@ -30,15 +41,19 @@ public final class RedisStore: LeaseStore {
         await node.start()
     }
 
-    /// Closes the connection. Requests made afterwards fail at once.
+    /// Closes the connection.
+    ///
+    /// Requests made afterwards fail at once.
     public func stop() async {
         await node.stop()
     }
 
+    /// Whether the node is in use now.
     public func isReachable(_ organization: Span<UInt8>) -> Bool {
         node.isUp
     }
 
+    /// Carries one request to the node; see ``LeaseStore``.
     public func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {

@@ -19,7 +19,9 @@ final class Overview: Sendable {
         startedAt = clock.now()
     }
 
-    /// Names the server whose requests are shown. It is made after this, since it serves the pages.
+    /// Names the server whose requests are shown.
+    ///
+    /// It is made after this, since it serves the pages.
     func observe(_ server: HTTPServer) {
         self.server.withLock { $0 = server }
     }

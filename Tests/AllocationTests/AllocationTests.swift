@@ -3,8 +3,9 @@ import Cistern
 import CisternTesting
 import Testing
 
-/// Counts memory allocations with jemalloc's own counters, of this thread alone. The test process is linked with
-/// jemalloc, so every `malloc` in it is counted.
+/// Counts memory allocations with jemalloc's own counters, of this thread alone.
+///
+/// The test process is linked with jemalloc, so every `malloc` in it is counted.
 @Suite("Allocations")
 struct AllocationTests {
     /// Bytes that this thread has allocated since it began.

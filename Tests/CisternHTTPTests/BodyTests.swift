@@ -37,7 +37,12 @@ struct BodyTests {
         #expect(error?.offset == offset, "\(text): \(String(describing: error))")
     }
 
-    @Test("bytes that are not UTF-8 are refused", arguments: [[0x80], [0xc0, 0x80], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xe2, 0x82]] as [[UInt8]])
+    @Test(
+        "bytes that are not UTF-8 are refused",
+        arguments: [
+            [0x80], [0xc0, 0x80], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80],
+            [0xf5, 0x80, 0x80, 0x80], [0xe2, 0x82],
+        ] as [[UInt8]])
     func refusesBadUTF8(bytes: [UInt8]) {
         let text = ByteBuffer(bytes: [UInt8(ascii: "\"")] + bytes + [UInt8(ascii: "\"")])
         #expect(throws: JSONScanner.Failure.self) { try JSONScanner.value(of: "message", in: text) }
@@ -101,7 +106,10 @@ struct TimestampTests {
 
     @Test("are written as the contract has them")
     func knownTimes() {
-        #expect(written(1_707_042_610_123) == ["2024-02-04T10:30:10Z", "2024-02-04T10:30:10.123Z", "Sun, 04 Feb 2024 10:30:10 GMT"])
+        #expect(
+            written(1_707_042_610_123) == [
+                "2024-02-04T10:30:10Z", "2024-02-04T10:30:10.123Z", "Sun, 04 Feb 2024 10:30:10 GMT",
+            ])
         #expect(written(0)[0] == "1970-01-01T00:00:00Z")
         #expect(written(951_782_400_000)[0] == "2000-02-29T00:00:00Z")
         #expect(written(4_107_542_399_999)[1] == "2100-02-28T23:59:59.999Z")

@@ -94,15 +94,19 @@ struct ContractTests {
     @Test("a form's message is read; a body of another type is left alone")
     func otherBodies() throws {
         func post(_ type: String, _ body: String) -> String {
-            HTTPRequestText.plain("POST", "/chat", identity + ["Content-Type: \(type)", "Content-Length: \(body.utf8.count)"]) + body
+            HTTPRequestText.plain(
+                "POST", "/chat", identity + ["Content-Type: \(type)", "Content-Length: \(body.utf8.count)"]) + body
         }
-        let form = try connection.exchange(post("application/x-www-form-urlencoded; charset=utf-8", "a=1&message=hi+%22you%22%0a&b"))
+        let form = try connection.exchange(
+            post("application/x-www-form-urlencoded; charset=utf-8", "a=1&message=hi+%22you%22%0a&b"))
         #expect(form.json["message"] as? String == "hi \"you\"\n")
         let text = try connection.exchange(post("text/plain", "{not json"))
         #expect(text.status == 200)
         #expect(text.json["message"] is NSNull)
         #expect(try connection.exchange(post("application/json", "")).status == 200)
-        #expect(try connection.exchange(post("Application/JSON;charset=utf-8", #"{"message":[1,{"a":2}]}"#)).body.contains(#""message":[1,{"a":2}]"#))
+        #expect(
+            try connection.exchange(post("Application/JSON;charset=utf-8", #"{"message":[1,{"a":2}]}"#)).body.contains(
+                #""message":[1,{"a":2}]"#))
     }
 
     @Test("an unknown path is 404, a wrong method 405, and each takes a token")
@@ -137,7 +141,8 @@ struct ContractTests {
         let reply = try connection.exchange(HTTPRequestText.plain("HEAD", "/health"), isHead: true)
         #expect(reply.status == 200)
         #expect(reply["Content-Length"] == "15")
-        #expect(try connection.exchange(HTTPRequestText.plain("HEAD", "/nowhere", identity), isHead: true).status == 404)
+        #expect(
+            try connection.exchange(HTTPRequestText.plain("HEAD", "/nowhere", identity), isHead: true).status == 404)
         #expect(try connection.exchange(HTTPRequestText.chat("org-1")).status == 200)
     }
 

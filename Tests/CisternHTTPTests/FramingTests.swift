@@ -17,7 +17,8 @@ struct FramingTests {
 
     @Test("pipelined requests are answered in order, whatever the pieces they come in")
     func pipelining() throws {
-        let text = HTTPRequestText.chat("a", body: #"{"message":1}"#) + HTTPRequestText.plain("GET", "/health")
+        let text =
+            HTTPRequestText.chat("a", body: #"{"message":1}"#) + HTTPRequestText.plain("GET", "/health")
             + HTTPRequestText.chat("b", body: #"{"message":2}"#)
         for byte in Array(text.utf8) { try connection.send([byte]) }
         let replies = try connection.replies()
@@ -40,7 +41,8 @@ struct FramingTests {
     func chunked() throws {
         let reply = try connection.exchange(
             "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\nContent-Type: application/json\r\n"
-                + "Transfer-Encoding: chunked\r\n\r\n7\r\n{\"messa\r\nA;x=y\r\nge\":\"hi\"} \r\n0\r\nTrailer: t\r\n\r\n")
+                + "Transfer-Encoding: chunked\r\n\r\n7\r\n{\"messa\r\nA;x=y\r\nge\":\"hi\"} \r\n0\r\nTrailer: t\r\n\r\n"
+        )
         #expect(reply.json["message"] as? String == "hi")
     }
 
@@ -144,7 +146,8 @@ struct FramingTests {
         let exact = try EmbeddedConnection()
         let body = String(repeating: "x", count: 1 << 20)
         let reply = try exact.exchange(
-            HTTPRequestText.plain("POST", "/chat", ["x-org-id: o", "x-user-id: u", "Content-Length: \(body.utf8.count)"]) + body)
+            HTTPRequestText.plain(
+                "POST", "/chat", ["x-org-id: o", "x-user-id: u", "Content-Length: \(body.utf8.count)"]) + body)
         #expect(reply.status == 200)
     }
 
@@ -180,7 +183,8 @@ struct FramingTests {
 
     @Test("a draining server finishes the request at hand and closes idle connections")
     func quiescing() throws {
-        try connection.send("POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\nContent-Length: 2\r\n\r\nh")
+        try connection.send(
+            "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\nContent-Length: 2\r\n\r\nh")
         connection.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
         #expect(!connection.isClosing)
         let reply = try connection.exchange("i")

@@ -25,7 +25,8 @@ struct WaitingTests {
     @Test("holds back those behind it on its connection, and they follow in order")
     func keepsOrder() throws {
         let connection = try connection()
-        try connection.send(HTTPRequestText.chat("a") + HTTPRequestText.plain("GET", "/health") + HTTPRequestText.chat("b"))
+        try connection.send(
+            HTTPRequestText.chat("a") + HTTPRequestText.plain("GET", "/health") + HTTPRequestText.chat("b"))
         #expect(try connection.replies().isEmpty)
         store.answer(grant(1), now: clock.now())
         #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["a", nil])

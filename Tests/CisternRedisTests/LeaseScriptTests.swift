@@ -7,8 +7,10 @@ import Testing
 
 @testable import CisternRedis
 
-/// The script on a real redis-server. Its clock is Redis's own, so these tests bend the stored time instead of the
-/// clock: what was written an hour ago looks to the script as if an hour had passed.
+/// The script on a real redis-server.
+///
+/// Its clock is Redis's own, so these tests bend the stored time instead of the clock: what was written an hour ago
+/// looks to the script as if an hour had passed.
 @Suite("The lease script")
 struct LeaseScriptTests {
     private let redis: RedisServer
@@ -112,7 +114,9 @@ struct LeaseScriptTests {
     func clockSetBack() async throws {
         try await set(tokens: "0", secondsAgo: -3600)
         #expect(try await lease(1, limit: .standard).tokens == 0)
-        try await eventually("a token") { try await lease(1, sequence: UInt64.random(in: 2..<1 << 50), limit: .standard).tokens == 1 }
+        try await eventually("a token") {
+            try await lease(1, sequence: UInt64.random(in: 2..<1 << 50), limit: .standard).tokens == 1
+        }
     }
 
     @Test("never lets the balance and what is leased exceed the capacity")
@@ -212,10 +216,16 @@ struct LeaseScriptTests {
         _ = try await lease(1, limit: .standard)
         _ = try await lease(1, limit: slow, organization: "slow")
         let keys = try await redis.command("--scan").split(separator: "\n").map(String.init).sorted()
-        #expect(keys == ["org", "slow"].flatMap { name in ["lastRefill", "leases", "tokens"].map { "ratelimit:\(name):\($0)" } })
+        #expect(
+            keys
+                == ["org", "slow"].flatMap { name in
+                    ["lastRefill", "leases", "tokens"].map { "ratelimit:\(name):\($0)" }
+                })
         for key in keys {
             let seconds = Int(try await redis.command("TTL", key)) ?? 0
-            #expect(key.contains("slow") ? (19_990...20_000).contains(seconds) : (50...60).contains(seconds), "\(key) \(seconds)")
+            #expect(
+                key.contains("slow") ? (19_990...20_000).contains(seconds) : (50...60).contains(seconds),
+                "\(key) \(seconds)")
         }
     }
 

@@ -28,7 +28,8 @@ struct RESPTests {
         #expect(try read(wire.map { String($0) }.flatMap { $0 == "\r\n" ? ["\r", "\n"] : [$0] }) == expected)
     }
 
-    @Test("bytes that are no RESP are an error that says so", arguments: ["hello\r\n", ":12x\r\n", "$-5\r\n", "*x\r\n"])
+    @Test(
+        "bytes that are no RESP are an error that says so", arguments: ["hello\r\n", ":12x\r\n", "$-5\r\n", "*x\r\n"])
     func refusesGarbage(wire: String) {
         #expect(throws: RESPReader.ProtocolError.self) { try read([wire]) }
     }

@@ -94,7 +94,9 @@ final class RedisConnectionTests {
         #expect(reasons.count == 1)
     }
 
-    @Test("ends on bytes that are no RESP and on a reply that nothing asked for", arguments: ["garbage\r\n", ":1\r\n:2\r\n"])
+    @Test(
+        "ends on bytes that are no RESP and on a reply that nothing asked for",
+        arguments: ["garbage\r\n", ":1\r\n:2\r\n"])
     func endsOnProtocolErrors(wire: String) throws {
         send("A")
         try receive(wire)

@@ -35,7 +35,9 @@ struct RedisEndpointTests {
         let endpoint = try RedisEndpoint(url: "redis://me:hunter2@h:1/0")
         var dumped = ""
         dump(endpoint, to: &dumped)
-        for text in ["\(endpoint)", String(reflecting: endpoint), String(describing: [endpoint]), dumped, endpoint.name] {
+        for text in [
+            "\(endpoint)", String(reflecting: endpoint), String(describing: [endpoint]), dumped, endpoint.name,
+        ] {
             #expect(!text.contains("hunter2"), "\(text)")
         }
         let error = #expect(throws: RedisEndpoint.InvalidURL.self) {

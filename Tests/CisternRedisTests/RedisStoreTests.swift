@@ -110,9 +110,12 @@ struct RedisStoreTests {
         let redis = try await RedisServer(["--requirepass", "open sesame"])
         let client = try ChildProcess(
             "redis-cli",
-            ["-p", "\(redis.port)", "-a", "open sesame", "--no-auth-warning", "ACL", "SETUSER", "meter", "on", ">pw",
-             "~ratelimit:*", "-@all", "+select", "+script|load", "+evalsha", "+eval", "+time", "+get", "+set", "+hset",
-             "+hdel", "+hgetall", "+pexpire"])
+            [
+                "-p", "\(redis.port)", "-a", "open sesame", "--no-auth-warning", "ACL", "SETUSER", "meter", "on", ">pw",
+                "~ratelimit:*", "-@all", "+select", "+script|load", "+evalsha", "+eval", "+time", "+get", "+set",
+                "+hset",
+                "+hdel", "+hgetall", "+pexpire",
+            ])
         #expect(try await client.exitCode() == 0)
         for login in [":open%20sesame", "meter:pw"] {
             let store = try store("redis://\(login)@127.0.0.1:\(redis.port)/2")
@@ -152,7 +155,9 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("a node that takes no writes, a replica or a full one, is not used", arguments: [("READONLY", ["--replicaof", "127.0.0.1", "1"]), ("OOM", ["--maxmemory", "1"])])
+    @Test(
+        "a node that takes no writes, a replica or a full one, is not used",
+        arguments: [("READONLY", ["--replicaof", "127.0.0.1", "1"]), ("OOM", ["--maxmemory", "1"])])
     func refusesWrites(code: String, arguments: [String]) async throws {
         let redis = try await RedisServer(arguments)
         let store = try store(redis.url)
@@ -220,8 +225,10 @@ struct RedisStoreTests {
     func tls() async throws {
         let certificates = try await TestCertificates()
         let redis = try await RedisServer(
-            ["--tls-cert-file", certificates.certificate, "--tls-key-file", certificates.key,
-             "--tls-ca-cert-file", certificates.authority, "--tls-auth-clients", "no"], tls: true)
+            [
+                "--tls-cert-file", certificates.certificate, "--tls-key-file", certificates.key,
+                "--tls-ca-cert-file", certificates.authority, "--tls-auth-clients", "no",
+            ], tls: true)
         let trusting = try store("rediss://localhost:\(redis.port)") { $0.trustRoots = .file(certificates.authority) }
         await trusting.start()
         #expect(await decide(limiter(trusting)).outcome == .allowed)

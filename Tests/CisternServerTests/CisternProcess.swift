@@ -23,7 +23,9 @@ final class CisternProcess {
     /// Runs the command with any arguments.
     static func run(_ arguments: [String], environment: [String: String] = [:]) throws -> ChildProcess {
         // Swift's tests run from a bundle beside the products.
-        let folder = Bundle.main.bundleURL.path.hasSuffix(".xctest") ? Bundle.main.bundleURL.deletingLastPathComponent() : Bundle.main.bundleURL
+        let folder =
+            Bundle.main.bundleURL.path.hasSuffix(".xctest")
+            ? Bundle.main.bundleURL.deletingLastPathComponent() : Bundle.main.bundleURL
         return try ChildProcess(folder.appendingPathComponent("cistern").path, arguments, environment: environment)
     }
 

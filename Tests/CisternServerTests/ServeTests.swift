@@ -71,7 +71,9 @@ struct ServeTests {
         }
         let start = ContinuousClock.now
         let first = try passing("burst", 150)
-        let second = try await { try await Task.sleep(until: start + .seconds(1)); return try passing("burst", 60) }()
+        let second = try await {
+            try await Task.sleep(until: start + .seconds(1)); return try passing("burst", 60)
+        }()
         let elapsed = start.duration(to: .now)
         let admitted = Double(first + second)
         let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
@@ -100,9 +102,13 @@ struct ServeTests {
         let server = try await CisternProcess(
             ["--redis", redis.url, "--capacity", "1000000", "--lease-minimum", "1000000", "--store-timeout", "500ms"])
         let load = Load(port: server.port)
-        try await eventually("metered requests") { try (server.metric(#"cistern_decisions_total{outcome="allowed"}"#) ?? 0) > 100 }
+        try await eventually("metered requests") {
+            try (server.metric(#"cistern_decisions_total{outcome="allowed"}"#) ?? 0) > 100
+        }
         try await redis.kill()
-        try await eventually("unmetered requests") { try (server.metric(#"cistern_decisions_total{outcome="unmetered"}"#) ?? 0) > 100 }
+        try await eventually("unmetered requests") {
+            try (server.metric(#"cistern_decisions_total{outcome="unmetered"}"#) ?? 0) > 100
+        }
         let health = try server.get("/health")
         #expect(health.contains(#""status":"degraded""#) && health.contains(#""state":"down""#))
         #expect(try server.metric(#"cistern_node_up{node="127.0.0.1:\#(redis.port)"}"#) == 0)
@@ -141,7 +147,10 @@ struct ServeTests {
     @Test("gives its leases back when it stops")
     func givesBack() async throws {
         let redis = try await RedisServer()
-        let arguments = ["--redis", redis.url, "--capacity", "1000", "--refill-per-second", "1000", "--lease-duration", "60s", "--lease-minimum", "1"]
+        let arguments = [
+            "--redis", redis.url, "--capacity", "1000", "--refill-per-second", "1000", "--lease-duration", "60s",
+            "--lease-minimum", "1",
+        ]
         let server = try await CisternProcess(arguments)
         let connection = try server.connect()
         try await eventually("tokens to be leased ahead") {
@@ -203,7 +212,8 @@ struct ServeTests {
         arguments: [
             (["--port", "80x"], "port is '80x': use a whole number from 0 to 65535"),
             (["--capacity", "0"], "capacity is '0'"), (["--config", "/no/such"], "config is '/no/such'"),
-            (["--redis", "http://x"], "redis: 'http://x' is not a Redis URL"), (["--no-such-flag"], "Unknown option '--no-such-flag'"),
+            (["--redis", "http://x"], "redis: 'http://x' is not a Redis URL"),
+            (["--no-such-flag"], "Unknown option '--no-such-flag'"),
             (["--topology", "ring"], "Unknown option '--topology'"),
         ])
     func wrongSettings(arguments: [String], part: String) async throws {
@@ -224,7 +234,8 @@ struct ServeTests {
         let server = try await CisternProcess()
         let process = try CisternProcess.run(["serve", "--port", "\(server.port)"])
         #expect(try await process.exitCode() == 69)
-        let message = "cannot listen on 127.0.0.1:\(server.port): the port is in use: stop what listens there, or choose another with --port"
+        let message =
+            "cannot listen on 127.0.0.1:\(server.port): the port is in use: stop what listens there, or choose another with --port"
         #expect(process.text.contains(message), "\(process.text)")
     }
 

@@ -75,18 +75,54 @@ struct SettingsTests {
             (["port": "70000"], "port is '70000': use a whole number from 0 to 65535 (--port, CISTERN_PORT)"),
             (["port": ""], "port is '': use a whole number from 0 to 65535 (--port, CISTERN_PORT)"),
             (["host": ""], "host is '': use an address such as 127.0.0.1 or 0.0.0.0 (--host, CISTERN_HOST)"),
-            (["capacity": "0"], "capacity is '0': use a whole number from 1 to 1000000000 (--capacity, CISTERN_CAPACITY)"),
-            (["capacity": "ten"], "capacity is 'ten': use a whole number from 1 to 1000000000 (--capacity, CISTERN_CAPACITY)"),
-            (["refillPerSecond": "0.0001"], "refillPerSecond is '0.0001': use tokens per second from 0.001 to 1000000000 with at most three decimals (--refill-per-second, CISTERN_REFILL_PER_SECOND)"),
-            (["leaseDuration": "2"], "leaseDuration is '2': use a time from 100ms to 1m (--lease-duration, CISTERN_LEASE_DURATION)"),
-            (["leaseDuration": "2m"], "leaseDuration is '2m': use a time from 100ms to 1m (--lease-duration, CISTERN_LEASE_DURATION)"),
-            (["leaseHorizon": "1500ms"], "leaseHorizon is '1500ms': use at most half of leaseDuration, which is 2s (--lease-horizon, CISTERN_LEASE_HORIZON)"),
-            (["onStoreFailure": "local"], "onStoreFailure is 'local': use one of open, closed (--on-store-failure, CISTERN_ON_STORE_FAILURE)"),
-            (["logLevel": "loud"], "logLevel is 'loud': use one of trace, debug, info, notice, warning, error, critical (--log-level, CISTERN_LOG_LEVEL)"),
-            (["redis": "localhost"], "redis: 'localhost' is not a Redis URL: it must start with redis:// or rediss://; for example redis://127.0.0.1:6379/0 (--redis, CISTERN_REDIS)"),
-            (["redis": "redis://a,redis://b"], "redis names several nodes: this release works with one; name one (--redis, CISTERN_REDIS)"),
-            (["redisCaFile": "/x"], "redisCaFile is '/x': it needs redis to be set as well (--redis-ca-file, CISTERN_REDIS_CA_FILE)"),
-            (["limits": "/no/such.yaml"], "limits is '/no/such.yaml': the file cannot be read: there is no such file (--limits, CISTERN_LIMITS)"),
+            (
+                ["capacity": "0"],
+                "capacity is '0': use a whole number from 1 to 1000000000 (--capacity, CISTERN_CAPACITY)"
+            ),
+            (
+                ["capacity": "ten"],
+                "capacity is 'ten': use a whole number from 1 to 1000000000 (--capacity, CISTERN_CAPACITY)"
+            ),
+            (
+                ["refillPerSecond": "0.0001"],
+                "refillPerSecond is '0.0001': use tokens per second from 0.001 to 1000000000 with at most three decimals (--refill-per-second, CISTERN_REFILL_PER_SECOND)"
+            ),
+            (
+                ["leaseDuration": "2"],
+                "leaseDuration is '2': use a time from 100ms to 1m (--lease-duration, CISTERN_LEASE_DURATION)"
+            ),
+            (
+                ["leaseDuration": "2m"],
+                "leaseDuration is '2m': use a time from 100ms to 1m (--lease-duration, CISTERN_LEASE_DURATION)"
+            ),
+            (
+                ["leaseHorizon": "1500ms"],
+                "leaseHorizon is '1500ms': use at most half of leaseDuration, which is 2s (--lease-horizon, CISTERN_LEASE_HORIZON)"
+            ),
+            (
+                ["onStoreFailure": "local"],
+                "onStoreFailure is 'local': use one of open, closed (--on-store-failure, CISTERN_ON_STORE_FAILURE)"
+            ),
+            (
+                ["logLevel": "loud"],
+                "logLevel is 'loud': use one of trace, debug, info, notice, warning, error, critical (--log-level, CISTERN_LOG_LEVEL)"
+            ),
+            (
+                ["redis": "localhost"],
+                "redis: 'localhost' is not a Redis URL: it must start with redis:// or rediss://; for example redis://127.0.0.1:6379/0 (--redis, CISTERN_REDIS)"
+            ),
+            (
+                ["redis": "redis://a,redis://b"],
+                "redis names several nodes: this release works with one; name one (--redis, CISTERN_REDIS)"
+            ),
+            (
+                ["redisCaFile": "/x"],
+                "redisCaFile is '/x': it needs redis to be set as well (--redis-ca-file, CISTERN_REDIS_CA_FILE)"
+            ),
+            (
+                ["limits": "/no/such.yaml"],
+                "limits is '/no/such.yaml': the file cannot be read: there is no such file (--limits, CISTERN_LIMITS)"
+            ),
         ] as [([String: String], String)])
     func wrongSettings(flags: [String: String], expected: String) {
         #expect(message(flags) == expected)
@@ -114,7 +150,9 @@ struct SettingsTests {
         let error = #expect(throws: SettingsError.self) {
             try ServerSettings(flags: [:], environment: [:], configPath: "/no/such.yaml")
         }
-        #expect(error?.description.contains("config is '/no/such.yaml': the file cannot be read: there is no such file") == true)
+        #expect(
+            error?.description.contains("config is '/no/such.yaml': the file cannot be read: there is no such file")
+                == true)
     }
 }
 
@@ -156,12 +194,30 @@ struct LimitsFileTests {
             ("default: 5", "limits.yaml:1: default must be a limit, such as {capacity: 100, refillPerSecond: 10}"),
             ("default:\n  capacity: 5\n", "limits.yaml:2: default.refillPerSecond is missing"),
             ("default:\n  refillPerSecond: 5\n", "limits.yaml:2: default.capacity is missing"),
-            ("organizations:\n  acme:\n    capacity: 1.5\n    refillPerSecond: 1\n", "limits.yaml:3: organizations.acme.capacity is '1.5': use a whole number of tokens"),
-            ("organizations:\n  acme:\n    capacity: 1\n    refillPerSecond: fast\n", "limits.yaml:4: organizations.acme.refillPerSecond is 'fast': use a number of tokens per second"),
-            ("organizations:\n  acme:\n    capacity: 0\n    refillPerSecond: 1\n", "limits.yaml:3: organizations.acme.capacity is 0: use a whole number of tokens from 1 to 1000000000"),
-            ("organizations:\n  acme:\n    capacity: 1\n    refill: 1\n", "limits.yaml:4: organizations.acme.refill is not a field of a limit: use capacity and refillPerSecond"),
-            ("organizations:\n  a b: {capacity: 1, refillPerSecond: 1}\n", "limits.yaml:2: organizations: 'a b' is no name: use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -"),
-            ("organizations: [acme]\n", "limits.yaml:1: organizations must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}"),
+            (
+                "organizations:\n  acme:\n    capacity: 1.5\n    refillPerSecond: 1\n",
+                "limits.yaml:3: organizations.acme.capacity is '1.5': use a whole number of tokens"
+            ),
+            (
+                "organizations:\n  acme:\n    capacity: 1\n    refillPerSecond: fast\n",
+                "limits.yaml:4: organizations.acme.refillPerSecond is 'fast': use a number of tokens per second"
+            ),
+            (
+                "organizations:\n  acme:\n    capacity: 0\n    refillPerSecond: 1\n",
+                "limits.yaml:3: organizations.acme.capacity is 0: use a whole number of tokens from 1 to 1000000000"
+            ),
+            (
+                "organizations:\n  acme:\n    capacity: 1\n    refill: 1\n",
+                "limits.yaml:4: organizations.acme.refill is not a field of a limit: use capacity and refillPerSecond"
+            ),
+            (
+                "organizations:\n  a b: {capacity: 1, refillPerSecond: 1}\n",
+                "limits.yaml:2: organizations: 'a b' is no name: use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -"
+            ),
+            (
+                "organizations: [acme]\n",
+                "limits.yaml:1: organizations must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}"
+            ),
         ])
     func refuses(text: String, message: String) {
         let error = #expect(throws: SettingsError.self) { try parse(text) }

@@ -2,12 +2,12 @@ import Foundation
 import Synchronization
 
 /// A process that a test starts and that ends with it.
-public final class ChildProcess: Sendable {
+package final class ChildProcess: Sendable {
     /// What the process could not be made to do.
-    public struct Failure: Error, CustomStringConvertible {
-        public let description: String
+    package struct Failure: Error, CustomStringConvertible {
+        package let description: String
 
-        public init(description: String) {
+        package init(description: String) {
             self.description = description
         }
     }
@@ -16,10 +16,10 @@ public final class ChildProcess: Sendable {
     private let process: Mutex<Process>
     /// A file takes the output, not a pipe: children that other tests start meanwhile would inherit the pipe's end.
     private let output = FileManager.default.temporaryDirectory.appendingPathComponent("cistern-\(UUID().uuidString)")
-    public let processIdentifier: Int32
+    package let processIdentifier: Int32
 
     /// Starts a program, found by its path or by name in the usual places.
-    public init(_ program: String, _ arguments: [String], environment: [String: String] = [:]) throws {
+    package init(_ program: String, _ arguments: [String], environment: [String: String] = [:]) throws {
         let process = Process()
         process.executableURL = try Self.locate(program)
         process.arguments = arguments
@@ -45,17 +45,17 @@ public final class ChildProcess: Sendable {
     }
 
     /// Standard output and standard error so far.
-    public var text: String { (try? String(contentsOf: output, encoding: .utf8)) ?? "" }
+    package var text: String { (try? String(contentsOf: output, encoding: .utf8)) ?? "" }
 
-    public var isRunning: Bool { process.withLock { $0.isRunning } }
+    package var isRunning: Bool { process.withLock { $0.isRunning } }
 
     /// Sends a signal, if the process is still there.
-    public func signal(_ number: Int32) {
+    package func signal(_ number: Int32) {
         process.withLock { if $0.isRunning { kill($0.processIdentifier, number) } }
     }
 
     /// Waits for the end of the process and returns its exit code, or minus the signal that ended it.
-    public func exitCode(within seconds: Double = 30) async throws -> Int32 {
+    package func exitCode(within seconds: Double = 30) async throws -> Int32 {
         try await eventually("the process to end; it wrote:\n\(text)", within: seconds) { !self.isRunning }
         return process.withLock {
             $0.terminationReason == .exit ? $0.terminationStatus : -$0.terminationStatus
@@ -74,7 +74,7 @@ public final class ChildProcess: Sendable {
 /// Waits until a condition holds, looking every few milliseconds.
 ///
 /// - Throws: `ChildProcess.Failure`, where it does not hold within the time.
-public func eventually(
+package func eventually(
     _ what: @autoclosure () -> String, within seconds: Double = 20, _ condition: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + .seconds(seconds)

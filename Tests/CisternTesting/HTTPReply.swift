@@ -1,33 +1,35 @@
 import Foundation
 
 /// One HTTP answer, as it came.
-public struct HTTPReply: Sendable, CustomStringConvertible {
-    public let status: Int
+package struct HTTPReply: Sendable, CustomStringConvertible {
+    package let status: Int
     /// Header fields in their order, with their names as they were written.
-    public let headers: [(name: String, value: String)]
-    public let body: String
+    package let headers: [(name: String, value: String)]
+    package let body: String
 
     /// The value of a header; nil where it does not stand there exactly once.
-    public subscript(name: String) -> String? {
+    package subscript(name: String) -> String? {
         let values = headers.filter { $0.name.lowercased() == name.lowercased() }.map(\.value)
         return values.count == 1 ? values[0] : nil
     }
 
     /// The body as a JSON object.
-    public var json: [String: Any] {
+    package var json: [String: Any] {
         ((try? JSONSerialization.jsonObject(with: Data(body.utf8))) as? [String: Any]) ?? [:]
     }
 
-    public var description: String { "\(status) \(headers) \(body)" }
+    package var description: String { "\(status) \(headers) \(body)" }
 
     /// Cuts the first complete answer off `bytes`; nil where it is not complete.
-    public static func next(in bytes: inout [UInt8], isHead: Bool = false) -> HTTPReply? {
+    package static func next(in bytes: inout [UInt8], isHead: Bool = false) -> HTTPReply? {
         let text = Array("\r\n\r\n".utf8)
         guard let end = bytes.indices.first(where: { bytes[$0...].starts(with: text) }) else { return nil }
         let lines = String(decoding: bytes[..<end], as: UTF8.self).components(separatedBy: "\r\n")
         let headers = lines.dropFirst().map { line in
             let colon = line.firstIndex(of: ":") ?? line.endIndex
-            return (name: String(line[..<colon]), value: line[colon...].dropFirst().trimmingCharacters(in: .whitespaces))
+            return (
+                name: String(line[..<colon]), value: line[colon...].dropFirst().trimmingCharacters(in: .whitespaces)
+            )
         }
         let status = Int(lines[0].split(separator: " ").dropFirst().first ?? "") ?? 0
         let announced = headers.first { $0.name.lowercased() == "content-length" }.flatMap { Int($0.value) } ?? 0
@@ -40,28 +42,29 @@ public struct HTTPReply: Sendable, CustomStringConvertible {
 }
 
 /// Requests as bytes.
-public enum HTTPRequestText {
+package enum HTTPRequestText {
     /// `POST /chat` of an organisation, with a JSON body.
-    public static func chat(_ organization: String, body: String = #"{"message":"hi"}"#, close: Bool = false) -> String {
+    package static func chat(_ organization: String, body: String = #"{"message":"hi"}"#, close: Bool = false) -> String
+    {
         "POST /chat HTTP/1.1\r\nHost: localhost\r\nx-org-id: \(organization)\r\nx-user-id: u\r\n"
             + "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n"
             + (close ? "Connection: close\r\n" : "") + "\r\n" + body
     }
 
     /// A request without a body.
-    public static func plain(_ method: String, _ path: String, _ headers: [String] = []) -> String {
+    package static func plain(_ method: String, _ path: String, _ headers: [String] = []) -> String {
         "\(method) \(path) HTTP/1.1\r\nHost: localhost\r\n" + headers.map { $0 + "\r\n" }.joined() + "\r\n"
     }
 }
 
 extension Socket {
     /// Sends requests as they are written.
-    public func send(_ text: String) throws {
+    package func send(_ text: String) throws {
         try send(Array(text.utf8))
     }
 
     /// Receives a number of answers, or fewer where the connection ends.
-    public func replies(_ count: Int, isHead: Bool = false) throws -> [HTTPReply] {
+    package func replies(_ count: Int, isHead: Bool = false) throws -> [HTTPReply] {
         var bytes: [UInt8] = []
         var replies: [HTTPReply] = []
         while replies.count < count {
@@ -77,7 +80,7 @@ extension Socket {
     }
 
     /// Sends one request and returns its answer.
-    public func exchange(_ text: String, isHead: Bool = false) throws -> HTTPReply {
+    package func exchange(_ text: String, isHead: Bool = false) throws -> HTTPReply {
         try send(text)
         guard let reply = try replies(1, isHead: isHead).first else {
             throw Failure(description: "the connection ended without an answer")

@@ -1,16 +1,16 @@
 import Foundation
 
 /// A redis-server of a test's own, on a free port of 127.0.0.1, gone with it.
-public final class RedisServer: Sendable {
-    public let port: Int
-    public let process: ChildProcess
+package final class RedisServer: Sendable {
+    package let port: Int
+    package let process: ChildProcess
 
     /// Starts a server and waits until it answers.
     ///
     /// - Parameters:
     ///   - arguments: further arguments, such as `--requirepass`.
     ///   - port: the port, for a server that comes back where another was; a free one unless given.
-    public init(_ arguments: [String] = [], port: Int? = nil, tls: Bool = false) async throws {
+    package init(_ arguments: [String] = [], port: Int? = nil, tls: Bool = false) async throws {
         let arguments = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"] + arguments
         // Another process may take a port that was free a moment ago; then it is tried on another.
         for _ in 0..<5 {
@@ -28,11 +28,11 @@ public final class RedisServer: Sendable {
         throw ChildProcess.Failure(description: "redis-server does not start with \(arguments)")
     }
 
-    public var url: String { "redis://127.0.0.1:\(port)" }
+    package var url: String { "redis://127.0.0.1:\(port)" }
 
     /// Runs one command, given in the words of redis-cli, and returns what redis-cli prints in its raw form.
     @discardableResult
-    public func command(_ words: String...) async throws -> String {
+    package func command(_ words: String...) async throws -> String {
         let client = try ChildProcess("redis-cli", ["-p", "\(port)"] + words)
         let code = try await client.exitCode()
         guard code == 0 else { throw ChildProcess.Failure(description: "redis-cli \(words): \(client.text)") }
@@ -40,7 +40,7 @@ public final class RedisServer: Sendable {
     }
 
     /// Kills the server and waits for its end.
-    public func kill() async throws {
+    package func kill() async throws {
         process.signal(SIGKILL)
         _ = try await process.exitCode()
     }

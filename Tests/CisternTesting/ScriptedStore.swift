@@ -1,9 +1,9 @@
-public import Cistern
+package import Cistern
 import Synchronization
 
 /// A store that keeps every request until the test answers it.
-public final class ScriptedStore: LeaseStore {
-    public typealias Reply = @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
+package final class ScriptedStore: LeaseStore {
+    package typealias Reply = @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
 
     private struct State {
         var waiting: [(request: LeaseRequest, reply: Reply)] = []
@@ -13,17 +13,17 @@ public final class ScriptedStore: LeaseStore {
 
     private let state = Mutex(State())
 
-    public init() {}
+    package init() {}
 
-    public func isReachable(_ organization: Span<UInt8>) -> Bool {
+    package func isReachable(_ organization: Span<UInt8>) -> Bool {
         state.withLock { $0.isReachable }
     }
 
-    public func setReachable(_ isReachable: Bool) {
+    package func setReachable(_ isReachable: Bool) {
         state.withLock { $0.isReachable = isReachable }
     }
 
-    public func lease(_ request: LeaseRequest, reply: @escaping Reply) {
+    package func lease(_ request: LeaseRequest, reply: @escaping Reply) {
         state.withLock {
             $0.waiting.append((request, reply))
             $0.count += 1
@@ -31,14 +31,14 @@ public final class ScriptedStore: LeaseStore {
     }
 
     /// How many requests have been made.
-    public var requestCount: Int { state.withLock { $0.count } }
+    package var requestCount: Int { state.withLock { $0.count } }
 
     /// The oldest request that has no answer yet.
-    public var next: LeaseRequest? { state.withLock { $0.waiting.first?.request } }
+    package var next: LeaseRequest? { state.withLock { $0.waiting.first?.request } }
 
     /// Answers the oldest request; returns the means to answer it once more, as a duplicate would.
     @discardableResult
-    public func answer(_ result: Result<Grant, LeaseFailure>, now: Instant) -> (@Sendable () -> Void) {
+    package func answer(_ result: Result<Grant, LeaseFailure>, now: Instant) -> (@Sendable () -> Void) {
         let first = state.withLock { $0.waiting.isEmpty ? nil : $0.waiting.removeFirst() }
         first?.reply(result, now)
         return { first?.reply(result, now) }
@@ -46,15 +46,15 @@ public final class ScriptedStore: LeaseStore {
 }
 
 /// Decisions in the order in which they were made.
-public final class DecisionLog: Sendable {
+package final class DecisionLog: Sendable {
     private let decisions = Mutex<[Decision]>([])
 
-    public init() {}
+    package init() {}
 
-    public func add(_ decision: Decision) {
+    package func add(_ decision: Decision) {
         decisions.withLock { $0.append(decision) }
     }
 
-    public var all: [Decision] { decisions.withLock { $0 } }
-    public var outcomes: [Decision.Outcome] { all.map(\.outcome) }
+    package var all: [Decision] { decisions.withLock { $0 } }
+    package var outcomes: [Decision.Outcome] { all.map(\.outcome) }
 }

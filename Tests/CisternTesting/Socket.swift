@@ -1,12 +1,12 @@
 import Foundation
 
 /// A TCP connection to a port of this machine, read and written with a deadline.
-public final class Socket {
+package final class Socket {
     /// What went wrong on a socket.
-    public struct Failure: Error, CustomStringConvertible {
-        public let description: String
+    package struct Failure: Error, CustomStringConvertible {
+        package let description: String
 
-        public init(description: String) {
+        package init(description: String) {
             self.description = description
         }
     }
@@ -14,7 +14,7 @@ public final class Socket {
     private let descriptor: Int32
 
     /// Connects to 127.0.0.1.
-    public init(port: Int, timeoutSeconds: Int = 20) throws {
+    package init(port: Int, timeoutSeconds: Int = 20) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var timeout = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
@@ -36,7 +36,7 @@ public final class Socket {
     }
 
     /// Sends all of the bytes.
-    public func send(_ bytes: [UInt8]) throws {
+    package func send(_ bytes: [UInt8]) throws {
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes { raw in
@@ -49,7 +49,7 @@ public final class Socket {
     }
 
     /// Receives what has come, at least one byte; none at the end of the stream.
-    public func receive() throws -> [UInt8] {
+    package func receive() throws -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: 65536)
         let count = recv(descriptor, &buffer, buffer.count, 0)
         guard count >= 0 else { throw Failure(description: "cannot receive: \(String(cString: strerror(errno)))") }
@@ -57,7 +57,7 @@ public final class Socket {
     }
 
     /// A port of 127.0.0.1 that nobody listens on at the moment.
-    public static func freePort() throws -> Int {
+    package static func freePort() throws -> Int {
         try ReservedPort().number
     }
 
@@ -71,11 +71,11 @@ public final class Socket {
 }
 
 /// A port of 127.0.0.1 on which connections are refused, for as long as this lives: taken, and not listened on.
-public final class ReservedPort: Sendable {
-    public let number: Int
+package final class ReservedPort: Sendable {
+    package let number: Int
     private let descriptor: Int32
 
-    public init() throws {
+    package init() throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = Socket.loopback(port: 0)
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)

@@ -1,13 +1,13 @@
 /// Holds a value under test, so that calls that change it may stand in an expectation.
-public final class Subject<Value> {
+package final class Subject<Value> {
     private var value: Value
 
-    public init(_ value: Value) {
+    package init(_ value: Value) {
         self.value = value
     }
 
     /// Changes the value, or asks it something.
-    public func callAsFunction<Result>(_ change: (inout Value) throws -> Result) rethrows -> Result {
+    package func callAsFunction<Result>(_ change: (inout Value) throws -> Result) rethrows -> Result {
         try change(&value)
     }
 }

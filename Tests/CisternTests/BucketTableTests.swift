@@ -78,7 +78,10 @@ struct BucketTableTests {
         var table = BucketTable<Int64>(capacity: 10)
         for number in 0..<10 { _ = table.insert(name(number).span, hash: hash(name(number).span), value: 0) }
         var looks = 0
-        #expect(!table.evict(steps: 64) { _ in looks += 1; return false })
+        #expect(
+            !table.evict(steps: 64) { _ in
+                looks += 1; return false
+            })
         #expect(looks <= 64)
         #expect(table.count == 10)
     }

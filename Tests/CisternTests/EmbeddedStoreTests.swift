@@ -94,7 +94,9 @@ struct EmbeddedStoreTests {
 
     @Test("names that differ only in length, or run past the inline key, are different organisations")
     func oddNames() async {
-        let names = ["", "x", "xx", String(repeating: "x", count: 40), String(repeating: "x", count: 41), "é", "e\u{301}"]
+        let names = [
+            "", "x", "xx", String(repeating: "x", count: 40), String(repeating: "x", count: 41), "é", "e\u{301}",
+        ]
         for name in names {
             #expect(await limiter.decide(name, cost: 100, now: clock.now()).isAllowed, "\(name)")
         }

@@ -44,7 +44,8 @@ struct LeaseTests {
         #expect(denied?.outcome == .denied)
         #expect(denied?.retryAfterMilliseconds == 1)
         // A millisecond later the store could pay: only it can tell.
-        #expect(empty { $0.decide(costMicrotokens: token, now: start.advanced(byMilliseconds: 1), tally: &tally) } == nil)
+        #expect(
+            empty { $0.decide(costMicrotokens: token, now: start.advanced(byMilliseconds: 1), tally: &tally) } == nil)
     }
 
     @Test("lapses before the store's record of it can, counted from when it was asked for")
@@ -64,8 +65,10 @@ struct LeaseTests {
         let lease = try lease(holding: 5)
         var tally = LeaseTokenTally()
         _ = lease { $0.decide(costMicrotokens: 2 * token, now: start.advanced(byMilliseconds: 100), tally: &tally) }
-        let ask = lease { $0.ask(
-            waitingTokens: 4, sequence: 2, settings: settings, now: start.advanced(byMilliseconds: 1100)) }
+        let ask = lease {
+            $0.ask(
+                waitingTokens: 4, sequence: 2, settings: settings, now: start.advanced(byMilliseconds: 1100))
+        }
         #expect(ask.held == 3)
         #expect(ask.needed == 1)
         #expect(ask.quietMilliseconds == 979)
@@ -92,7 +95,11 @@ struct LeaseTests {
         #expect(ask?.held == 0)
         #expect(lease { $0.held } == 0)
         #expect(tally.returned == 5)
-        lease { $0.settle(Grant(tokens: 0, held: 0, balanceMicrotokens: 0), reported: 0, sentAt: start, settings: settings, tally: &tally) }
+        lease {
+            $0.settle(
+                Grant(tokens: 0, held: 0, balanceMicrotokens: 0), reported: 0, sentAt: start, settings: settings,
+                tally: &tally)
+        }
         #expect(lease { $0.giveBack(sequence: 3, settings: settings, now: start, tally: &tally) } == nil)
     }
 

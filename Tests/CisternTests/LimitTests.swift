@@ -19,12 +19,30 @@ struct LimitTests {
             (0, 10.0, "capacity is 0: use a whole number of tokens from 1 to 1000000000"),
             (-1, 10, "capacity is -1: use a whole number of tokens from 1 to 1000000000"),
             (1_000_000_001, 10, "capacity is 1000000001: use a whole number of tokens from 1 to 1000000000"),
-            (100, 0, "refillPerSecond is 0.0: use tokens per second from 0.001 to 1000000000 with at most three decimals"),
-            (100, -5, "refillPerSecond is -5.0: use tokens per second from 0.001 to 1000000000 with at most three decimals"),
-            (100, 0.3333, "refillPerSecond is 0.3333: use tokens per second from 0.001 to 1000000000 with at most three decimals"),
-            (100, .nan, "refillPerSecond is nan: use tokens per second from 0.001 to 1000000000 with at most three decimals"),
-            (100, .infinity, "refillPerSecond is inf: use tokens per second from 0.001 to 1000000000 with at most three decimals"),
-            (1_000_000_000, 1, "refillPerSecond is 1.0: a bucket of 1000000000 would take over ten years to fill; raise the rate or lower capacity"),
+            (
+                100, 0,
+                "refillPerSecond is 0.0: use tokens per second from 0.001 to 1000000000 with at most three decimals"
+            ),
+            (
+                100, -5,
+                "refillPerSecond is -5.0: use tokens per second from 0.001 to 1000000000 with at most three decimals"
+            ),
+            (
+                100, 0.3333,
+                "refillPerSecond is 0.3333: use tokens per second from 0.001 to 1000000000 with at most three decimals"
+            ),
+            (
+                100, .nan,
+                "refillPerSecond is nan: use tokens per second from 0.001 to 1000000000 with at most three decimals"
+            ),
+            (
+                100, .infinity,
+                "refillPerSecond is inf: use tokens per second from 0.001 to 1000000000 with at most three decimals"
+            ),
+            (
+                1_000_000_000, 1,
+                "refillPerSecond is 1.0: a bucket of 1000000000 would take over ten years to fill; raise the rate or lower capacity"
+            ),
         ])
     func refusesWhatCannotBe(capacity: Int, refillPerSecond: Double, message: String) {
         let error = #expect(throws: LimitError.self) {

@@ -19,10 +19,8 @@ struct ReadmeTests {
     @Test("shows an example that does what it says")
     func exampleRuns() async throws {
         let redis = try await RedisServer()
-        let clock = Timeline(ContinuousClock())
-        let limiter = try await makeLimiter(redis: redis.url, clock: clock)
-        #expect(await handle("org-1", limiter, clock).hasPrefix("200, "))
-        for _ in 0..<150 { _ = await handle("org-1", limiter, clock) }
-        #expect(try await redis.command("EXISTS", "ratelimit:org-1:tokens") == "1")
+        #expect(try await ask("org-1", redis: redis.url) == "99 left")
+        try await redis.command("SET", "ratelimit:org-2:tokens", "0")
+        #expect(try await ask("org-2", redis: redis.url).hasPrefix("retry in "))
     }
 }

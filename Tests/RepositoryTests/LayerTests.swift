@@ -2,8 +2,9 @@ import Testing
 
 @Suite("The layers")
 struct LayerTests {
-    /// What each module may import, of ours and of others'. What stands lower in the picture may not name what stands
-    /// above it.
+    /// What each module may import, of ours and of others'.
+    ///
+    /// What stands lower in the picture may not name what stands above it.
     private static let allowed: [String: Set<String>] = [
         "Cistern": ["Synchronization", "BasicContainers", "DequeModule"],
         "CisternRedis": [

@@ -54,7 +54,9 @@ struct BucketTable<Value: BitwiseCopyable & Sendable>: ~Copyable, Sendable {
         }
     }
 
-    /// Adds a name that the table does not hold. The table must not be full.
+    /// Adds a name that the table does not hold.
+    ///
+    /// The table must not be full.
     mutating func insert(_ key: Span<UInt8>, hash: UInt64, value: Value) -> Int {
         precondition(!isFull, "a full table takes no more names: evict one first")
         if (count + 1) * 4 > slots.count * 3 { growSlots(to: slots.count * 2) }

@@ -36,10 +36,13 @@ struct Shards<State: ~Copyable & Sendable>: ~Copyable, Sendable {
 
     var count: Int { shards.count }
 
-    /// Runs `body` on the state that names with this hash belong to, alone. The highest bits choose the shard, since
-    /// the table in it is indexed by the lowest.
+    /// Runs `body` on the state that names with this hash belong to, alone.
+    ///
+    /// The highest bits choose the shard, since the table in it is indexed by the lowest.
     @inline(__always)
-    func withShard<Result: ~Copyable>(of hash: UInt64, _ body: (inout sending State) -> sending Result) -> sending Result {
+    func withShard<Result: ~Copyable>(of hash: UInt64, _ body: (inout sending State) -> sending Result)
+        -> sending Result
+    {
         shards[count == 1 ? 0 : Int(truncatingIfNeeded: hash >> shift)].state.withLock(body)
     }
 

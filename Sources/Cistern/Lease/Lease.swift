@@ -8,8 +8,9 @@ struct Lease: Sendable, BitwiseCopyable {
     private(set) var held = 0
     /// When they lapse.
     private var expiresAt: Instant
-    /// The store's balance as last told, refilled since as if nobody else took from it. So it says when to ask again,
-    /// never too late; it is no right to spend.
+    /// The store's balance as last told, refilled since as if nobody else took from it.
+    ///
+    /// So it says when to ask again, never too late; it is no right to spend.
     private var balance: TokenBucket
     /// When a token was last spent here.
     private var spentAt: Instant

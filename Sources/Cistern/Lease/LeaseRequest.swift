@@ -8,32 +8,44 @@ public struct LeaseRequest: Sendable, Equatable {
     public let limit: Limit
     /// Who asks: one name for each run of each server, never used again.
     public let lessee: String
-    /// Counts this lessee's requests for this organisation up. The store acts on a number once and only on higher
-    /// ones after it, so a request that arrives late or twice changes nothing.
+    /// Counts this lessee's requests for this organisation up.
+    ///
+    /// The store acts on a number once and only on higher ones after it, so a request that arrives late or twice
+    /// changes nothing.
     public let sequence: UInt64
-    /// Tokens of earlier grants that the lessee still holds. The store's record of it is lowered to this: the
-    /// difference is spent.
+    /// Tokens of earlier grants that the lessee still holds.
+    ///
+    /// The store's record of it is lowered to this: the difference is spent.
     public let held: Int
     /// For how long at least the lessee has held no more than `held` and `returned`: the store may refill, from then
-    /// on, the room that spending left. Without it a token spent long ago would look leased until now, and a server
-    /// alone would lose what flowed in meanwhile.
+    /// on, the room that spending left.
+    ///
+    /// Without it a token spent long ago would look leased until now, and a server alone would lose what flowed in
+    /// meanwhile.
     public let quietMilliseconds: Int64
-    /// Tokens given back, on top of `held`. The store credits at most what it still has on record.
+    /// Tokens given back, on top of `held`.
+    ///
+    /// The store credits at most what it still has on record.
     public let returned: Int
     /// Tokens that waiting requests need beyond `held`; 0 for a pure give-back.
     public let needed: Int
-    /// The most to grant; at least `needed`. What goes beyond is ahead of use.
+    /// The most to grant; at least `needed`.
+    ///
+    /// What goes beyond is ahead of use.
     public let wanted: Int
     /// How long the store keeps tokens on record for this lessee, from when it acts on the request.
     public let durationMilliseconds: Int64
-    /// When the request left. The lessee counts the lease from here, the store from later.
+    /// When the request left.
+    ///
+    /// The lessee counts the lease from here, the store from later.
     public let sentAt: Instant
     /// When the lessee stops waiting for the answer.
     public let deadline: Instant
 
     package init(
         organization: [UInt8], limit: Limit, lessee: String, sequence: UInt64, held: Int,
-        quietMilliseconds: Int64, returned: Int, needed: Int, wanted: Int, durationMilliseconds: Int64, sentAt: Instant, deadline: Instant
+        quietMilliseconds: Int64, returned: Int, needed: Int, wanted: Int, durationMilliseconds: Int64, sentAt: Instant,
+        deadline: Instant
     ) {
         self.organization = organization
         self.limit = limit
@@ -54,8 +66,9 @@ public struct LeaseRequest: Sendable, Equatable {
 public struct Grant: Sendable, Equatable {
     /// Tokens granted, 0 to `wanted`.
     public let tokens: Int
-    /// What the store had on record for the lessee before the grant, at most the `held` that was reported. Less than
-    /// that means that the store has forgotten tokens, and the lessee must forget them too.
+    /// What the store had on record for the lessee before the grant, at most the `held` that was reported.
+    ///
+    /// Less than that means that the store has forgotten tokens, and the lessee must forget them too.
     public let held: Int
     /// The store's balance after the grant.
     public let balanceMicrotokens: Int64

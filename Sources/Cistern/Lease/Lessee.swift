@@ -15,7 +15,9 @@ final class Lessee: Sendable {
         let resume: Resume
     }
 
-    /// The requests that wait for one organisation. The first `included` were counted in the request in flight.
+    /// The requests that wait for one organisation.
+    ///
+    /// The first `included` were counted in the request in flight.
     private struct Queue: Sendable {
         var waiters: Deque<Waiter> = []
         var included = 0
@@ -25,8 +27,9 @@ final class Lessee: Sendable {
         var table: BucketTable<Lease>
         /// Queues of the organisations with a request in flight, by position in the table.
         var queues: [Int: Queue] = [:]
-        /// The number of the last request of any organisation here. It is not kept for each, since an organisation
-        /// that is evicted and comes back must go on counting up.
+        /// The number of the last request of any organisation here.
+        ///
+        /// It is not kept for each, since an organisation that is evicted and comes back must go on counting up.
         var sequence: UInt64 = 0
         var decisions = DecisionTally()
         var tokens = LeaseTokenTally()
@@ -151,8 +154,9 @@ final class Lessee: Sendable {
         }
     }
 
-    /// Those counted in the request get their answer now, whatever it is: the store has spoken on them. Those that
-    /// came later are decided if memory can, and asked for if not.
+    /// Those counted in the request get their answer now, whatever it is: the store has spoken on them.
+    ///
+    /// Those that came later are decided if memory can, and asked for if not.
     private func settleGranted(
         _ queue: inout Queue, at position: Int, in state: inout State, now: Instant
     ) -> Settlement {
@@ -197,8 +201,10 @@ final class Lessee: Sendable {
 
     // MARK: Requests
 
-    /// The request for all that wait at a position. Its deadline is that of the one who has waited longest, so that
-    /// nobody waits longer than the timeout, even for a second request.
+    /// The request for all that wait at a position.
+    ///
+    /// Its deadline is that of the one who has waited longest, so that nobody waits longer than the timeout, even for a
+    /// second request.
     private func ask(at position: Int, in state: inout State, now: Instant) -> LeaseRequest {
         var queue = state.queues[position] ?? Queue()
         queue.included = queue.waiters.count
@@ -217,7 +223,8 @@ final class Lessee: Sendable {
         LeaseRequest(
             organization: state.table.key(at: position), limit: state.table[position].limit, lessee: lessee,
             sequence: state.table[position].sequence, held: ask.held, quietMilliseconds: ask.quietMilliseconds,
-            returned: ask.returned, needed: ask.needed, wanted: ask.wanted, durationMilliseconds: settings.lease.durationMilliseconds, sentAt: now,
+            returned: ask.returned, needed: ask.needed, wanted: ask.wanted,
+            durationMilliseconds: settings.lease.durationMilliseconds, sentAt: now,
             deadline: since.advanced(byMilliseconds: settings.lease.timeoutMilliseconds))
     }
 

@@ -81,6 +81,7 @@ public struct LimitError: Error, Equatable, CustomStringConvertible {
     /// What to write instead.
     public let remedy: String
 
+    /// Field, value and remedy in one line.
     public var description: String {
         "\(field.rawValue) is \(value): \(remedy)"
     }

@@ -38,14 +38,18 @@ package struct NodeHealth: Sendable {
         self.backOff = backOff
     }
 
-    /// A probe is due. Returns whether to start one.
+    /// A probe is due.
+    ///
+    /// Returns whether to start one.
     package mutating func probe() -> Bool {
         guard state == .down else { return false }
         state = .probing
         return true
     }
 
-    /// The probe has succeeded. Returns whether the node is to be used from now on.
+    /// The probe has succeeded.
+    ///
+    /// Returns whether the node is to be used from now on.
     package mutating func succeed() -> Bool {
         guard state == .probing else { return false }
         state = .up
@@ -63,7 +67,9 @@ package struct NodeHealth: Sendable {
         package var isNews: Bool
     }
 
-    /// The probe, or the node in use, has failed. Returns nil where that changes nothing.
+    /// The probe, or the node in use, has failed.
+    ///
+    /// Returns nil where that changes nothing.
     ///
     /// - Parameter jitter: a random number from 0 to 1; the pause is between half of its nominal length and all of it.
     package mutating func fail(_ reason: String, jitter: Double) -> FailureAction? {

@@ -10,7 +10,9 @@ package struct LimiterStatistics: Sendable, Equatable {
     package init() {}
 }
 
-/// Whole tokens of leases, by what became of them. What was granted is outstanding until one of the others counts it.
+/// Whole tokens of leases, by what became of them.
+///
+/// What was granted is outstanding until one of the others counts it.
 package struct LeaseTokenTally: Sendable, Equatable, BitwiseCopyable {
     package var granted: UInt64 = 0
     package var spent: UInt64 = 0

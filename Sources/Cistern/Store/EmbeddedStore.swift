@@ -35,7 +35,8 @@ final class EmbeddedStore: Sendable {
     func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Decision {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
-            guard let position = Self.position(of: organization, hash: hash, in: &state, limits: limits, now: now) else {
+            guard let position = Self.position(of: organization, hash: hash, in: &state, limits: limits, now: now)
+            else {
                 state.decisions.count(.refused)
                 return .refused(limits.limit(of: organization), at: now)
             }

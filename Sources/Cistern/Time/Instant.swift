@@ -27,6 +27,7 @@ public struct Instant: Hashable, Comparable, Sendable, BitwiseCopyable {
         Instant(nanoseconds: nanoseconds &+ milliseconds &* 1_000_000)
     }
 
+    /// Whether one instant is earlier than the other.
     public static func < (left: Instant, right: Instant) -> Bool {
         left.nanoseconds < right.nanoseconds
     }

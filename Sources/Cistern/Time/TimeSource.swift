@@ -21,6 +21,7 @@ public struct Timeline<Source: Clock>: TimeSource where Source.Duration == Swift
         origin = clock.now
     }
 
+    /// The time since this value was made.
     public func now() -> Instant {
         let (seconds, attoseconds) = origin.duration(to: clock.now).components
         return Instant(nanoseconds: seconds &* 1_000_000_000 &+ attoseconds / 1_000_000_000)

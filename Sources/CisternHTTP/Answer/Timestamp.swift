@@ -12,7 +12,9 @@ struct Timestamp: Equatable {
     /// 0 is Sunday.
     let weekday: Int
 
-    /// The moment this many milliseconds after 1970. Range: up to the end of the year 9999, where it stops.
+    /// The moment this many milliseconds after 1970.
+    ///
+    /// Range: up to the end of the year 9999, where it stops.
     ///
     /// The calendar part is Howard Hinnant's "days to civil" ("chrono-compatible low-level date algorithms", 2013): it
     /// counts in years that begin in March, so that the leap day comes last.

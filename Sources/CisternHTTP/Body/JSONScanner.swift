@@ -150,7 +150,9 @@ struct JSONScanner {
         case UInt8(ascii: "u"):
             index += 1
             for _ in 0..<4 {
-                guard let byte, byte.hexadecimalValue != nil else { throw failure("four hexadecimal digits are expected") }
+                guard let byte, byte.hexadecimalValue != nil else {
+                    throw failure("four hexadecimal digits are expected")
+                }
                 index += 1
             }
         default: throw failure("an unknown escape")

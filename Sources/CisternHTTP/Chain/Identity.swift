@@ -20,7 +20,8 @@ struct Identity: Equatable {
     private static func name(_ header: Request.SingleHeader, header name: String) throws(Failure) -> String {
         switch header {
         case .missing:
-            throw Failure(status: .unauthorized, message: "the header \(name) is missing: send both x-org-id and x-user-id")
+            throw Failure(
+                status: .unauthorized, message: "the header \(name) is missing: send both x-org-id and x-user-id")
         case .repeated:
             throw Failure(status: .badRequest, message: "the header \(name) stands there more than once: send it once")
         case .value(let value):

@@ -31,7 +31,9 @@ final class LoopContext {
         RequestID(using: &ids)
     }
 
-    /// The calendar at `now`. The wall clock is read when a new second has begun by its last reading.
+    /// The calendar at `now`.
+    ///
+    /// The wall clock is read when a new second has begun by its last reading.
     func calendar(at now: Instant) -> AnswerWriter.Calendar {
         if (now.milliseconds + calendar.offsetMilliseconds) / 1000 != calendarSecond || calendarSecond < 0 {
             let wall = unixMilliseconds()

@@ -10,8 +10,9 @@ struct RequestHead {
     /// The announced length of the body; nil where it is chunked or there is none.
     var contentLength: Int?
 
-    /// Why a head is refused. The connection is closed after the answer, since where the next request begins is
-    /// no longer sure.
+    /// Why a head is refused.
+    ///
+    /// The connection is closed after the answer, since where the next request begins is no longer sure.
     struct Refusal: Error, Equatable {
         let status: Status
         let message: String

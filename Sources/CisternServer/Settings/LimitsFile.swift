@@ -48,7 +48,8 @@ enum LimitsFile {
     ) throws(SettingsError) -> [(Node, Node)] {
         if node.null != nil { return [] }
         guard let mapping = node.mapping else {
-            throw document.error(at: node, "\(name) must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}")
+            throw document.error(
+                at: node, "\(name) must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}")
         }
         return mapping.map { ($0.key, $0.value) }
     }
@@ -84,12 +85,14 @@ enum LimitsFile {
                 capacity = (number, value)
             case "refillPerSecond":
                 guard let number = value.scalar.flatMap({ Double($0.string) }) else {
-                    throw document.error(at: value, "\(name).refillPerSecond is '\(text)': use a number of tokens per second")
+                    throw document.error(
+                        at: value, "\(name).refillPerSecond is '\(text)': use a number of tokens per second")
                 }
                 refillPerSecond = (number, value)
             default:
                 throw document.error(
-                    at: key, "\(name).\(key.string ?? "this") is not a field of a limit: use capacity and refillPerSecond")
+                    at: key,
+                    "\(name).\(key.string ?? "this") is not a field of a limit: use capacity and refillPerSecond")
             }
         }
         guard let capacity else { throw document.error(at: node, "\(name).capacity is missing") }

@@ -86,7 +86,8 @@ extension ServerSettings {
             return nil
         }
         guard !text.contains(",") else {
-            throw SettingsError("redis names several nodes: this release works with one; name one (--redis, CISTERN_REDIS)")
+            throw SettingsError(
+                "redis names several nodes: this release works with one; name one (--redis, CISTERN_REDIS)")
         }
         let endpoint: RedisEndpoint
         do {
@@ -98,12 +99,14 @@ extension ServerSettings {
         redis.settings.maximumPendingRequests = maximumPendingRequests
         if let path = reader.text(.redisCaFile) {
             guard endpoint.usesTLS else {
-                throw SettingsError(.redisCaFile, value: path, remedy: "it needs a redis URL that starts with rediss://")
+                throw SettingsError(
+                    .redisCaFile, value: path, remedy: "it needs a redis URL that starts with rediss://")
             }
             do {
                 redis.settings.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(path))
             } catch {
-                throw SettingsError(.redisCaFile, value: path, remedy: "no PEM certificates can be read from it: \(error)")
+                throw SettingsError(
+                    .redisCaFile, value: path, remedy: "no PEM certificates can be read from it: \(error)")
             }
         }
         return redis

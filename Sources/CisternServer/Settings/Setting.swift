@@ -22,7 +22,8 @@ extension Setting {
     static let host = Setting(
         name: "host", placeholder: "address", standard: "127.0.0.1", help: "Address or name to listen on.")
     static let port = Setting(
-        name: "port", placeholder: "port", standard: "8080", help: "TCP port to listen on, 0 to 65535; 0 takes a free one.")
+        name: "port", placeholder: "port", standard: "8080",
+        help: "TCP port to listen on, 0 to 65535; 0 takes a free one.")
     static let redis = Setting(
         name: "redis", placeholder: "url", standard: nil,
         help: """
@@ -97,7 +98,8 @@ extension Setting {
         help: "Event loops, 1 to 1024; 0 is one for each core.")
     static let logLevel = Setting(
         name: "logLevel", placeholder: "level", standard: "info",
-        help: "Least severity that is logged to standard error: trace, debug, info, notice, warning, error or critical.")
+        help: "Least severity that is logged to standard error: trace, debug, info, notice, warning, error or critical."
+    )
 
     /// Every setting, in the order of the documentation.
     package static let all: [Setting] = [

@@ -1,4 +1,6 @@
-/// A setting that cannot be: which one, its value, and what would be right. The command exits with 64.
+/// A setting that cannot be: which one, its value, and what would be right.
+///
+/// The command exits with 64.
 package struct SettingsError: Error, Equatable, CustomStringConvertible {
     package let description: String
 

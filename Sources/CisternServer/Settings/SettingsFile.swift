@@ -11,7 +11,8 @@ enum SettingsFile {
         do {
             text = try String(contentsOfFile: path, encoding: .utf8)
         } catch {
-            throw SettingsError("config is '\(path)': the file cannot be read: \(readable(error)) (--config, CISTERN_CONFIG)")
+            throw SettingsError(
+                "config is '\(path)': the file cannot be read: \(readable(error)) (--config, CISTERN_CONFIG)")
         }
         return try parse(text, path: path)
     }

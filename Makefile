@@ -1,0 +1,56 @@
+# Everything a newcomer needs: `make run`, `make test`. Both install what is missing first.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format install install-test
+
+# apt needs root; elsewhere sudo asks for it.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+RUN_PACKAGES := libhiredis-dev libjemalloc-dev
+TEST_PACKAGES := $(RUN_PACKAGES) redis-server redis-tools prometheus openssl
+RUN_FORMULAE := hiredis jemalloc
+TEST_FORMULAE := $(RUN_FORMULAE) redis prometheus openssl
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: install ## Build in release mode and serve on 127.0.0.1:8080 from the embedded store.
+	swift build -c release --product cistern
+	exec "$$(swift build -c release --show-bin-path)/cistern" serve $(ARGS)
+
+test: install-test lint ## Check the format, build with warnings as errors, and run every test.
+	swift build --build-tests
+	swift test --skip-build
+	swift test --sanitize=thread --scratch-path .build/tsan --filter ConcurrencyTests
+
+lint: ## Check the format of the sources.
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests
+
+format: ## Put the sources into their format.
+	swift format --in-place --parallel --recursive Package.swift Sources Tests
+
+install: ## Install what building and running need.
+	@$(call install_missing,$(RUN_PACKAGES),$(RUN_FORMULAE))
+
+install-test: ## Install what the tests need.
+	@$(call install_missing,$(TEST_PACKAGES),$(TEST_FORMULAE))
+
+# Installs the Debian packages or Homebrew formulae that are not there yet, and only those. Servers that a package
+# would start of its own accord stay off: tests start their own.
+define install_missing
+if command -v dpkg-query >/dev/null; then \
+	missing=; \
+	for package in $(1); do \
+		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing:$$missing"; \
+		$(SUDO) apt-get update -q && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends $$missing; \
+	fi; \
+elif command -v brew >/dev/null; then \
+	for formula in $(2); do brew list --formula $$formula >/dev/null 2>&1 || brew install $$formula || exit 1; done; \
+else \
+	echo 'neither apt nor Homebrew is here: install $(2) by hand' >&2; exit 1; \
+fi
+endef
