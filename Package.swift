@@ -48,7 +48,6 @@ let package = Package(
         .target(
             name: "Cistern",
             dependencies: [
-                .product(name: "BasicContainers", package: "swift-collections"),
                 .product(name: "DequeModule", package: "swift-collections"),
             ]
         ),

@@ -1,17 +1,15 @@
-internal import BasicContainers
-
 /// A bounded table from organisation names to one fixed-size value each: the inside of one shard, for one thread.
 ///
 /// Open addressing with linear probing over eight-byte slots; a slot holds the position of an entry and half of its
 /// hash, so that a probe reads an entry only when it is almost surely the right one. Entries do not move when others
 /// come and go, so a position stays good for as long as the entry lives. Names of up to
 /// ``InlineKey/capacity`` bytes stand in the entry itself.
-struct BucketTable<Value: BitwiseCopyable & Sendable>: ~Copyable, Sendable {
+struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     /// 0 where free, else the entry's position plus one in the low half and the high half of its hash above it.
-    private var slots = UniqueArray<UInt64>()
-    private var entries = UniqueArray<BucketEntry<Value>>()
+    private var slots = UniqueBuffer<UInt64>()
+    private var entries = UniqueBuffer<BucketEntry<Value>>()
     /// Positions in `entries` that no name holds.
-    private var vacancies = UniqueArray<UInt32>()
+    private var vacancies = UniqueBuffer<UInt32>()
     /// Names too long to stand in their entry, by its position.
     private var longKeys: [UInt32: [UInt8]] = [:]
     private var hand = 0
@@ -141,7 +139,7 @@ struct BucketTable<Value: BitwiseCopyable & Sendable>: ~Copyable, Sendable {
     }
 
     private mutating func growSlots(to slotCount: Int) {
-        slots = UniqueArray(repeating: 0, count: slotCount)
+        slots = UniqueBuffer(repeating: 0, count: slotCount)
         for position in 0..<entries.count where entries[position].isLive {
             occupySlot(hash: entries[position].hash, position: position)
         }
@@ -156,7 +154,7 @@ struct BucketTable<Value: BitwiseCopyable & Sendable>: ~Copyable, Sendable {
 }
 
 /// One name and its value. (Not nested in the table: the compiler, 6.3.1, breaks off on a private type there.)
-struct BucketEntry<Value: BitwiseCopyable & Sendable>: BitwiseCopyable, Sendable {
+struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
     var value: Value
     let hash: UInt64
     /// The name, or nothing but its length where it is too long.

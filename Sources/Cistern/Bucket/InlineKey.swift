@@ -1,7 +1,7 @@
 /// A name of up to 40 bytes, kept as words so that comparing it takes one load and one compare for eight bytes.
 ///
 /// A UUID has 36 bytes. Of a longer name only the length is kept; its bytes are somebody else's to keep.
-struct InlineKey: BitwiseCopyable, Sendable {
+struct InlineKey: BitwiseCopyable {
     static let capacity = 40
 
     private var words = InlineArray<5, UInt64>(repeating: 0)

@@ -23,7 +23,7 @@ final class Lessee: Sendable {
         var included = 0
     }
 
-    private struct State: ~Copyable, Sendable {
+    private struct State: ~Copyable {
         var table: BucketTable<Lease>
         /// Queues of the organisations with a request in flight, by position in the table.
         var queues: [Int: Queue] = [:]

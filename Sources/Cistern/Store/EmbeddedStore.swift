@@ -3,12 +3,12 @@
 /// A decision is one look-up under one lock. There are no leases here, since there is nobody to lease to; with the
 /// bucket itself at hand every decision is exact.
 final class EmbeddedStore: Sendable {
-    private struct Cell: BitwiseCopyable, Sendable {
+    private struct Cell: BitwiseCopyable {
         var bucket: TokenBucket
         let limit: Limit
     }
 
-    private struct State: ~Copyable, Sendable {
+    private struct State: ~Copyable {
         var table: BucketTable<Cell>
         var decisions = DecisionTally()
         var evictions: UInt64 = 0
