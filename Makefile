@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format install install-test
+.PHONY: help run test sanitize lint format install install-test
 
 # apt needs root; elsewhere sudo asks for it.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -21,7 +21,10 @@ run: install ## Build in release mode and serve on 127.0.0.1:8080 from the embed
 test: install-test lint ## Check the format, build with warnings as errors, and run every test.
 	swift build --build-tests
 	swift test --skip-build
-	swift test --sanitize=thread --scratch-path .build/tsan --filter ConcurrencyTests
+	$(MAKE) sanitize
+
+sanitize: ## Run the decision module's concurrency tests under the thread sanitizer.
+	CISTERN_SANITIZE=thread swift test --sanitize=thread --scratch-path .build/sanitize --filter ConcurrencyTests
 
 lint: ## Check the format of the sources.
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests

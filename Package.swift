@@ -48,7 +48,7 @@ let package = Package(
         .target(
             name: "Cistern",
             dependencies: [
-                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "DequeModule", package: "swift-collections")
             ]
         ),
         .target(
@@ -162,6 +162,19 @@ let package = Package(
         ),
     ]
 )
+
+// The thread sanitizer brings an allocator of its own and cannot run beside jemalloc. `make sanitize` therefore sets this
+// variable, which leaves the decision module and its tests, and builds them in seconds.
+if Context.environment["CISTERN_SANITIZE"] != nil {
+    package.targets.removeAll { !["Cistern", "CisternTesting", "CisternTests"].contains($0.name) }
+    package.products.removeAll { $0.name != "Cistern" }
+    package.dependencies.removeAll { !"\($0.kind)".contains("swift-collections") }
+    package.targets.append(.systemLibrary(name: "CThreadSanitizer"))
+    for target in package.targets where target.name == "Cistern" {
+        target.dependencies.append("CThreadSanitizer")
+        target.swiftSettings = [.define("CISTERN_SANITIZE")]
+    }
+}
 
 for target in package.targets where target.type != .system {
     target.swiftSettings =

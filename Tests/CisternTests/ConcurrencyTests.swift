@@ -51,10 +51,10 @@ struct ConcurrencyTests {
 
 /// A store that grants from one pot for all, and answers from threads of its own.
 private final class SlowStore: LeaseStore {
-    private let pot: Mutex<Int>
+    private let pot: Atomic<Int>
 
     init(tokens: Int) {
-        pot = Mutex(tokens)
+        pot = Atomic(tokens)
     }
 
     func isReachable(_ organization: Span<UInt8>) -> Bool { true }
@@ -63,15 +63,21 @@ private final class SlowStore: LeaseStore {
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
         Task.detached {
-            let (granted, left) = self.pot.withLock { pot in
-                let granted = min(pot, request.needed)
-                pot -= granted
-                return (granted, pot)
-            }
+            let (granted, left) = self.take(request.needed)
             // While there is any left every bucket looks full, so that nobody is denied from memory too early.
             let balance: Int64 = left > 0 ? 100_000_000 : 0
-            reply(
-                .success(Grant(tokens: granted, held: request.held, balanceMicrotokens: balance)), request.sentAt)
+            reply(.success(Grant(tokens: granted, held: request.held, balanceMicrotokens: balance)), request.sentAt)
+        }
+    }
+
+    private func take(_ needed: Int) -> (granted: Int, left: Int) {
+        var before = pot.load(ordering: .relaxed)
+        while true {
+            let granted = min(before, needed)
+            let (exchanged, original) = pot.compareExchange(
+                expected: before, desired: before - granted, ordering: .acquiringAndReleasing)
+            if exchanged { return (granted, before - granted) }
+            before = original
         }
     }
 }

@@ -7,17 +7,29 @@ internal import Synchronization
 struct Shards<State: ~Copyable>: ~Copyable, Sendable {
     private struct Shard: ~Copyable, Sendable {
         let state: Mutex<State>
+        let annotation = LockAnnotation()
         let padding = InlineArray<16, UInt64>(repeating: 0)
 
         init(_ state: consuming sending State) {
             self.state = Mutex(state)
+        }
+
+        @inline(__always)
+        func withLock<Result: ~Copyable>(_ body: (inout sending State) -> sending Result) -> sending Result {
+            state.withLock { state in
+                annotation.acquired()
+                defer { annotation.releasing() }
+                return body(&state)
+            }
         }
     }
 
     /// Below this many buckets a shard is not worth splitting; it also evens out how full the shards become.
     private static var minimumBucketsPerShard: Int { 1024 }
 
-    /// Enough that two of 64 busy cores rarely meet on one. A small store uses only the first few.
+    /// Enough that two of 64 busy cores rarely meet on one.
+    ///
+    /// A small store uses only the first few.
     private let shards: InlineArray<256, Shard>
     /// How many are in use: a power of two.
     let count: Int
@@ -40,13 +52,13 @@ struct Shards<State: ~Copyable>: ~Copyable, Sendable {
     func withShard<Result: ~Copyable>(
         of hash: UInt64, _ body: (inout sending State) -> sending Result
     ) -> sending Result {
-        shards[Int(truncatingIfNeeded: hash >> 56 & mask)].state.withLock(body)
+        shards[Int(truncatingIfNeeded: hash >> 56 & mask)].withLock(body)
     }
 
     /// Runs `body` on each state in turn.
     func forEach(_ body: (inout sending State) -> Void) {
         for index in 0..<count {
-            shards[index].state.withLock { body(&$0) }
+            shards[index].withLock { body(&$0) }
         }
     }
 }
