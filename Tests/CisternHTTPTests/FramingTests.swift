@@ -60,6 +60,20 @@ struct FramingTests {
         #expect(other.isClosing)
     }
 
+    @Test(
+        "an offer to speak another protocol is declined, and the connection does not hang",
+        arguments: ["Connection: Upgrade\r\nUpgrade: websocket", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c"])
+    func upgrades(fields: String) throws {
+        let reply = try connection.exchange("GET /health HTTP/1.1\r\nHost: h\r\n\(fields)\r\n\r\n")
+        #expect(reply.status == 200)
+        #expect(reply["Connection"] == "close")
+        #expect(connection.isClosing)
+        let tunnel = try EmbeddedConnection()
+        let request = HTTPRequestText.plain("CONNECT", "h:80", ["x-org-id: o", "x-user-id: u"])
+        #expect(try tunnel.exchange(request)["Connection"] == "close")
+        #expect(tunnel.isClosing)
+    }
+
     @Test("what follows a request that closes the connection is not answered")
     func nothingAfterClose() throws {
         try connection.send(HTTPRequestText.chat("a", close: true) + HTTPRequestText.chat("a"))

@@ -24,6 +24,7 @@ struct RequestHead {
         var contentLengths: [String] = []
         var transferEncodings: [String] = []
         var expectation: String?
+        var offersUpgrade = false
     }
 
     init(_ head: HTTPRequestHead) throws(Refusal) {
@@ -36,6 +37,9 @@ struct RequestHead {
         var fields = Fields()
         for (name, value) in head.headers { Self.take(name, value, into: &request, &fields) }
         try check(fields)
+        // No other protocol is spoken here. The decoder takes such a request for the last one in HTTP/1.1 and gives
+        // out nothing after it; so the answer must say that the connection ends.
+        if fields.offersUpgrade || head.method == .CONNECT { framing.keepsAlive = false }
     }
 
     private static func take(_ name: String, _ value: String, into request: inout Request, _ fields: inout Fields) {
@@ -43,6 +47,7 @@ struct RequestHead {
         switch name.utf8.count {
         case 4 where name.isCaseInsensitivelyEqual(to: "host"): fields.hosts += 1
         case 6 where name.isCaseInsensitivelyEqual(to: "expect"): fields.expectation = value
+        case 7 where name.isCaseInsensitivelyEqual(to: "upgrade"): fields.offersUpgrade = true
         case 8 where name.isCaseInsensitivelyEqual(to: "x-org-id"): request.organization.add(value)
         case 9 where name.isCaseInsensitivelyEqual(to: "x-user-id"): request.user.add(value)
         case 12 where name.isCaseInsensitivelyEqual(to: "content-type"):
