@@ -109,6 +109,16 @@ struct LeasedLimiterTests {
         #expect(store.requestCount == 2)
     }
 
+    @Test("adds up a full queue of the highest costs")
+    func survivesTheHighestCosts() throws {
+        let limit = try Limit(capacity: Limit.maximumCapacity, refillPerSecond: 1000)
+        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lessee: "server-1", seed: 1)
+        for _ in 0..<10_000 { ask(limiter, cost: Limit.maximumCapacity) }
+        store.answer(grant(0, balance: 1_000_000_000), now: clock.now())
+        #expect(log.outcomes == [.denied])
+        #expect(store.next?.needed == 9999 * Limit.maximumCapacity)
+    }
+
     @Test("nobody waits longer than the timeout, even for a second request")
     func keepsTheDeadline() {
         let limiter = limiter()

@@ -209,10 +209,11 @@ final class Lessee: Sendable {
         var queue = state.queues[position] ?? Queue()
         queue.included = queue.waiters.count
         state.queues[position] = queue
-        let waitingMicrotokens = queue.waiters.reduce(into: Int64(0)) { $0 += $1.costMicrotokens }
+        // Summed in tokens: in microtokens a full queue of the highest costs would not fit.
+        let waitingTokens = queue.waiters.reduce(into: 0) { $0 += Int($1.costMicrotokens / Limit.microtokensPerToken) }
         state.sequence += 1
         let ask = state.table[position].ask(
-            waitingTokens: Int(waitingMicrotokens / Limit.microtokensPerToken), sequence: state.sequence,
+            waitingTokens: waitingTokens, sequence: state.sequence,
             settings: settings.lease, now: now)
         return request(for: ask, at: position, in: state, since: queue.waiters.first?.since ?? now, now: now)
     }
