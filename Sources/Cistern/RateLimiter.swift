@@ -44,10 +44,8 @@ public final class RateLimiter: Sendable {
         case .embedded(let store):
             return store.decide(organization, costMicrotokens: costMicrotokens, now: now)
         case .leased(let lessee, let store):
-            if let decision = lessee.decide(organization, costMicrotokens: costMicrotokens, now: now) {
-                return decision
-            }
-            return store.isReachable(organization) ? nil : lessee.decideWithoutStore(organization, now: now)
+            return lessee.decide(
+                organization, costMicrotokens: costMicrotokens, isReachable: store.isReachable(organization), now: now)
         }
     }
 
@@ -82,19 +80,29 @@ public final class RateLimiter: Sendable {
 
     /// Gives every lease back to the store, and returns once each has been answered or has failed.
     ///
-    /// For a server that stops; decisions made afterwards lease anew.
-    public func giveBackLeases(now: Instant) async {
+    /// For a server that stops; decisions made afterwards lease anew. It goes on a few hundred at a time, so that the
+    /// last ones do not wait beyond their deadline for the first.
+    public func giveBackLeases(clock: some TimeSource) async {
         guard case .leased(let lessee, let store) = backend else { return }
-        await withTaskGroup(of: Void.self) { group in
-            for request in lessee.giveBackAll(now: now) {
-                group.addTask {
-                    await withCheckedContinuation { continuation in
-                        store.lease(request) { result, now in
-                            Self.act(on: lessee.settle(request, with: result, now: now), from: lessee, to: store)
-                            continuation.resume()
-                        }
+        for shard in 0..<lessee.shardCount {
+            var start: Int? = 0
+            while let from = start, !Task.isCancelled {
+                let (requests, next) = lessee.giveBack(shard: shard, from: from, most: 256, now: clock.now())
+                await withTaskGroup(of: Void.self) { group in
+                    for request in requests {
+                        group.addTask { await Self.giveBack(request, from: lessee, to: store) }
                     }
                 }
+                start = next
+            }
+        }
+    }
+
+    private static func giveBack(_ request: LeaseRequest, from lessee: Lessee, to store: any LeaseStore) async {
+        await withCheckedContinuation { continuation in
+            store.lease(request) { result, now in
+                act(on: lessee.settle(request, with: result, now: now), from: lessee, to: store)
+                continuation.resume()
             }
         }
     }

@@ -73,7 +73,7 @@ package enum MetricsPage {
         }
         page.family(
             "cistern_http_request_duration_seconds", .histogram,
-            "Time from a request's first byte to its answer, by route.")
+            "Time from a request's head to its answer, by route.")
         for route in snapshot.routes {
             page.histogram("cistern_http_request_duration_seconds", [("route", route.label)], route.durations)
         }

@@ -31,7 +31,7 @@ package struct HTTPStatistics: Sendable {
         }
     }
 
-    /// How long a route's requests took, from their first byte read to their answer written.
+    /// How long a route's requests took, from their head to their answer.
     package func durations(of route: Route) -> LatencyHistogram {
         rows[route.rawValue].durations
     }

@@ -14,7 +14,7 @@ enum LeaseScript {
         local capacity, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
         local lessee, sequence, duration = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
         local held, quiet, returned = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-        local needed, wanted = tonumber(ARGV[9]), tonumber(ARGV[10])
+        local ahead = tonumber(ARGV[9])
         local token = 1000000
 
         local time = redis.call('TIME')
@@ -71,11 +71,19 @@ enum LeaseScript {
         outstanding = outstanding - credit
         balance = balance + credit * token
 
-        -- What waits comes first. Of what is left, at most half goes ahead of use: others may be about to ask.
+        -- What waits is paid in its order, each in full or not at all, out of what the lessee holds and what is here.
         local whole = math.floor(balance / token)
-        local granted = math.min(whole, needed)
-        if granted == needed then
-          granted = granted + math.min(wanted - needed, math.floor((whole - needed) / 2))
+        local left, paid, everything = own + whole, 0, true
+        for i = 10, #ARGV, 2 do
+          local cost, count = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
+          local paying = math.min(count, math.floor(left / cost))
+          left, paid = left - paying * cost, paid + paying * cost
+          everything = everything and paying == count
+        end
+        local granted = math.max(0, paid - own)
+        -- Of what is left, at most half goes ahead of use: others may be about to ask.
+        if everything then
+          granted = granted + math.min(ahead, math.floor((whole - granted) / 2))
         end
         balance = balance - granted * token
 
@@ -84,12 +92,9 @@ enum LeaseScript {
         if fraction == '' then fraction = '0' end
         redis.call('SET', KEYS[1], string.format('%d', math.floor(balance / token)) .. '.' .. fraction, 'PX', life)
         redis.call('SET', KEYS[2], string.format('%d', now), 'PX', life)
-        if own + granted > 0 then
-          local record = string.format('%d:%d:%d', sequence, own + granted, now + duration)
-          redis.call('HSET', KEYS[3], lessee, record)
-        else
-          redis.call('HDEL', KEYS[3], lessee)
-        end
+        -- The record stays until its end even where nothing is held: it knows which requests have been acted on.
+        local record = string.format('%d:%d:%d', sequence, own + granted, now + duration)
+        redis.call('HSET', KEYS[3], lessee, record)
         redis.call('PEXPIRE', KEYS[3], life)
         return { granted, own, balance }
         """
@@ -105,8 +110,8 @@ enum LeaseScript {
             decimal(request.limit.capacityMicrotokens), decimal(request.limit.refillMicrotokensPerMillisecond),
             Array(request.lessee.utf8), decimal(request.sequence), decimal(request.durationMilliseconds),
             decimal(request.held), decimal(request.quietMilliseconds), decimal(request.returned),
-            decimal(request.needed), decimal(request.wanted),
-        ]
+            decimal(request.ahead),
+        ] + request.waiting.flatMap { [decimal($0.cost), decimal($0.count)] }
     }
 
     /// The grant in the script's answer; nil where the answer is not one of the script's.

@@ -25,7 +25,7 @@ package struct NodeStatistics: Sendable {
         switch result {
         case .success(let grant):
             latency.record(nanoseconds: now.nanoseconds - request.sentAt.nanoseconds)
-            if request.needed == 0 {
+            if request.waiting.isEmpty {
                 returned &+= 1
             } else if grant.tokens < request.needed {
                 short &+= 1

@@ -27,6 +27,9 @@ final class RedisConnection: ChannelInboundHandler {
         let completion: Completion
     }
 
+    /// How long after a deadline a reply is still taken: one turn of the event loop.
+    private static let secondLookDelay = TimeAmount.milliseconds(1)
+
     private let maximumPending: Int
     private let ended: (String) -> Void
     private var reader: RESPReader?
@@ -34,6 +37,8 @@ final class RedisConnection: ChannelInboundHandler {
     private var unsent: ByteBuffer
     private var isFlushDue = false
     private var deadlineCheck: Scheduled<Void>?
+    /// When `deadlineCheck` is due.
+    private var deadlineCheckAt = NIODeadline.distantFuture
     private var context: ChannelHandlerContext?
     /// Whether the connection has come about; until then its end is the connecting side's to report.
     private var isOpen = false
@@ -64,7 +69,7 @@ final class RedisConnection: ChannelInboundHandler {
             let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
             context.eventLoop.execute { loopBound.value.flush() }
         }
-        if deadlineCheck == nil { scheduleDeadlineCheck(at: deadline) }
+        if deadline < deadlineCheckAt { scheduleDeadlineCheck(at: deadline) }
     }
 
     private func flush() {
@@ -76,17 +81,24 @@ final class RedisConnection: ChannelInboundHandler {
 
     private func scheduleDeadlineCheck(at deadline: NIODeadline) {
         guard let context else { return }
+        deadlineCheck?.cancel()
+        deadlineCheckAt = deadline
         let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        deadlineCheck = context.eventLoop.scheduleTask(deadline: deadline) { loopBound.value.checkDeadlines() }
+        deadlineCheck = context.eventLoop.scheduleTask(deadline: deadline) {
+            loopBound.value.checkDeadlines(isSecondLook: false)
+        }
     }
 
-    private func checkDeadlines() {
-        deadlineCheck = nil
+    private func checkDeadlines(isSecondLook: Bool) {
+        deadlineCheckAt = .distantFuture
         guard let context, let earliest = pending.lazy.map(\.deadline).min() else { return }
-        if earliest <= context.eventLoop.now {
-            end("no reply by the deadline", failure: .timedOut)
-        } else {
-            scheduleDeadlineCheck(at: earliest)
+        guard earliest <= context.eventLoop.now else { return scheduleDeadlineCheck(at: earliest) }
+        if isSecondLook { return end("no reply by the deadline", failure: .timedOut) }
+        // Perhaps it was this event loop that was late, and the reply lies in the socket: read once more first.
+        let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        deadlineCheckAt = earliest
+        deadlineCheck = context.eventLoop.scheduleTask(in: Self.secondLookDelay) {
+            loopBound.value.checkDeadlines(isSecondLook: true)
         }
     }
 

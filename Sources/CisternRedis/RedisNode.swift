@@ -17,6 +17,8 @@ final class RedisNode: Sendable {
         var connection: RedisConnection?
         /// The digest by which the node knows the script.
         var scriptDigest: [UInt8] = []
+        /// Made for the first connection; making it reads the trusted certificates.
+        var tls: NIOSSLContext?
         var retry: Scheduled<Void>?
         var log = LogThrottle()
     }
@@ -111,11 +113,9 @@ final class RedisNode: Sendable {
 
     private func addHandlers(to channel: any Channel) throws {
         if endpoint.usesTLS {
-            var tls = TLSConfiguration.makeClientConfiguration()
-            tls.trustRoots = settings.trustRoots
             let isAddress = (try? SocketAddress(ipAddress: endpoint.host, port: endpoint.port)) != nil
             let handler = try NIOSSLClientHandler(
-                context: NIOSSLContext(configuration: tls), serverHostname: isAddress ? nil : endpoint.host)
+                context: tlsContext(), serverHostname: isAddress ? nil : endpoint.host)
             try channel.pipeline.syncOperations.addHandler(handler)
         }
         let connection = RedisConnection(maximumPending: settings.maximumPendingRequests) { [weak self] reason in
@@ -123,6 +123,15 @@ final class RedisNode: Sendable {
         }
         try channel.pipeline.syncOperations.addHandler(connection)
         loop.value.connection = connection
+    }
+
+    private func tlsContext() throws -> NIOSSLContext {
+        if let context = loop.value.tls { return context }
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.trustRoots = settings.trustRoots
+        let context = try NIOSSLContext(configuration: configuration)
+        loop.value.tls = context
+        return context
     }
 
     /// Authenticates, chooses the database, tries whether writes are taken, and loads the script, all in one flight.
@@ -166,11 +175,11 @@ final class RedisNode: Sendable {
     }
 
     private func becomeUp(_ digest: [UInt8]) {
-        guard loop.value.health.succeed() else { return }
+        guard let isNews = loop.value.health.succeed() else { return }
         loop.value.scriptDigest = digest
         shared.withLock { $0.reason = nil }
         isUpFlag.store(true, ordering: .relaxed)
-        logger.notice("Redis node is up; decisions are metered")
+        if isNews { logger.notice("Redis node is up; decisions are metered") }
     }
 
     private func fail(_ reason: String) {
@@ -220,7 +229,9 @@ final class RedisNode: Sendable {
             return finish(request, .failure(.unreachable), reply)
         }
         let remaining = request.deadline.nanoseconds - clock.now().nanoseconds
-        let deadline = eventLoop.now + .nanoseconds(max(0, remaining))
+        // One that has waited too long already says nothing about the node.
+        guard remaining > 0 else { return finish(request, .failure(.timedOut), reply) }
+        let deadline = eventLoop.now + .nanoseconds(remaining)
         let arguments = LeaseScript.arguments(of: request)
         let keyCount = Array("\(LeaseScript.keyCount)".utf8)
         let byDigest = [Array("EVALSHA".utf8), loop.value.scriptDigest, keyCount] + arguments
@@ -251,7 +262,10 @@ final class RedisNode: Sendable {
             }
             return .failure(.rejected(message))
         case .success(let value):
-            if let grant = LeaseScript.grant(from: value) { return .success(grant) }
+            if let grant = LeaseScript.grant(from: value) {
+                if loop.value.health.serve() { logger.notice("Redis node is up; decisions are metered") }
+                return .success(grant)
+            }
             connection.close("unexpected answer to the lease script: \(value)")
             return .failure(.rejected("unexpected answer"))
         }
@@ -266,13 +280,18 @@ final class RedisNode: Sendable {
     /// Whether an error says something of the node rather than of one organisation's keys.
     ///
     /// Such a node is left alone until it has recovered.
-    private static func isAboutTheNode(_ message: String) -> Bool {
-        let code = message.prefix { $0 != " " }
-        return [
-            "LOADING", "READONLY", "OOM", "MASTERDOWN", "NOAUTH", "WRONGPASS", "NOPERM", "MISCONF", "NOREPLICAS",
-            "CLUSTERDOWN", "MOVED", "BUSY",
-        ].contains(code)
+    static func isAboutTheNode(_ message: String) -> Bool {
+        // Before Redis 7 an error inside a script is wrapped: "ERR Error running script (…): …: -READONLY …".
+        if message.hasPrefix("ERR Error running script") {
+            return nodeErrors.contains { message.contains("-\($0) ") }
+        }
+        return nodeErrors.contains(String(message.prefix { $0 != " " }))
     }
+
+    private static let nodeErrors: Set<String> = [
+        "LOADING", "READONLY", "OOM", "MASTERDOWN", "NOAUTH", "WRONGPASS", "NOPERM", "MISCONF", "NOREPLICAS",
+        "CLUSTERDOWN", "MOVED", "BUSY",
+    ]
 
     private func log(_ text: Logger.Message, _ reason: String) {
         guard let suppressed = loop.value.log.permit(now: clock.now()) else { return }

@@ -69,16 +69,20 @@ package struct CisternService: Service, CustomStringConvertible {
             limits: settings.limits, store: store, lessee: lessee, settings: settings.limiter, seed: seed)
     }
 
-    private func stop(_ server: HTTPServer, limiter: RateLimiter, store: RedisStore?, clock: any TimeSource) async {
+    private func stop(_ server: HTTPServer, limiter: RateLimiter, store: RedisStore?, clock: some TimeSource) async {
         logger.notice("draining")
-        let drained = await withDeadline(milliseconds: settings.drainTimeoutMilliseconds) { try? await server.drain() }
+        // Most of the time is for the requests at hand; what is left of it, and a quarter at least, for the leases.
+        let limit = settings.drainTimeoutMilliseconds
+        let start = clock.now()
+        let drained = await withDeadline(milliseconds: limit - limit / 4) { try? await server.drain() }
         if !drained {
             logger.warning(
-                "connections are cut off: they were still busy at the end of drainTimeout",
+                "connections are cut off: they were still busy near the end of drainTimeout",
                 metadata: ["connections": "\(server.connectionCount)"])
         }
-        // Each request carries its own deadline, the store's timeout.
-        await limiter.giveBackLeases(now: clock.now())
+        let left = limit - (clock.now().milliseconds - start.milliseconds)
+        let returned = await withDeadline(milliseconds: max(1, left)) { await limiter.giveBackLeases(clock: clock) }
+        if !returned { logger.warning("not every lease is given back: drainTimeout is over; the rest expires") }
         await store?.stop()
         logger.notice("stopped")
     }

@@ -61,14 +61,9 @@ final class EmbeddedConnection {
         return replies[0]
     }
 
-    /// Whether the server has said that it sends no more.
+    /// Whether the server has said that it sends no more; an embedded channel knows no half-closure, so it is closed.
     var isClosing: Bool {
         channel.embeddedEventLoop.run()
-        return !channel.isActive || hasShutDownOutput
-    }
-
-    private var hasShutDownOutput: Bool {
-        // An embedded channel knows no half-closure: closing the output closes it.
-        !channel.isActive
+        return !channel.isActive
     }
 }

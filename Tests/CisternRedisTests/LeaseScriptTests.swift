@@ -30,13 +30,14 @@ struct LeaseScriptTests {
 
     /// A lease request of a limit that does not refill while a test runs, unless another is given.
     private func lease(
-        _ needed: Int, wanted: Int? = nil, as lessee: String = "a", sequence: UInt64 = 1, held: Int = 0,
+        _ waiting: Int, cost: Int = 1, ahead: Int = 0, as lessee: String = "a", sequence: UInt64 = 1, held: Int = 0,
         quiet: Int64 = 0, returned: Int = 0, duration: Int64 = 60_000, limit: Limit? = nil, organization: String = "org"
     ) async throws -> Grant {
         let now = clock.now()
         let request = LeaseRequest(
             organization: Array(organization.utf8), limit: limit ?? still, lessee: lessee, sequence: sequence,
-            held: held, quietMilliseconds: quiet, returned: returned, needed: needed, wanted: wanted ?? needed,
+            held: held, quietMilliseconds: quiet, returned: returned,
+            waiting: waiting == 0 ? [] : [WaitingCost(cost: cost, count: waiting)], ahead: ahead,
             durationMilliseconds: duration, sentAt: now, deadline: now.advanced(byMilliseconds: 10_000))
         return try await withCheckedThrowingContinuation { continuation in
             store.lease(request) { result, _ in continuation.resume(with: result) }
@@ -114,8 +115,10 @@ struct LeaseScriptTests {
     func clockSetBack() async throws {
         try await set(tokens: "0", secondsAgo: -3600)
         #expect(try await lease(1, limit: .standard).tokens == 0)
+        var sequence: UInt64 = 1
         try await eventually("a token") {
-            try await lease(1, sequence: UInt64.random(in: 2..<1 << 50), limit: .standard).tokens == 1
+            sequence += 1
+            return try await lease(1, sequence: sequence, limit: .standard).tokens == 1
         }
     }
 
@@ -169,10 +172,11 @@ struct LeaseScriptTests {
         _ = try await lease(50)
         _ = try await lease(0, sequence: 2, returned: 30)
         #expect(try await tokens() == 980)
-        #expect(try await record().isEmpty)
+        #expect(try await record().prefix(2) == [2, 0])
         // Twice, late, and more than there ever was: nothing is left to credit.
-        _ = try await lease(0, sequence: 2, returned: 30)
-        _ = try await lease(0, sequence: 1, returned: 30)
+        for late in [UInt64(2), 1] {
+            await #expect(throws: LeaseFailure.self) { try await lease(0, sequence: late, returned: 30) }
+        }
         _ = try await lease(0, sequence: 3, returned: 999)
         #expect(try await tokens() == 980)
         _ = try await lease(10, sequence: 4)
@@ -195,7 +199,7 @@ struct LeaseScriptTests {
     @Test("keeps on record what is held, and says what it knew of")
     func settles() async throws {
         _ = try await lease(50)
-        let grant = try await lease(10, sequence: 2, held: 20)
+        let grant = try await lease(30, sequence: 2, held: 20)
         #expect(grant.tokens == 10 && grant.held == 20)
         #expect(grant.balanceMicrotokens / 1_000_000 == 940)
         #expect(try await record().prefix(2) == [2, 30])
@@ -206,8 +210,20 @@ struct LeaseScriptTests {
     @Test("serves what waits first, and of the rest at most half ahead of use")
     func shares() async throws {
         try await set(tokens: "100")
-        #expect(try await lease(10, wanted: 1000).tokens == 55)
-        #expect(try await lease(100, wanted: 1000, as: "b").tokens == 45)
+        #expect(try await lease(10, ahead: 990).tokens == 55)
+        #expect(try await lease(100, ahead: 900, as: "b").tokens == 45)
+    }
+
+    @Test("pays requests in full or not at all, out of what is held first")
+    func paysInFull() async throws {
+        try await set(tokens: "60")
+        #expect(try await lease(1, cost: 80).tokens == 0)
+        #expect(try await tokens() == 60)
+        #expect(try await lease(3, cost: 25, ahead: 100, as: "b").tokens == 50)
+        #expect(try await lease(1, cost: 7, ahead: 0, as: "c").tokens == 7)
+        // Three are left; with five held they pay for a request of eight, and with one held for none of it.
+        #expect(try await lease(1, cost: 8, as: "c", sequence: 2, held: 5).tokens == 3)
+        #expect(try await lease(1, cost: 8, as: "b", sequence: 2, held: 1).tokens == 0)
     }
 
     @Test("leaves only documented keys, each with a time to live, long enough for the bucket to fill")
@@ -242,7 +258,7 @@ struct LeaseScriptTests {
             let returned = Int.random(in: 0...(before - used), using: &random)
             sequence += 1
             let grant = try await lease(
-                Int.random(in: 0...3, using: &random), wanted: 6, as: lessee, sequence: sequence,
+                Int.random(in: 0...3, using: &random), ahead: 3, as: lessee, sequence: sequence,
                 held: before - used - returned, returned: returned, duration: 60_000)
             spent += used
             held[lessee] = before - used - returned + grant.tokens

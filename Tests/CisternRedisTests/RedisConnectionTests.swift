@@ -61,12 +61,32 @@ final class RedisConnectionTests {
         send("B", within: 100)
         channel.embeddedEventLoop.advanceTime(by: .milliseconds(39))
         #expect(outcomes.isEmpty)
-        channel.embeddedEventLoop.advanceTime(by: .milliseconds(1))
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(2))
         #expect(outcomes == ["A: timedOut", "B: timedOut"])
         #expect(reasons == ["no reply by the deadline"])
         #expect(!channel.isActive)
         send("C")
         #expect(outcomes.last == "C: closed")
+    }
+
+    @Test("keeps each deadline, also a short one behind a long one that has been answered")
+    func shortDeadlineAfterLong() throws {
+        send("LOGIN", within: 1000)
+        try receive("+OK\r\n")
+        send("A", within: 100)
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(101))
+        #expect(outcomes.last == "A: timedOut")
+        #expect(reasons.count == 1)
+    }
+
+    @Test("takes a reply that was there in time, when it was this side that was late to look")
+    func lateLook() throws {
+        send("A", within: 100)
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(100))
+        try receive(":1\r\n")
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(100))
+        #expect(outcomes == ["A: integer(1)"])
+        #expect(reasons.isEmpty)
     }
 
     @Test("keeps going when replies come in time, however many deadlines go by")

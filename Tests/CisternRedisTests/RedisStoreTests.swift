@@ -33,14 +33,16 @@ struct RedisStoreTests {
         await limiter.decide(organization, now: clock.now())
     }
 
-    @Test("meters through Redis, and gives every lease back at the end")
+    @Test("meters through Redis, and without it once it is stopped")
     func meters() async throws {
         let redis = try await RedisServer()
         let store = try store(redis.url)
         await store.start()
         let limiter = limiter(store)
         #expect(await decide(limiter).remaining == 99)
-        await limiter.giveBackLeases(now: clock.now())
+        let held = try await redis.command("HVALS", "ratelimit:org:leases")
+        #expect(held.hasPrefix("1:1:"))
+        await limiter.giveBackLeases(clock: clock)
         await store.stop()
         #expect(!store.reports[0].isUp)
         #expect(await decide(limiter).outcome == .unmetered)
@@ -182,6 +184,33 @@ struct RedisStoreTests {
         try await eventually("the node to be up") { store.reports[0].isUp }
         #expect(await decide(limiter, "third").outcome == .allowed)
         await store.stop()
+    }
+
+    @Test("a node whose user may not run scripts is told of once, and tried ever less often")
+    func noPermission() async throws {
+        let redis = try await RedisServer()
+        try await redis.command(
+            "ACL", "SETUSER", "meter", "on", ">pw", "~ratelimit:*", "-@all", "+select", "+script|load", "+set")
+        let store = try store("redis://meter:pw@127.0.0.1:\(redis.port)")
+        await store.start()
+        let limiter = limiter(store)
+        #expect(await decide(limiter).outcome == .unmetered)
+        // It comes up again at its next probe, until the next request.
+        try await eventually("the reason") {
+            _ = await decide(limiter)
+            return store.reports[0].reason?.hasPrefix("NOPERM") == true
+        }
+        await store.stop()
+    }
+
+    @Test("errors that scripts wrap in older Redis are known for what they are")
+    func wrappedErrors() {
+        let wrapped =
+            "ERR Error running script (call to f_1): @user_script:34: @user_script: 34: -READONLY You can't write"
+        #expect(RedisNode.isAboutTheNode(wrapped))
+        #expect(RedisNode.isAboutTheNode("OOM command not allowed"))
+        #expect(!RedisNode.isAboutTheNode("ERR Error running script (call to f_1): attempt to compare"))
+        #expect(!RedisNode.isAboutTheNode("WRONGTYPE Operation against a key"))
     }
 
     @Test("something that is not Redis is a protocol error, and no request waits for it")

@@ -48,6 +48,11 @@ package final class Socket {
         }
     }
 
+    /// Says that nothing more will be sent.
+    package func finishSending() {
+        shutdown(descriptor, Int32(SHUT_WR))
+    }
+
     /// Receives what has come, at least one byte; none at the end of the stream.
     package func receive() throws -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: 65536)

@@ -15,7 +15,7 @@ struct LeaseTests {
         var tally = LeaseTokenTally()
         _ = lease.ask(waitingTokens: tokens, sequence: 1, settings: settings, now: start)
         let grant = Grant(tokens: tokens, held: 0, balanceMicrotokens: Int64(balance) * token)
-        lease.settle(grant, reported: 0, sentAt: start, settings: settings, tally: &tally)
+        lease.settle(grant, sentAt: start, settings: settings, tally: &tally)
         return Subject(lease)
     }
 
@@ -70,8 +70,19 @@ struct LeaseTests {
                 waitingTokens: 4, sequence: 2, settings: settings, now: start.advanced(byMilliseconds: 1100))
         }
         #expect(ask.held == 3)
-        #expect(ask.needed == 1)
         #expect(ask.quietMilliseconds == 979)
+    }
+
+    @Test("sets aside what it holds for those that wait, and gets it back where no answer comes")
+    func reserves() throws {
+        let lease = try lease(holding: 3, balance: 500)
+        var tally = LeaseTokenTally()
+        let ask = lease { $0.ask(waitingTokens: 5, sequence: 2, settings: settings, now: start) }
+        #expect(ask.held == 3)
+        #expect(lease { $0.decide(costMicrotokens: token, now: start, tally: &tally) } == nil)
+        lease { $0.fail(now: start) }
+        #expect(lease { $0.held } == 3)
+        #expect(lease { $0.decide(costMicrotokens: token, now: start, tally: &tally) }?.isAllowed == true)
     }
 
     @Test("forgets tokens that the store has forgotten")
@@ -79,11 +90,35 @@ struct LeaseTests {
         let lease = try lease(holding: 5)
         var tally = LeaseTokenTally()
         _ = lease { $0.ask(waitingTokens: 6, sequence: 2, settings: settings, now: start) }
+        let grant = Grant(tokens: 1, held: 2, balanceMicrotokens: 0)
+        lease { $0.settle(grant, sentAt: start, settings: settings, tally: &tally) }
+        #expect(lease { $0.held } == 3)
+        #expect(tally.expired == 3)
+    }
+
+    @Test("dates its last spend by the latest clock, whichever thread took the lock last")
+    func spendsOutOfOrder() throws {
+        let lease = try lease(holding: 51)
+        var tally = LeaseTokenTally()
+        let later = start.advanced(byMilliseconds: 50)
+        _ = lease { $0.decide(costMicrotokens: 50 * token, now: later, tally: &tally) }
         _ = lease { $0.decide(costMicrotokens: token, now: start, tally: &tally) }
-        let grant = Grant(tokens: 1, held: 0, balanceMicrotokens: 0)
-        lease { $0.settle(grant, reported: 5, sentAt: start, settings: settings, tally: &tally) }
-        #expect(lease { $0.held } == 1)
-        #expect(tally.expired == 4)
+        let ask = lease { $0.ask(waitingTokens: 1, sequence: 2, settings: settings, now: later) }
+        #expect(ask.quietMilliseconds == 0)
+    }
+
+    @Test("takes the store's word for a denial no longer than a lease lasts: others may have given back since")
+    func asksAgain() throws {
+        let slow = try Limit(capacity: 10, refillPerSecond: 0.001)
+        let lease = Subject(Lease(limit: slow, now: start))
+        var tally = LeaseTokenTally()
+        _ = lease { $0.ask(waitingTokens: 1, sequence: 1, settings: settings, now: start) }
+        let grant = Grant(tokens: 0, held: 0, balanceMicrotokens: 0)
+        lease { $0.settle(grant, sentAt: start, settings: settings, tally: &tally) }
+        let soon = start.advanced(byMilliseconds: 1959)
+        #expect(lease { $0.decide(costMicrotokens: token, now: soon, tally: &tally) }?.outcome == .denied)
+        let later = start.advanced(byMilliseconds: 1960)
+        #expect(lease { $0.decide(costMicrotokens: token, now: later, tally: &tally) } == nil)
     }
 
     @Test("gives back what it holds, once")
@@ -97,7 +132,7 @@ struct LeaseTests {
         #expect(tally.returned == 5)
         lease {
             $0.settle(
-                Grant(tokens: 0, held: 0, balanceMicrotokens: 0), reported: 0, sentAt: start, settings: settings,
+                Grant(tokens: 0, held: 0, balanceMicrotokens: 0), sentAt: start, settings: settings,
                 tally: &tally)
         }
         #expect(lease { $0.giveBack(sequence: 3, settings: settings, now: start, tally: &tally) } == nil)

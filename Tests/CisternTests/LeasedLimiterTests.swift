@@ -21,6 +21,12 @@ struct LeasedLimiterTests {
         if let decision { log.add(decision) }
     }
 
+    /// Has the store grant a number of tokens beyond the one that is asked for.
+    private func leaseAhead(_ limiter: RateLimiter, _ tokens: Int, _ organization: String = "org-1") {
+        ask(limiter, organization)
+        store.answer(grant(tokens + 1, balance: 50), now: clock.now())
+    }
+
     private func grant(_ tokens: Int, held: Int = 0, balance: Double = 0) -> Result<Grant, LeaseFailure> {
         .success(Grant(tokens: tokens, held: held, balanceMicrotokens: Int64(balance * 1_000_000)))
     }
@@ -42,6 +48,45 @@ struct LeasedLimiterTests {
         #expect(log.outcomes == [.allowed, .allowed, .allowed, .denied, .denied])
         #expect(log.all.last?.retryAfterMilliseconds == 50)
         #expect(store.next == nil)
+    }
+
+    @Test("tells the store what each request that waits costs, in their order")
+    func listsCosts() {
+        let limiter = limiter()
+        ask(limiter)
+        for cost in [5, 5, 1, 5] { ask(limiter, cost: cost) }
+        store.answer(grant(1, balance: 50), now: clock.now())
+        #expect(store.next?.waiting.map { [$0.cost, $0.count] } == [[5, 2], [1, 1], [5, 1]])
+        #expect(store.next?.needed == 16)
+        store.answer(grant(11, balance: 4), now: clock.now())
+        #expect(log.outcomes == [.allowed, .allowed, .allowed, .allowed, .denied])
+    }
+
+    @Test("keeps tokens that it holds for those that wait, whoever comes meanwhile")
+    func reservesForThoseThatWait() {
+        let limiter = limiter()
+        leaseAhead(limiter, 3)
+        ask(limiter, cost: 5)
+        #expect(store.next?.held == 3)
+        #expect(store.next?.needed == 2)
+        for _ in 0..<3 { ask(limiter) }
+        store.answer(grant(2, held: 3, balance: 48), now: clock.now())
+        #expect(log.outcomes == [.allowed, .allowed])
+        #expect(store.next?.needed == 3)
+    }
+
+    @Test("has no use for a grant that has lapsed on its way, or whose numbers cannot be")
+    func refusesUselessGrants() {
+        let limiter = limiter()
+        ask(limiter)
+        clock.advance(milliseconds: 1960)
+        store.answer(grant(1, balance: 50), now: clock.now())
+        for wrong in [grant(-1), grant(101), grant(1, held: 1), grant(1, held: .min)] {
+            ask(limiter)
+            store.answer(wrong, now: clock.now())
+        }
+        #expect(log.outcomes == Array(repeating: .unmetered, count: 5))
+        #expect(limiter.statistics.leaseTokens.granted == 0)
     }
 
     @Test("denies from memory until the store could pay again, and asks then")
@@ -90,14 +135,25 @@ struct LeasedLimiterTests {
         #expect(limiter.statistics.decisions.unmetered == 2)
     }
 
+    @Test("goes by the policy while the store is out of reach, even where it has just been denied")
+    func policyBeforeMemory() {
+        let limiter = limiter()
+        ask(limiter)
+        store.answer(grant(0, balance: 0), now: clock.now())
+        ask(limiter)
+        store.setReachable(false)
+        ask(limiter)
+        #expect(log.outcomes == [.denied, .denied, .unmetered])
+    }
+
     @Test("spends the tokens it holds even while the store is out of reach")
     func spendsWhileCutOff() {
         let limiter = limiter()
-        ask(limiter)
-        store.answer(grant(3, balance: 5), now: clock.now())
+        leaseAhead(limiter, 2)
         store.setReachable(false)
+        let before = log.outcomes.count
         for _ in 0..<3 { ask(limiter) }
-        #expect(log.outcomes == [.allowed, .allowed, .allowed, .unmetered])
+        #expect(log.outcomes.dropFirst(before) == [.allowed, .allowed, .unmetered])
     }
 
     @Test("refuses what is beyond the bound on waiting requests")
@@ -114,8 +170,12 @@ struct LeasedLimiterTests {
         let limit = try Limit(capacity: Limit.maximumCapacity, refillPerSecond: 1000)
         let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lessee: "server-1", seed: 1)
         for _ in 0..<10_000 { ask(limiter, cost: Limit.maximumCapacity) }
+        store.answer(grant(0, balance: 0), now: clock.now())
+        clock.advance(milliseconds: 1960)
+        #expect(log.outcomes.allSatisfy { $0 == .denied } && log.outcomes.count == 10_000)
+        for _ in 0..<10_000 { ask(limiter, cost: Limit.maximumCapacity) }
         store.answer(grant(0, balance: 1_000_000_000), now: clock.now())
-        #expect(log.outcomes == [.denied])
+        #expect(log.outcomes.count == 10_001)
         #expect(store.next?.needed == 9999 * Limit.maximumCapacity)
     }
 
@@ -136,13 +196,12 @@ struct LeasedLimiterTests {
     func givesBack() async {
         let limiter = limiter()
         for organization in ["a", "b"] {
-            ask(limiter, organization)
-            store.answer(grant(4, balance: 5), now: clock.now())
+            leaseAhead(limiter, 3, organization)
         }
         ask(limiter, "c")
         store.answer(grant(1, balance: 5), now: clock.now())
         let (store, clock) = (store, clock)
-        async let done: Void = limiter.giveBackLeases(now: clock.now())
+        async let done: Void = limiter.giveBackLeases(clock: clock)
         var returned: [Int] = []
         while returned.count < 2 {
             guard let request = store.next else { await Task.yield(); continue }

@@ -15,7 +15,8 @@ struct NodeHealthTests {
         }
         #expect(pauses == [50, 100, 200, 400, 800, 1000, 1000, 1000])
         #expect(health { $0.probe() })
-        #expect(health { $0.succeed() })
+        #expect(health { $0.succeed() } == true)
+        #expect(!health { $0.serve() })
         #expect(health { $0.fail("closed", jitter: 1) }?.retryAfterMilliseconds == 50)
     }
 
@@ -33,7 +34,7 @@ struct NodeHealthTests {
         let health = Subject(NodeHealth())
         #expect(health { $0.probe() })
         #expect(!health { $0.probe() })
-        #expect(health { $0.succeed() })
+        #expect(health { $0.succeed() } == true)
         #expect(!health { $0.probe() })
         #expect(health { $0.state } == .up)
     }
@@ -45,12 +46,34 @@ struct NodeHealthTests {
         func fail(_ reason: String) { news.append(health { $0.fail(reason, jitter: 0) }?.isNews ?? false) }
         _ = health { $0.probe() }; fail("refused")
         _ = health { $0.probe() }; fail("refused")
-        _ = health { $0.probe() }; _ = health { $0.succeed() }; fail("closed")
+        _ = health { $0.probe() }; _ = health { $0.succeed() }; _ = health { $0.serve() }; fail("closed")
         _ = health { $0.probe() }; fail("refused")
         _ = health { $0.probe() }; fail("refused")
         _ = health { $0.probe() }; fail("WRONGPASS")
         #expect(news == [true, false, true, false, false, true])
         #expect(health { $0.reason } == "WRONGPASS")
+    }
+
+    @Test("treats a node that comes up and serves nothing like one whose probes fail")
+    func flapping() {
+        let health = Subject(NodeHealth())
+        var pauses: [Int64] = []
+        var news: [Bool] = []
+        for _ in 0..<6 {
+            #expect(health { $0.probe() })
+            news.append(health { $0.succeed() } == true)
+            let action = health { $0.fail("NOPERM", jitter: 1) }
+            pauses.append(action?.retryAfterMilliseconds ?? -1)
+            news.append(action?.isNews == true)
+        }
+        #expect(pauses == [50, 100, 200, 400, 800, 1000])
+        // Up and down are told once; then silence, until it serves.
+        #expect(news == [true, true] + Array(repeating: false, count: 10))
+        #expect(health { $0.probe() })
+        #expect(health { $0.succeed() } == false)
+        #expect(health { $0.serve() })
+        #expect(!health { $0.serve() })
+        #expect(health { $0.fail("closed", jitter: 1) } == .init(retryAfterMilliseconds: 50, isNews: true))
     }
 
     @Test("counts one failure once, whoever reports it")
@@ -59,7 +82,7 @@ struct NodeHealthTests {
         _ = health { $0.probe() }
         #expect(health { $0.fail("refused", jitter: 0) } != nil)
         #expect(health { $0.fail("closed", jitter: 0) } == nil)
-        #expect(!health { $0.succeed() })
+        #expect(health { $0.succeed() } == nil)
         health { $0.stop() }
         #expect(!health { $0.probe() })
     }

@@ -19,7 +19,8 @@ struct ReadmeTests {
     @Test("shows an example that does what it says")
     func exampleRuns() async throws {
         let redis = try await RedisServer()
-        #expect(try await ask("org-1", redis: redis.url) == "99 left")
+        // On a busy machine the store's usual timeout may pass once: then the answer is "100 left", uncounted.
+        try await eventually("a metered answer") { try await ask("org-1", redis: redis.url) == "99 left" }
         try await redis.command("SET", "ratelimit:org-2:tokens", "0")
         #expect(try await ask("org-2", redis: redis.url).hasPrefix("retry in "))
     }

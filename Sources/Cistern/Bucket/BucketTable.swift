@@ -83,33 +83,38 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         entries[position].hash
     }
 
-    /// Every position that holds a name.
-    var positions: [Int] {
-        (0..<entries.count).filter { entries[$0].isLive }
+    /// One beyond the last position that may hold a name.
+    var endPosition: Int { entries.count }
+
+    /// Whether a position holds a name.
+    func isLive(_ position: Int) -> Bool {
+        entries[position].isLive
     }
 
-    /// Looks for a value that may go, removes the first it finds and says whether it found one.
+    /// Looks for a value that may go, removes one and returns it; nil where it found none.
     ///
     /// A hand goes round over the entries and passes those used since it last came by once (the "clock" or
-    /// second-chance policy), so a hot name stays. It takes at most `steps` steps a call, which bounds the work of
-    /// one insertion, and the next call goes on where this one stopped.
-    mutating func evict(steps: Int, where mayGo: (Value) -> Bool) -> Bool {
-        guard entries.count > 0 else { return false }
-        for _ in 0..<steps {
+    /// second-chance policy), so a hot name stays. It takes at most `steps` steps a call, which bounds the work of one
+    /// insertion, and the next call goes on where this one stopped. Where all that may go among them were in use, the
+    /// first of those goes.
+    mutating func evict(steps: Int, where mayGo: (Value) -> Bool) -> Value? {
+        guard count > 0 else { return nil }
+        var fallback: Int?
+        for _ in 0..<min(steps, entries.count) {
             let position = hand
             hand = hand + 1 == entries.count ? 0 : hand + 1
-            guard entries[position].isLive else { continue }
-            if entries[position].isRecent {
-                entries[position].isRecent = false
-            } else if mayGo(entries[position].value) {
-                remove(at: position)
-                return true
+            guard entries[position].isLive, mayGo(entries[position].value) else { continue }
+            guard entries[position].isRecent else {
+                return remove(at: position)
             }
+            entries[position].isRecent = false
+            if fallback == nil { fallback = position }
         }
-        return false
+        guard let fallback else { return nil }
+        return remove(at: fallback)
     }
 
-    private mutating func remove(at position: Int) {
+    private mutating func remove(at position: Int) -> Value {
         let mask = slots.count - 1
         var hole = Int(truncatingIfNeeded: entries[position].hash) & mask
         while slots[hole] & 0xffff_ffff != UInt64(position + 1) { hole = (hole + 1) & mask }
@@ -128,6 +133,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         longKeys[UInt32(position)] = nil
         vacancies.append(UInt32(position))
         count -= 1
+        return entries[position].value
     }
 
     @inline(__always)

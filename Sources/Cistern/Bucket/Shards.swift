@@ -55,6 +55,13 @@ struct Shards<State: ~Copyable>: ~Copyable, Sendable {
         shards[Int(truncatingIfNeeded: hash >> 56 & mask)].withLock(body)
     }
 
+    /// Runs `body` on the state with this number, alone.
+    func withShard<Result: ~Copyable>(
+        at index: Int, _ body: (inout sending State) -> sending Result
+    ) -> sending Result {
+        shards[index].withLock(body)
+    }
+
     /// Runs `body` on each state in turn.
     func forEach(_ body: (inout sending State) -> Void) {
         for index in 0..<count {

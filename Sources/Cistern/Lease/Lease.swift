@@ -4,14 +4,18 @@
 /// organisation is in flight, and only the answer to that one counts; whatever else arrives is the store's to expire.
 struct Lease: Sendable, BitwiseCopyable {
     let limit: Limit
-    /// Leased tokens that are left, in whole tokens.
+    /// Leased tokens that are left and not spoken for, in whole tokens.
     private(set) var held = 0
+    /// Leased tokens set aside for the requests that wait for the answer in flight.
+    private(set) var reserved = 0
     /// When they lapse.
     private var expiresAt: Instant
     /// The store's balance as last told, refilled since as if nobody else took from it.
     ///
     /// So it says when to ask again, never too late; it is no right to spend.
     private var balance: TokenBucket
+    /// Until when that may be taken for a denial: others may give back what nobody here knows of.
+    private var denialEndsAt: Instant
     /// When a token was last spent here.
     private var spentAt: Instant
     private var demand: Demand
@@ -27,6 +31,7 @@ struct Lease: Sendable, BitwiseCopyable {
         self.limit = limit
         expiresAt = now
         balance = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
+        denialEndsAt = now
         spentAt = now
         demand = Demand(now: now)
     }
@@ -49,11 +54,14 @@ struct Lease: Sendable, BitwiseCopyable {
         if costMicrotokens <= heldMicrotokens {
             let cost = Int(costMicrotokens / Limit.microtokensPerToken)
             held &-= cost
-            spentAt = now
+            // Another thread may have read the clock later and taken the lock earlier.
+            spentAt = max(spentAt, now)
             tally.spent &+= UInt64(cost)
             return .allowed(limit, balanceMicrotokens: knownMicrotokens, at: now)
         }
-        guard balance.microtokens &+ heldMicrotokens < costMicrotokens else { return nil }
+        guard !isAsking, now < denialEndsAt, balance.microtokens &+ heldMicrotokens < costMicrotokens else {
+            return nil
+        }
         return denial(costMicrotokens: costMicrotokens, now: now)
     }
 
@@ -78,19 +86,21 @@ struct Lease: Sendable, BitwiseCopyable {
         var held: Int
         var quietMilliseconds: Int64
         var returned = 0
-        var needed = 0
-        var wanted = 0
+        var ahead = 0
     }
 
     /// Asks for what waiting requests need beyond the tokens held, and for what is to come.
+    ///
+    /// What is held is set aside for them: nobody who comes later may spend it before they are answered.
     mutating func ask(waitingTokens: Int, sequence: UInt64, settings: LeaseSettings, now: Instant) -> Ask {
         demand.record(
             tokens: heldAtGrant - held + waitingTokens, memoryMilliseconds: settings.horizonMilliseconds, now: now)
         begin(sequence)
-        let needed = max(1, waitingTokens - held)
-        let ahead = demand.tokensAhead(limit: limit, settings: settings)
-        let quiet = settings.certainMilliseconds(from: spentAt, to: now)
-        return Ask(held: held, quietMilliseconds: quiet, needed: needed, wanted: needed + ahead)
+        reserved = held
+        held = 0
+        return Ask(
+            held: reserved, quietMilliseconds: settings.certainMilliseconds(from: spentAt, to: now),
+            ahead: demand.tokensAhead(limit: limit, settings: settings))
     }
 
     /// Gives back all that is held; nil where that is nothing, or while a request is in flight.
@@ -118,18 +128,18 @@ struct Lease: Sendable, BitwiseCopyable {
 
     /// Takes in the answer to the request in flight.
     ///
-    /// - Parameter reported: the `held` of the request. Where the store knew of less, the rest has lapsed there, and
-    ///   what has not been spent of it meanwhile must not be.
+    /// Where the store knew of less than was set aside, the rest has lapsed there and must not be spent here.
     mutating func settle(
-        _ grant: Grant, reported: Int, sentAt: Instant, settings: LeaseSettings, tally: inout LeaseTokenTally
+        _ grant: Grant, sentAt: Instant, settings: LeaseSettings, tally: inout LeaseTokenTally
     ) {
         isAsking = false
-        let forgotten = min(held, max(0, reported - grant.held))
-        tally.expired &+= UInt64(forgotten)
+        tally.expired &+= UInt64(reserved - grant.held)
         tally.granted &+= UInt64(grant.tokens)
-        held += grant.tokens - forgotten
+        held = grant.held + grant.tokens
+        reserved = 0
         heldAtGrant = held
         expiresAt = settings.expiry(sentAt: sentAt)
+        denialEndsAt = expiresAt
         // The store looked at its clock after the request was sent. Counting from then finds the next token too
         // early rather than too late, and too early only means to ask once more.
         balance = TokenBucket(
@@ -140,6 +150,8 @@ struct Lease: Sendable, BitwiseCopyable {
     /// The request in flight will not be answered, or its answer will not be heeded.
     mutating func fail(now: Instant) {
         isAsking = false
+        held += reserved
+        reserved = 0
         // Nothing is known now; the next shortage asks.
         balance = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
     }

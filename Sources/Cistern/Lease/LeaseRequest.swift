@@ -27,12 +27,12 @@ public struct LeaseRequest: Sendable, Equatable {
     ///
     /// The store credits at most what it still has on record.
     public let returned: Int
-    /// Tokens that waiting requests need beyond `held`; 0 for a pure give-back.
-    public let needed: Int
-    /// The most to grant; at least `needed`.
+    /// The requests that wait, in their order; none for a pure give-back.
     ///
-    /// What goes beyond is ahead of use.
-    public let wanted: Int
+    /// The store pays them out of `held` and its balance one after the other, each in full or not at all.
+    public let waiting: [WaitingCost]
+    /// Tokens wanted ahead of use, once all that waits is paid.
+    public let ahead: Int
     /// How long the store keeps tokens on record for this lessee, from when it acts on the request.
     public let durationMilliseconds: Int64
     /// When the request left.
@@ -44,7 +44,8 @@ public struct LeaseRequest: Sendable, Equatable {
 
     package init(
         organization: [UInt8], limit: Limit, lessee: String, sequence: UInt64, held: Int,
-        quietMilliseconds: Int64, returned: Int, needed: Int, wanted: Int, durationMilliseconds: Int64, sentAt: Instant,
+        quietMilliseconds: Int64, returned: Int, waiting: [WaitingCost], ahead: Int, durationMilliseconds: Int64,
+        sentAt: Instant,
         deadline: Instant
     ) {
         self.organization = organization
@@ -54,17 +55,37 @@ public struct LeaseRequest: Sendable, Equatable {
         self.held = held
         self.quietMilliseconds = quietMilliseconds
         self.returned = returned
-        self.needed = needed
-        self.wanted = wanted
+        self.waiting = waiting
+        self.ahead = ahead
         self.durationMilliseconds = durationMilliseconds
         self.sentAt = sentAt
         self.deadline = deadline
     }
 }
 
+/// Requests that wait one behind the other and cost the same.
+public struct WaitingCost: Sendable, Equatable {
+    /// Tokens that each of them takes.
+    public let cost: Int
+    /// How many they are.
+    public var count: Int
+
+    package init(cost: Int, count: Int) {
+        self.cost = cost
+        self.count = count
+    }
+}
+
+extension LeaseRequest {
+    /// Tokens that would have to be granted for everything that waits to be paid.
+    public var needed: Int {
+        max(0, waiting.reduce(0) { $0 + $1.cost * $1.count } - held)
+    }
+}
+
 /// The store's answer to a ``LeaseRequest``.
 public struct Grant: Sendable, Equatable {
-    /// Tokens granted, 0 to `wanted`.
+    /// Tokens granted, 0 to the capacity.
     public let tokens: Int
     /// What the store had on record for the lessee before the grant, at most the `held` that was reported.
     ///

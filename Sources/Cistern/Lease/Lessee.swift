@@ -56,26 +56,23 @@ final class Lessee: Sendable {
     // MARK: Deciding
 
     /// Decides from memory, or returns nil where the store must be asked.
-    func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Decision? {
+    ///
+    /// While the node is known to be down the failure policy decides whatever tokens held here do not pay for; what
+    /// the store said before counts for nothing then.
+    func decide(
+        _ organization: Span<UInt8>, costMicrotokens: Int64, isReachable: Bool, now: Instant
+    ) -> Decision? {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
-            guard let position = state.table.find(organization, hash: hash) else { return nil }
+            guard let position = state.table.find(organization, hash: hash) else {
+                return isReachable ? nil : policyDecision(limits.limit(of: organization), in: &state, now: now)
+            }
             let decision = state.table[position].decide(
                 costMicrotokens: costMicrotokens, now: now, tally: &state.tokens)
+            guard isReachable || decision?.isAllowed == true else {
+                return policyDecision(state.table[position].limit, in: &state, now: now)
+            }
             if let decision { state.decisions.count(decision.outcome) }
-            return decision
-        }
-    }
-
-    /// Decides by the failure policy, for an organisation whose node is known to be down.
-    func decideWithoutStore(_ organization: Span<UInt8>, now: Instant) -> Decision {
-        let hash = hash(organization)
-        return shards.withShard(of: hash) { state in
-            let limit =
-                state.table.find(organization, hash: hash).map { state.table[$0].limit }
-                ?? limits.limit(of: organization)
-            let decision = policyDecision(limit, now: now)
-            state.decisions.count(decision.outcome)
             return decision
         }
     }
@@ -107,13 +104,13 @@ final class Lessee: Sendable {
                 state.decisions.count(decision.outcome)
                 return .decided(decision)
             }
-            var queue = state.queues[position] ?? Queue()
-            guard queue.waiters.count < settings.maximumWaitersPerOrganization else {
+            let waiting = state.queues[position]?.waiters.count ?? 0
+            guard waiting < settings.maximumWaitersPerOrganization else {
                 state.decisions.count(.refused)
                 return .decided(.refused(state.table[position].limit, at: now))
             }
-            queue.waiters.append(Waiter(costMicrotokens: costMicrotokens, since: now, resume: resume))
-            state.queues[position] = queue
+            let waiter = Waiter(costMicrotokens: costMicrotokens, since: now, resume: resume)
+            state.queues[position, default: Queue()].waiters.append(waiter)
             if state.table[position].isAsking { return .waiting }
             return .ask(ask(at: position, in: &state, now: now))
         }
@@ -141,17 +138,22 @@ final class Lessee: Sendable {
                 state.table[position].isAsking, state.table[position].sequence == request.sequence
             else { return Settlement() }
             var queue = state.queues.removeValue(forKey: position) ?? Queue()
-            switch result {
-            case .success(let grant):
-                state.table[position].settle(
-                    grant, reported: request.held, sentAt: request.sentAt, settings: settings.lease,
-                    tally: &state.tokens)
-                return settleGranted(&queue, at: position, in: &state, now: now)
-            case .failure:
+            guard let grant = usable(result, for: request, now: now) else {
                 state.table[position].fail(now: now)
                 return settleFailed(queue, limit: state.table[position].limit, in: &state, now: now)
             }
+            state.table[position].settle(
+                grant, sentAt: request.sentAt, settings: settings.lease, tally: &state.tokens)
+            return settleGranted(&queue, at: position, in: &state, now: now)
         }
+    }
+
+    /// The grant, if there is one that can be used: it has not lapsed on its way, and its numbers can be.
+    private func usable(_ result: Result<Grant, LeaseFailure>, for request: LeaseRequest, now: Instant) -> Grant? {
+        guard case .success(let grant) = result, now < settings.lease.expiry(sentAt: request.sentAt),
+            0...request.limit.capacity ~= grant.tokens, 0...request.held ~= grant.held
+        else { return nil }
+        return grant
     }
 
     /// Those counted in the request get their answer now, whatever it is: the store has spoken on them.
@@ -185,65 +187,91 @@ final class Lessee: Sendable {
     private func settleFailed(_ queue: Queue, limit: Limit, in state: inout State, now: Instant) -> Settlement {
         var settlement = Settlement()
         for waiter in queue.waiters {
-            let decision = policyDecision(limit, now: now)
-            state.decisions.count(decision.outcome)
-            settlement.decided.append((waiter.resume, decision))
+            settlement.decided.append((waiter.resume, policyDecision(limit, in: &state, now: now)))
         }
         return settlement
     }
 
-    private func policyDecision(_ limit: Limit, now: Instant) -> Decision {
-        switch settings.failurePolicy {
-        case .open: .unmetered(limit, at: now)
-        case .closed: .refused(limit, at: now)
-        }
+    /// What the failure policy decides, counted.
+    private func policyDecision(_ limit: Limit, in state: inout State, now: Instant) -> Decision {
+        let decision: Decision =
+            switch settings.failurePolicy {
+            case .open: .unmetered(limit, at: now)
+            case .closed: .refused(limit, at: now)
+            }
+        state.decisions.count(decision.outcome)
+        return decision
     }
 
     // MARK: Requests
 
-    /// The request for all that wait at a position.
+    /// The request for those that wait at a position.
     ///
     /// Its deadline is that of the one who has waited longest, so that nobody waits longer than the timeout, even for a
     /// second request.
     private func ask(at position: Int, in state: inout State, now: Instant) -> LeaseRequest {
-        var queue = state.queues[position] ?? Queue()
-        queue.included = queue.waiters.count
-        state.queues[position] = queue
-        // Summed in tokens: in microtokens a full queue of the highest costs would not fit.
-        let waitingTokens = queue.waiters.reduce(into: 0) { $0 += Int($1.costMicrotokens / Limit.microtokensPerToken) }
+        let (waiting, included) = Self.runs(of: state.queues[position]?.waiters ?? [])
+        state.queues[position]?.included = included
         state.sequence += 1
         let ask = state.table[position].ask(
-            waitingTokens: waitingTokens, sequence: state.sequence,
+            waitingTokens: waiting.reduce(0) { $0 + $1.cost * $1.count }, sequence: state.sequence,
             settings: settings.lease, now: now)
-        return request(for: ask, at: position, in: state, since: queue.waiters.first?.since ?? now, now: now)
+        let since = state.queues[position]?.waiters.first?.since ?? now
+        return request(for: ask, waiting: waiting, at: position, in: state, since: since, now: now)
+    }
+
+    /// How many stretches of equal costs one request carries; the rest waits for the next.
+    private static let maximumRuns = 64
+
+    private static func runs(of waiters: Deque<Waiter>) -> (runs: [WaitingCost], included: Int) {
+        var runs: [WaitingCost] = []
+        for (index, waiter) in waiters.enumerated() {
+            let cost = Int(waiter.costMicrotokens / Limit.microtokensPerToken)
+            if let last = runs.indices.last, runs[last].cost == cost {
+                runs[last].count += 1
+            } else if runs.count < maximumRuns {
+                runs.append(WaitingCost(cost: cost, count: 1))
+            } else {
+                return (runs, index)
+            }
+        }
+        return (runs, waiters.count)
     }
 
     private func request(
-        for ask: Lease.Ask, at position: Int, in state: borrowing State, since: Instant, now: Instant
+        for ask: Lease.Ask, waiting: [WaitingCost], at position: Int, in state: borrowing State, since: Instant,
+        now: Instant
     ) -> LeaseRequest {
         LeaseRequest(
             organization: state.table.key(at: position), limit: state.table[position].limit, lessee: lessee,
             sequence: state.table[position].sequence, held: ask.held, quietMilliseconds: ask.quietMilliseconds,
-            returned: ask.returned, needed: ask.needed, wanted: ask.wanted,
+            returned: ask.returned, waiting: waiting, ahead: ask.ahead,
             durationMilliseconds: settings.lease.durationMilliseconds, sentAt: now,
             deadline: since.advanced(byMilliseconds: settings.lease.timeoutMilliseconds))
     }
 
-    /// Requests that give every lease back, for a server that is about to stop.
-    func giveBackAll(now: Instant) -> [LeaseRequest] {
-        var requests: [LeaseRequest] = []
-        shards.forEach { state in
-            for position in state.table.positions {
+    /// Requests that give back the leases of one shard, from a position in its table on; and where to go on, or nil at
+    /// the table's end.
+    func giveBack(
+        shard: Int, from start: Int, most: Int, now: Instant
+    ) -> (requests: [LeaseRequest], next: Int?) {
+        shards.withShard(at: shard) { state in
+            var requests: [LeaseRequest] = []
+            for position in start..<max(start, state.table.endPosition) where state.table.isLive(position) {
+                if requests.count == most { return (requests, position) }
                 let sequence = state.sequence + 1
                 let ask = state.table[position].giveBack(
                     sequence: sequence, settings: settings.lease, now: now, tally: &state.tokens)
                 guard let ask else { continue }
                 state.sequence = sequence
-                requests.append(request(for: ask, at: position, in: state, since: now, now: now))
+                requests.append(request(for: ask, waiting: [], at: position, in: state, since: now, now: now))
             }
+            return (requests, nil)
         }
-        return requests
     }
+
+    /// How many shards there are to give back from.
+    var shardCount: Int { shards.count }
 
     // MARK: Memory
 
@@ -257,15 +285,11 @@ final class Lessee: Sendable {
     ) -> Int? {
         if let position = state.table.find(organization, hash: hash) { return position }
         if state.table.isFull {
-            var lost = 0
-            let found =
+            let gone =
                 state.table.evict(steps: Self.evictionSteps) { $0.isIdle(now: now) }
-                || state.table.evict(steps: Self.evictionSteps) { lease in
-                    lost = lease.held
-                    return !lease.isAsking
-                }
-            guard found else { return nil }
-            state.tokens.expired &+= UInt64(lost)
+                ?? state.table.evict(steps: Self.evictionSteps) { !$0.isAsking }
+            guard let gone else { return nil }
+            state.tokens.expired &+= UInt64(gone.held)
             state.evictions &+= 1
         }
         let lease = Lease(limit: limits.limit(of: organization), now: now)

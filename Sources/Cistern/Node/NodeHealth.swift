@@ -29,9 +29,17 @@ package struct NodeHealth: Sendable {
     package private(set) var state = State.down
     /// Why the node is down; nil before the first probe and while it is up.
     package private(set) var reason: String?
-    /// Failed probes since the node was last up.
-    private var failedProbes = 0
-    private var lastProbeReason: String?
+    /// Failures in a row, of probes and of a node that was up but has not served a request yet.
+    private var failures = 0
+    /// Why the last of those failed.
+    private var lastReason: String?
+    /// Whether the node has served a request since it came up.
+    ///
+    /// Until then its failures count like those of probes, or one that takes probes and nothing else would be tried and
+    /// told of without a pause.
+    private var hasServed = false
+    /// Whether the last failure was one of a node that was up and had not served.
+    private var isFlapping = false
     private let backOff: BackOff
 
     package init(backOff: BackOff = BackOff()) {
@@ -47,16 +55,29 @@ package struct NodeHealth: Sendable {
         return true
     }
 
-    /// The probe has succeeded.
+    /// The probe has succeeded: the node is to be used from now on.
     ///
-    /// Returns whether the node is to be used from now on.
-    package mutating func succeed() -> Bool {
-        guard state == .probing else { return false }
+    /// Returns whether that is news, or nil where it changes nothing.
+    package mutating func succeed() -> Bool? {
+        guard state == .probing else { return nil }
+        let isNews = !isFlapping
         state = .up
         reason = nil
-        failedProbes = 0
-        lastProbeReason = nil
-        return true
+        hasServed = false
+        return isNews
+    }
+
+    /// The node has served a request.
+    ///
+    /// Returns whether that is news.
+    package mutating func serve() -> Bool {
+        guard state == .up, !hasServed else { return false }
+        let isNews = isFlapping
+        hasServed = true
+        isFlapping = false
+        failures = 0
+        lastReason = nil
+        return isNews
     }
 
     /// What to do about a failure.
@@ -75,16 +96,17 @@ package struct NodeHealth: Sendable {
     package mutating func fail(_ reason: String, jitter: Double) -> FailureAction? {
         guard state == .probing || state == .up else { return nil }
         let isNews: Bool
-        if state == .up {
+        if state == .up, hasServed {
             isNews = true
         } else {
-            isNews = lastProbeReason.map { $0 != reason } ?? (self.reason == nil)
-            lastProbeReason = reason
-            failedProbes += 1
+            isFlapping = isFlapping || state == .up
+            isNews = lastReason.map { $0 != reason } ?? (self.reason == nil)
+            lastReason = reason
+            failures += 1
         }
         state = .down
         self.reason = reason
-        let doublings = min(max(0, failedProbes - 1), 20)
+        let doublings = min(max(0, failures - 1), 20)
         let nominal = min(backOff.longestMilliseconds, backOff.firstMilliseconds << doublings)
         let pause = Double(nominal) * (0.5 + 0.5 * jitter)
         return FailureAction(retryAfterMilliseconds: max(1, Int64(pause)), isNews: isNews)

@@ -70,12 +70,12 @@ final class EmbeddedStore: Sendable {
     ) -> Int? {
         let nowMilliseconds = now.milliseconds
         if state.table.isFull {
-            let found = state.table.evict(steps: evictionSteps) { cell in
+            let gone = state.table.evict(steps: evictionSteps) { cell in
                 var bucket = cell.bucket
                 bucket.refill(cell.limit, nowMilliseconds: nowMilliseconds)
                 return bucket.microtokens >= cell.limit.capacityMicrotokens
             }
-            guard found else { return nil }
+            guard gone != nil else { return nil }
             state.evictions &+= 1
         }
         let limit = limits.limit(of: organization)

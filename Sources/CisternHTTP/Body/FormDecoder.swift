@@ -7,10 +7,19 @@ internal import NIOCore
 enum FormDecoder {
     /// The last value of `name`; nil where there is none.
     static func value(of name: String, in body: ByteBuffer) -> String? {
+        let bytes = body.readableBytesView
         var found: String?
-        for pair in body.readableBytesView.split(separator: UInt8(ascii: "&")) {
-            let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-            if decoded(parts[0]) == name { found = parts.count > 1 ? decoded(parts[1]) : "" }
+        var start = bytes.startIndex
+        // Pairs are cut without an array of them: a body may be a million ampersands.
+        while start < bytes.endIndex {
+            let end = bytes[start...].firstIndex(of: UInt8(ascii: "&")) ?? bytes.endIndex
+            let pair = bytes[start..<end]
+            let nameEnd = pair.firstIndex(of: UInt8(ascii: "=")) ?? end
+            // A decoded name is never longer than it is written, and at most three times shorter.
+            if name.utf8.count...name.utf8.count * 3 ~= nameEnd - start, decoded(bytes[start..<nameEnd]) == name {
+                found = nameEnd < end ? decoded(bytes[(nameEnd + 1)..<end]) : ""
+            }
+            start = end + 1
         }
         return found
     }

@@ -1,5 +1,5 @@
 /// Who makes a request: a user of an organisation, as the headers say it.
-struct Identity: Equatable {
+package struct Identity: Equatable {
     let organization: String
     let user: String
 
@@ -35,7 +35,8 @@ struct Identity: Equatable {
         }
     }
 
-    private static func isName(_ value: String) -> Bool {
+    /// Whether a text can be the name of an organisation or a user.
+    package static func isName(_ value: String) -> Bool {
         1...maximumBytes ~= value.utf8.count && value.utf8.allSatisfy { nameBytes[Int($0)] }
     }
 

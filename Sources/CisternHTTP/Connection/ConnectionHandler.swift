@@ -97,7 +97,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if event is ChannelShouldQuiesceEvent {
             isQuiescing = true
-            if case .idle = state { context.close(promise: nil) }
+            if case .idle = state { linger(context) }
+        } else if case .some(.inputClosed) = event as? ChannelEvent {
+            // The client will send no more. One that waits for its answer still gets it.
+            isQuiescing = true
+            if case .deciding = state {} else { linger(context) }
         }
         context.fireUserInboundEventTriggered(event)
     }
@@ -228,10 +232,17 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Sends what is to be sent, then closes: first the sending side, so that a client that is still sending can read
     /// the answer before its connection breaks.
     private func linger(_ context: ChannelHandlerContext) {
+        if case .lingering = state { return context.close(promise: nil) }
         state = .lingering
         backlog.removeAll()
         flush(context)
-        context.close(mode: .output, promise: nil)
+        // Until the last byte has been taken the idle timeout holds; from then on the client has a second to hang up.
+        let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.close(mode: .output).whenComplete { _ in handler.value.startLingerTimer() }
+    }
+
+    private func startLingerTimer() {
+        guard let context else { return }
         expiresAt = context.eventLoop.now + Self.lingerTime
         scheduleExpiryCheck(context)
     }

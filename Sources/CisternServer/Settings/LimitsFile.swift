@@ -1,4 +1,5 @@
 internal import Cistern
+internal import CisternHTTP
 internal import Foundation
 internal import Yams
 
@@ -55,17 +56,13 @@ enum LimitsFile {
     }
 
     private static func organization(_ node: Node, in document: YAMLDocument) throws(SettingsError) -> String {
-        guard let name = node.scalar?.string, 1...128 ~= name.utf8.count,
-            name.utf8.allSatisfy({ nameCharacters.utf8.contains($0) })
-        else {
+        guard let name = node.scalar?.string, Identity.isName(name) else {
             let name = node.scalar?.string ?? "a nested value"
             throw document.error(
                 at: node, "organizations: '\(name)' is no name: use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")
         }
         return name
     }
-
-    private static let nameCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@-"
 
     private static func limit(
         _ node: Node, named name: String, in document: YAMLDocument

@@ -59,6 +59,11 @@ extension ServerSettings {
                 .leaseHorizon, value: reader.text(.leaseHorizon) ?? "",
                 remedy: "use at most half of leaseDuration, which is \(reader.text(.leaseDuration) ?? "")")
         }
+        guard limiter.lease.timeoutMilliseconds * 2 <= limiter.lease.durationMilliseconds else {
+            throw SettingsError(
+                .storeTimeout, value: reader.text(.storeTimeout) ?? "",
+                remedy: "use at most half of leaseDuration, which is \(reader.text(.leaseDuration) ?? "")")
+        }
         return limiter
     }
 

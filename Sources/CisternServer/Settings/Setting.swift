@@ -67,7 +67,7 @@ extension Setting {
         name: "storeTimeout", placeholder: "time", standard: "100ms",
         help: """
             How long a request waits for Redis before the failure policy decides, 5ms to 10s; at least twice the \
-            slowest round trip that is normal.
+            slowest round trip that is normal, and at most half of leaseDuration.
             """)
     static let maxBuckets = Setting(
         name: "maxBuckets", placeholder: "count", standard: "1000000",
@@ -86,10 +86,13 @@ extension Setting {
         help: "Open HTTP connections, 1 to 1000000; one more is answered 503 and closed.")
     static let requestTimeout = Setting(
         name: "requestTimeout", placeholder: "time", standard: "30s",
-        help: "How long a request may take to arrive, 100ms to 10m; a slower one is answered 408.")
+        help: """
+            How long the rest of a request may take to arrive once its head has, 100ms to 10m; a slower one is answered \
+            408.
+            """)
     static let idleTimeout = Setting(
         name: "idleTimeout", placeholder: "time", standard: "75s",
-        help: "How long a connection may stay open without a request, 100ms to 1h.")
+        help: "How long a connection may stay open without the complete head of a request, 100ms to 1h.")
     static let drainTimeout = Setting(
         name: "drainTimeout", placeholder: "time", standard: "10s",
         help: "How long requests at hand and the return of leases may take after SIGTERM, 100ms to 10m.")
