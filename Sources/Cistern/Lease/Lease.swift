@@ -12,7 +12,7 @@ struct Lease: Sendable, BitwiseCopyable {
     private var expiresAt: Instant
     /// The store's balance as last told, refilled since as if nobody else took from it.
     ///
-    /// So it says when to ask again, never too late; it is no right to spend.
+    /// So it says when to ask again, never too late but for what others give back; it is no right to spend.
     private var balance: TokenBucket
     /// Until when that may be taken for a denial: others may give back what nobody here knows of.
     private var denialEndsAt: Instant
