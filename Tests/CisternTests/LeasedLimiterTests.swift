@@ -62,6 +62,22 @@ struct LeasedLimiterTests {
         #expect(log.outcomes == [.allowed, .allowed, .allowed, .allowed, .denied])
     }
 
+    @Test("leaves what does not fit into one request to the next, and denies none of it")
+    func splitsLongQueues() {
+        let limiter = limiter()
+        ask(limiter)
+        for number in 0..<100 { ask(limiter, cost: 1 + number % 2) }
+        store.answer(grant(1, balance: 50), now: clock.now())
+        #expect(store.next?.waiting.count == 64)
+        #expect(store.next?.needed == 96)
+        store.answer(grant(96, balance: 80), now: clock.now())
+        #expect(log.outcomes == Array(repeating: .allowed, count: 65))
+        #expect(store.next?.waiting.count == 36)
+        store.answer(grant(54, balance: 26), now: clock.now())
+        #expect(log.outcomes == Array(repeating: .allowed, count: 101))
+        #expect(store.next == nil)
+    }
+
     @Test("keeps tokens that it holds for those that wait, whoever comes meanwhile")
     func reservesForThoseThatWait() {
         let limiter = limiter()
