@@ -53,7 +53,7 @@ public final class RateLimiter: Sendable {
     public func decide(_ organization: String, cost: Int = 1, now: Instant) async -> Decision {
         if let decision = decideNow(organization.utf8.span, cost: cost, now: now) { return decision }
         return await withCheckedContinuation { continuation in
-            let decision = decide(organization.utf8.span, cost: cost, now: now) { continuation.resume(returning: $0) }
+            let decision = admit(organization.utf8.span, cost: cost, now: now) { continuation.resume(returning: $0) }
             if let decision { continuation.resume(returning: decision) }
         }
     }
@@ -65,7 +65,13 @@ public final class RateLimiter: Sendable {
     public func decide(
         _ organization: Span<UInt8>, cost: Int = 1, now: Instant, resume: @escaping @Sendable (Decision) -> Void
     ) -> Decision? {
-        if let decision = decideNow(organization, cost: cost, now: now) { return decision }
+        decideNow(organization, cost: cost, now: now) ?? admit(organization, cost: cost, now: now, resume: resume)
+    }
+
+    /// Lets a request that memory could not decide wait for the store, unless it can be decided after all.
+    private func admit(
+        _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
+    ) -> Decision? {
         guard case .leased(let lessee, let store) = backend else { return nil }
         let admission = lessee.admit(
             organization, costMicrotokens: Self.microtokens(cost), now: now, resume: resume)
@@ -90,19 +96,14 @@ public final class RateLimiter: Sendable {
                 let (requests, next) = lessee.giveBack(shard: shard, from: from, most: 256, now: clock.now())
                 await withTaskGroup(of: Void.self) { group in
                     for request in requests {
-                        group.addTask { await Self.giveBack(request, from: lessee, to: store) }
+                        group.addTask {
+                            await withCheckedContinuation { continuation in
+                                Self.carry(request, from: lessee, to: store) { continuation.resume() }
+                            }
+                        }
                     }
                 }
                 start = next
-            }
-        }
-    }
-
-    private static func giveBack(_ request: LeaseRequest, from lessee: Lessee, to store: any LeaseStore) async {
-        await withCheckedContinuation { continuation in
-            store.lease(request) { result, now in
-                act(on: lessee.settle(request, with: result, now: now), from: lessee, to: store)
-                continuation.resume()
             }
         }
     }
@@ -117,16 +118,18 @@ public final class RateLimiter: Sendable {
         return statistics
     }
 
-    private static func carry(_ request: LeaseRequest, from lessee: Lessee, to store: any LeaseStore) {
+    /// Carries a request to the store, and whatever follows from its answer.
+    private static func carry(
+        _ request: LeaseRequest, from lessee: Lessee, to store: any LeaseStore,
+        whenAnswered: @escaping @Sendable () -> Void = {}
+    ) {
         store.lease(request) { result, now in
-            act(on: lessee.settle(request, with: result, now: now), from: lessee, to: store)
+            let settlement = lessee.settle(request, with: result, now: now)
+            // Ask for the others before calling anyone back: their deadline is running.
+            if let next = settlement.next { carry(next, from: lessee, to: store) }
+            for (resume, decision) in settlement.decided { resume(decision) }
+            whenAnswered()
         }
-    }
-
-    private static func act(on settlement: Lessee.Settlement, from lessee: Lessee, to store: any LeaseStore) {
-        // Ask for the others before calling anyone back: their deadline is running.
-        if let next = settlement.next { carry(next, from: lessee, to: store) }
-        for (resume, decision) in settlement.decided { resume(decision) }
     }
 
     @inline(__always)

@@ -20,7 +20,7 @@ final class RedisNode: Sendable {
         /// Made for the first connection; making it reads the trusted certificates.
         var tls: NIOSSLContext?
         var retry: Scheduled<Void>?
-        var log = LogThrottle()
+        var rejectionLog = LogThrottle()
     }
 
     /// What other threads may read.
@@ -258,7 +258,7 @@ final class RedisNode: Sendable {
             if Self.isAboutTheNode(message) {
                 connection.close(message)
             } else {
-                log("Redis rejected a lease request", message)
+                logRejection(message)
             }
             return .failure(.rejected(message))
         case .success(let value):
@@ -293,8 +293,9 @@ final class RedisNode: Sendable {
         "CLUSTERDOWN", "MOVED", "BUSY",
     ]
 
-    private func log(_ text: Logger.Message, _ reason: String) {
-        guard let suppressed = loop.value.log.permit(now: clock.now()) else { return }
-        logger.error(text, metadata: ["reason": "\(reason)", "suppressed": "\(suppressed)"])
+    private func logRejection(_ reason: String) {
+        guard let suppressed = loop.value.rejectionLog.permit(now: clock.now()) else { return }
+        logger.error(
+            "Redis rejected a lease request", metadata: ["reason": "\(reason)", "suppressed": "\(suppressed)"])
     }
 }

@@ -78,11 +78,6 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         longKeys[UInt32(position)] ?? entries[position].key.bytes
     }
 
-    /// The hash that the name at a position was added with.
-    func hash(at position: Int) -> UInt64 {
-        entries[position].hash
-    }
-
     /// One beyond the last position that may hold a name.
     var endPosition: Int { entries.count }
 
@@ -94,10 +89,10 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     /// Looks for a value that may go, removes one and returns it; nil where it found none.
     ///
     /// A hand goes round over the entries and passes those used since it last came by once (the "clock" or
-    /// second-chance policy), so a hot name stays. It takes at most `steps` steps a call, which bounds the work of one
+    /// second-chance policy), so a hot name stays. It looks at no more than `steps` entries, which bounds the work of one
     /// insertion, and the next call goes on where this one stopped. Where all that may go among them were in use, the
     /// first of those goes.
-    mutating func evict(steps: Int, where mayGo: (Value) -> Bool) -> Value? {
+    mutating func evict(steps: Int = 64, where mayGo: (Value) -> Bool) -> Value? {
         guard count > 0 else { return nil }
         var fallback: Int?
         for _ in 0..<min(steps, entries.count) {

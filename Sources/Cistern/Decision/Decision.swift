@@ -8,7 +8,8 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
         case denied
         /// Let through uncounted, because the store is out of reach and the failure policy is `open`.
         case unmetered
-        /// Turned away, because a bound of this server was hit; the organisation's limit has no part in it.
+        /// Turned away, because a bound of this server was hit, or because the store is out of reach and the failure
+        /// policy is `closed`; the organisation's limit has no part in it.
         case refused
     }
 

@@ -43,9 +43,8 @@ public struct LeaseRequest: Sendable, Equatable {
     public let deadline: Instant
 
     package init(
-        organization: [UInt8], limit: Limit, lessee: String, sequence: UInt64, held: Int,
-        quietMilliseconds: Int64, returned: Int, waiting: [WaitingCost], ahead: Int, durationMilliseconds: Int64,
-        sentAt: Instant,
+        organization: [UInt8], limit: Limit, lessee: String, sequence: UInt64, held: Int, quietMilliseconds: Int64,
+        returned: Int, waiting: [WaitingCost], ahead: Int, durationMilliseconds: Int64, sentAt: Instant,
         deadline: Instant
     ) {
         self.organization = organization

@@ -36,9 +36,6 @@ final class Lessee: Sendable {
         var evictions: UInt64 = 0
     }
 
-    /// How many entries one insertion into a full shard looks at for one that may go.
-    private static let evictionSteps = 64
-
     private let limits: Limits
     private let lessee: String
     private let settings: LimiterSettings
@@ -286,8 +283,8 @@ final class Lessee: Sendable {
         if let position = state.table.find(organization, hash: hash) { return position }
         if state.table.isFull {
             let gone =
-                state.table.evict(steps: Self.evictionSteps) { $0.isIdle(now: now) }
-                ?? state.table.evict(steps: Self.evictionSteps) { !$0.isAsking }
+                state.table.evict { $0.isIdle(now: now) }
+                ?? state.table.evict { !$0.isAsking }
             guard let gone else { return nil }
             state.tokens.expired &+= UInt64(gone.held)
             state.evictions &+= 1

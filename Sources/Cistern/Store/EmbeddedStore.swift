@@ -14,9 +14,6 @@ final class EmbeddedStore: Sendable {
         var evictions: UInt64 = 0
     }
 
-    /// How many entries one insertion into a full shard looks at for one that may go.
-    private static let evictionSteps = 64
-
     private let limits: Limits
     private let hash: SipHash
     private let shards: Shards<State>
@@ -35,8 +32,7 @@ final class EmbeddedStore: Sendable {
     func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Decision {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
-            guard let position = Self.position(of: organization, hash: hash, in: &state, limits: limits, now: now)
-            else {
+            guard let position = position(of: organization, hash: hash, in: &state, now: now) else {
                 state.decisions.count(.refused)
                 return .refused(limits.limit(of: organization), at: now)
             }
@@ -57,20 +53,20 @@ final class EmbeddedStore: Sendable {
     }
 
     @inline(__always)
-    private static func position(
-        of organization: Span<UInt8>, hash: UInt64, in state: inout State, limits: Limits, now: Instant
+    private func position(
+        of organization: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
     ) -> Int? {
         if let position = state.table.find(organization, hash: hash) { return position }
-        return addBucket(organization, hash: hash, to: &state, limits: limits, now: now)
+        return addBucket(organization, hash: hash, to: &state, now: now)
     }
 
     @inline(never)
-    private static func addBucket(
-        _ organization: Span<UInt8>, hash: UInt64, to state: inout State, limits: Limits, now: Instant
+    private func addBucket(
+        _ organization: Span<UInt8>, hash: UInt64, to state: inout State, now: Instant
     ) -> Int? {
         let nowMilliseconds = now.milliseconds
         if state.table.isFull {
-            let gone = state.table.evict(steps: evictionSteps) { cell in
+            let gone = state.table.evict { cell in
                 var bucket = cell.bucket
                 bucket.refill(cell.limit, nowMilliseconds: nowMilliseconds)
                 return bucket.microtokens >= cell.limit.capacityMicrotokens

@@ -89,19 +89,23 @@ extension ByteBuffer {
         writeDigits(time.second, count: 2)
     }
 
+    /// Writes the last `count` digits of a number that is not negative, with leading zeros.
     private mutating func writeDigits(_ number: Int, count: Int) {
         var divisor = 1
         for _ in 1..<count { divisor *= 10 }
-        while divisor > 0 {
-            writeInteger(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / divisor % 10))
-            divisor /= 10
-        }
+        writeDigits(number, from: divisor)
     }
 
     /// Writes a number that is not negative in decimal, without leading zeros.
     mutating func writeDecimal(_ number: Int) {
         var divisor = 1
         while number / divisor >= 10 { divisor *= 10 }
+        writeDigits(number, from: divisor)
+    }
+
+    /// Writes the digits from the one that counts `highest`, a power of ten, down to the ones.
+    private mutating func writeDigits(_ number: Int, from highest: Int) {
+        var divisor = highest
         while divisor > 0 {
             writeInteger(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / divisor % 10))
             divisor /= 10

@@ -48,7 +48,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var isReadHeld = false
     /// Set when the server drains: the next answer is the last.
     private var isQuiescing = false
-    /// When the request at hand began to arrive.
+    /// When the head of the request at hand came.
     private var startedAt = NIODeadline.distantPast
     /// When the connection is given up, if nothing happens before.
     private var expiresAt = NIODeadline.distantFuture
