@@ -79,6 +79,10 @@ let package = Package(
             dependencies: ["Cistern"]
         ),
         .target(
+            name: "CisternSimulation",
+            dependencies: ["Cistern"]
+        ),
+        .target(
             name: "CisternServer",
             dependencies: [
                 "Cistern",
@@ -98,6 +102,7 @@ let package = Package(
             name: "CisternCommand",
             dependencies: [
                 "CisternServer",
+                "CisternSimulation",
                 "CJemalloc",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

@@ -25,13 +25,15 @@ public final class RateLimiter: Sendable {
     /// - Parameters:
     ///   - lessee: the name under which the store records what this limiter holds. No two limiters may ever use the
     ///     same one: make it from something random each time the process starts.
+    ///   - sizing: how much to lease ahead of use.
     ///   - seed: a secret random number; it keeps outsiders from choosing names that collide in the table.
     public init(
         limits: Limits, store: some LeaseStore, lessee: String, settings: LimiterSettings = LimiterSettings(),
-        seed: UInt64
+        sizing: any LeaseSizing = DemandSizing(), seed: UInt64
     ) {
         backend = .leased(
-            Lessee(limits: limits, lessee: lessee, settings: settings, hash: SipHash(seed: seed)), store)
+            Lessee(limits: limits, lessee: lessee, settings: settings, sizing: sizing, hash: SipHash(seed: seed)),
+            store)
     }
 
     /// Decides at once, from this process's own memory; nil where the store must be asked first.
@@ -44,8 +46,12 @@ public final class RateLimiter: Sendable {
         case .embedded(let store):
             return store.decide(organization, costMicrotokens: costMicrotokens, now: now)
         case .leased(let lessee, let store):
-            return lessee.decide(
+            let verdict = lessee.decide(
                 organization, costMicrotokens: costMicrotokens, isReachable: store.isReachable(organization), now: now)
+            if verdict.isRunningDry, let request = lessee.renew(organization, now: now) {
+                Self.carry(request, from: lessee, to: store)
+            }
+            return verdict.decision
         }
     }
 
@@ -106,6 +112,25 @@ public final class RateLimiter: Sendable {
                 start = next
             }
         }
+    }
+
+    /// Gives back the leases of organisations that have fallen silent, so that their tokens are where they are needed.
+    ///
+    /// To be called every 20 to 100 milliseconds; it returns at once. Without it such tokens lapse with their lease. Of
+    /// no effect with the embedded store.
+    public func giveBackIdleLeases(now: Instant) {
+        guard case .leased(let lessee, let store) = backend else { return }
+        for shard in 0..<lessee.shardCount {
+            for request in lessee.giveBackIdle(shard: shard, most: 256, now: now) {
+                Self.carry(request, from: lessee, to: store)
+            }
+        }
+    }
+
+    /// Tokens of an organisation that are leased here and not spent; 0 with the embedded store.
+    package func leased(_ organization: Span<UInt8>) -> Int {
+        guard case .leased(let lessee, _) = backend else { return 0 }
+        return lessee.leased(organization)
     }
 
     /// What the limiter has counted, summed over its shards one after the other.

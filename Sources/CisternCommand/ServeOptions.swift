@@ -16,6 +16,12 @@ struct ServeOptions: ParsableArguments {
     @Option(help: .of("leaseDuration")) var leaseDuration: String?
     @Option(help: .of("leaseHorizon")) var leaseHorizon: String?
     @Option(help: .of("leaseMinimum")) var leaseMinimum: String?
+    @Option(help: .of("leasePrefetch")) var leasePrefetch: String?
+    @Option(help: .of("leaseIdle")) var leaseIdle: String?
+    @Option(help: .of("leaseAlone")) var leaseAlone: String?
+    @Option(help: .of("leaseDemandRise")) var leaseDemandRise: String?
+    @Option(help: .of("leaseDemandFall")) var leaseDemandFall: String?
+    @Option(help: .of("clockDrift")) var clockDrift: String?
     @Option(help: .of("storeTimeout")) var storeTimeout: String?
     @Option(help: .of("maxBuckets")) var maxBuckets: String?
     @Option(help: .of("maxWaiters")) var maxWaiters: String?
@@ -35,6 +41,9 @@ struct ServeOptions: ParsableArguments {
             ("host", host), ("port", port), ("redisCaFile", redisCaFile), ("capacity", capacity),
             ("refillPerSecond", refillPerSecond), ("limits", limits), ("onStoreFailure", onStoreFailure),
             ("leaseDuration", leaseDuration), ("leaseHorizon", leaseHorizon), ("leaseMinimum", leaseMinimum),
+            ("leasePrefetch", leasePrefetch), ("leaseIdle", leaseIdle), ("leaseAlone", leaseAlone),
+            ("leaseDemandRise", leaseDemandRise), ("leaseDemandFall", leaseDemandFall), ("clockDrift", clockDrift),
+
             ("storeTimeout", storeTimeout), ("maxBuckets", maxBuckets), ("maxWaiters", maxWaiters),
             ("maxStoreRequests", maxStoreRequests), ("maxConnections", maxConnections),
             ("requestTimeout", requestTimeout), ("idleTimeout", idleTimeout), ("drainTimeout", drainTimeout),

@@ -12,35 +12,59 @@ internal import Cistern
 enum LeaseScript {
     static let source = """
         local capacity, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
-        local lessee, sequence, duration = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-        local held, quiet, returned = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-        local ahead = tonumber(ARGV[9])
+        local lessee, sequence, acknowledged = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+        local duration = tonumber(ARGV[6])
+        local held, quiet, returned = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+        local early, early_for = tonumber(ARGV[10]), tonumber(ARGV[11])
+        local ahead, weight = tonumber(ARGV[12]), tonumber(ARGV[13])
+        local window, lone = tonumber(ARGV[14]), tonumber(ARGV[15])
         local token = 1000000
+        local wrap = 4503599627370496
 
         local time = redis.call('TIME')
         local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
         -- Leases as they stand. One that has ended is due to go at its end; the lessee's own is lowered to what it says
-        -- it holds, at the moment since which it has spent nothing.
-        local outstanding, own, credit, endings = 0, 0, 0, {}
+        -- it holds, one part at the moment since which about half was spent, the rest at the last spend. What it was
+        -- granted and has not acknowledged is taken back.
+        local outstanding, own, credit, spilled, endings = 0, 0, 0, 0, {}
+        local weights, paces, coming = 0, 0, 0
+        local asked, spilled_then
+        local gone = {}
         local records = redis.call('HGETALL', KEYS[3])
         for i = 1, #records, 2 do
-          local last, tokens, ends = string.match(records[i + 1], '^(%d+):(%d+):(%d+)$')
-          last, tokens, ends = tonumber(last), tonumber(tokens) or 0, tonumber(ends) or 0
-          outstanding = outstanding + tokens
-          if records[i] == lessee then
-            if last and sequence <= last then return redis.error_reply('STALE a later request came first') end
-            local at = now - quiet
-            if ends <= now then
-              at = held > 0 and ends or math.min(at, ends)
+          local fields = {}
+          for field in string.gmatch(records[i + 1], '%d+') do fields[#fields + 1] = tonumber(field) end
+          local last, tokens, ends, share, pace, paced, unseen, at, spill = unpack(fields)
+          if records[i] == '' then
+            spilled = last or 0
+          elseif not spill then
+            gone[#gone + 1] = records[i]
+          else
+            outstanding = outstanding + tokens
+            if records[i] == lessee then
+              if sequence <= last then return redis.error_reply('STALE a later request came first') end
+              if ends <= now then
+                endings[#endings + 1] = { held > 0 and ends or math.min(now - quiet, ends), tokens }
+              else
+                asked, spilled_then = at, spill
+                if last <= acknowledged then unseen = 0 end
+                own = math.min(tokens, held)
+                credit = math.min(returned + unseen, tokens - own)
+                local spent = tokens - own - credit
+                early = math.min(early, spent)
+                endings[#endings + 1] = { math.min(now - quiet, now - early_for), early, own = true }
+                endings[#endings + 1] = { now - quiet, spent - early, own = true }
+              end
+            elseif ends <= now then
+              endings[#endings + 1] = { ends, tokens }
+              gone[#gone + 1] = records[i]
             else
-              own = math.min(tokens, held)
-              credit = math.min(returned, tokens - own)
+              weights = weights + share
+              if paced > now then
+                paces, coming = paces + pace, coming + pace * (paced - now)
+              end
             end
-            endings[#endings + 1] = { at, tokens - own - credit }
-          elseif ends <= now then
-            endings[#endings + 1] = { ends, tokens }
-            redis.call('HDEL', KEYS[3], records[i])
           end
         end
 
@@ -54,13 +78,29 @@ enum LeaseScript {
         -- A clock that was set back must not hold refill up until it is where it was.
         if not (since >= 0 and since <= now) then since = now end
         since = math.floor(since)
-        if not (balance >= 0) then balance = 0 end
+        -- Below 0 by what paces were promised of the inflow to come, and never by more than is on record.
+        if not (balance >= -outstanding * token) then balance = -outstanding * token end
         balance = math.min(balance, math.max(0, capacity - outstanding * token))
+
+        -- What spilled since the lessee's tokens were spent, for want of the room that they had left, is made good. How
+        -- much spilled since its last request is known; it was less by at most what can have flowed in between.
+        if asked then
+          for _, ending in ipairs(endings) do
+            if ending.own and ending[2] > 0 and ending[1] < since then
+              local found = (spilled - spilled_then) % wrap
+              if found >= wrap / 2 then found = 0 end
+              found = math.min(ending[2] * token, math.max(0, found - math.max(0, ending[1] - asked) * rate))
+              balance, spilled = balance + found, (spilled - found) % wrap
+            end
+          end
+        end
 
         local function refill(moment)
           if moment <= since then return end
-          balance = math.max(balance, math.min(balance + (moment - since) * rate, capacity - outstanding * token))
-          since = moment
+          local inflow = (moment - since) * rate
+          local level = math.max(balance, math.min(balance + inflow, capacity - outstanding * token))
+          spilled = (spilled + math.min(capacity, inflow - (level - balance))) % wrap
+          balance, since = level, moment
         end
         table.sort(endings, function(a, b) return a[1] < b[1] end)
         for _, ending in ipairs(endings) do
@@ -71,32 +111,64 @@ enum LeaseScript {
         outstanding = outstanding - credit
         balance = balance + credit * token
 
-        -- What waits is paid in its order, each in full or not at all, out of what the lessee holds and what is here.
-        local whole = math.floor(balance / token)
-        local left, paid, everything = own + whole, 0, true
-        for i = 10, #ARGV, 2 do
+        -- What waits is paid in its order, each in full or not at all, out of what the lessee holds and what is open:
+        -- the balance, and the part of running paces that has not come yet, which the balance has been charged with.
+        local room = math.max(0, capacity / token - outstanding)
+        local whole = math.min(room, math.floor(math.max(0, balance + coming) / token))
+        local left, everything = own + whole, true
+        for i = 16, #ARGV, 2 do
           local cost, count = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
           local paying = math.min(count, math.floor(left / cost))
-          left, paid = left - paying * cost, paid + paying * cost
+          left = left - paying * cost
           everything = everything and paying == count
         end
-        local granted = math.max(0, paid - own)
-        -- Of what is left, at most half goes ahead of use: others may be about to ask.
-        if everything then
-          granted = granted + math.min(ahead, math.floor((whole - granted) / 2))
-        end
-        balance = balance - granted * token
+        local granted = math.max(0, whole - left)
 
+        -- Ahead of use: at once as far as the lessee's share of the balance goes, the rest as a pace out of its share of
+        -- the inflow. Who is alone may have more.
+        local alone = weights == 0
+        local function share(amount)
+          if alone then return amount end
+          if weight == 0 then return 0 end
+          return math.floor(amount * (weight / (weight + weights)))
+        end
+        if alone then ahead, window = ahead * lone, window * lone end
+        -- At most half of the capacity is out ahead of use at any time: the rest stays within reach of everybody.
+        local spare = math.max(0, math.floor(capacity / token / 2) - outstanding - granted)
+        if everything then
+          local rest = whole - granted
+          local due = weight == 0 and rest or share(rest)
+          if rest <= ahead then due = rest end
+          due = math.min(ahead, spare, due)
+          granted, ahead, spare = granted + due, ahead - due, spare - due
+        end
+        -- Only where nothing is left is the inflow promised: a pace tells the lessee to wait.
+        local free = math.max(0, rate - paces)
+        local fair = math.min(free, alone and free or share(rate))
+        local wanted = granted == whole and math.min(ahead, spare) or 0
+        local paced, pace, span = math.min(wanted, math.floor(fair * window / token)), 0, 0
+        if paced > 0 then
+          span = math.ceil(paced * token / fair)
+          -- Rounded down, so that no part of a token seems to be coming that was not granted.
+          pace = math.floor(paced * token / span)
+        end
+        balance = balance - (granted + paced) * token
+
+        for _, lessee in ipairs(gone) do redis.call('HDEL', KEYS[3], lessee) end
         local life = math.max(60000, math.ceil(2 * capacity / rate), duration)
-        local fraction = string.gsub(string.format('%06d', balance % token), '0+$', '')
+        local size = math.abs(balance)
+        local fraction = string.gsub(string.format('%06d', size % token), '0+$', '')
         if fraction == '' then fraction = '0' end
-        redis.call('SET', KEYS[1], string.format('%d', math.floor(balance / token)) .. '.' .. fraction, 'PX', life)
+        local text = (balance < 0 and '-' or '') .. string.format('%d', math.floor(size / token)) .. '.' .. fraction
+        redis.call('SET', KEYS[1], text, 'PX', life)
         redis.call('SET', KEYS[2], string.format('%d', now), 'PX', life)
         -- The record stays until its end even where nothing is held: it knows which requests have been acted on.
-        local record = string.format('%d:%d:%d', sequence, own + granted, now + duration)
-        redis.call('HSET', KEYS[3], lessee, record)
+        local record = string.format('%d:%d:%d:%d:%d:%d:%d:%d:%d', sequence, own + granted + paced, now + duration,
+          weight, pace, now + span, granted + paced, now, spilled)
+        redis.call('HSET', KEYS[3], lessee, record, '', string.format('%d', spilled))
         redis.call('PEXPIRE', KEYS[3], life)
-        return { granted, own, balance }
+        local left = math.min(balance + coming + pace * span, (room - granted - paced) * token)
+        return { granted, own, left, paced, span, free - pace }
         """
 
     /// How many of the arguments are keys.
@@ -108,19 +180,24 @@ enum LeaseScript {
             key(request.organization, "tokens"), key(request.organization, "lastRefill"),
             key(request.organization, "leases"),
             decimal(request.limit.capacityMicrotokens), decimal(request.limit.refillMicrotokensPerMillisecond),
-            Array(request.lessee.utf8), decimal(request.sequence), decimal(request.durationMilliseconds),
+            Array(request.lessee.utf8), decimal(request.sequence), decimal(request.acknowledged),
+            decimal(request.durationMilliseconds),
             decimal(request.held), decimal(request.quietMilliseconds), decimal(request.returned),
-            decimal(request.ahead),
+            decimal(request.earlySpent), decimal(request.earlyMilliseconds),
+            decimal(request.wish.ahead), decimal(request.wish.weight), decimal(request.wish.paceMilliseconds),
+            decimal(request.wish.loneFactor),
         ] + request.waiting.flatMap { [decimal($0.cost), decimal($0.count)] }
     }
 
     /// The grant in the script's answer; nil where the answer is not one of the script's.
     static func grant(from reply: RESPValue) -> Grant? {
-        guard case .array(let fields) = reply, fields.count == 3,
-            case .integer(let granted) = fields[0], case .integer(let held) = fields[1],
-            case .integer(let balance) = fields[2]
-        else { return nil }
-        return Grant(tokens: Int(granted), held: Int(held), balanceMicrotokens: balance)
+        guard case .array(let fields) = reply, fields.count == 6 else { return nil }
+        var numbers: [Int64] = []
+        for case .integer(let number) in fields { numbers.append(number) }
+        guard numbers.count == 6 else { return nil }
+        return Grant(
+            tokens: Int(numbers[0]), held: Int(numbers[1]), openMicrotokens: numbers[2], paced: Int(numbers[3]),
+            paceMilliseconds: numbers[4], openRefillMicrotokensPerMillisecond: numbers[5])
     }
 
     private static func key(_ organization: [UInt8], _ field: String) -> [UInt8] {

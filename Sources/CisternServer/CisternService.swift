@@ -55,7 +55,13 @@ package struct CisternService: Service, CustomStringConvertible {
             throw StartError(host: settings.http.host, port: settings.http.port, cause: error)
         }
         onListening(settings.http.host, port)
+        // Often enough that a silent organisation's tokens go back soon after they may.
+        let interval = TimeAmount.milliseconds(max(10, min(100, settings.limiter.lease.idleMilliseconds / 4)))
+        let idleTask = group.next().scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
+            limiter.giveBackIdleLeases(now: clock.now())
+        }
         try? await gracefulShutdown()
+        idleTask.cancel()
         await stop(server, limiter: limiter, store: store, clock: clock)
         try await group.shutdownGracefully()
     }

@@ -60,7 +60,7 @@ struct AllocationTests {
         let now = Instant(milliseconds: 1)
         let log = DecisionLog()
         #expect(limiter.decide(organization.utf8.span, now: now, resume: { log.add($0) }) == nil)
-        store.answer(.success(Grant(tokens: 15_001, held: 0, balanceMicrotokens: 0)), now: now)
+        store.answer(.success(.plain(15_001, limit: limit)), now: now)
         var outcomes = (allowed: 0, denied: 0)
         let bytes = bytesAllocated {
             for _ in 0..<10_000 {

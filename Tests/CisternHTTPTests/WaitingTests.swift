@@ -19,7 +19,7 @@ struct WaitingTests {
     }
 
     private func grant(_ tokens: Int) -> Result<Grant, LeaseFailure> {
-        .success(Grant(tokens: tokens, held: 0, balanceMicrotokens: 50_000_000))
+        .success(.plain(tokens, openMicrotokens: 50_000_000))
     }
 
     @Test("holds back those behind it on its connection, and they follow in order")

@@ -33,6 +33,12 @@ package final class RedisServer: Sendable {
     /// Runs one command, given in the words of redis-cli, and returns what redis-cli prints in its raw form.
     @discardableResult
     package func command(_ words: String...) async throws -> String {
+        try await command(words)
+    }
+
+    /// Runs one command, given in the words of redis-cli, and returns what redis-cli prints in its raw form.
+    @discardableResult
+    package func command(_ words: [String]) async throws -> String {
         let client = try ChildProcess("redis-cli", ["-p", "\(port)"] + words)
         let code = try await client.exitCode()
         guard code == 0 else { throw ChildProcess.Failure(description: "redis-cli \(words): \(client.text)") }

@@ -58,3 +58,14 @@ package final class DecisionLog: Sendable {
     package var all: [Decision] { decisions.withLock { $0 } }
     package var outcomes: [Decision.Outcome] { all.map(\.outcome) }
 }
+
+extension Grant {
+    /// A grant of a store that has no paces running.
+    package static func plain(
+        _ tokens: Int, held: Int = 0, openMicrotokens: Int64 = 0, limit: Limit = .standard
+    ) -> Grant {
+        Grant(
+            tokens: tokens, held: held, openMicrotokens: openMicrotokens,
+            openRefillMicrotokensPerMillisecond: limit.refillMicrotokensPerMillisecond)
+    }
+}

@@ -66,7 +66,7 @@ private final class SlowStore: LeaseStore {
             let (granted, left) = self.take(request.needed)
             // While there is any left every bucket looks full, so that nobody is denied from memory too early.
             let balance: Int64 = left > 0 ? 100_000_000 : 0
-            reply(.success(Grant(tokens: granted, held: request.held, balanceMicrotokens: balance)), request.sentAt)
+            reply(.success(.plain(granted, held: request.held, openMicrotokens: balance)), request.sentAt)
         }
     }
 

@@ -11,12 +11,34 @@ struct LeaseTests {
 
     /// A lease with `tokens` of a large limit, granted at the start.
     private func lease(holding tokens: Int, balance: Int = 0) throws -> Subject<Lease> {
-        var lease = Lease(limit: try Limit(capacity: 1000, refillPerSecond: 1000), now: start)
+        let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
+        let lease = Subject(Lease(limit: limit, now: start))
         var tally = LeaseTokenTally()
-        _ = lease.ask(waitingTokens: tokens, sequence: 1, settings: settings, now: start)
-        let grant = Grant(tokens: tokens, held: 0, balanceMicrotokens: Int64(balance) * token)
-        lease.settle(grant, sentAt: start, settings: settings, tally: &tally)
-        return Subject(lease)
+        _ = ask(lease, waiting: tokens, sequence: 1, now: start, tally: &tally)
+        settle(lease, .plain(tokens, openMicrotokens: Int64(balance) * token, limit: limit), tally: &tally)
+        return lease
+    }
+
+    private func ask(
+        _ lease: Subject<Lease>, waiting: Int, sequence: UInt64, now: Instant, tally: inout LeaseTokenTally
+    ) -> Lease.Ask {
+        lease {
+            $0.ask(
+                waitingTokens: waiting, sequence: sequence, sizing: DemandSizing(), settings: settings, now: now,
+                tally: &tally)
+        }
+    }
+
+    private func settle(
+        _ lease: Subject<Lease>, _ grant: Grant, now: Instant? = nil, tally: inout LeaseTokenTally
+    ) {
+        lease { $0.settle(grant, sentAt: start, settings: settings, now: now ?? start, tally: &tally) }
+    }
+
+    private func spend(
+        _ lease: Subject<Lease>, _ tokens: Int, now: Instant, tally: inout LeaseTokenTally
+    ) -> Decision? {
+        lease { $0.decide(costMicrotokens: Int64(tokens) * token, settings: settings, now: now, tally: &tally) }
     }
 
     @Test("spends what it holds without asking")
@@ -24,7 +46,7 @@ struct LeaseTests {
         let lease = try lease(holding: 3)
         var tally = LeaseTokenTally()
         for left in [2, 1, 0] {
-            let decision = lease { $0.decide(costMicrotokens: token, now: start, tally: &tally) }
+            let decision = lease { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) }
             #expect(decision?.outcome == .allowed)
             #expect(decision?.remaining == left)
         }
@@ -35,17 +57,24 @@ struct LeaseTests {
     func asksBeforeDenying() throws {
         let lease = try lease(holding: 1, balance: 500)
         var tally = LeaseTokenTally()
-        #expect(lease { $0.decide(costMicrotokens: token, now: start, tally: &tally) }?.isAllowed == true)
-        #expect(lease { $0.decide(costMicrotokens: token, now: start, tally: &tally) } == nil)
+        #expect(
+            lease { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) }?.isAllowed
+                == true)
+        #expect(lease { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) } == nil)
 
         let empty = try self.lease(holding: 1, balance: 0)
-        #expect(empty { $0.decide(costMicrotokens: token, now: start, tally: &tally) }?.isAllowed == true)
-        let denied = empty { $0.decide(costMicrotokens: token, now: start, tally: &tally) }
+        #expect(
+            empty { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) }?.isAllowed
+                == true)
+        let denied = empty { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) }
         #expect(denied?.outcome == .denied)
         #expect(denied?.retryAfterMilliseconds == 1)
         // A millisecond later the store could pay: only it can tell.
         #expect(
-            empty { $0.decide(costMicrotokens: token, now: start.advanced(byMilliseconds: 1), tally: &tally) } == nil)
+            empty {
+                $0.decide(
+                    costMicrotokens: token, settings: settings, now: start.advanced(byMilliseconds: 1), tally: &tally)
+            } == nil)
     }
 
     @Test("lapses before the store's record of it can, counted from when it was asked for")
@@ -53,9 +82,11 @@ struct LeaseTests {
         let lease = try lease(holding: 5, balance: 500)
         var tally = LeaseTokenTally()
         let last = start.advanced(byMilliseconds: 1959)
-        #expect(lease { $0.decide(costMicrotokens: token, now: last, tally: &tally) }?.isAllowed == true)
+        #expect(
+            lease { $0.decide(costMicrotokens: token, settings: settings, now: last, tally: &tally) }?.isAllowed == true
+        )
         let tooLate = start.advanced(byMilliseconds: 1960)
-        #expect(lease { $0.decide(costMicrotokens: token, now: tooLate, tally: &tally) } == nil)
+        #expect(lease { $0.decide(costMicrotokens: token, settings: settings, now: tooLate, tally: &tally) } == nil)
         #expect(lease { $0.held } == 0)
         #expect(tally.expired == 4)
     }
@@ -64,11 +95,12 @@ struct LeaseTests {
     func reportsQuiet() throws {
         let lease = try lease(holding: 5)
         var tally = LeaseTokenTally()
-        _ = lease { $0.decide(costMicrotokens: 2 * token, now: start.advanced(byMilliseconds: 100), tally: &tally) }
-        let ask = lease {
-            $0.ask(
-                waitingTokens: 4, sequence: 2, settings: settings, now: start.advanced(byMilliseconds: 1100))
+        _ = lease {
+            $0.decide(
+                costMicrotokens: 2 * token, settings: settings, now: start.advanced(byMilliseconds: 100), tally: &tally)
         }
+        let ask = ask(
+            lease, waiting: 4, sequence: 2, now: start.advanced(byMilliseconds: 1100), tally: &tally)
         #expect(ask.held == 3)
         #expect(ask.quietMilliseconds == 979)
     }
@@ -77,21 +109,22 @@ struct LeaseTests {
     func reserves() throws {
         let lease = try lease(holding: 3, balance: 500)
         var tally = LeaseTokenTally()
-        let ask = lease { $0.ask(waitingTokens: 5, sequence: 2, settings: settings, now: start) }
+        let ask = ask(lease, waiting: 5, sequence: 2, now: start, tally: &tally)
         #expect(ask.held == 3)
-        #expect(lease { $0.decide(costMicrotokens: token, now: start, tally: &tally) } == nil)
+        #expect(lease { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) } == nil)
         lease { $0.fail(now: start) }
         #expect(lease { $0.held } == 3)
-        #expect(lease { $0.decide(costMicrotokens: token, now: start, tally: &tally) }?.isAllowed == true)
+        #expect(
+            lease { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) }?.isAllowed
+                == true)
     }
 
     @Test("forgets tokens that the store has forgotten")
     func forgets() throws {
         let lease = try lease(holding: 5)
         var tally = LeaseTokenTally()
-        _ = lease { $0.ask(waitingTokens: 6, sequence: 2, settings: settings, now: start) }
-        let grant = Grant(tokens: 1, held: 2, balanceMicrotokens: 0)
-        lease { $0.settle(grant, sentAt: start, settings: settings, tally: &tally) }
+        _ = ask(lease, waiting: 6, sequence: 2, now: start, tally: &tally)
+        settle(lease, .plain(1, held: 2), tally: &tally)
         #expect(lease { $0.held } == 3)
         #expect(tally.expired == 3)
     }
@@ -101,9 +134,9 @@ struct LeaseTests {
         let lease = try lease(holding: 51)
         var tally = LeaseTokenTally()
         let later = start.advanced(byMilliseconds: 50)
-        _ = lease { $0.decide(costMicrotokens: 50 * token, now: later, tally: &tally) }
-        _ = lease { $0.decide(costMicrotokens: token, now: start, tally: &tally) }
-        let ask = lease { $0.ask(waitingTokens: 1, sequence: 2, settings: settings, now: later) }
+        _ = lease { $0.decide(costMicrotokens: 50 * token, settings: settings, now: later, tally: &tally) }
+        _ = lease { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) }
+        let ask = ask(lease, waiting: 1, sequence: 2, now: later, tally: &tally)
         #expect(ask.quietMilliseconds == 0)
     }
 
@@ -112,13 +145,14 @@ struct LeaseTests {
         let slow = try Limit(capacity: 10, refillPerSecond: 0.001)
         let lease = Subject(Lease(limit: slow, now: start))
         var tally = LeaseTokenTally()
-        _ = lease { $0.ask(waitingTokens: 1, sequence: 1, settings: settings, now: start) }
-        let grant = Grant(tokens: 0, held: 0, balanceMicrotokens: 0)
-        lease { $0.settle(grant, sentAt: start, settings: settings, tally: &tally) }
+        _ = ask(lease, waiting: 1, sequence: 1, now: start, tally: &tally)
+        settle(lease, .plain(0, limit: slow), tally: &tally)
         let soon = start.advanced(byMilliseconds: 1959)
-        #expect(lease { $0.decide(costMicrotokens: token, now: soon, tally: &tally) }?.outcome == .denied)
+        #expect(
+            lease { $0.decide(costMicrotokens: token, settings: settings, now: soon, tally: &tally) }?.outcome
+                == .denied)
         let later = start.advanced(byMilliseconds: 1960)
-        #expect(lease { $0.decide(costMicrotokens: token, now: later, tally: &tally) } == nil)
+        #expect(lease { $0.decide(costMicrotokens: token, settings: settings, now: later, tally: &tally) } == nil)
     }
 
     @Test("gives back what it holds, once")
@@ -130,26 +164,75 @@ struct LeaseTests {
         #expect(ask?.held == 0)
         #expect(lease { $0.held } == 0)
         #expect(tally.returned == 5)
-        lease {
-            $0.settle(
-                Grant(tokens: 0, held: 0, balanceMicrotokens: 0), sentAt: start, settings: settings,
-                tally: &tally)
-        }
+        settle(lease, .plain(0), tally: &tally)
         #expect(lease { $0.giveBack(sequence: 3, settings: settings, now: start, tally: &tally) } == nil)
     }
 
-    @Test("leases ahead for steady demand, never faster than the bucket refills, and not for a slow organisation")
-    func sizes() throws {
-        var demand = Demand(now: start)
+    @Test("hands out paced tokens as they come, counted from the answer, on the slowest clock that may be")
+    func paces() throws {
+        // One token was granted before this tally began.
+        let lease = try lease(holding: 1)
+        var tally = LeaseTokenTally()
+        _ = ask(lease, waiting: 3, sequence: 2, now: start, tally: &tally)
+        let grant = Grant(
+            tokens: 2, held: 1, openMicrotokens: 0, paced: 100, paceMilliseconds: 200,
+            openRefillMicrotokensPerMillisecond: 0)
+        let arrival = start.advanced(byMilliseconds: 30)
+        settle(lease, grant, now: arrival, tally: &tally)
+        #expect(tally.granted == 102)
+        #expect(spend(lease, 3, now: arrival, tally: &tally)?.outcome == .allowed)
+        // Half a token comes in a millisecond. After 22 of them two less two hundredths have surely passed.
+        let denied = spend(lease, 10, now: arrival.advanced(byMilliseconds: 22), tally: &tally)
+        #expect(denied?.outcome == .denied && denied?.remaining == 0)
+        #expect(lease { $0.held } == 9)
+        #expect(spend(lease, 10, now: arrival.advanced(byMilliseconds: 23), tally: &tally)?.outcome == .allowed)
+        // Whatever has not come goes back with the next request, and nothing more comes meanwhile.
+        let ask = ask(
+            lease, waiting: 0, sequence: 3, now: arrival.advanced(byMilliseconds: 124), tally: &tally)
+        #expect(ask.held == 49 && ask.returned == 41)
+        let late = arrival.advanced(byMilliseconds: 190)
+        #expect(spend(lease, 49, now: late, tally: &tally)?.outcome == .allowed)
+        #expect(spend(lease, 1, now: late, tally: &tally) == nil)
+        #expect(tally.granted + 1 == tally.spent + tally.returned)
+    }
+
+    @Test("is renewed before it runs dry, and goes on spending until the answer comes")
+    func renews() throws {
+        let lease = try lease(holding: 1, balance: 500)
+        var tally = LeaseTokenTally()
         var now = start
-        for _ in 0..<20 {
+        for sequence in 2...6 {
+            // A hundred tokens each hundred milliseconds.
             now = now.advanced(byMilliseconds: 100)
-            demand.record(tokens: 40, memoryMilliseconds: 250, now: now)
+            _ = ask(lease, waiting: 100, sequence: UInt64(sequence), now: now, tally: &tally)
+            let grant = Grant.plain(200, openMicrotokens: 500 * token, limit: lease { $0.limit })
+            lease { $0.settle(grant, sentAt: now, settings: settings, now: now, tally: &tally) }
+            _ = spend(lease, lease { $0.held }, now: now, tally: &tally)
         }
-        let fast = try Limit(capacity: 1000, refillPerSecond: 1000)
-        let capped = try Limit(capacity: 1000, refillPerSecond: 100)
-        #expect((95...100).contains(demand.tokensAhead(limit: fast, settings: settings)))
-        #expect(demand.tokensAhead(limit: capped, settings: settings) == 25)
-        #expect(demand.tokensAhead(limit: .standard, settings: settings) == 0)
+        let ahead = ask(lease, waiting: 1, sequence: 7, now: now, tally: &tally)
+        #expect((100...250).contains(ahead.wish.ahead))
+        let grant = Grant.plain(101, openMicrotokens: 500 * token, limit: lease { $0.limit })
+        lease { $0.settle(grant, sentAt: now, settings: settings, now: now, tally: &tally) }
+        _ = spend(lease, 50, now: now, tally: &tally)
+        #expect(!lease { $0.isRunningDry(now: now) })
+        _ = spend(lease, 20, now: now, tally: &tally)
+        #expect(lease { $0.isRunningDry(now: now) })
+        let renewal = ask(lease, waiting: 0, sequence: 8, now: now, tally: &tally)
+        #expect(renewal.held == 31)
+        #expect(spend(lease, 5, now: now, tally: &tally)?.outcome == .allowed)
+        lease { $0.settle(.plain(100, held: 31), sentAt: now, settings: settings, now: now, tally: &tally) }
+        #expect(lease { $0.held } == 126)
+    }
+
+    @Test("says how much of it had been spent early on, so that the store can make good what spilled since")
+    func reportsEarly() throws {
+        let lease = try lease(holding: 10)
+        var tally = LeaseTokenTally()
+        for step in 1...8 {
+            _ = spend(lease, 1, now: start.advanced(byMilliseconds: Int64(step) * 100), tally: &tally)
+        }
+        let ask = ask(lease, waiting: 3, sequence: 2, now: start.advanced(byMilliseconds: 1500), tally: &tally)
+        #expect(ask.earlySpent == 5 && ask.earlyMilliseconds == 979)
+        #expect(ask.quietMilliseconds == 685)
     }
 }

@@ -28,7 +28,7 @@ struct LeasedLimiterTests {
     }
 
     private func grant(_ tokens: Int, held: Int = 0, balance: Double = 0) -> Result<Grant, LeaseFailure> {
-        .success(Grant(tokens: tokens, held: held, balanceMicrotokens: Int64(balance * 1_000_000)))
+        .success(.plain(tokens, held: held, openMicrotokens: Int64(balance * 1_000_000)))
     }
 
     @Test("sends one request for all that wait, and answers them in order")

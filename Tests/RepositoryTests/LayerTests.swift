@@ -15,12 +15,14 @@ struct LayerTests {
             "Cistern", "DequeModule", "NIOCore", "NIOExtras", "NIOHTTP1", "NIOPosix", "Synchronization",
         ],
         "CisternAdmin": ["Cistern"],
+        "CisternSimulation": ["Cistern", "Synchronization"],
         "CisternServer": [
             "Cistern", "CisternRedis", "CisternHTTP", "CisternAdmin", "Configuration", "Foundation", "Logging",
             "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "Synchronization", "Yams",
         ],
         "CisternCommand": [
-            "ArgumentParser", "CJemalloc", "CisternServer", "Foundation", "Logging", "ServiceLifecycle", "UnixSignals",
+            "ArgumentParser", "CJemalloc", "Cistern", "CisternServer", "CisternSimulation", "Foundation", "Logging",
+            "ServiceLifecycle", "UnixSignals",
         ],
     ]
 

@@ -46,7 +46,7 @@ extension Decision {
     package static let refusedRetryAfterMilliseconds: Int64 = 1000
 
     @inline(__always)
-    static func allowed(_ limit: Limit, balanceMicrotokens: Int64, at now: Instant) -> Decision {
+    package static func allowed(_ limit: Limit, balanceMicrotokens: Int64, at now: Instant) -> Decision {
         Decision(
             outcome: .allowed, limit: limit, decidedAt: now, retryAfterMilliseconds: 0,
             balanceMicrotokens: balanceMicrotokens)
@@ -57,9 +57,17 @@ extension Decision {
         _ limit: Limit, balanceMicrotokens: Int64, costMicrotokens: Int64, at now: Instant
     ) -> Decision {
         let missing = min(costMicrotokens, limit.capacityMicrotokens) - balanceMicrotokens
-        return Decision(
+        return .denied(
+            limit, balanceMicrotokens: balanceMicrotokens,
+            retryAfterMilliseconds: limit.millisecondsToGain(missing), at: now)
+    }
+
+    package static func denied(
+        _ limit: Limit, balanceMicrotokens: Int64, retryAfterMilliseconds: Int64, at now: Instant
+    ) -> Decision {
+        Decision(
             outcome: .denied, limit: limit, decidedAt: now,
-            retryAfterMilliseconds: max(1, limit.millisecondsToGain(missing)), balanceMicrotokens: balanceMicrotokens)
+            retryAfterMilliseconds: max(1, retryAfterMilliseconds), balanceMicrotokens: balanceMicrotokens)
     }
 
     static func unmetered(_ limit: Limit, at now: Instant) -> Decision {

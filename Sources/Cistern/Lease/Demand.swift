@@ -1,4 +1,4 @@
-/// How fast an organisation uses tokens at this server: an average that forgets.
+/// How fast an organisation asks for tokens at this server: an average that forgets.
 struct Demand: Sendable, Equatable, BitwiseCopyable {
     /// Tokens a second.
     private(set) var tokensPerSecond = 0.0
@@ -8,23 +8,16 @@ struct Demand: Sendable, Equatable, BitwiseCopyable {
         measuredAt = now
     }
 
-    /// Takes in that `tokens` were used or asked for since the last call.
+    /// Takes in that `tokens` were asked for since the last call.
     ///
-    /// A sample weighs Δ / (Δ + τ), where Δ is the time it covers and τ is `memoryMilliseconds`: a long quiet spell
-    /// counts as much as it should, and a burst in an instant counts for little.
-    mutating func record(tokens: Int, memoryMilliseconds: Int64, now: Instant) {
+    /// A sample weighs Δ / (Δ + τ), where Δ is the time it covers and τ the memory: a long quiet spell counts as much
+    /// as it should, and a burst in an instant counts for little. A rise has a shorter memory than a fall, since a
+    /// lease too small costs a store call soon, and one too large only keeps tokens that go back.
+    mutating func record(tokens: Int, settings: LeaseSettings, now: Instant) {
         let elapsed = Double(max(1, now.milliseconds - measuredAt.milliseconds))
-        let weight = elapsed / (elapsed + Double(memoryMilliseconds))
-        tokensPerSecond += weight * (Double(tokens) * 1000 / elapsed - tokensPerSecond)
+        let sample = Double(tokens) * 1000 / elapsed
+        let memory = sample > tokensPerSecond ? settings.demandRiseMilliseconds : settings.demandFallMilliseconds
+        tokensPerSecond += elapsed / (elapsed + Double(memory)) * (sample - tokensPerSecond)
         measuredAt = max(measuredAt, now)
-    }
-
-    /// How many tokens to lease beyond what waits already: the demand over the horizon, no faster than the bucket can
-    /// keep up, and none where that is too little to be worth it.
-    func tokensAhead(limit: Limit, settings: LeaseSettings) -> Int {
-        let sustained = min(tokensPerSecond, limit.refillPerSecond)
-        let tokens = sustained * Double(settings.horizonMilliseconds) / 1000
-        guard tokens >= Double(settings.minimumTokens) else { return 0 }
-        return Int(min(tokens, Double(limit.capacity)))
     }
 }

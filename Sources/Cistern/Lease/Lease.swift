@@ -8,37 +8,67 @@ struct Lease: Sendable, BitwiseCopyable {
     private(set) var held = 0
     /// Leased tokens set aside for the requests that wait for the answer in flight.
     private(set) var reserved = 0
-    /// When they lapse.
+    /// Tokens that come one after the other.
+    private(set) var pace = Pace()
+    /// When all of them lapse.
     private var expiresAt: Instant
-    /// The store's balance as last told, refilled since as if nobody else took from it.
-    ///
-    /// So it says when to ask again, never too late but for what others give back; it is no right to spend.
-    private var balance: TokenBucket
-    /// Until when that may be taken for a denial: others may give back what nobody here knows of.
-    private var denialEndsAt: Instant
+    private var word: StoreWord
     /// When a token was last spent here.
-    private var spentAt: Instant
+    private(set) var spentAt: Instant
+    /// Tokens spent since the last request left.
+    private var spent = 0
+    /// When ``spent`` reaches this, ``early`` is noted.
+    private var earlyMark = Int.max
+    /// How much had been spent when about half of the lease had been, and when that was.
+    private var early: (tokens: Int, at: Instant) = (0, .never)
     private var demand: Demand
-    /// What was held when the last answer came, to know what has been spent since.
-    private var heldAtGrant = 0
+    /// Tokens asked for here since demand was last measured; below 0 by those that were counted while they waited.
+    private var wanted = 0
+    /// What the request in flight said was held.
+    private var reported = 0
+    /// Tokens that the store has on record for this lessee since its last answer; those spent since stay there until the
+    /// next request.
+    private var recorded = 0
+    /// Whether the last request wished for tokens ahead of use.
+    private var isAhead = false
+    /// The lease is renewed as soon as fewer tokens than this are held.
+    private var renewBelow = 0
+    /// The lease is renewed from then on.
+    private var renewAt = Instant.never
     /// The number of the last request.
     private(set) var sequence: UInt64 = 0
+    /// The number of the last request whose answer was taken in.
+    private(set) var acknowledged: UInt64
     /// Whether a request is in flight.
     private(set) var isAsking = false
+    /// Whether the lessee looks after this lease's falling idle.
+    var isWatched = false
 
     /// An organisation of which nothing is known: as far as this server can tell its bucket is full.
-    init(limit: Limit, now: Instant) {
+    ///
+    /// - Parameter sequence: the last that was used for any organisation. If it was for this one, before it was
+    ///   forgotten, its answer was taken in, and the tokens may have been spent.
+    init(limit: Limit, sequence: UInt64 = 0, now: Instant) {
         self.limit = limit
+        acknowledged = sequence
         expiresAt = now
-        balance = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
-        denialEndsAt = now
+        word = StoreWord(unknown: limit, now: now)
         spentAt = now
         demand = Demand(now: now)
     }
 
+    /// Tokens that are on record at the store and have not been spent, as far as this server knows.
+    var leased: Int { held &+ reserved &+ pace.coming }
+
+    /// Whether the store should hear of this organisation again even if no request comes: to have tokens back, or
+    /// because so many are on record there as leased and are spent that refill would stop for want of room.
+    var isWorthReporting: Bool {
+        leased > 0 || recorded &- leased > limit.capacity / 16
+    }
+
     /// The best knowledge of the global balance: what the store had, and what is held here.
     private var knownMicrotokens: Int64 {
-        min(limit.capacityMicrotokens, balance.microtokens &+ Int64(held) &* Limit.microtokensPerToken)
+        min(limit.capacityMicrotokens, max(0, word.openMicrotokens) &+ Int64(held) &* Limit.microtokensPerToken)
     }
 
     // MARK: Deciding
@@ -47,36 +77,53 @@ struct Lease: Sendable, BitwiseCopyable {
     ///
     /// Returns nil where only the store can tell.
     @inline(__always)
-    mutating func decide(costMicrotokens: Int64, now: Instant, tally: inout LeaseTokenTally) -> Decision? {
-        expire(now: now, tally: &tally)
-        balance.refill(limit, nowMilliseconds: now.milliseconds)
+    mutating func decide(
+        costMicrotokens: Int64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
+    ) -> Decision? {
+        advance(settings: settings, now: now, tally: &tally)
         let heldMicrotokens = Int64(held) &* Limit.microtokensPerToken
         if costMicrotokens <= heldMicrotokens {
             let cost = Int(costMicrotokens / Limit.microtokensPerToken)
             held &-= cost
+            wanted &+= cost
             // Another thread may have read the clock later and taken the lock earlier.
             spentAt = max(spentAt, now)
+            spent &+= cost
+            if spent >= earlyMark { noteEarly() }
             tally.spent &+= UInt64(cost)
             return .allowed(limit, balanceMicrotokens: knownMicrotokens, at: now)
         }
-        guard !isAsking, now < denialEndsAt, balance.microtokens &+ heldMicrotokens < costMicrotokens else {
-            return nil
-        }
-        return denial(costMicrotokens: costMicrotokens, now: now)
+        guard !isAsking, word.forbids(costMicrotokens &- heldMicrotokens, now: now) else { return nil }
+        return deny(costMicrotokens: costMicrotokens, now: now)
+    }
+
+    private mutating func noteEarly() {
+        early = (spent, spentAt)
+        earlyMark = .max
     }
 
     /// The answer to a request that the store was asked for and could not pay.
-    func denial(costMicrotokens: Int64, now: Instant) -> Decision {
-        .denied(limit, balanceMicrotokens: knownMicrotokens, costMicrotokens: costMicrotokens, at: now)
+    mutating func deny(costMicrotokens: Int64, now: Instant) -> Decision {
+        wanted &+= Int(costMicrotokens / Limit.microtokensPerToken)
+        let missing =
+            min(costMicrotokens, limit.capacityMicrotokens) &- Int64(held) &* Limit.microtokensPerToken
+        let tokens = Int((max(0, missing) + Limit.microtokensPerToken - 1) / Limit.microtokensPerToken)
+        let byPace = pace.millisecondsUntil(tokens, now: now) ?? .max
+        return .denied(
+            limit, balanceMicrotokens: knownMicrotokens,
+            retryAfterMilliseconds: min(byPace, word.millisecondsUntil(missing, limit: limit, now: now)), at: now)
     }
 
-    /// Forgets tokens whose time has run out; the store counts them as spent.
+    /// Lets time pass: paced tokens come, and a lease whose time has run out is forgotten; the store counts it as spent.
     @inline(__always)
-    private mutating func expire(now: Instant, tally: inout LeaseTokenTally) {
-        guard held > 0, now >= expiresAt else { return }
-        tally.expired &+= UInt64(held)
-        heldAtGrant &-= held
+    private mutating func advance(settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally) {
+        word.refill(now: now)
+        if pace.coming > 0 { held &+= pace.arrive(settings: settings, now: now) }
+        guard now >= expiresAt else { return }
+        tally.expired &+= UInt64(held &+ pace.coming)
         held = 0
+        recorded = 0
+        pace = Pace()
     }
 
     // MARK: Asking
@@ -85,66 +132,109 @@ struct Lease: Sendable, BitwiseCopyable {
     struct Ask: Equatable {
         var held: Int
         var quietMilliseconds: Int64
+        var earlySpent = 0
+        var earlyMilliseconds: Int64 = 0
         var returned = 0
-        var ahead = 0
+        var wish = LeaseWish.none
+    }
+
+    /// Whether it is time to ask for more before the tokens run out.
+    @inline(__always)
+    func isRunningDry(now: Instant) -> Bool {
+        (held &+ pace.coming < renewBelow || now >= renewAt) && !isAsking
     }
 
     /// Asks for what waiting requests need beyond the tokens held, and for what is to come.
     ///
-    /// What is held is set aside for them: nobody who comes later may spend it before they are answered.
-    mutating func ask(waitingTokens: Int, sequence: UInt64, settings: LeaseSettings, now: Instant) -> Ask {
-        demand.record(
-            tokens: heldAtGrant - held + waitingTokens, memoryMilliseconds: settings.horizonMilliseconds, now: now)
-        begin(sequence)
-        reserved = held
-        held = 0
-        return Ask(
-            held: reserved, quietMilliseconds: settings.certainMilliseconds(from: spentAt, to: now),
-            ahead: demand.tokensAhead(limit: limit, settings: settings))
+    /// Where requests wait, what is held is set aside for them: nobody who comes later may spend it before they are
+    /// answered. What has not come of a pace goes back and is asked for anew.
+    mutating func ask(
+        waitingTokens: Int, sequence: UInt64, sizing: some LeaseSizing, settings: LeaseSettings, now: Instant,
+        tally: inout LeaseTokenTally
+    ) -> Ask {
+        advance(settings: settings, now: now, tally: &tally)
+        demand.record(tokens: wanted + waitingTokens, settings: settings, now: now)
+        // They are counted now, and will be once more when they are decided.
+        wanted = -waitingTokens
+        let returned = pace.coming
+        pace = Pace()
+        tally.returned &+= UInt64(returned)
+        var ask = begin(sequence, settings: settings, now: now)
+        if waitingTokens > 0 {
+            reserved = held
+            held = 0
+        }
+        let use = LeaseUse(
+            limit: limit, demandPerSecond: demand.tokensPerSecond, held: max(0, reported - waitingTokens))
+        let wish = sizing.wish(for: use, settings: settings)
+        isAhead = wish.ahead > 0
+        ask.returned = returned
+        ask.wish = wish
+        return ask
     }
 
-    /// Gives back all that is held; nil where that is nothing, or while a request is in flight.
+    /// Gives back all that is held and to come; nil where there is nothing to tell, or while a request is in flight.
     mutating func giveBack(
         sequence: UInt64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Ask? {
-        expire(now: now, tally: &tally)
-        guard !isAsking, held > 0 else { return nil }
-        tally.returned &+= UInt64(held)
-        let returned = held
+        advance(settings: settings, now: now, tally: &tally)
+        guard !isAsking, isWorthReporting else { return nil }
+        let returned = leased
+        tally.returned &+= UInt64(returned)
         held = 0
-        begin(sequence)
-        let quiet = settings.certainMilliseconds(from: spentAt, to: now)
-        return Ask(held: 0, quietMilliseconds: quiet, returned: returned)
+        pace = Pace()
+        isAhead = false
+        var ask = begin(sequence, settings: settings, now: now)
+        ask.returned = returned
+        return ask
     }
 
-    private mutating func begin(_ sequence: UInt64) {
+    /// What every request reports: what is held, and since when.
+    private mutating func begin(_ sequence: UInt64, settings: LeaseSettings, now: Instant) -> Ask {
         precondition(!isAsking, "one request at a time for an organisation")
         self.sequence = sequence
         isAsking = true
-        heldAtGrant = held
+        reported = held
+        renewBelow = 0
+        renewAt = .never
+        defer {
+            spent = 0
+            early = (0, .never)
+            earlyMark = .max
+        }
+        return Ask(
+            held: held, quietMilliseconds: settings.certainMilliseconds(from: spentAt, to: now),
+            earlySpent: early.tokens, earlyMilliseconds: settings.certainMilliseconds(from: early.at, to: now))
     }
 
     // MARK: Answers
 
     /// Takes in the answer to the request in flight.
     ///
-    /// Where the store knew of less than was set aside, the rest has lapsed there and must not be spent here.
+    /// Where the store knew of less than was reported, the rest has lapsed there and must not be spent here.
     mutating func settle(
-        _ grant: Grant, sentAt: Instant, settings: LeaseSettings, tally: inout LeaseTokenTally
+        _ grant: Grant, sentAt: Instant, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) {
         isAsking = false
-        tally.expired &+= UInt64(reserved - grant.held)
-        tally.granted &+= UInt64(grant.tokens)
-        held = grant.held + grant.tokens
+        acknowledged = sequence
+        let left = held + reserved
+        let lapsed = min(left, reported - grant.held)
+        tally.expired &+= UInt64(lapsed)
+        tally.granted &+= UInt64(grant.tokens + grant.paced)
+        held = left - lapsed + grant.tokens
+        recorded = grant.held + grant.tokens + grant.paced
         reserved = 0
-        heldAtGrant = held
+        pace = Pace(tokens: grant.paced, milliseconds: grant.paceMilliseconds, startedAt: now)
+        earlyMark = max(1, (spent + held + pace.tokens) / 2)
         expiresAt = settings.expiry(sentAt: sentAt)
-        denialEndsAt = expiresAt
-        // The store looked at its clock after the request was sent. Counting from then finds the next token too
-        // early rather than too late, and too early only means to ask once more.
-        balance = TokenBucket(
-            microtokens: max(0, min(grant.balanceMicrotokens, limit.capacityMicrotokens)),
-            asOfMilliseconds: sentAt.milliseconds)
+        word = StoreWord(grant, sentAt: sentAt, limit: limit, expiresAt: expiresAt, settings: settings, now: now)
+        guard isAhead else { return }
+        guard settings.prefetchMilliseconds > 0 else { return }
+        let perSecond = pace.tokens > 0 ? pace.tokensPerSecond : demand.tokensPerSecond
+        let soon = Int((perSecond * Double(settings.prefetchMilliseconds) / 1000).rounded(.up))
+        renewBelow = min(soon, (held + pace.tokens + 1) / 2)
+        // Tokens that demand no longer takes are put on record anew before they lapse.
+        renewAt = sentAt.advanced(byMilliseconds: settings.durationMilliseconds * 3 / 4)
     }
 
     /// The request in flight will not be answered, or its answer will not be heeded.
@@ -152,12 +242,13 @@ struct Lease: Sendable, BitwiseCopyable {
         isAsking = false
         held += reserved
         reserved = 0
+        wanted = 0
         // Nothing is known now; the next shortage asks.
-        balance = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
+        word = StoreWord(unknown: limit, now: now)
     }
 
     /// Whether forgetting this organisation loses nothing: no tokens, no request in flight.
     func isIdle(now: Instant) -> Bool {
-        !isAsking && (held == 0 || now >= expiresAt)
+        !isAsking && (leased == 0 || now >= expiresAt)
     }
 }

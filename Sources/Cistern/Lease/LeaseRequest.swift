@@ -13,6 +13,10 @@ public struct LeaseRequest: Sendable, Equatable {
     /// The store acts on a number once and only on higher ones after it, so a request that arrives late or twice
     /// changes nothing.
     public let sequence: UInt64
+    /// The number of the last request whose answer was taken in.
+    ///
+    /// What the store granted after it has never come into use and never will: the store takes it back.
+    public let acknowledged: UInt64
     /// Tokens of earlier grants that the lessee still holds.
     ///
     /// The store's record of it is lowered to this: the difference is spent.
@@ -23,6 +27,12 @@ public struct LeaseRequest: Sendable, Equatable {
     /// Without it a token spent long ago would look leased until now, and a server alone would lose what flowed in
     /// meanwhile.
     public let quietMilliseconds: Int64
+    /// Tokens of the earlier grants that had been spent ``earlyMilliseconds`` ago already; about half of them.
+    ///
+    /// With it the store makes good what it did not let flow in since, for want of the room that they had left.
+    public let earlySpent: Int
+    /// For how long at least those have been spent.
+    public let earlyMilliseconds: Int64
     /// Tokens given back, on top of `held`.
     ///
     /// The store credits at most what it still has on record.
@@ -31,8 +41,8 @@ public struct LeaseRequest: Sendable, Equatable {
     ///
     /// The store pays them out of `held` and its balance one after the other, each in full or not at all.
     public let waiting: [WaitingCost]
-    /// Tokens wanted ahead of use, once all that waits is paid.
-    public let ahead: Int
+    /// What is wanted ahead of use, once all that waits is paid.
+    public let wish: LeaseWish
     /// How long the store keeps tokens on record for this lessee, from when it acts on the request.
     public let durationMilliseconds: Int64
     /// When the request left.
@@ -43,19 +53,23 @@ public struct LeaseRequest: Sendable, Equatable {
     public let deadline: Instant
 
     package init(
-        organization: [UInt8], limit: Limit, lessee: String, sequence: UInt64, held: Int, quietMilliseconds: Int64,
-        returned: Int, waiting: [WaitingCost], ahead: Int, durationMilliseconds: Int64, sentAt: Instant,
-        deadline: Instant
+        organization: [UInt8], limit: Limit, lessee: String, sequence: UInt64, acknowledged: UInt64, held: Int,
+        quietMilliseconds: Int64, earlySpent: Int, earlyMilliseconds: Int64, returned: Int, waiting: [WaitingCost],
+        wish: LeaseWish,
+        durationMilliseconds: Int64, sentAt: Instant, deadline: Instant
     ) {
         self.organization = organization
         self.limit = limit
         self.lessee = lessee
         self.sequence = sequence
+        self.acknowledged = acknowledged
         self.held = held
         self.quietMilliseconds = quietMilliseconds
+        self.earlySpent = earlySpent
+        self.earlyMilliseconds = earlyMilliseconds
         self.returned = returned
         self.waiting = waiting
-        self.ahead = ahead
+        self.wish = wish
         self.durationMilliseconds = durationMilliseconds
         self.sentAt = sentAt
         self.deadline = deadline
@@ -84,20 +98,35 @@ extension LeaseRequest {
 
 /// The store's answer to a ``LeaseRequest``.
 public struct Grant: Sendable, Equatable {
-    /// Tokens granted, 0 to the capacity.
-    public let tokens: Int
+    /// Tokens granted to be spent at once, 0 to the capacity.
+    public var tokens: Int
     /// What the store had on record for the lessee before the grant, at most the `held` that was reported.
     ///
     /// Less than that means that the store has forgotten tokens, and the lessee must forget them too.
-    public let held: Int
-    /// The store's balance after the grant.
-    public let balanceMicrotokens: Int64
+    public var held: Int
+    /// What the store could still grant to somebody else, after this grant; it may be below 0.
+    public var openMicrotokens: Int64
+    /// Tokens granted as a pace: out of what flows in over ``paceMilliseconds``, and to be spent no faster.
+    ///
+    /// A store that grants a pace says with it that the lessee has its share: of what is still open, and of what flows
+    /// in meanwhile, the rest is for others.
+    public var paced: Int
+    /// How long the paced tokens take to come, in milliseconds from when the answer arrives.
+    public var paceMilliseconds: Int64
+    /// How fast ``openMicrotokens`` grows as long as the lessees' paces go on, in microtokens a millisecond.
+    public var openRefillMicrotokensPerMillisecond: Int64
 
-    /// Creates an answer.
-    public init(tokens: Int, held: Int, balanceMicrotokens: Int64) {
+    /// Creates an answer; without the last three it is one of a store that grants no paces.
+    public init(
+        tokens: Int, held: Int, openMicrotokens: Int64, paced: Int = 0, paceMilliseconds: Int64 = 0,
+        openRefillMicrotokensPerMillisecond: Int64
+    ) {
         self.tokens = tokens
         self.held = held
-        self.balanceMicrotokens = balanceMicrotokens
+        self.openMicrotokens = openMicrotokens
+        self.paced = paced
+        self.paceMilliseconds = paceMilliseconds
+        self.openRefillMicrotokensPerMillisecond = openRefillMicrotokensPerMillisecond
     }
 }
 

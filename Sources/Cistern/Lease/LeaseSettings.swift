@@ -12,10 +12,35 @@ public struct LeaseSettings: Sendable, Equatable {
     public var horizonMilliseconds: Int64 = 250
     /// Where demand over the horizon is below this many tokens, nothing is leased ahead: each shortage asks for just
     /// what it needs.
-    public var minimumTokens = 8
+    ///
+    /// Higher: more organisations are exact, at a store call for each shortage. 1 to 1,000,000.
+    public var minimumTokens = 5
+    /// How long before it would run dry a lease is renewed, in milliseconds.
+    ///
+    /// Longer: fewer requests wait for the store, and each lease is used for less of its time. It should cover the
+    /// round trip to the store. 0 to half the horizon; 0 renews only when a request finds nothing.
+    public var prefetchMilliseconds: Int64 = 20
+    /// How long an organisation may be silent before its tokens go back to the store, in milliseconds.
+    ///
+    /// Longer: fewer store calls for organisations that come and go. Shorter: tokens are sooner where they are needed.
+    /// 10 to 60,000; as long as the duration or longer, tokens lapse instead.
+    public var idleMilliseconds: Int64 = 250
+    /// How many horizons at once a server may lease that is the only one to ask.
+    ///
+    /// Higher: fewer store calls; a second server waits longer for its share. 1 to 8.
+    public var loneFactor = 2
+    /// How quickly the average that stands for demand takes in a rise, in milliseconds.
+    ///
+    /// Shorter: fewer store calls at the start of a burst, more tokens leased for what was none. 1 to 10,000.
+    public var demandRiseMilliseconds: Int64 = 200
+    /// How quickly it takes in a fall, in milliseconds.
+    ///
+    /// Longer: a pause costs no store calls when it ends, and shares of the balance follow demand more slowly. 1 to
+    /// 60,000.
+    public var demandFallMilliseconds: Int64 = 250
     /// How much faster or slower than the store's clock this server's may run, in thousandths.
     ///
-    /// The lessee lets its lease lapse earlier by this share.
+    /// The lessee lets its lease lapse earlier by this share, and its paces run more slowly. 0 to 200.
     public var clockDriftPerMille: Int64 = 20
     /// How long one request waits for the store before the failure policy decides, in milliseconds.
     public var timeoutMilliseconds: Int64 = 100

@@ -27,6 +27,8 @@ final class Lessee: Sendable {
         var table: BucketTable<Lease>
         /// Queues of the organisations with a request in flight, by position in the table.
         var queues: [Int: Queue] = [:]
+        /// Positions with tokens that may fall idle, by when to look at them.
+        var watched: Deque<(position: Int, due: Instant)> = []
         /// The number of the last request of any organisation here.
         ///
         /// It is not kept for each, since an organisation that is evicted and comes back must go on counting up.
@@ -39,38 +41,54 @@ final class Lessee: Sendable {
     private let limits: Limits
     private let lessee: String
     private let settings: LimiterSettings
+    private let sizing: any LeaseSizing
     private let hash: SipHash
     private let shards: Shards<State>
 
-    init(limits: Limits, lessee: String, settings: LimiterSettings, hash: SipHash) {
+    init(
+        limits: Limits, lessee: String, settings: LimiterSettings, sizing: any LeaseSizing, hash: SipHash
+    ) {
         self.limits = limits
         self.lessee = lessee
         self.settings = settings
+        self.sizing = sizing
         self.hash = hash
         shards = Shards(capacity: settings.maximumBuckets) { State(table: BucketTable(capacity: $0)) }
     }
 
     // MARK: Deciding
 
-    /// Decides from memory, or returns nil where the store must be asked.
+    /// What memory says to a request.
+    struct Verdict {
+        /// How it came out; nil where the store must be asked.
+        var decision: Decision?
+        /// Whether to call ``Lessee/renew(_:now:)``, so that no later request has to wait.
+        var isRunningDry = false
+    }
+
+    /// Decides from memory, or says that the store must be asked.
     ///
     /// While the node is known to be down the failure policy decides whatever tokens held here do not pay for; what
     /// the store said before counts for nothing then.
     func decide(
         _ organization: Span<UInt8>, costMicrotokens: Int64, isReachable: Bool, now: Instant
-    ) -> Decision? {
+    ) -> Verdict {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
             guard let position = state.table.find(organization, hash: hash) else {
-                return isReachable ? nil : policyDecision(limits.limit(of: organization), in: &state, now: now)
+                guard !isReachable else { return Verdict() }
+                return Verdict(
+                    decision: policyDecision(limits.limit(of: organization), in: &state, now: now))
             }
             let decision = state.table[position].decide(
-                costMicrotokens: costMicrotokens, now: now, tally: &state.tokens)
+                costMicrotokens: costMicrotokens, settings: settings.lease, now: now, tally: &state.tokens)
             guard isReachable || decision?.isAllowed == true else {
-                return policyDecision(state.table[position].limit, in: &state, now: now)
+                return Verdict(decision: policyDecision(state.table[position].limit, in: &state, now: now))
             }
-            if let decision { state.decisions.count(decision.outcome) }
-            return decision
+            guard let decision else { return Verdict() }
+            state.decisions.count(decision.outcome)
+            return Verdict(
+                decision: decision, isRunningDry: isReachable && state.table[position].isRunningDry(now: now))
         }
     }
 
@@ -96,7 +114,7 @@ final class Lessee: Sendable {
             }
             // Another thread may have leased tokens between the first look and this one.
             let decision = state.table[position].decide(
-                costMicrotokens: costMicrotokens, now: now, tally: &state.tokens)
+                costMicrotokens: costMicrotokens, settings: settings.lease, now: now, tally: &state.tokens)
             if let decision {
                 state.decisions.count(decision.outcome)
                 return .decided(decision)
@@ -110,6 +128,17 @@ final class Lessee: Sendable {
             state.queues[position, default: Queue()].waiters.append(waiter)
             if state.table[position].isAsking { return .waiting }
             return .ask(ask(at: position, in: &state, now: now))
+        }
+    }
+
+    /// The request that renews a lease before it runs dry; nil where another thread was quicker.
+    func renew(_ organization: Span<UInt8>, now: Instant) -> LeaseRequest? {
+        let hash = hash(organization)
+        return shards.withShard(of: hash) { state in
+            guard let position = state.table.find(organization, hash: hash),
+                state.table[position].isRunningDry(now: now)
+            else { return nil }
+            return ask(at: position, in: &state, now: now)
         }
     }
 
@@ -137,18 +166,23 @@ final class Lessee: Sendable {
             var queue = state.queues.removeValue(forKey: position) ?? Queue()
             guard let grant = usable(result, for: request, now: now) else {
                 state.table[position].fail(now: now)
+                watch(position, from: now, in: &state)
                 return settleFailed(queue, limit: state.table[position].limit, in: &state, now: now)
             }
             state.table[position].settle(
-                grant, sentAt: request.sentAt, settings: settings.lease, tally: &state.tokens)
+                grant, sentAt: request.sentAt, settings: settings.lease, now: now, tally: &state.tokens)
+            defer { watch(position, from: now, in: &state) }
             return settleGranted(&queue, at: position, in: &state, now: now)
         }
     }
 
     /// The grant, if there is one that can be used: it has not lapsed on its way, and its numbers can be.
     private func usable(_ result: Result<Grant, LeaseFailure>, for request: LeaseRequest, now: Instant) -> Grant? {
+        let capacity = request.limit.capacity
         guard case .success(let grant) = result, now < settings.lease.expiry(sentAt: request.sentAt),
-            0...request.limit.capacity ~= grant.tokens, 0...request.held ~= grant.held
+            0...capacity ~= grant.tokens, 0...request.held ~= grant.held,
+            0...(capacity - grant.tokens) ~= grant.paced, (grant.paced == 0) == (grant.paceMilliseconds <= 0),
+            grant.openRefillMicrotokensPerMillisecond >= 0
         else { return nil }
         return grant
     }
@@ -163,9 +197,9 @@ final class Lessee: Sendable {
         var remaining = Queue()
         for (index, waiter) in queue.waiters.enumerated() {
             var decision = state.table[position].decide(
-                costMicrotokens: waiter.costMicrotokens, now: now, tally: &state.tokens)
+                costMicrotokens: waiter.costMicrotokens, settings: settings.lease, now: now, tally: &state.tokens)
             if decision == nil, index < queue.included {
-                decision = state.table[position].denial(costMicrotokens: waiter.costMicrotokens, now: now)
+                decision = state.table[position].deny(costMicrotokens: waiter.costMicrotokens, now: now)
             }
             if let decision {
                 state.decisions.count(decision.outcome)
@@ -212,7 +246,7 @@ final class Lessee: Sendable {
         state.sequence += 1
         let ask = state.table[position].ask(
             waitingTokens: waiting.reduce(0) { $0 + $1.cost * $1.count }, sequence: state.sequence,
-            settings: settings.lease, now: now)
+            sizing: sizing, settings: settings.lease, now: now, tally: &state.tokens)
         let since = state.queues[position]?.waiters.first?.since ?? now
         return request(for: ask, waiting: waiting, at: position, in: state, since: since, now: now)
     }
@@ -241,11 +275,14 @@ final class Lessee: Sendable {
     ) -> LeaseRequest {
         LeaseRequest(
             organization: state.table.key(at: position), limit: state.table[position].limit, lessee: lessee,
-            sequence: state.table[position].sequence, held: ask.held, quietMilliseconds: ask.quietMilliseconds,
-            returned: ask.returned, waiting: waiting, ahead: ask.ahead,
+            sequence: state.table[position].sequence, acknowledged: state.table[position].acknowledged,
+            held: ask.held, quietMilliseconds: ask.quietMilliseconds, earlySpent: ask.earlySpent,
+            earlyMilliseconds: ask.earlyMilliseconds, returned: ask.returned, waiting: waiting, wish: ask.wish,
             durationMilliseconds: settings.lease.durationMilliseconds, sentAt: now,
             deadline: since.advanced(byMilliseconds: settings.lease.timeoutMilliseconds))
     }
+
+    // MARK: Giving back
 
     /// Requests that give back the leases of one shard, from a position in its table on; and where to go on, or nil at
     /// the table's end.
@@ -256,14 +293,47 @@ final class Lessee: Sendable {
             var requests: [LeaseRequest] = []
             for position in start..<max(start, state.table.endPosition) where state.table.isLive(position) {
                 if requests.count == most { return (requests, position) }
-                let sequence = state.sequence + 1
-                let ask = state.table[position].giveBack(
-                    sequence: sequence, settings: settings.lease, now: now, tally: &state.tokens)
-                guard let ask else { continue }
-                state.sequence = sequence
-                requests.append(request(for: ask, waiting: [], at: position, in: state, since: now, now: now))
+                if let request = giveBack(at: position, in: &state, now: now) { requests.append(request) }
             }
             return (requests, nil)
+        }
+    }
+
+    private func giveBack(at position: Int, in state: inout State, now: Instant) -> LeaseRequest? {
+        let sequence = state.sequence + 1
+        let ask = state.table[position].giveBack(
+            sequence: sequence, settings: settings.lease, now: now, tally: &state.tokens)
+        guard let ask else { return nil }
+        state.sequence = sequence
+        return request(for: ask, waiting: [], at: position, in: state, since: now, now: now)
+    }
+
+    /// Sees to it that a lease with tokens is looked at once it may have fallen idle since an instant.
+    private func watch(_ position: Int, from start: Instant, in state: inout State) {
+        guard state.table[position].isWorthReporting, !state.table[position].isWatched else { return }
+        state.table[position].isWatched = true
+        state.watched.append((position, start.advanced(byMilliseconds: settings.lease.idleMilliseconds)))
+    }
+
+    /// Requests that give back the leases of one shard that have spent nothing for ``LeaseSettings/idleMilliseconds``:
+    /// at most `most` of them.
+    ///
+    /// It looks only at leases that are due, each once in that time, however many organisations there are.
+    func giveBackIdle(shard: Int, most: Int, now: Instant) -> [LeaseRequest] {
+        shards.withShard(at: shard) { state in
+            var requests: [LeaseRequest] = []
+            while requests.count < most, let first = state.watched.first, first.due <= now {
+                state.watched.removeFirst()
+                guard state.table.isLive(first.position), state.table[first.position].isWatched else { continue }
+                state.table[first.position].isWatched = false
+                let spentAt = state.table[first.position].spentAt
+                if spentAt.advanced(byMilliseconds: settings.lease.idleMilliseconds) <= now {
+                    if let request = giveBack(at: first.position, in: &state, now: now) { requests.append(request) }
+                } else {
+                    watch(first.position, from: spentAt, in: &state)
+                }
+            }
+            return requests
         }
     }
 
@@ -286,11 +356,19 @@ final class Lessee: Sendable {
                 state.table.evict { $0.isIdle(now: now) }
                 ?? state.table.evict { !$0.isAsking }
             guard let gone else { return nil }
-            state.tokens.expired &+= UInt64(gone.held)
+            state.tokens.expired &+= UInt64(gone.leased)
             state.evictions &+= 1
         }
-        let lease = Lease(limit: limits.limit(of: organization), now: now)
+        let lease = Lease(limit: limits.limit(of: organization), sequence: state.sequence, now: now)
         return state.table.insert(organization, hash: hash, value: lease)
+    }
+
+    /// Tokens of an organisation that are leased here and not spent.
+    func leased(_ organization: Span<UInt8>) -> Int {
+        let hash = hash(organization)
+        return shards.withShard(of: hash) { state in
+            state.table.find(organization, hash: hash).map { state.table[$0].leased } ?? 0
+        }
     }
 
     /// Adds what this lessee has counted to `statistics`.

@@ -17,6 +17,9 @@ public struct Instant: Hashable, Comparable, Sendable, BitwiseCopyable {
         nanoseconds = milliseconds &* 1_000_000
     }
 
+    /// Later than any other instant.
+    static let never = Instant(nanoseconds: .max)
+
     /// Whole milliseconds since the clock's origin, rounded down.
     public var milliseconds: Int64 {
         nanoseconds / 1_000_000

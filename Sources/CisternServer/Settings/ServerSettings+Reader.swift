@@ -53,11 +53,22 @@ extension ServerSettings {
         limiter.lease.durationMilliseconds = try reader.milliseconds(.leaseDuration, in: 100...60_000)
         limiter.lease.horizonMilliseconds = try reader.milliseconds(.leaseHorizon, in: 10...10_000)
         limiter.lease.minimumTokens = try reader.integer(.leaseMinimum, in: 1...1_000_000)
+        limiter.lease.prefetchMilliseconds = try reader.milliseconds(.leasePrefetch, in: 0...5000)
+        limiter.lease.idleMilliseconds = try reader.milliseconds(.leaseIdle, in: 10...60_000)
+        limiter.lease.loneFactor = try reader.integer(.leaseAlone, in: 1...8)
+        limiter.lease.demandRiseMilliseconds = try reader.milliseconds(.leaseDemandRise, in: 1...10_000)
+        limiter.lease.demandFallMilliseconds = try reader.milliseconds(.leaseDemandFall, in: 1...60_000)
+        limiter.lease.clockDriftPerMille = Int64(try reader.integer(.clockDrift, in: 0...200))
         limiter.lease.timeoutMilliseconds = try reader.milliseconds(.storeTimeout, in: 5...10_000)
         guard limiter.lease.horizonMilliseconds * 2 <= limiter.lease.durationMilliseconds else {
             throw SettingsError(
                 .leaseHorizon, value: reader.text(.leaseHorizon) ?? "",
                 remedy: "use at most half of leaseDuration, which is \(reader.text(.leaseDuration) ?? "")")
+        }
+        guard limiter.lease.prefetchMilliseconds * 2 <= limiter.lease.horizonMilliseconds else {
+            throw SettingsError(
+                .leasePrefetch, value: reader.text(.leasePrefetch) ?? "",
+                remedy: "use at most half of leaseHorizon, which is \(reader.text(.leaseHorizon) ?? "")")
         }
         guard limiter.lease.timeoutMilliseconds * 2 <= limiter.lease.durationMilliseconds else {
             throw SettingsError(

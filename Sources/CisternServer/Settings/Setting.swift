@@ -58,10 +58,46 @@ extension Setting {
             calls and more tokens at servers that may not need them.
             """)
     static let leaseMinimum = Setting(
-        name: "leaseMinimum", placeholder: "tokens", standard: "8",
+        name: "leaseMinimum", placeholder: "tokens", standard: "5",
         help: """
             Demand over the horizon below which nothing is leased ahead, 1 to 1000000 tokens. Higher keeps more \
             organisations exact, at a store call for each shortage.
+            """)
+    static let leasePrefetch = Setting(
+        name: "leasePrefetch", placeholder: "time", standard: "20ms",
+        help: """
+            How long before it runs dry a lease is renewed, 0ms to 5s and at most half of leaseHorizon; it should cover \
+            the round trip to Redis. Longer lets fewer requests wait, and uses each lease for less of its time.
+            """)
+    static let leaseIdle = Setting(
+        name: "leaseIdle", placeholder: "time", standard: "250ms",
+        help: """
+            How long an organisation may be silent before its tokens go back to Redis, 10ms to 60s. Shorter brings them \
+            sooner to where they are needed; longer saves store calls for organisations that come and go.
+            """)
+    static let leaseAlone = Setting(
+        name: "leaseAlone", placeholder: "factor", standard: "2",
+        help: """
+            How many horizons at once a server may lease that is the only one to ask, 1 to 8. Higher means fewer store \
+            calls, and a longer wait for its share when a second server comes.
+            """)
+    static let leaseDemandRise = Setting(
+        name: "leaseDemandRise", placeholder: "time", standard: "200ms",
+        help: """
+            Memory of the average that stands for demand while demand rises, 1ms to 10s. Shorter means fewer store calls \
+            at the start of a burst, and more tokens leased for what was none.
+            """)
+    static let leaseDemandFall = Setting(
+        name: "leaseDemandFall", placeholder: "time", standard: "250ms",
+        help: """
+            Its memory while demand falls, 1ms to 60s. Longer means fewer store calls when a pause ends, and shares that \
+            follow demand more slowly.
+            """)
+    static let clockDrift = Setting(
+        name: "clockDrift", placeholder: "thousandths", standard: "20",
+        help: """
+            How much faster or slower than Redis's clock this server's may run, 0 to 200 thousandths. Higher bears worse \
+            clocks, and uses each lease for less of its time; below the true drift the limit may be exceeded.
             """)
     static let storeTimeout = Setting(
         name: "storeTimeout", placeholder: "time", standard: "100ms",
@@ -107,7 +143,8 @@ extension Setting {
     /// Every setting, in the order of the documentation.
     package static let all: [Setting] = [
         host, port, redis, redisCaFile, capacity, refillPerSecond, limits, onStoreFailure, leaseDuration, leaseHorizon,
-        leaseMinimum, storeTimeout, maxBuckets, maxWaiters, maxStoreRequests, maxConnections, requestTimeout,
+        leaseMinimum, leasePrefetch, leaseIdle, leaseAlone, leaseDemandRise, leaseDemandFall, clockDrift, storeTimeout,
+        maxBuckets, maxWaiters, maxStoreRequests, maxConnections, requestTimeout,
         idleTimeout, drainTimeout, threads, logLevel,
     ]
 }

@@ -1,0 +1,95 @@
+/// Decides how much a server leases ahead of use: a pure function, to be replaced where another suits better.
+///
+/// It is asked whenever a lease request is about to leave. What it answers is only a wish: the store grants what the
+/// bucket has, so no sizing can make it give too much.
+public protocol LeaseSizing: Sendable {
+    /// What to wish for.
+    func wish(for use: LeaseUse, settings: LeaseSettings) -> LeaseWish
+}
+
+/// What a sizing knows of one organisation at this server.
+public struct LeaseUse: Sendable, Equatable {
+    /// The limit that holds.
+    public var limit: Limit
+    /// How fast tokens are being asked for here, whether they were there or not: tokens a second, averaged.
+    public var demandPerSecond: Double
+    /// Tokens that will be left of those held once all that waits is paid.
+    public var held: Int
+}
+
+/// What a lessee would like to have ahead of use.
+public struct LeaseWish: Sendable, Equatable {
+    /// Tokens beyond what waits, 0 to 10^9; 0 for none.
+    public var ahead: Int
+    /// This lessee's weight where the balance must be shared, in thousandths of a token a second, 0 to 10^12.
+    ///
+    /// The store shares by weight among the lessees that have a lease. One of weight 0 takes what there is.
+    public var weight: Int64
+    /// How long a pace may run where the balance is short, in milliseconds; 0 for no pace.
+    public var paceMilliseconds: Int64
+    /// How many times as much, for as many times as long, a lessee may have that is alone: 1 and more.
+    public var loneFactor: Int
+
+    /// No wish: the store grants what waits and no more.
+    public static let none = LeaseWish(ahead: 0, weight: 0)
+
+    /// Creates a wish; without the last two it is one for tokens at once.
+    public init(ahead: Int, weight: Int64, paceMilliseconds: Int64 = 0, loneFactor: Int = 1) {
+        self.ahead = ahead
+        self.weight = weight
+        self.paceMilliseconds = paceMilliseconds
+        self.loneFactor = loneFactor
+    }
+}
+
+/// Leases what demand will take over the horizon: the sizing that suits most services.
+///
+/// An organisation whose demand over the horizon is below ``LeaseSettings/minimumTokens`` is asked for request by
+/// request: at that size leasing strands more than it saves. Demand beyond what the bucket can sustain counts in the
+/// sharing and not in the wish.
+public struct DemandSizing: LeaseSizing {
+    /// Creates the sizing; its constants are in ``LeaseSettings``.
+    public init() {}
+
+    /// No pace may outlast half a lease.
+    private func loneFactor(_ settings: LeaseSettings) -> Int {
+        max(1, min(settings.loneFactor, Int(settings.durationMilliseconds / (2 * settings.horizonMilliseconds))))
+    }
+
+    /// Demand times horizon, less what is held.
+    public func wish(for use: LeaseUse, settings: LeaseSettings) -> LeaseWish {
+        let weight = Int64(min(use.demandPerSecond * 1000, 1e12))
+        let sustained = min(use.demandPerSecond, use.limit.refillPerSecond)
+        let target = sustained * Double(settings.horizonMilliseconds) / 1000
+        guard target >= Double(settings.minimumTokens) else { return LeaseWish(ahead: 0, weight: weight) }
+        return LeaseWish(
+            ahead: max(0, Int(min(target, Double(use.limit.capacity))) - use.held), weight: weight,
+            paceMilliseconds: settings.horizonMilliseconds, loneFactor: loneFactor(settings))
+    }
+}
+
+/// Leases the same number of tokens each time, taken from whatever the store has.
+public struct FixedSizing: LeaseSizing {
+    private let tokens: Int
+
+    /// Creates the sizing.
+    ///
+    /// - Parameter tokens: how many to lease, 0 to 10^9.
+    public init(tokens: Int) {
+        self.tokens = tokens
+    }
+
+    /// The fixed number, at once.
+    public func wish(for use: LeaseUse, settings: LeaseSettings) -> LeaseWish {
+        LeaseWish(ahead: tokens, weight: 0)
+    }
+}
+
+/// Leases nothing ahead: every request is the store's to decide.
+public struct PerRequestSizing: LeaseSizing {
+    /// Creates the sizing.
+    public init() {}
+
+    /// Nothing.
+    public func wish(for use: LeaseUse, settings: LeaseSettings) -> LeaseWish { .none }
+}

@@ -1,0 +1,75 @@
+/// What the store last said of one organisation's bucket, carried on to now.
+///
+/// It tells when to ask again, never too late but for what others give back; it is no right to spend.
+struct StoreWord: Sendable, Equatable, BitwiseCopyable {
+    /// What the store could grant to this lessee beyond what it has.
+    private(set) var openMicrotokens: Int64
+    private var asOfMilliseconds: Int64
+    /// How fast that grows: the refill rate less what runs to others as paces.
+    private var refillMicrotokensPerMillisecond: Int64
+    private var ceilingMicrotokens: Int64
+    /// Whether what is open is spoken for: this lessee has had its share of it, and its share of the inflow as a pace.
+    private var isShared = false
+    /// Until when it may be taken for a denial.
+    private var endsAt: Instant
+
+    /// Nothing is known, so nothing can be denied.
+    init(unknown limit: Limit, now: Instant) {
+        openMicrotokens = limit.capacityMicrotokens
+        ceilingMicrotokens = limit.capacityMicrotokens
+        asOfMilliseconds = now.milliseconds
+        refillMicrotokensPerMillisecond = 0
+        endsAt = now
+    }
+
+    /// What a grant says.
+    ///
+    /// It holds for as long as the pace that came with it runs. Without one it holds for a horizon where others have
+    /// paces, which they then renew or not, and for as long as the lease where none has: others may give back what
+    /// nobody here knows of.
+    init(
+        _ grant: Grant, sentAt: Instant, limit: Limit, expiresAt: Instant, settings: LeaseSettings, now: Instant
+    ) {
+        openMicrotokens = min(grant.openMicrotokens, limit.capacityMicrotokens)
+        ceilingMicrotokens = limit.capacityMicrotokens
+        // The store looked at its clock after the request was sent. Counting from then finds the next token too
+        // early rather than too late, and too early only means to ask once more.
+        asOfMilliseconds = sentAt.milliseconds
+        refillMicrotokensPerMillisecond = grant.openRefillMicrotokensPerMillisecond
+        isShared = grant.paced > 0
+        if isShared {
+            endsAt = min(expiresAt, now.advanced(byMilliseconds: grant.paceMilliseconds))
+        } else if grant.openRefillMicrotokensPerMillisecond < limit.refillMicrotokensPerMillisecond {
+            endsAt = min(expiresAt, sentAt.advanced(byMilliseconds: settings.horizonMilliseconds))
+        } else {
+            endsAt = expiresAt
+        }
+    }
+
+    /// Adds what has flowed in since.
+    @inline(__always)
+    mutating func refill(now: Instant) {
+        let elapsed = now.milliseconds &- asOfMilliseconds
+        guard elapsed > 0 else { return }
+        asOfMilliseconds = now.milliseconds
+        let (inflow, overflows) = elapsed.multipliedReportingOverflow(by: refillMicrotokensPerMillisecond)
+        let room = ceilingMicrotokens &- openMicrotokens
+        openMicrotokens = overflows || inflow >= room ? ceilingMicrotokens : openMicrotokens &+ inflow
+    }
+
+    /// Whether the store has said that it cannot pay this much yet.
+    func forbids(_ microtokens: Int64, now: Instant) -> Bool {
+        now < endsAt && (isShared || openMicrotokens < microtokens)
+    }
+
+    /// Milliseconds until the store could pay this much, or until it is worth asking.
+    func millisecondsUntil(_ microtokens: Int64, limit: Limit, now: Instant) -> Int64 {
+        let missing = microtokens - openMicrotokens
+        if isShared { return max(1, endsAt.milliseconds - now.milliseconds) }
+        if missing <= 0 { return 1 }
+        if refillMicrotokensPerMillisecond > 0 {
+            return max(1, (missing - 1) / refillMicrotokensPerMillisecond + 1)
+        }
+        return max(1, limit.millisecondsToGain(missing), endsAt.milliseconds - now.milliseconds)
+    }
+}

@@ -1,0 +1,265 @@
+/// One organisation's bucket as a shared store keeps it: the balance, and what is leased to whom.
+///
+/// This is the arithmetic of the store's side as a value without IO. The script in Redis is its twin: the same steps
+/// in the same order on the same integers, so that both give the same answer to the same requests.
+///
+/// Write C for the capacity, R for the refill rate, T for the balance and O for the sum of what is on record. Four
+/// rules hold after every step; together they keep what all lessees admit within C + R·t (see Architecture.md):
+/// T + O ≤ C; O ≤ C; the paces that are running add up to R at most; and only what is open is granted at once, T plus
+/// the part of the paces that has not come yet.
+package struct StoreBucket: Sendable, Equatable {
+    /// What one lessee has.
+    package struct Record: Sendable, Equatable {
+        package var lessee: String
+        /// The last request that was acted on.
+        package var sequence: UInt64
+        /// Tokens leased and, as far as the store knows, not spent; the paced ones from when they are granted.
+        package var tokens: Int
+        /// When the record lapses.
+        package var endsMilliseconds: Int64
+        /// The lessee's weight in sharing, in thousandths of a token a second.
+        package var weight: Int64
+        /// How fast its pace runs, in microtokens a millisecond.
+        package var pace: Int64
+        /// Until when.
+        package var paceEndsMilliseconds: Int64
+        /// What the last request was granted; taken back unless the next acknowledges it.
+        package var unseen: Int
+        /// When the last request was acted on.
+        package var askedAtMilliseconds: Int64
+        /// ``StoreBucket/spilled`` at that time.
+        package var spilled: Int64
+    }
+
+    /// T, in microtokens; below 0 by what paces have been promised of the inflow to come.
+    package var balanceMicrotokens: Int64
+    /// When T was right, on the store's clock.
+    package var asOfMilliseconds: Int64
+    /// In the order in which the lessees first came.
+    package var records: [Record] = []
+    /// Inflow that found no room, added up, less what was made good later; in microtokens, modulo 2^52.
+    package var spilled: Int64 = 0
+
+    /// A bucket that nobody has used yet.
+    package init(full limit: Limit, nowMilliseconds: Int64) {
+        balanceMicrotokens = limit.capacityMicrotokens
+        asOfMilliseconds = nowMilliseconds
+    }
+
+    private static var token: Int64 { Limit.microtokensPerToken }
+
+    /// Tokens on record, of all lessees.
+    package var outstanding: Int { records.reduce(0) { $0 + $1.tokens } }
+
+    /// Acts on a request; nil where a later one of the same lessee came first, which changes nothing.
+    package mutating func apply(_ request: LeaseRequest, nowMilliseconds now: Int64) -> Grant? {
+        let own = records.first { $0.lessee == request.lessee }
+        if let own, request.sequence <= own.sequence { return nil }
+        let report = Self.report(own, in: request, now: now)
+        refill(around: report, own: own, by: request, now: now)
+        var others = Others(records, now: now)
+        let answer = grant(request, held: report.held, others: &others)
+        let outstanding = report.held + answer.tokens + answer.paced
+        records.append(
+            Record(
+                lessee: request.lessee, sequence: request.sequence, tokens: outstanding,
+                endsMilliseconds: now + request.durationMilliseconds, weight: request.wish.weight,
+                pace: answer.paced > 0 ? others.newPace : 0, paceEndsMilliseconds: now + answer.paceMilliseconds,
+                unseen: answer.tokens + answer.paced, askedAtMilliseconds: now, spilled: spilled))
+        return answer
+    }
+
+    // MARK: What was leased
+
+    /// What a request says of the lessee's own record.
+    private struct Report {
+        /// What it still holds of the record.
+        var held = 0
+        /// What it gives back.
+        var credit = 0
+        /// What it has spent, or lost, in two parts, and since when each has been so.
+        var spent: [(tokens: Int, moment: Int64)] = []
+    }
+
+    /// Holds what the lessee says against what is on record: it can lower the record, never raise it.
+    private static func report(_ own: Record?, in request: LeaseRequest, now: Int64) -> Report {
+        guard let own else { return Report() }
+        let quiet = now - request.quietMilliseconds
+        guard own.endsMilliseconds > now else {
+            let moment = request.held > 0 ? own.endsMilliseconds : min(quiet, own.endsMilliseconds)
+            return Report(spent: [(own.tokens, moment)])
+        }
+        let unseen = own.sequence > request.acknowledged ? own.unseen : 0
+        let held = min(own.tokens, request.held)
+        let credit = min(request.returned + unseen, own.tokens - held)
+        let spent = own.tokens - held - credit
+        let early = min(request.earlySpent, spent)
+        return Report(
+            held: held, credit: credit,
+            spent: [(early, min(quiet, now - request.earlyMilliseconds)), (spent - early, quiet)])
+    }
+
+    /// Brings the balance up to date, and takes the lessee's own record and those that have lapsed out.
+    ///
+    /// Refill stops at C − O at every moment and not just at the end: a lease that lapsed an hour ago made room an hour
+    /// ago. So it goes up to each moment at which tokens ended, in their order, and lets them go there. Of the moments
+    /// before the last step, which has refilled already, what spilled since is made good.
+    private mutating func refill(around report: Report, own: Record?, by request: LeaseRequest, now: Int64) {
+        var endings = report.spent
+        for record in records where record.lessee != request.lessee && record.endsMilliseconds <= now {
+            endings.append((record.tokens, record.endsMilliseconds))
+        }
+        let onRecord = Int64(outstanding) * Self.token
+        var ceiling = request.limit.capacityMicrotokens - onRecord
+        records.removeAll { $0.lessee == request.lessee || $0.endsMilliseconds <= now }
+        // Below 0 by what paces were promised of the inflow, never by more than is on record. A clock that was set back
+        // must not hold refill up until it is where it was.
+        balanceMicrotokens = min(max(balanceMicrotokens, -onRecord), max(0, ceiling))
+        asOfMilliseconds = min(asOfMilliseconds, now)
+        if let own, own.endsMilliseconds > now {
+            for part in report.spent { makeGood(part.tokens, spentAt: part.moment, own: own, limit: request.limit) }
+        }
+        for ending in endings.sorted(by: { $0.moment < $1.moment }) {
+            flowIn(request.limit, ceiling: ceiling, until: ending.moment)
+            ceiling += Int64(ending.tokens) * Self.token
+        }
+        flowIn(request.limit, ceiling: ceiling, until: now)
+        balanceMicrotokens += Int64(report.credit) * Self.token
+    }
+
+    private mutating func flowIn(_ limit: Limit, ceiling: Int64, until now: Int64) {
+        let elapsed = now - asOfMilliseconds
+        guard elapsed > 0 else { return }
+        var bucket = TokenBucket(microtokens: balanceMicrotokens, asOfMilliseconds: asOfMilliseconds)
+        bucket.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: now)
+        let (inflow, overflows) = elapsed.multipliedReportingOverflow(by: limit.refillMicrotokensPerMillisecond)
+        let refused = overflows ? Int64.max : inflow - (bucket.microtokens - balanceMicrotokens)
+        spilled = Self.wrapped(spilled + min(refused, limit.capacityMicrotokens))
+        balanceMicrotokens = bucket.microtokens
+        asOfMilliseconds = now
+    }
+
+    /// Lets in, after all, what found no room since some tokens were spent, as far as those had left room.
+    ///
+    /// How much spilled since the lessee's last request is known; since the tokens were spent, it was less by at most
+    /// what can have flowed in between.
+    private mutating func makeGood(_ tokens: Int, spentAt moment: Int64, own: Record, limit: Limit) {
+        guard tokens > 0, moment < asOfMilliseconds else { return }
+        var since = Self.wrapped(spilled - own.spilled)
+        if since >= Self.wrap / 2 { since = 0 }
+        let before = max(0, moment - own.askedAtMilliseconds)
+        let (most, overflows) = before.multipliedReportingOverflow(by: limit.refillMicrotokensPerMillisecond)
+        let found = overflows ? 0 : min(Int64(tokens) * Self.token, max(0, since - most))
+        balanceMicrotokens += found
+        spilled = Self.wrapped(spilled - found)
+    }
+
+    /// Beyond any sum of two capacities, and exact in a double.
+    private static let wrap: Int64 = 1 << 52
+
+    private static func wrapped(_ amount: Int64) -> Int64 {
+        amount & (wrap - 1)
+    }
+
+    // MARK: What is granted
+
+    /// The other lessees, added up.
+    private struct Others {
+        var tokens = 0
+        var weight: Int64 = 0
+        /// How fast their paces run.
+        var pace: Int64 = 0
+        /// The part of their paces that has not come yet.
+        var comingMicrotokens: Int64 = 0
+        /// The pace that is granted besides.
+        var newPace: Int64 = 0
+
+        init(_ records: [Record], now: Int64) {
+            for record in records {
+                tokens += record.tokens
+                weight += record.weight
+                if record.paceEndsMilliseconds > now {
+                    pace += record.pace
+                    comingMicrotokens += record.pace * (record.paceEndsMilliseconds - now)
+                }
+            }
+        }
+    }
+
+    /// Pays what waits, then what is wished for ahead: at once as far as the lessee's share of the balance goes, and
+    /// the rest as a pace.
+    private mutating func grant(_ request: LeaseRequest, held: Int, others: inout Others) -> Grant {
+        let (limit, wish) = (request.limit, request.wish)
+        let room = max(0, limit.capacity - others.tokens - held)
+        let open = balanceMicrotokens + others.comingMicrotokens
+        let whole = min(room, Int(max(0, open) / Self.token))
+        let (paid, everything) = Self.pay(request.waiting, outOf: held + whole)
+        var granted = max(0, paid - held)
+
+        // Ahead of use at most half of the capacity is out at any time: the rest stays within reach of everybody.
+        let spare = max(0, limit.capacity / 2 - others.tokens - held - granted)
+        let isAlone = others.weight == 0
+        let factor = isAlone ? wish.loneFactor : 1
+        var ahead = wish.ahead * factor
+        var atOnce = 0
+        if everything {
+            let rest = whole - granted
+            let isSharing = !isAlone && wish.weight > 0
+            let share = isSharing ? Self.share(of: Int64(rest), wish.weight, others.weight) : rest
+            atOnce = min(ahead, spare, rest <= ahead ? rest : share)
+            granted += atOnce
+            ahead -= atOnce
+        }
+
+        let free = max(0, limit.refillMicrotokensPerMillisecond - others.pace)
+        let fair =
+            isAlone
+            ? free
+            : min(
+                free,
+                Int64(
+                    Self.share(
+                        of: limit.refillMicrotokensPerMillisecond, wish.weight, others.weight)))
+        let window = wish.paceMilliseconds * Int64(factor)
+        let isShort = whole == granted
+        let wanted = isShort ? min(ahead, spare - atOnce) : 0
+        let pace = Self.pace(wanted: wanted, rate: fair, windowMilliseconds: window)
+        others.newPace = pace.rate
+        balanceMicrotokens -= Int64(granted + pace.tokens) * Self.token
+        let left = balanceMicrotokens + others.comingMicrotokens + pace.rate * pace.milliseconds
+        return Grant(
+            tokens: granted, held: held,
+            openMicrotokens: min(left, Int64(room - granted - pace.tokens) * Self.token),
+            paced: pace.tokens, paceMilliseconds: pace.milliseconds,
+            openRefillMicrotokensPerMillisecond: free - pace.rate)
+    }
+
+    /// Pays the requests that wait in their order, each in full or not at all.
+    private static func pay(_ waiting: [WaitingCost], outOf tokens: Int) -> (paid: Int, everything: Bool) {
+        var (left, everything) = (tokens, true)
+        for run in waiting {
+            let paying = min(run.count, left / run.cost)
+            left -= paying * run.cost
+            everything = everything && paying == run.count
+        }
+        return (tokens - left, everything)
+    }
+
+    /// A part of `amount` in proportion to a weight, rounded down; in doubles, as the script computes.
+    private static func share(of amount: Int64, _ weight: Int64, _ others: Int64) -> Int {
+        guard weight > 0 else { return 0 }
+        return Int((Double(amount) * (Double(weight) / Double(weight + others))).rounded(.down))
+    }
+
+    /// Tokens that come at `rate` until there are as many as are wanted, or the window is over.
+    ///
+    /// The rate is rounded down, so that no part of a token seems to be coming that was not granted.
+    private static func pace(
+        wanted: Int, rate: Int64, windowMilliseconds window: Int64
+    ) -> (tokens: Int, rate: Int64, milliseconds: Int64) {
+        let tokens = min(wanted, Int(rate * window / token))
+        guard tokens > 0 else { return (0, 0, 0) }
+        let milliseconds = (Int64(tokens) * token + rate - 1) / rate
+        return (tokens, Int64(tokens) * token / milliseconds, milliseconds)
+    }
+}

@@ -1,0 +1,62 @@
+internal import Cistern
+
+/// All checkers of one world, and what they have found.
+struct CheckerSet {
+    private var excess: ExcessChecker
+    private var ledger: LedgerChecker
+    private var falseDenials: FalseDenialChecker
+    private var waiting: WaitingChecker
+    private var isolation: IsolationChecker
+    private var conservation: ConservationChecker
+    private var stranding: StrandingChecker
+    private var liveness: LivenessChecker
+    /// A rival's rule breaks what ours must keep; it is measured and not judged.
+    private let isJudged: Bool
+    private(set) var violations: [Violation] = []
+
+    init(_ settings: WorldSettings) {
+        isJudged = settings.policy != .writeBehind
+        excess = ExcessChecker(settings)
+        ledger = LedgerChecker()
+        falseDenials = FalseDenialChecker(settings)
+        waiting = WaitingChecker(settings)
+        isolation = IsolationChecker(settings)
+        conservation = ConservationChecker(settings)
+        stranding = StrandingChecker(settings)
+        liveness = LivenessChecker(settings)
+    }
+
+    /// How far above C + R·t admissions came, in percent of C.
+    var peakExcessPercent: Double { excess.peakPercent }
+
+    mutating func observe(_ observation: Observation, at now: Time) {
+        note(excess.observe(observation, at: now), by: ExcessChecker.name, at: now)
+        guard isJudged else { return }
+        note(ledger.observe(observation, at: now), by: LedgerChecker.name, at: now)
+        note(falseDenials.observe(observation, at: now), by: FalseDenialChecker.name, at: now)
+        note(waiting.observe(observation, at: now), by: WaitingChecker.name, at: now)
+        note(isolation.observe(observation, at: now), by: IsolationChecker.name, at: now)
+        note(conservation.observe(observation, at: now), by: ConservationChecker.name, at: now)
+        note(liveness.observe(observation, at: now), by: LivenessChecker.name, at: now)
+    }
+
+    /// A run of a server is over, by a crash or with the world.
+    mutating func endRun(of server: Server, names: [[UInt8]]) {
+        guard isJudged, case .cistern(let limiter) = server.limiter else { return }
+        let leased = names.reduce(0) { $0 + limiter.leased($1.span) }
+        let found = conservation.endRun(of: server.id, tally: limiter.statistics.leaseTokens, leased: leased)
+        note(found, by: ConservationChecker.name, at: 0)
+    }
+
+    mutating func finish(_ world: World) {
+        guard isJudged, violations.isEmpty else { return }
+        for server in world.servers where server.isUp { endRun(of: server, names: world.names) }
+        note(waiting.finish(world.requests, at: world.now), by: WaitingChecker.name, at: world.now)
+        note(stranding.finish(world), by: StrandingChecker.name, at: world.now)
+    }
+
+    private mutating func note(_ what: String?, by checker: String, at now: Time) {
+        guard isJudged, let what else { return }
+        violations.append(Violation(checker: checker, time: now, what: what))
+    }
+}

@@ -1,0 +1,27 @@
+internal import Cistern
+
+/// Bounded waiting: every request is decided within the timeout of the store, by the clock of its server; only the time
+/// for which that server itself stood still comes on top.
+struct WaitingChecker {
+    static let name = "waiting"
+
+    private let longest: Time
+
+    init(_ settings: WorldSettings) {
+        let timeout = settings.limiter.lease.timeoutMilliseconds
+        longest = .milliseconds(timeout + timeout * settings.limiter.lease.clockDriftPerMille / 1000 + 2)
+    }
+
+    mutating func observe(_ observation: Observation, at now: Time) -> String? {
+        guard case .decided(let decided) = observation else { return nil }
+        let waited = now - decided.arrivedAt - decided.paused
+        guard waited > longest else { return nil }
+        return "a request for org-\(decided.organization) waited \(Double(waited) / 1e6) ms"
+    }
+
+    /// Looks for requests that nobody has decided.
+    func finish(_ requests: [Int: World.Request], at now: Time) -> String? {
+        let overdue = requests.values.filter { now - $0.arrivedAt > longest }
+        return overdue.isEmpty ? nil : "\(overdue.count) requests were never decided"
+    }
+}

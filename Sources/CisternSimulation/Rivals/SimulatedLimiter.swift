@@ -1,0 +1,56 @@
+internal import Cistern
+
+/// What the servers of a world run: our limiter, or a rival's rule to compare it with.
+enum SimulatedLimiter {
+    case cistern(RateLimiter)
+    case writeBehind(WriteBehindLimiter)
+}
+
+/// A limiter that counts locally at once and tells the store every so often: what it admits between two tellings, the
+/// others learn of too late.
+struct WriteBehindLimiter {
+    private struct Cell {
+        /// The store's balance as last told, less what was spent here since, refilled meanwhile.
+        var bucket: TokenBucket
+        /// Spent here and not told.
+        var untold = 0
+    }
+
+    /// How often the store is told, in milliseconds.
+    static let intervalMilliseconds: Int64 = 100
+
+    private let limit: Limit
+    private var cells: [Int: Cell] = [:]
+
+    init(limit: Limit) {
+        self.limit = limit
+    }
+
+    mutating func decide(_ organization: Int, cost: Int, now: Instant) -> Bool {
+        let full = Cell(bucket: TokenBucket(full: limit, nowMilliseconds: now.milliseconds))
+        var cell = cells[organization] ?? full
+        cell.bucket.refill(limit, nowMilliseconds: now.milliseconds)
+        let isAllowed = cell.bucket.take(Int64(cost) * Limit.microtokensPerToken)
+        if isAllowed { cell.untold += cost }
+        cells[organization] = cell
+        return isAllowed
+    }
+
+    /// What to tell the store now.
+    mutating func takeUntold() -> [(organization: Int, tokens: Int)] {
+        let organizations = cells.keys.sorted()
+        return organizations.compactMap { organization in
+            guard let untold = cells[organization]?.untold, untold > 0 else { return nil }
+            cells[organization]?.untold = 0
+            return (organization, untold)
+        }
+    }
+
+    /// Takes in what the store says.
+    mutating func settle(_ organization: Int, balanceMicrotokens: Int64, now: Instant) {
+        guard let cell = cells[organization] else { return }
+        let untold = Int64(cell.untold) * Limit.microtokensPerToken
+        cells[organization]?.bucket = TokenBucket(
+            microtokens: balanceMicrotokens - untold, asOfMilliseconds: now.milliseconds)
+    }
+}

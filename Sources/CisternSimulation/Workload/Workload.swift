@@ -1,0 +1,118 @@
+/// Which requests come to which server, and when.
+package enum WorkloadKind: String, Sendable, CaseIterable {
+    /// Every server and organisation alike, at twice what the buckets refill.
+    case even
+    /// Few servers and organisations have most of the load (Zipf, exponent 1); twice what the buckets refill.
+    case skewed
+    /// A fifth of what the buckets refill, and for one second in every five four times as much as they do.
+    case bursty
+    /// All load on one server, which changes every five seconds; twice what the buckets refill.
+    case moving
+    /// A fifth of what the buckets refill; for two seconds one organisation gets ten times what its bucket does.
+    case flash
+    /// Organisations with half of what their buckets refill, whatever that is.
+    case slow
+    /// Requests of 1 to 20 tokens; twice what the buckets refill.
+    case mixed
+
+    /// The load over time, in multiples of what the buckets refill.
+    package var standardLoad: Double {
+        switch self {
+        case .even, .skewed, .moving, .mixed: 2
+        case .bursty, .flash: 1
+        case .slow: 0.5
+        }
+    }
+
+    /// Requests cost from 1 to this many tokens, each as often.
+    package var highestCost: Int { self == .mixed ? 20 : 1 }
+}
+
+/// One request as it comes in.
+struct Arrival {
+    var time: Time
+    var server: Int
+    var organization: Int
+    var cost: Int
+}
+
+/// A stream of requests: a Poisson process whose rate changes over time.
+struct Workload {
+    private let kind: WorkloadKind
+    /// Tokens a second that one organisation's bucket gains.
+    private let refillPerSecond: Double
+    private let load: Double
+    private let serverCount: Int
+    private let organizationWeights: [Double]
+    private let serverWeights: [Double]
+    /// How long it takes for what changes over time to come round again.
+    private let period: Time
+    private var dice: Dice
+
+    init(
+        _ kind: WorkloadKind, load: Double, refillPerSecond: Double, servers: Int, organizations: Int, period: Time,
+        dice: Dice
+    ) {
+        self.kind = kind
+        self.period = period
+        self.load = load
+        self.refillPerSecond = refillPerSecond
+        serverCount = servers
+        let zipf = { (count: Int) in (1...count).map { 1 / Double($0) } }
+        let equal = { (count: Int) in Array(repeating: 1.0, count: count) }
+        organizationWeights = kind == .skewed ? zipf(organizations) : equal(organizations)
+        serverWeights = kind == .skewed ? zipf(servers) : equal(servers)
+        self.dice = dice
+    }
+
+    private static let flashFactor = 10.0
+
+    /// Tokens a second that all organisations together are asked for.
+    private func rate(at time: Time) -> Double {
+        let all = refillPerSecond * Double(organizationWeights.count) * load
+        switch kind {
+        case .even, .skewed, .moving, .mixed, .slow: return all
+        case .bursty: return all * (isBurst(time) ? 4 : 0.2)
+        case .flash: return all * 0.2 + (isFlash(time) ? refillPerSecond * load * Self.flashFactor : 0)
+        }
+    }
+
+    private func isBurst(_ time: Time) -> Bool {
+        let phase = time % period * 5 / period
+        return phase == 2
+    }
+
+    private func isFlash(_ time: Time) -> Bool {
+        time >= period / 5 && time < period * 3 / 5
+    }
+
+    /// The next request after a moment.
+    mutating func next(after time: Time) -> Arrival {
+        var time = time
+        let costs = Double(1 + kind.highestCost) / 2
+        // Thinning: draw at a rate that is never exceeded, and keep a draw as often as the true rate is of that.
+        let highest = refillPerSecond * load * (Double(organizationWeights.count) * 4 + Self.flashFactor) / costs
+        while true {
+            let gap = -logarithm(1 - dice.fraction()) / highest
+            time += max(1, Time(gap * 1e9))
+            let kept = rate(at: time) / costs / highest
+            if dice.chance(kept) { break }
+        }
+        return Arrival(
+            time: time, server: server(at: time), organization: organization(at: time),
+            cost: dice.number(1...kind.highestCost))
+    }
+
+    private mutating func server(at time: Time) -> Int {
+        guard kind == .moving else { return dice.index(weights: serverWeights) }
+        return Int(time / period) % serverCount
+    }
+
+    private mutating func organization(at time: Time) -> Int {
+        if kind == .flash, isFlash(time) {
+            let hot = Self.flashFactor / (Self.flashFactor + 0.2 * Double(organizationWeights.count))
+            if dice.chance(hot) { return 0 }
+        }
+        return dice.index(weights: organizationWeights)
+    }
+}

@@ -1,0 +1,36 @@
+internal import Cistern
+
+/// One node of the store.
+struct Node {
+    /// What one organisation has here.
+    struct Entry {
+        /// With its leases.
+        var bucket: StoreBucket
+        /// For limiters that lease nothing.
+        var plain: TokenBucket
+    }
+
+    let id: Int
+    var entries: [Int: Entry] = [:]
+    var isUp = true
+    /// Whether it has the script in memory.
+    var knowsScript = false
+    /// Until when it hangs.
+    var hangsUntil: Time = 0
+    /// What came while it hung.
+    var backlog: [Message] = []
+
+    init(id: Int) {
+        self.id = id
+    }
+
+    /// The entry of an organisation, which starts full where the node has none, or none that has not expired.
+    func entry(_ organization: Int, limit: Limit, now: Time) -> Entry {
+        let milliseconds = now.storeMilliseconds
+        let life = max(60_000, 2 * limit.capacityMicrotokens / limit.refillMicrotokensPerMillisecond)
+        if let entry = entries[organization], milliseconds - entry.bucket.asOfMilliseconds < life { return entry }
+        return Entry(
+            bucket: StoreBucket(full: limit, nowMilliseconds: milliseconds),
+            plain: TokenBucket(full: limit, nowMilliseconds: milliseconds))
+    }
+}

@@ -1,0 +1,62 @@
+package import Cistern
+
+/// Something that happened in a world, as somebody sees it who sees everything.
+package enum Observation {
+    /// A request came to a server that was up.
+    case arrived(server: Int, organization: Int, cost: Int)
+    case decided(Decided)
+    /// A node acted on a lease request.
+    case granted(Granted)
+    /// A server took in the answer to a lease request; `order` is that of the grant.
+    case answered(server: Int, organization: Int, order: Int)
+    /// A server forgot what it knew, because it crashed.
+    case crashed(server: Int)
+    /// A node lost an organisation's bucket, of which so much was leased.
+    case lost(organization: Int, outstanding: Int)
+    /// From now on nothing fails, and the load is light.
+    case recovering
+}
+
+/// How one request came out.
+package struct Decided {
+    package var server: Int
+    package var organization: Int
+    package var cost: Int
+    package var decision: Decision
+    /// When the server took it on.
+    package var arrivedAt: Time
+    /// How long the server stood still between then and now.
+    package var paused: Time
+}
+
+/// One lease request at the store.
+package struct Granted {
+    package var server: Int
+    package var organization: Int
+    package var request: LeaseRequest
+    package var grant: Grant
+    /// The bucket that it came out of, after it.
+    package var bucket: StoreBucket
+    /// Numbers all grants of a world.
+    package var order: Int
+}
+
+/// A broken promise.
+package struct Violation: Sendable, Equatable {
+    /// Which checker found it.
+    package var checker: String
+    package var time: Time
+    package var what: String
+}
+
+/// Watches a world for one thing that must hold.
+protocol Checker {
+    static var name: String { get }
+    mutating func observe(_ observation: Observation, at now: Time) -> String?
+    /// Looks at what is left at the end.
+    mutating func finish(at now: Time) -> String?
+}
+
+extension Checker {
+    mutating func finish(at now: Time) -> String? { nil }
+}

@@ -1,0 +1,152 @@
+internal import Cistern
+
+/// What goes wrong, and how it ends.
+extension World {
+    private enum Fault: CaseIterable {
+        case cut, cutOff, rough, slow
+        case crashServer, pauseServer, drift
+        case crashNode, loseNode, hangNode, forgetScript, move
+
+        static let ofTheNetwork: [Fault] = [.cut, .cutOff, .rough, .slow]
+        static let ofMachines: [Fault] = [
+            .crashServer, .pauseServer, .drift, .crashNode, .loseNode, .hangNode, .forgetScript, .move,
+        ]
+    }
+
+    /// Makes one thing go wrong, and the next some time later.
+    func injectFault() {
+        guard !isRecovering else { return }
+        let faults =
+            (settings.faults.breaksNetwork ? Fault.ofTheNetwork : [])
+            + (settings.faults.breaksMachines ? Fault.ofMachines : [])
+        let length = Time.milliseconds(faultDice.number(Int64(10)...600))
+        let server = faultDice.number(0...settings.servers - 1)
+        let node = faultDice.number(0...settings.nodes - 1)
+        switch faultDice.pick(faults) {
+        case .cut: network.cut(server: server, node: node, until: now + length)
+        case .cutOff:
+            for other in nodes.indices { network.cut(server: server, node: other, until: now + length) }
+        case .rough:
+            network.isRoughUntil = now + length
+            network.roughness = faultDice.fraction() * 0.5
+        case .slow: network.isSlowUntil = now + length
+        case .crashServer: crash(server: server, for: length)
+        case .pauseServer: pause(server: server, for: length)
+        case .drift:
+            let most = settings.driftPartsPerMillion
+            servers[server].clock.setDrift(partsPerMillion: faultDice.number(-most...most), now: now)
+        case .crashNode: crash(node: node, losingData: false, for: length)
+        case .loseNode: crash(node: node, losingData: true, for: length)
+        case .hangNode:
+            nodes[node].hangsUntil = max(nodes[node].hangsUntil, now + length)
+            queue.add(.wakeNode(node), at: nodes[node].hangsUntil)
+        case .forgetScript: nodes[node].knowsScript = false
+        case .move: move(organization: faultDice.number(0...settings.organizations - 1), to: node)
+        }
+        queue.add(.fault, at: now + .milliseconds(faultDice.number(Int64(5)...250)))
+    }
+
+    // MARK: Servers
+
+    private func crash(server id: Int, for length: Time) {
+        guard servers[id].isUp else { return }
+        checkers.endRun(of: servers[id], names: names)
+        servers[id].isUp = false
+        servers[id].pending.removeAll()
+        servers[id].backlog.removeAll()
+        for number in requests.keys.sorted() where requests[number]?.server == id { requests[number] = nil }
+        observe(.crashed(server: id))
+        queue.add(.restart(server: id), at: now + length)
+    }
+
+    func restart(_ id: Int) {
+        guard !servers[id].isUp else { return }
+        servers[id] = makeServer(id, run: servers[id].run + 1)
+        scheduleTick(id)
+    }
+
+    private func pause(server id: Int, for length: Time) {
+        guard servers[id].isUp, servers[id].pausesUntil <= now else { return }
+        paused[id] += length
+        servers[id].pausesUntil = now + length
+        queue.add(.wakeServer(id), at: now + length)
+    }
+
+    /// A server goes on, and finds everything that came meanwhile.
+    func wakeServer(_ id: Int) {
+        guard servers[id].pausesUntil <= now else { return }
+        let backlog = servers[id].backlog
+        servers[id].backlog = []
+        for event in backlog {
+            if case .arrival(var arrival) = event {
+                guard servers[id].isUp else { continue }
+                arrival.time = now
+                takeOn(arrival)
+            } else {
+                queue.add(event, at: now)
+            }
+        }
+    }
+
+    // MARK: Nodes
+
+    private func crash(node id: Int, losingData: Bool, for length: Time) {
+        guard nodes[id].isUp else { return }
+        nodes[id].isUp = false
+        nodes[id].knowsScript = false
+        nodes[id].backlog.removeAll()
+        nodes[id].hangsUntil = 0
+        if losingData {
+            for organization in nodes[id].entries.keys.sorted() {
+                let outstanding = nodes[id].entries[organization]?.bucket.outstanding ?? 0
+                observe(.lost(organization: organization, outstanding: outstanding))
+            }
+            nodes[id].entries.removeAll()
+        }
+        for server in servers where server.isUp {
+            for time in network.arrivals(server: server.id, node: id, now: now) {
+                queue.add(.connectionLost(server: server.id, run: server.run, node: id), at: time)
+            }
+        }
+        queue.add(.revive(node: id), at: now + length)
+    }
+
+    func wakeNode(_ id: Int) {
+        guard nodes[id].hangsUntil <= now else { return }
+        let backlog = nodes[id].backlog
+        nodes[id].backlog = []
+        for message in backlog { receive(message, at: id) }
+    }
+
+    /// An organisation's bucket moves to another node, with everything in it; servers learn of it when they ask.
+    private func move(organization: Int, to node: Int) {
+        let old = homes[organization]
+        guard old != node, nodes[old].isUp, nodes[node].isUp else { return }
+        nodes[node].entries[organization] = nodes[old].entries.removeValue(forKey: organization)
+        homes[organization] = node
+    }
+
+    // MARK: Recovery
+
+    /// Everything that was broken works from now on, and there is little to do.
+    func recover() {
+        isRecovering = true
+        network.heal()
+        for id in nodes.indices {
+            nodes[id].isUp = true
+            nodes[id].hangsUntil = 0
+            wakeNode(id)
+        }
+        for id in servers.indices {
+            restart(id)
+            servers[id].clock.setDrift(partsPerMillion: 0, now: now)
+            servers[id].pausesUntil = min(servers[id].pausesUntil, now)
+            wakeServer(id)
+        }
+        workload = Workload(
+            .even, load: 0.3, refillPerSecond: settings.limit.refillPerSecond, servers: settings.servers,
+            organizations: settings.organizations, period: .milliseconds(settings.periodMilliseconds),
+            dice: Dice(seed: settings.seed, purpose: 6))
+        observe(.recovering)
+    }
+}

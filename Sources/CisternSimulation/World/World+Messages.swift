@@ -1,0 +1,248 @@
+internal import Cistern
+
+/// What servers and nodes say to each other.
+extension World {
+    // MARK: From a server
+
+    /// Carries a limiter's request to the node that the server believes has the organisation.
+    func send(_ outgoing: Link.Outgoing, from id: Int) {
+        var request = outgoing.request
+        sabotage.willSend(&request)
+        let organization = self.organization(request.organization)
+        let node = servers[id].routes[organization]
+        let local = servers[id].clock.reading(at: now)
+        guard servers[id].health[node].state == .up else {
+            outgoing.reply(.failure(.unreachable), local)
+            return
+        }
+        send(
+            .lease(request, organization: organization), to: node, from: id, deadline: request.deadline,
+            reply: outgoing.reply)
+    }
+
+    /// Sends a message, and sees to its deadline where it has one.
+    func send(
+        _ content: Message.Content, to node: Int, from id: Int, deadline: Instant? = nil,
+        reply: (@Sendable (Result<Grant, LeaseFailure>, Instant) -> Void)? = nil
+    ) {
+        ticket += 1
+        let message = Message(content: content, server: id, run: servers[id].run, ticket: ticket)
+        let never = Instant(nanoseconds: .max)
+        servers[id].pending[ticket] = Server.Pending(
+            message: message, node: node, deadline: deadline ?? never, reply: reply)
+        if let deadline {
+            queue.add(
+                .deadline(server: id, run: servers[id].run, ticket: ticket),
+                at: max(now, servers[id].clock.time(of: deadline)))
+        }
+        if !content.isProbe { tally.storeCalls += 1 }
+        transmit(message, to: node)
+    }
+
+    private func transmit(_ message: Message, to node: Int) {
+        for time in network.arrivals(server: message.server, node: node, now: now) {
+            queue.add(.message(message, node: node), at: time)
+        }
+    }
+
+    func organization(_ name: [UInt8]) -> Int {
+        names.firstIndex(of: name) ?? 0
+    }
+
+    // MARK: At a node
+
+    func receive(_ message: Message, at id: Int) {
+        guard nodes[id].isUp else {
+            // Nobody listens: the sender's machine is told so at once.
+            for time in network.arrivals(server: message.server, node: id, now: now) {
+                queue.add(.connectionLost(server: message.server, run: message.run, node: id), at: time)
+            }
+            return
+        }
+        if nodes[id].hangsUntil > now {
+            nodes[id].backlog.append(message)
+            return
+        }
+        let content = act(on: message, at: id)
+        let reply = Reply(
+            content: content, node: id, server: message.server, run: message.run, ticket: message.ticket)
+        for time in network.arrivals(server: message.server, node: id, now: now) {
+            queue.add(.reply(reply), at: time)
+        }
+    }
+
+    private func act(on message: Message, at id: Int) -> Reply.Content {
+        switch message.content {
+        case .probe:
+            nodes[id].knowsScript = true
+            return .pong
+        case .settle(let organization, let tokens):
+            var entry = nodes[id].entry(organization, limit: settings.limit, now: now)
+            entry.plain.refill(settings.limit, nowMilliseconds: now.storeMilliseconds)
+            entry.plain = TokenBucket(
+                microtokens: entry.plain.microtokens - Int64(tokens) * Limit.microtokensPerToken,
+                asOfMilliseconds: entry.plain.asOfMilliseconds)
+            nodes[id].entries[organization] = entry
+            return .settled(balanceMicrotokens: entry.plain.microtokens)
+        case .script(let request, let organization):
+            nodes[id].knowsScript = true
+            return lease(request, organization, server: message.server, at: id)
+        case .lease(let request, let organization):
+            guard nodes[id].knowsScript || settings.faults == .none else { return .scriptUnknown }
+            return lease(request, organization, server: message.server, at: id)
+        }
+    }
+
+    private func lease(_ request: LeaseRequest, _ organization: Int, server: Int, at id: Int) -> Reply.Content {
+        guard homes[organization] == id else { return .moved(to: homes[organization]) }
+        let key = sabotage.bucket(of: organization)
+        var entry = nodes[id].entry(key, limit: settings.limit, now: now)
+        let grant: Grant?
+        if let answer = sabotage.act(on: &entry.bucket, request, organization: organization, now: now) {
+            grant = answer
+        } else {
+            grant = entry.bucket.apply(request, nowMilliseconds: now.storeMilliseconds)
+        }
+        guard let grant else { return .stale }
+        nodes[id].entries[key] = entry
+        grantOrder += 1
+        observe(
+            .granted(
+                Granted(
+                    server: server, organization: organization, request: request, grant: grant, bucket: entry.bucket,
+                    order: grantOrder)))
+        return .granted(grant, order: grantOrder)
+    }
+
+    // MARK: Back at the server
+
+    func take(_ reply: Reply) {
+        let id = reply.server
+        guard isCurrent(id, reply.run), let pending = servers[id].pending[reply.ticket] else { return }
+        let local = servers[id].clock.reading(at: now)
+        switch reply.content {
+        case .pong:
+            guard !pending.isDone else { return }
+            servers[id].pending[reply.ticket] = nil
+            if servers[id].health[reply.node].succeed() != nil { reachableChanged(id) }
+        case .settled(let balance):
+            guard case .settle(let organization, _) = pending.message.content,
+                case .writeBehind(var limiter) = servers[id].limiter
+            else { return }
+            servers[id].pending[reply.ticket] = nil
+            limiter.settle(organization, balanceMicrotokens: balance, now: local)
+            servers[id].limiter = .writeBehind(limiter)
+        case .granted(var grant, let order):
+            if let request = pending.message.content.request {
+                sabotage.willAnswer(&grant, to: request, now: now)
+            }
+            answer(reply.ticket, of: id, .success(grant), order: order)
+        case .stale:
+            answer(reply.ticket, of: id, .failure(.rejected("STALE a later request came first")))
+        case .scriptUnknown:
+            resend(pending, of: id) { .script($0, organization: $1) }
+        case .moved(let node):
+            if let organization = pending.message.content.organization { servers[id].routes[organization] = node }
+            reachableChanged(id)
+            resend(pending, of: id) { .lease($0, organization: $1) }
+        }
+    }
+
+    /// Gives an answer to the limiter: also one that comes late or twice, which the limiter must know to ignore.
+    private func answer(_ ticket: Int, of id: Int, _ result: Result<Grant, LeaseFailure>, order: Int? = nil) {
+        guard let pending = servers[id].pending[ticket] else { return }
+        servers[id].pending[ticket]?.isDone = true
+        if !pending.isDone {
+            _ = servers[id].health[pending.node].serve()
+            if let order, let organization = pending.message.content.organization {
+                observe(.answered(server: id, organization: organization, order: order))
+            }
+        }
+        pending.reply?(result, servers[id].clock.reading(at: now))
+        drain(id)
+    }
+
+    /// Sends a request once more, to where it belongs and as the node wants it.
+    private func resend(
+        _ pending: Server.Pending, of id: Int, as content: (LeaseRequest, Int) -> Message.Content
+    ) {
+        guard !pending.isDone, let request = pending.message.content.request,
+            let organization = pending.message.content.organization
+        else { return }
+        let old = pending.message
+        let node = servers[id].routes[organization]
+        let message = Message(
+            content: content(request, organization), server: id, run: old.run, ticket: old.ticket)
+        servers[id].pending[old.ticket] = Server.Pending(
+            message: message, node: node, deadline: pending.deadline, reply: pending.reply)
+        tally.storeCalls += 1
+        transmit(message, to: node)
+    }
+
+    func checkDeadline(_ ticket: Int, of id: Int, run: Int) {
+        guard isCurrent(id, run), let pending = servers[id].pending[ticket], !pending.isDone,
+            sabotage.honoursDeadlines
+        else { return }
+        let local = servers[id].clock.reading(at: now)
+        guard local >= pending.deadline else {
+            // The clock has slowed down since.
+            queue.add(
+                .deadline(server: id, run: run, ticket: ticket),
+                at: max(now + 1, servers[id].clock.time(of: pending.deadline)))
+            return
+        }
+        nodeFailed(pending.node, at: id, .timedOut)
+    }
+
+    // MARK: Health
+
+    /// A server has found a node failing: nothing goes there until a probe comes back.
+    func nodeFailed(_ node: Int, at id: Int, _ failure: LeaseFailure) {
+        let action = servers[id].health[node].fail("\(failure)", jitter: probeDice.fraction())
+        reachableChanged(id)
+        if let action, sabotage.probes {
+            queue.add(
+                .probe(server: id, run: servers[id].run, node: node),
+                at: now + .milliseconds(action.retryAfterMilliseconds))
+        }
+        let local = servers[id].clock.reading(at: now)
+        for ticket in servers[id].pending.keys.sorted() {
+            guard let pending = servers[id].pending[ticket], pending.node == node, !pending.isDone else { continue }
+            servers[id].pending[ticket]?.isDone = true
+            pending.reply?(.failure(failure), local)
+        }
+        drain(id)
+    }
+
+    func probe(_ node: Int, from id: Int, run: Int) {
+        guard isCurrent(id, run), servers[id].health[node].probe() else { return }
+        let deadline = servers[id].clock.reading(at: now)
+            .advanced(byMilliseconds: settings.limiter.lease.timeoutMilliseconds)
+        send(.probe, to: node, from: id, deadline: deadline)
+    }
+
+    private func reachableChanged(_ id: Int) {
+        let unreachable = names.indices.filter { servers[id].health[servers[id].routes[$0]].state != .up }
+        servers[id].link.setUnreachable(unreachable.map { names[$0] })
+    }
+}
+
+extension Message.Content {
+    var isProbe: Bool {
+        if case .probe = self { true } else { false }
+    }
+
+    var request: LeaseRequest? {
+        switch self {
+        case .lease(let request, _), .script(let request, _): request
+        case .settle, .probe: nil
+        }
+    }
+
+    var organization: Int? {
+        switch self {
+        case .lease(_, let organization), .script(_, let organization), .settle(let organization, _): organization
+        case .probe: nil
+        }
+    }
+}

@@ -1,0 +1,274 @@
+internal import Cistern
+
+/// A fleet of servers and nodes in one thread, with a network, clocks and a load, all from one seed.
+///
+/// The servers run the very limiter that is shipped. Around it is nothing but a queue of events: what is due next
+/// happens, and may add more. The same settings give the same events on every run.
+package final class World {
+    enum Event {
+        case arrival(Arrival)
+        case message(Message, node: Int)
+        case reply(Reply)
+        case deadline(server: Int, run: Int, ticket: Int)
+        case probe(server: Int, run: Int, node: Int)
+        case connectionLost(server: Int, run: Int, node: Int)
+        case tick(server: Int, run: Int)
+        case wakeServer(Int)
+        case wakeNode(Int)
+        case fault
+        case restart(server: Int)
+        case revive(node: Int)
+        case sample
+        case recover
+    }
+
+    /// A request that a server has taken on.
+    struct Request {
+        var server: Int
+        var organization: Int
+        var cost: Int
+        var arrivedAt: Time
+        var pausedBefore: Time
+    }
+
+    let settings: WorldSettings
+    let names: [[UInt8]]
+    var sabotage: any Sabotage
+    var now: Time = 0
+    var queue = EventQueue<Event>()
+    var servers: [Server] = []
+    var nodes: [Node]
+    var network: Network
+    /// Which node has which organisation.
+    var homes: [Int]
+    var workload: Workload
+    var faultDice: Dice
+    var probeDice: Dice
+    var requests: [Int: Request] = [:]
+    /// How long each server has stood still so far.
+    var paused: [Time]
+    var ticket = 0
+    var grantOrder = 0
+    var isRecovering = false
+    var tally: Tally
+    var checkers: CheckerSet
+
+    package init(_ settings: WorldSettings, sabotage: any Sabotage = NoSabotage()) {
+        var settings = settings
+        sabotage.change(&settings.limiter)
+        self.settings = settings
+        self.sabotage = sabotage
+        names = (0..<settings.organizations).map { Array("org-\($0)".utf8) }
+        nodes = (0..<settings.nodes).map { Node(id: $0) }
+        homes = (0..<settings.organizations).map { $0 % settings.nodes }
+        network = Network(settings, dice: Dice(seed: settings.seed, purpose: 2))
+        workload = Workload(
+            settings.workload, load: settings.load, refillPerSecond: settings.limit.refillPerSecond,
+            servers: settings.servers, organizations: settings.organizations,
+            period: .milliseconds(settings.periodMilliseconds), dice: Dice(seed: settings.seed, purpose: 3))
+        faultDice = Dice(seed: settings.seed, purpose: 4)
+        probeDice = Dice(seed: settings.seed, purpose: 5)
+        paused = Array(repeating: 0, count: settings.servers)
+        tally = Tally(settings)
+        checkers = CheckerSet(settings)
+        for id in 0..<settings.servers { servers.append(makeServer(id, run: 0)) }
+    }
+
+    /// Lets the world run to its end.
+    package func run() -> Outcome {
+        let end = Time.milliseconds(settings.durationMilliseconds + settings.recoveryMilliseconds)
+        queue.add(.arrival(workload.next(after: 0)), at: 0)
+        queue.add(.sample, at: .milliseconds(100))
+        for id in servers.indices { scheduleTick(id) }
+        if settings.recoveryMilliseconds > 0 {
+            queue.add(.recover, at: .milliseconds(settings.durationMilliseconds))
+        }
+        if settings.faults != .none { queue.add(.fault, at: faultDice.number(0...Time.milliseconds(200))) }
+        while let next = queue.nextTime, next <= end, checkers.violations.isEmpty, let event = queue.popFirst() {
+            now = event.time
+            handle(event.event)
+        }
+        now = end
+        checkers.finish(self)
+        return Outcome(
+            settings: settings, tally: tally, peakExcessPercent: checkers.peakExcessPercent,
+            violations: checkers.violations)
+    }
+
+    func observe(_ observation: Observation) {
+        tally.observe(observation, at: now)
+        checkers.observe(observation, at: now)
+    }
+
+    // MARK: Events
+
+    private func handle(_ event: Event) {
+        switch event {
+        case .arrival(let arrival):
+            if arrival.time > now {
+                queue.add(event, at: arrival.time)
+            } else {
+                arrive(arrival)
+                let next = workload.next(after: now)
+                queue.add(.arrival(next), at: next.time)
+            }
+        case .message(let message, let node): receive(message, at: node)
+        case .reply(let reply): unlessPaused(reply.server, event) { take(reply) }
+        case .deadline(let server, let run, let ticket):
+            unlessPaused(server, event) { checkDeadline(ticket, of: server, run: run) }
+        case .probe(let server, let run, let node):
+            unlessPaused(server, event) { probe(node, from: server, run: run) }
+        case .connectionLost(let server, let run, let node):
+            unlessPaused(server, event) {
+                if isCurrent(server, run) { nodeFailed(node, at: server, .unreachable) }
+            }
+        case .tick(let server, let run): unlessPaused(server, event) { tick(server, run: run) }
+        case .wakeServer(let id): wakeServer(id)
+        case .wakeNode(let id): wakeNode(id)
+        case .fault: injectFault()
+        case .restart(let server): restart(server)
+        case .revive(let node): nodes[node].isUp = true
+        case .sample: sample()
+        case .recover: recover()
+        }
+    }
+
+    func isCurrent(_ server: Int, _ run: Int) -> Bool {
+        servers[server].isUp && servers[server].run == run
+    }
+
+    /// Does what is to be done at a server, or keeps it for when the server goes on.
+    private func unlessPaused(_ server: Int, _ event: Event, _ body: () -> Void) {
+        if servers[server].pausesUntil > now {
+            servers[server].backlog.append(event)
+        } else {
+            body()
+        }
+    }
+
+    // MARK: Servers
+
+    func makeServer(_ id: Int, run: Int) -> Server {
+        var dice = Dice(seed: settings.seed, purpose: 100 + UInt64(id) + 1000 * UInt64(run))
+        let drift = dice.number(-settings.driftPartsPerMillion...settings.driftPartsPerMillion)
+        let clock = DriftingClock(
+            startingAt: now, reading: dice.number(Time.milliseconds(1000)...Time.milliseconds(100_000)),
+            partsPerMillion: drift)
+        var server = Server(
+            id: id, run: run, clock: clock, limiter: .writeBehind(WriteBehindLimiter(limit: settings.limit)),
+            health: [], routes: homes, lastArrivals: Array(repeating: nil, count: settings.organizations))
+        for _ in 0..<settings.nodes {
+            var health = NodeHealth()
+            _ = health.probe()
+            _ = health.succeed()
+            server.health.append(health)
+        }
+        guard settings.policy != .writeBehind else { return server }
+        let sizing: any LeaseSizing =
+            switch settings.policy {
+            case .fixedLease: FixedSizing(tokens: 50)
+            case .perRequest: PerRequestSizing()
+            case .cistern, .writeBehind: DemandSizing()
+            }
+        server.limiter = .cistern(
+            RateLimiter(
+                limits: Limits(standard: settings.limit), store: server.link,
+                lessee: sabotage.lessee(server.lessee, server: id), settings: settings.limiter, sizing: sizing,
+                seed: settings.seed))
+        return server
+    }
+
+    private func arrive(_ arrival: Arrival) {
+        let id = arrival.server
+        guard servers[id].isUp else { return }
+        if servers[id].pausesUntil > now {
+            servers[id].backlog.append(.arrival(arrival))
+            return
+        }
+        takeOn(arrival)
+    }
+
+    /// Has a server decide a request, at once or later.
+    func takeOn(_ arrival: Arrival) {
+        let (id, organization) = (arrival.server, arrival.organization)
+        ticket += 1
+        let (number, local) = (ticket, servers[id].clock.reading(at: now))
+        servers[id].lastArrivals[organization] = now
+        requests[number] = Request(
+            server: id, organization: organization, cost: arrival.cost, arrivedAt: now, pausedBefore: paused[id])
+        observe(.arrived(server: id, organization: organization, cost: arrival.cost))
+        switch servers[id].limiter {
+        case .cistern(let limiter):
+            let inbox = servers[id].inbox
+            let name = names[organization]
+            let decision = limiter.decide(name.span, cost: arrival.cost, now: local) { inbox.add(number, $0) }
+            if let decision { settle(number, decision) }
+            drain(id)
+        case .writeBehind(var limiter):
+            let isAllowed = limiter.decide(organization, cost: arrival.cost, now: local)
+            servers[id].limiter = .writeBehind(limiter)
+            let decision: Decision =
+                isAllowed
+                ? .allowed(settings.limit, balanceMicrotokens: 0, at: local)
+                : .denied(settings.limit, balanceMicrotokens: 0, retryAfterMilliseconds: 1, at: local)
+            settle(number, decision)
+        }
+    }
+
+    private func settle(_ number: Int, _ decision: Decision) {
+        guard let request = requests.removeValue(forKey: number) else { return }
+        observe(
+            .decided(
+                Decided(
+                    server: request.server, organization: request.organization, cost: request.cost,
+                    decision: decision, arrivedAt: request.arrivedAt,
+                    paused: paused[request.server] - request.pausedBefore)))
+    }
+
+    /// Sends what a limiter has to send, and notes what it has decided.
+    func drain(_ id: Int) {
+        for outgoing in servers[id].link.takeOutgoing() { send(outgoing, from: id) }
+        for (number, decision) in servers[id].inbox.take() { settle(number, decision) }
+    }
+
+    func scheduleTick(_ id: Int) {
+        let interval = settings.policy == .writeBehind ? WriteBehindLimiter.intervalMilliseconds : 10
+        queue.add(.tick(server: id, run: servers[id].run), at: now + .milliseconds(interval))
+    }
+
+    private func tick(_ id: Int, run: Int) {
+        guard isCurrent(id, run) else { return }
+        switch servers[id].limiter {
+        case .cistern(let limiter):
+            limiter.giveBackIdleLeases(now: servers[id].clock.reading(at: now))
+            drain(id)
+        case .writeBehind(var limiter):
+            for (organization, tokens) in limiter.takeUntold() {
+                send(
+                    .settle(organization: organization, tokens: tokens), to: servers[id].routes[organization], from: id)
+            }
+            servers[id].limiter = .writeBehind(limiter)
+        }
+        scheduleTick(id)
+    }
+
+    // MARK: Looking
+
+    private func sample() {
+        var stranded = 0
+        for organization in names.indices {
+            let needed = servers.filter { server in
+                guard server.isUp, let last = server.lastArrivals[organization] else { return false }
+                return now - last <= .milliseconds(settings.limiter.lease.horizonMilliseconds)
+            }
+            let lessees = Set(needed.map { sabotage.lessee($0.lessee, server: $0.id) })
+            let records = nodes[homes[organization]].entries[sabotage.bucket(of: organization)]?.bucket.records ?? []
+            for record in records
+            where !lessees.contains(record.lessee) && record.endsMilliseconds > now.storeMilliseconds {
+                stranded += record.tokens
+            }
+        }
+        tally.stranded.append(stranded)
+        queue.add(.sample, at: now + .milliseconds(100))
+    }
+}

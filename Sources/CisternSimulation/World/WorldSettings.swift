@@ -1,0 +1,92 @@
+package import Cistern
+
+/// Which limiter the servers of a world run.
+package enum Policy: String, Sendable, CaseIterable {
+    /// Leases by demand: what Cistern does.
+    case cistern
+    /// Counts locally and settles with the store every 100 ms, as some rivals do.
+    case writeBehind = "write-behind"
+    /// Leases of 50 tokens, whatever the demand.
+    case fixedLease = "fixed-lease"
+    /// Asks the store for each request.
+    case perRequest = "per-request"
+}
+
+/// What goes wrong in a world.
+package enum FaultKind: String, Sendable, CaseIterable {
+    case none
+    /// Loss, duplicates, reordering, slow spells and partitions.
+    case network
+    /// Servers and nodes that crash, hang or forget, clocks that drift, organisations that move.
+    case crash
+    case all
+
+    var breaksNetwork: Bool { self == .network || self == .all }
+    var breaksMachines: Bool { self == .crash || self == .all }
+}
+
+/// Everything that a world is made from; equal settings make equal worlds.
+package struct WorldSettings: Sendable {
+    package var seed: UInt64
+    package var servers = 8
+    package var nodes = 1
+    package var organizations = 1
+    package var limit: Limit
+    package var limiter = LimiterSettings()
+    package var policy = Policy.cistern
+    package var workload = WorkloadKind.even
+    /// Load over time, in multiples of what the buckets refill.
+    package var load: Double
+    /// How long it takes for what changes over time in a workload to come round again, in milliseconds.
+    package var periodMilliseconds: Int64 = 5000
+    package var faults = FaultKind.none
+    /// How long the workload and the faults last.
+    package var durationMilliseconds: Int64 = 30_000
+    /// How long a light load goes on after that, without faults, to see everything come back to life; 0 for not.
+    package var recoveryMilliseconds: Int64 = 0
+    /// The shortest and the longest time that a message takes, in microseconds.
+    package var latencyMicroseconds: ClosedRange<Int64> = 200...800
+    /// Servers' clocks run faster or slower than the stores' by up to this, in parts per million.
+    package var driftPartsPerMillion: Int64 = 0
+
+    package init(seed: UInt64, limit: Limit, workload: WorkloadKind = .even) {
+        self.seed = seed
+        self.limit = limit
+        self.workload = workload
+        load = workload.standardLoad
+    }
+
+    /// What flows into a bucket while a message goes to the store and back, at the slowest.
+    var roundTripMicrotokens: Int64 {
+        2 * latencyMicroseconds.upperBound * limit.refillMicrotokensPerMillisecond / 1000
+    }
+
+    /// A small world for a seed, drawn from everything that may vary: the world of a sweep over many seeds.
+    package static func small(seed: UInt64, faults: FaultKind) throws(LimitError) -> WorldSettings {
+        var dice = Dice(seed: seed, purpose: 1)
+        let capacities = [5, 20, 100, 300, 1000]
+        let capacity = dice.pick(capacities)
+        let refill = dice.pick([10.0, 40, 100, 300, 600])
+        let limit = try Limit(capacity: capacity, refillPerSecond: refill)
+        var settings = WorldSettings(seed: seed, limit: limit, workload: dice.pick(WorkloadKind.allCases))
+        settings.faults = faults
+        settings.servers = dice.number(1...5)
+        settings.nodes = dice.number(1...3)
+        settings.organizations = dice.number(1...3)
+        settings.load *= dice.pick([0.3, 1, 2])
+        settings.durationMilliseconds = 2500
+        settings.recoveryMilliseconds = 4000
+        settings.periodMilliseconds = 1000
+        settings.latencyMicroseconds = dice.pick([50...400, 200...2000, 1000...20_000])
+        settings.driftPartsPerMillion = 19_000
+        settings.limiter.failurePolicy = dice.chance(0.5) ? .open : .closed
+        settings.limiter.maximumBuckets = dice.chance(0.1) ? 1 : 1000
+        settings.limiter.lease.durationMilliseconds = dice.pick([400, 700, 1000])
+        settings.limiter.lease.horizonMilliseconds = dice.pick([50, 100, 200])
+        settings.limiter.lease.idleMilliseconds = dice.pick([30, 100, 300])
+        settings.limiter.lease.prefetchMilliseconds = dice.pick([0, 5, 20])
+        settings.limiter.lease.minimumTokens = dice.pick([1, 3, 8])
+        settings.limiter.lease.loneFactor = dice.pick([1, 2, 4])
+        return settings
+    }
+}

@@ -1,0 +1,58 @@
+import Testing
+
+@testable import Cistern
+
+@Suite("How much to lease")
+struct LeaseSizingTests {
+    private let start = Instant(milliseconds: 10_000)
+
+    @Test("wishes for what demand takes over the horizon, less what is held, never faster than the bucket refills")
+    func demand() throws {
+        let fast = try Limit(capacity: 1000, refillPerSecond: 1000)
+        let wish = { (limit: Limit, demand: Double, held: Int) in
+            DemandSizing().wish(
+                for: LeaseUse(limit: limit, demandPerSecond: demand, held: held), settings: LeaseSettings())
+        }
+        #expect(wish(fast, 400, 30) == LeaseWish(ahead: 70, weight: 400_000, paceMilliseconds: 250, loneFactor: 2))
+        #expect(wish(try Limit(capacity: 1000, refillPerSecond: 100), 400, 0).ahead == 25)
+        #expect(wish(try Limit(capacity: 10, refillPerSecond: 1000), 400, 0).ahead == 10)
+        // Below the minimum each request is asked for, and the demand still counts where tokens are shared.
+        #expect(wish(.standard, 400, 0) == LeaseWish(ahead: 0, weight: 400_000))
+        #expect(wish(fast, 19, 0).ahead == 0)
+    }
+
+    @Test("lets no pace outlast half a lease")
+    func loneFactor() {
+        var settings = LeaseSettings()
+        settings.loneFactor = 8
+        settings.durationMilliseconds = 1500
+        let use = LeaseUse(limit: .standard, demandPerSecond: 10, held: 0)
+        settings.minimumTokens = 1
+        #expect(DemandSizing().wish(for: use, settings: settings).loneFactor == 3)
+    }
+
+    @Test("takes demand in with a memory: a steady rate in full, a burst in an instant for little")
+    func averages() {
+        let settings = LeaseSettings()
+        var steady = Demand(now: start)
+        for step in 1...20 {
+            steady.record(tokens: 40, settings: settings, now: start.advanced(byMilliseconds: Int64(step) * 100))
+        }
+        #expect((390...400).contains(steady.tokensPerSecond))
+        var burst = Demand(now: start)
+        burst.record(tokens: 10, settings: settings, now: start)
+        #expect((40...60).contains(burst.tokensPerSecond))
+        // A fall has a longer memory than a rise, and ten seconds of silence leave nothing.
+        steady.record(tokens: 0, settings: settings, now: start.advanced(byMilliseconds: 2100))
+        #expect((270...300).contains(steady.tokensPerSecond))
+        steady.record(tokens: 0, settings: settings, now: start.advanced(byMilliseconds: 12_100))
+        #expect(steady.tokensPerSecond < 10)
+    }
+
+    @Test("comparisons wish for what they say")
+    func others() {
+        let use = LeaseUse(limit: .standard, demandPerSecond: 1e6, held: 3)
+        #expect(FixedSizing(tokens: 50).wish(for: use, settings: LeaseSettings()).ahead == 50)
+        #expect(PerRequestSizing().wish(for: use, settings: LeaseSettings()) == LeaseWish.none)
+    }
+}
