@@ -101,6 +101,7 @@ let package = Package(
         .executableTarget(
             name: "CisternCommand",
             dependencies: [
+                "Cistern",
                 "CisternServer",
                 "CisternSimulation",
                 "CJemalloc",
@@ -128,6 +129,7 @@ let package = Package(
             ]
         ),
         .testTarget(name: "CisternTests", dependencies: ["Cistern", "CisternTesting"]),
+        .testTarget(name: "CisternSimulationTests", dependencies: ["Cistern", "CisternSimulation"]),
         .testTarget(
             name: "CisternRedisTests",
             dependencies: [
@@ -160,6 +162,7 @@ let package = Package(
                 "CisternRedis",
                 "CisternServer",
                 "CisternCommand",
+                "CisternSimulation",
                 "CisternTesting",
                 .product(name: "Logging", package: "swift-log"),
             ]

@@ -127,10 +127,12 @@ public final class RateLimiter: Sendable {
         }
     }
 
-    /// Tokens of an organisation that are leased here and not spent; 0 with the embedded store.
-    package func leased(_ organization: Span<UInt8>) -> Int {
+    /// Tokens of an organisation that are leased here and not spent; at an instant, those that have not lapsed by then.
+    ///
+    /// 0 with the embedded store.
+    package func leased(_ organization: Span<UInt8>, now: Instant? = nil) -> Int {
         guard case .leased(let lessee, _) = backend else { return 0 }
-        return lessee.leased(organization)
+        return lessee.leased(organization, now: now)
     }
 
     /// What the limiter has counted, summed over its shards one after the other.

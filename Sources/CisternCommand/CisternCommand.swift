@@ -6,5 +6,5 @@ struct CisternCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cistern",
         abstract: "A rate limiter that decides from its own memory and never lets one request too many through.",
-        subcommands: [ServeCommand.self])
+        subcommands: [ServeCommand.self, SimulateCommand.self])
 }

@@ -48,6 +48,8 @@ struct ServeCommand: AsyncParsableCommand {
 
 /// How the command ends when it cannot do what it was asked: one line on standard error, and a code of sysexits.h.
 enum Exit: Int32 {
+    /// A promise was broken in a simulated world.
+    case broken = 1
     case usage = 64
     case unavailable = 69
 

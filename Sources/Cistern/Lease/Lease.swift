@@ -60,6 +60,9 @@ struct Lease: Sendable, BitwiseCopyable {
     /// Tokens that are on record at the store and have not been spent, as far as this server knows.
     var leased: Int { held &+ reserved &+ pace.coming }
 
+    /// Those that have not lapsed by now, whether that has been noticed or not.
+    func leased(now: Instant) -> Int { now < expiresAt ? leased : 0 }
+
     /// Whether the store should hear of this organisation again even if no request comes: to have tokens back, or
     /// because so many are on record there as leased and are spent that refill would stop for want of room.
     var isWorthReporting: Bool {

@@ -3,54 +3,54 @@
 /// Amounts are whole tokens, so that a lease never strands a fraction that no request can use.
 public struct LeaseRequest: Sendable, Equatable {
     /// The organisation's name, in UTF-8.
-    public let organization: [UInt8]
+    public package(set) var organization: [UInt8]
     /// The limit that holds for it.
-    public let limit: Limit
+    public package(set) var limit: Limit
     /// Who asks: one name for each run of each server, never used again.
-    public let lessee: String
+    public package(set) var lessee: String
     /// Counts this lessee's requests for this organisation up.
     ///
     /// The store acts on a number once and only on higher ones after it, so a request that arrives late or twice
     /// changes nothing.
-    public let sequence: UInt64
+    public package(set) var sequence: UInt64
     /// The number of the last request whose answer was taken in.
     ///
     /// What the store granted after it has never come into use and never will: the store takes it back.
-    public let acknowledged: UInt64
+    public package(set) var acknowledged: UInt64
     /// Tokens of earlier grants that the lessee still holds.
     ///
     /// The store's record of it is lowered to this: the difference is spent.
-    public let held: Int
+    public package(set) var held: Int
     /// For how long at least the lessee has held no more than `held` and `returned`: the store may refill, from then
     /// on, the room that spending left.
     ///
     /// Without it a token spent long ago would look leased until now, and a server alone would lose what flowed in
     /// meanwhile.
-    public let quietMilliseconds: Int64
+    public package(set) var quietMilliseconds: Int64
     /// Tokens of the earlier grants that had been spent ``earlyMilliseconds`` ago already; about half of them.
     ///
     /// With it the store makes good what it did not let flow in since, for want of the room that they had left.
-    public let earlySpent: Int
+    public package(set) var earlySpent: Int
     /// For how long at least those have been spent.
-    public let earlyMilliseconds: Int64
+    public package(set) var earlyMilliseconds: Int64
     /// Tokens given back, on top of `held`.
     ///
     /// The store credits at most what it still has on record.
-    public let returned: Int
+    public package(set) var returned: Int
     /// The requests that wait, in their order; none for a pure give-back.
     ///
     /// The store pays them out of `held` and its balance one after the other, each in full or not at all.
-    public let waiting: [WaitingCost]
+    public package(set) var waiting: [WaitingCost]
     /// What is wanted ahead of use, once all that waits is paid.
-    public let wish: LeaseWish
+    public package(set) var wish: LeaseWish
     /// How long the store keeps tokens on record for this lessee, from when it acts on the request.
-    public let durationMilliseconds: Int64
+    public package(set) var durationMilliseconds: Int64
     /// When the request left.
     ///
     /// The lessee counts the lease from here, the store from later.
-    public let sentAt: Instant
+    public package(set) var sentAt: Instant
     /// When the lessee stops waiting for the answer.
-    public let deadline: Instant
+    public package(set) var deadline: Instant
 
     package init(
         organization: [UInt8], limit: Limit, lessee: String, sequence: UInt64, acknowledged: UInt64, held: Int,
@@ -79,7 +79,7 @@ public struct LeaseRequest: Sendable, Equatable {
 /// Requests that wait one behind the other and cost the same.
 public struct WaitingCost: Sendable, Equatable {
     /// Tokens that each of them takes.
-    public let cost: Int
+    public package(set) var cost: Int
     /// How many they are.
     public var count: Int
 

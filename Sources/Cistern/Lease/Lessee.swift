@@ -363,11 +363,12 @@ final class Lessee: Sendable {
         return state.table.insert(organization, hash: hash, value: lease)
     }
 
-    /// Tokens of an organisation that are leased here and not spent.
-    func leased(_ organization: Span<UInt8>) -> Int {
+    /// Tokens of an organisation that are leased here and not spent; at an instant, those that have not lapsed by then.
+    func leased(_ organization: Span<UInt8>, now: Instant?) -> Int {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
-            state.table.find(organization, hash: hash).map { state.table[$0].leased } ?? 0
+            guard let position = state.table.find(organization, hash: hash) else { return 0 }
+            return now.map { state.table[position].leased(now: $0) } ?? state.table[position].leased
         }
     }
 

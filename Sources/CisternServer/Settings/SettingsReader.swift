@@ -5,7 +5,7 @@ internal import Foundation
 ///
 /// Values are text until they are read here, so that a wrong one can be shown as it was written. A value that is set
 /// is never passed over for a default.
-struct SettingsReader {
+package struct SettingsReader {
     private let reader: ConfigReader
 
     /// - Parameters:
@@ -76,7 +76,8 @@ struct SettingsReader {
         ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000),
     ]
 
-    private static func milliseconds(_ text: String) -> Int64? {
+    /// A stretch of time written with its unit, in milliseconds; nil where it is none.
+    package static func milliseconds(_ text: String) -> Int64? {
         guard let unit = units.first(where: { text.hasSuffix($0.suffix) }),
             let number = Int64(text.dropLast(unit.suffix.count)), number >= 0
         else { return nil }

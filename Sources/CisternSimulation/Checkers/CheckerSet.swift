@@ -1,9 +1,16 @@
 internal import Cistern
 
 /// All checkers of one world, and what they have found.
-struct CheckerSet {
+package struct CheckerSet {
+    /// What the checkers are called.
+    package static let names = [
+        ExcessChecker.name, LedgerChecker.name, RecordChecker.name, FalseDenialChecker.name, WaitingChecker.name,
+        IsolationChecker.name, ConservationChecker.name, StrandingChecker.name, LivenessChecker.name,
+    ]
+
     private var excess: ExcessChecker
     private var ledger: LedgerChecker
+    private var record: RecordChecker
     private var falseDenials: FalseDenialChecker
     private var waiting: WaitingChecker
     private var isolation: IsolationChecker
@@ -17,7 +24,8 @@ struct CheckerSet {
     init(_ settings: WorldSettings) {
         isJudged = settings.policy != .writeBehind
         excess = ExcessChecker(settings)
-        ledger = LedgerChecker()
+        ledger = LedgerChecker(settings)
+        record = RecordChecker(settings)
         falseDenials = FalseDenialChecker(settings)
         waiting = WaitingChecker(settings)
         isolation = IsolationChecker(settings)
@@ -33,6 +41,7 @@ struct CheckerSet {
         note(excess.observe(observation, at: now), by: ExcessChecker.name, at: now)
         guard isJudged else { return }
         note(ledger.observe(observation, at: now), by: LedgerChecker.name, at: now)
+        note(record.observe(observation, at: now), by: RecordChecker.name, at: now)
         note(falseDenials.observe(observation, at: now), by: FalseDenialChecker.name, at: now)
         note(waiting.observe(observation, at: now), by: WaitingChecker.name, at: now)
         note(isolation.observe(observation, at: now), by: IsolationChecker.name, at: now)

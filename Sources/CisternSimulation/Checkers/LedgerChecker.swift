@@ -1,21 +1,45 @@
 internal import Cistern
 
-/// The four rules of the store's books hold after each step: T + O ≤ C, O ≤ C, the paces add up to R at most, and what
-/// a request is granted is no more than was open.
+/// The rules of the store's books hold after each step: T + O ≤ C, O ≤ C, and the paces add up to R at most; and from one
+/// step to the next T + O grows by no more than what flowed in and found room.
 struct LedgerChecker {
     static let name = "ledger"
 
+    private var last: [StoreBucket?]
+
+    init(_ settings: WorldSettings) {
+        last = Array(repeating: nil, count: settings.organizations)
+    }
+
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
-        guard case .granted(let granted) = observation else { return nil }
+        switch observation {
+        case .lost(let organization, _):
+            last[organization] = nil
+            return nil
+        case .granted(let granted):
+            defer { last[granted.organization] = granted.bucket }
+            return judge(granted, since: last[granted.organization], at: now)
+        default: return nil
+        }
+    }
+
+    private func judge(_ granted: Granted, since last: StoreBucket?, at now: Time) -> String? {
         let (limit, bucket) = (granted.request.limit, granted.bucket)
         let outstanding = Int64(bucket.outstanding) * Limit.microtokensPerToken
-        let running = bucket.records.filter { $0.paceEndsMilliseconds > now.storeMilliseconds }
-        let pace = running.reduce(0) { $0 + $1.pace }
+        let pace = bucket.records.filter { $0.paceEndsMilliseconds > now.storeMilliseconds }.reduce(0) { $0 + $1.pace }
         if bucket.balanceMicrotokens + outstanding > limit.capacityMicrotokens {
             return "balance \(bucket.balanceMicrotokens) and \(outstanding) outstanding are above the capacity"
         }
         if outstanding > limit.capacityMicrotokens { return "\(outstanding) outstanding is above the capacity" }
         if pace > limit.refillMicrotokensPerMillisecond { return "paces of \(pace) are above the refill rate" }
-        return nil
+        guard let last else { return nil }
+        // Below 0 they are where a lessee forgot a pace: what was promised for it can never be spent, and is let go.
+        let before = max(0, last.balanceMicrotokens + Int64(last.outstanding) * Limit.microtokensPerToken)
+        let inflow =
+            (bucket.asOfMilliseconds - last.asOfMilliseconds) * limit.refillMicrotokensPerMillisecond
+            - (bucket.spilled - last.spilled)
+        let after = bucket.balanceMicrotokens + outstanding
+        guard after > before + inflow else { return nil }
+        return "the books grew from \(before) to \(after) while \(inflow) flowed in"
     }
 }

@@ -8,7 +8,8 @@ package enum WorkloadKind: String, Sendable, CaseIterable {
     case bursty
     /// All load on one server, which changes every five seconds; twice what the buckets refill.
     case moving
-    /// A fifth of what the buckets refill; for two seconds one organisation gets ten times what its bucket does.
+    /// A fifth of what the buckets refill; for two seconds in every five one organisation gets ten times what its bucket
+    /// does.
     case flash
     /// Organisations with half of what their buckets refill, whatever that is.
     case slow
@@ -83,7 +84,8 @@ struct Workload {
     }
 
     private func isFlash(_ time: Time) -> Bool {
-        time >= period / 5 && time < period * 3 / 5
+        let phase = time % period * 5 / period
+        return phase == 1 || phase == 2
     }
 
     /// The next request after a moment.

@@ -9,6 +9,8 @@ package enum Observation {
     case granted(Granted)
     /// A server took in the answer to a lease request; `order` is that of the grant.
     case answered(server: Int, organization: Int, order: Int)
+    /// What a server holds for an organisation, and what its node has on record for it.
+    case held(server: Int, organization: Int, leased: Int, recorded: Int)
     /// A server forgot what it knew, because it crashed.
     case crashed(server: Int)
     /// A node lost an organisation's bucket, of which so much was leased.
@@ -47,16 +49,10 @@ package struct Violation: Sendable, Equatable {
     package var checker: String
     package var time: Time
     package var what: String
-}
 
-/// Watches a world for one thing that must hold.
-protocol Checker {
-    static var name: String { get }
-    mutating func observe(_ observation: Observation, at now: Time) -> String?
-    /// Looks at what is left at the end.
-    mutating func finish(at now: Time) -> String?
-}
-
-extension Checker {
-    mutating func finish(at now: Time) -> String? { nil }
+    package init(checker: String, time: Time, what: String) {
+        self.checker = checker
+        self.time = time
+        self.what = what
+    }
 }

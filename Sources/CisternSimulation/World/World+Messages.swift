@@ -103,14 +103,15 @@ extension World {
         } else {
             grant = entry.bucket.apply(request, nowMilliseconds: now.storeMilliseconds)
         }
-        guard let grant else { return .stale }
         nodes[id].entries[key] = entry
+        guard let grant else { return .stale }
         grantOrder += 1
         observe(
             .granted(
                 Granted(
                     server: server, organization: organization, request: request, grant: grant, bucket: entry.bucket,
                     order: grantOrder)))
+        compareBooks(of: organization)
         return .granted(grant, order: grantOrder)
     }
 

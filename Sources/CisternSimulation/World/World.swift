@@ -254,9 +254,26 @@ package final class World {
 
     // MARK: Looking
 
+    /// Holds what every server has for an organisation against what is on record for it.
+    func compareBooks(of organization: Int) {
+        let bucket = nodes[homes[organization]].entries[sabotage.bucket(of: organization)]?.bucket
+        for server in servers where server.isUp {
+            guard case .cistern(let limiter) = server.limiter else { continue }
+            let name = names[organization]
+            let leased = limiter.leased(name.span, now: server.clock.reading(at: now))
+            guard leased > 0 else { continue }
+            let lessee = sabotage.lessee(server.lessee, server: server.id)
+            let record = bucket?.records.first { $0.lessee == lessee && $0.endsMilliseconds > now.storeMilliseconds }
+            observe(
+                .held(
+                    server: server.id, organization: organization, leased: leased, recorded: record?.tokens ?? 0))
+        }
+    }
+
     private func sample() {
         var stranded = 0
         for organization in names.indices {
+            compareBooks(of: organization)
             let needed = servers.filter { server in
                 guard server.isUp, let last = server.lastArrivals[organization] else { return false }
                 return now - last <= .milliseconds(settings.limiter.lease.horizonMilliseconds)

@@ -1,0 +1,116 @@
+internal import ArgumentParser
+internal import Cistern
+internal import CisternSimulation
+internal import Foundation
+
+/// `cistern simulate`: runs a fleet in memory, or thousands of small ones, and says whether a promise was broken.
+struct SimulateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "simulate",
+        abstract: "Run the limiter in a simulated fleet and check every promise.",
+        discussion: """
+            One world, in detail, from the flags below; or with --seeds many small ones, each drawn from its seed. The \
+            same seed gives the same output on every run. Exit codes: 0; 1 where a promise was broken, with the command \
+            that shows it again; 64 for an argument that is wrong.
+            """)
+
+    @OptionGroup var options: SimulateOptions
+
+    func run() async throws {
+        do {
+            if let seeds = try options.seedRange() {
+                try await sweep(seeds)
+            } else {
+                try simulate()
+            }
+        } catch let error as SimulateOptions.Invalid {
+            throw Exit.say(error.description, code: .usage)
+        }
+    }
+
+    // MARK: One world
+
+    private func simulate() throws {
+        let seed = try options.chosenSeed()
+        let policies = try options.policies()
+        let settings = try policies.map { try options.settings(seed: seed, policy: $0) }
+        if !options.json { print("seed \(seed)") }
+        var report = SimulationReport(seed: seed)
+        for world in settings {
+            report.add(World(world).run())
+        }
+        print(options.json ? report.json : report.table)
+        try fail(report.violations, replay: "cistern simulate \(options.arguments) --seed \(seed)")
+    }
+
+    // MARK: Many worlds
+
+    private func sweep(_ seeds: ClosedRange<UInt64>) async throws {
+        let faults = try options.chosenFaults()
+        if !options.json { print("seeds \(seeds.lowerBound)..\(seeds.upperBound), faults \(faults.rawValue)") }
+        var summary = SweepSummary(seeds: seeds, faults: faults)
+        var progress = Progress(total: seeds.count)
+        // As many at a time as there are cores; taken in by their order, so that the output does not depend on which
+        // of them was quicker.
+        let width = UInt64(max(1, ProcessInfo.processInfo.activeProcessorCount) * 16)
+        var first = seeds.lowerBound
+        while first <= seeds.upperBound {
+            let last = min(seeds.upperBound, first + (width - 1))
+            for outcome in try await Self.run(first...last, faults: faults) { summary.add(outcome) }
+            progress.advance(to: Int(last - seeds.lowerBound) + 1)
+            guard last < seeds.upperBound else { break }
+            first = last + 1
+        }
+        progress.finish()
+        print(options.json ? summary.json : summary.text)
+        guard let worst = summary.broken.first else { return }
+        try fail(
+            worst.violations,
+            replay: "cistern simulate --seeds \(worst.seed)..\(worst.seed) --faults \(faults.rawValue)")
+    }
+
+    private static func run(_ seeds: ClosedRange<UInt64>, faults: FaultKind) async throws -> [Outcome] {
+        try await withThrowingTaskGroup(of: Outcome.self) { group in
+            for seed in seeds {
+                group.addTask { World(try WorldSettings.small(seed: seed, faults: faults)).run() }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }.sorted { $0.seed < $1.seed }
+        }
+    }
+
+    private func fail(_ violations: [Violation], replay: String) throws {
+        guard let violation = violations.first else { return }
+        throw Exit.say(Self.describe(violation, replay: replay), code: .broken)
+    }
+
+    static func describe(_ violation: Violation, replay: String) -> String {
+        """
+        broken promise at \(String(format: "%.6f", violation.time.seconds)) s, \(violation.checker): \(violation.what)
+        cistern: see it again with: \(replay)
+        """
+    }
+}
+
+/// A line on standard error that says how far a long run has come: rewritten in place on a terminal, and else one every
+/// tenth of the way.
+private struct Progress {
+    private let total: Int
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private var lastTenth = 0
+
+    init(total: Int) {
+        self.total = total
+    }
+
+    mutating func advance(to done: Int) {
+        let tenth = done * 10 / total
+        guard isTerminal || (tenth > lastTenth && total >= 1000) else { return }
+        lastTenth = tenth
+        let line = "\(done) of \(total) worlds (\(done * 100 / total) %)"
+        FileHandle.standardError.write(Data((isTerminal ? "\r\(line)" : "\(line)\n").utf8))
+    }
+
+    func finish() {
+        if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+    }
+}

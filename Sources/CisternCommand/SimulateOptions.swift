@@ -1,0 +1,190 @@
+internal import ArgumentParser
+internal import Cistern
+internal import CisternServer
+internal import CisternSimulation
+
+/// The flags of `cistern simulate`; values stay text until they are checked, so that each error says what would be right.
+struct SimulateOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Seed of the world, 0 to 2^64 − 1; a fresh one unless given.", valueName: "number"))
+    var seed: String?
+    @Option(
+        help: ArgumentHelp(
+            "Run a small world for each seed, drawn from everything that may vary; goes with --faults only.",
+            valueName: "first..last"))
+    var seeds: String?
+    @Option(help: ArgumentHelp("Servers, 1 to 1000.", valueName: "count")) var servers = "8"
+    @Option(help: ArgumentHelp("Redis nodes, 1 to 100.", valueName: "count")) var nodes = "1"
+    @Option(help: ArgumentHelp("Organisations, 1 to 10000.", valueName: "count")) var organizations = "1"
+    @Option(help: ArgumentHelp("Burst of each, in tokens.", valueName: "tokens")) var capacity = "1000"
+    @Option(help: ArgumentHelp("Refill rate of each.", valueName: "tokens/s")) var refillPerSecond = "1000"
+    @Option(
+        help: ArgumentHelp(
+            "What comes in: \(WorkloadKind.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "name"))
+    var workload = "even"
+    @Option(
+        help: ArgumentHelp(
+            "Load in multiples of what the buckets refill, 0.001 to 1000; each workload has its own unless given.",
+            valueName: "factor"))
+    var load: String?
+    @Option(help: ArgumentHelp("What goes wrong: none, network, crash or all.", valueName: "kind")) var faults = "none"
+    @Option(help: ArgumentHelp("How long, in the world's time: 1s to 24h.", valueName: "time")) var duration = "30s"
+    @Option(
+        help: ArgumentHelp(
+            "Shortest and longest time that a message takes, in microseconds, 1 to 10000000.",
+            valueName: "shortest..longest"))
+    var latency = "200..800"
+    @Option(
+        help: ArgumentHelp(
+            "Which limiter: cistern, or to compare with write-behind, fixed-lease, per-request; all for each in turn.",
+            valueName: "name"))
+    var policy = "cistern"
+    @Option(help: .of("leaseDuration")) var leaseDuration: String?
+    @Option(help: .of("leaseHorizon")) var leaseHorizon: String?
+    @Option(help: .of("leaseMinimum")) var leaseMinimum: String?
+    @Option(help: .of("leasePrefetch")) var leasePrefetch: String?
+    @Option(help: .of("leaseIdle")) var leaseIdle: String?
+    @Option(help: .of("leaseAlone")) var leaseAlone: String?
+    @Option(help: .of("leaseDemandRise")) var leaseDemandRise: String?
+    @Option(help: .of("leaseDemandFall")) var leaseDemandFall: String?
+    @Flag(help: "Print JSON instead of a table.") var json = false
+
+    /// An argument that is wrong: which one, its value, and what would be right.
+    struct Invalid: Error, CustomStringConvertible {
+        let description: String
+
+        init(_ flag: String, _ value: String, _ remedy: String) {
+            description = "--\(flag) is '\(value)': \(remedy)"
+        }
+
+        init(_ description: String) {
+            self.description = description
+        }
+    }
+
+    // MARK: Seeds
+
+    func chosenSeed() throws(Invalid) -> UInt64 {
+        guard let seed else { return UInt64.random(in: 0..<1 << 32) }
+        guard let number = UInt64(seed) else {
+            throw Invalid("seed", seed, "use a whole number from 0 to 18446744073709551615")
+        }
+        return number
+    }
+
+    func seedRange() throws(Invalid) -> ClosedRange<UInt64>? {
+        guard let seeds else { return nil }
+        guard let range: ClosedRange<UInt64> = Self.range(seeds), range.upperBound - range.lowerBound < 1 << 40 else {
+            throw Invalid("seeds", seeds, "use the first and the last, such as 1..10000")
+        }
+        guard seed == nil else { throw Invalid("--seed and --seeds do not go together: use --seeds \(seeds)") }
+        return range
+    }
+
+    private static func range<Number: FixedWidthInteger>(_ text: String) -> ClosedRange<Number>? {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[1].isEmpty, let first = Number(parts[0]), let last = Number(parts[2]),
+            first <= last
+        else { return nil }
+        return first...last
+    }
+
+    // MARK: Worlds
+
+    func chosenFaults() throws(Invalid) -> FaultKind {
+        try choice("faults", faults)
+    }
+
+    func policies() throws(Invalid) -> [Policy] {
+        policy == "all" ? Policy.allCases : [try choice("policy", policy)]
+    }
+
+    func settings(seed: UInt64, policy: Policy) throws -> WorldSettings {
+        guard let refill = Double(refillPerSecond) else {
+            throw Invalid("refill-per-second", refillPerSecond, "use a number of tokens a second, such as 1000")
+        }
+        let limit: Limit
+        do {
+            limit = try Limit(
+                capacity: try integer("capacity", capacity, in: 1...Limit.maximumCapacity), refillPerSecond: refill)
+        } catch let error as LimitError {
+            throw Invalid("refill-per-second", refillPerSecond, error.remedy)
+        }
+        var settings = WorldSettings(seed: seed, limit: limit, workload: try choice("workload", workload))
+        settings.policy = policy
+        settings.servers = try integer("servers", servers, in: 1...1000)
+        settings.nodes = try integer("nodes", nodes, in: 1...100)
+        settings.organizations = try integer("organizations", organizations, in: 1...10_000)
+        settings.faults = try chosenFaults()
+        if let load {
+            guard let factor = Double(load), 0.001...1000 ~= factor else {
+                throw Invalid("load", load, "use a number from 0.001 to 1000")
+            }
+            settings.load = factor
+        }
+        guard let latency: ClosedRange<Int64> = Self.range(latency), latency.lowerBound >= 1,
+            latency.upperBound <= 10_000_000
+        else { throw Invalid("latency", latency, "use microseconds, such as 1000..20000") }
+        settings.latencyMicroseconds = latency
+        settings.limiter = try limiter()
+        settings.durationMilliseconds = try milliseconds()
+        if settings.faults != .none {
+            settings.driftPartsPerMillion = settings.limiter.lease.clockDriftPerMille * 950
+            settings.recoveryMilliseconds = 2000 + 2 * settings.limiter.lease.durationMilliseconds
+        }
+        return settings
+    }
+
+    /// The lease settings, read and checked as those of `cistern serve`.
+    private func limiter() throws(Invalid) -> LimiterSettings {
+        do {
+            return try ServerSettings(flags: leaseValues, environment: [:], configPath: nil).limiter
+        } catch {
+            throw Invalid("\(error)")
+        }
+    }
+
+    private var leaseValues: [String: String] {
+        let values: [(String, String?)] = [
+            ("leaseDuration", leaseDuration), ("leaseHorizon", leaseHorizon), ("leaseMinimum", leaseMinimum),
+            ("leasePrefetch", leasePrefetch), ("leaseIdle", leaseIdle), ("leaseAlone", leaseAlone),
+            ("leaseDemandRise", leaseDemandRise), ("leaseDemandFall", leaseDemandFall),
+        ]
+        return Dictionary(uniqueKeysWithValues: values.compactMap { name, value in value.map { (name, $0) } })
+    }
+
+    private func milliseconds() throws(Invalid) -> Int64 {
+        guard let milliseconds = SettingsReader.milliseconds(duration), 1000...86_400_000 ~= milliseconds else {
+            throw Invalid("duration", duration, "use a time from 1s to 24h")
+        }
+        return milliseconds
+    }
+
+    private func integer(_ flag: String, _ text: String, in range: ClosedRange<Int>) throws(Invalid) -> Int {
+        guard let number = Int(text), range ~= number else {
+            throw Invalid(flag, text, "use a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    private func choice<Choice: RawRepresentable<String> & CaseIterable>(
+        _ flag: String, _ text: String
+    ) throws(Invalid) -> Choice {
+        guard let choice = Choice(rawValue: text) else {
+            throw Invalid(flag, text, "use one of \(Choice.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        return choice
+    }
+
+    /// These flags as they would be typed, without the seed: for the command that shows a world again.
+    var arguments: String {
+        let given: [(String, String?)] = [
+            ("servers", servers), ("nodes", nodes), ("organizations", organizations), ("capacity", capacity),
+            ("refill-per-second", refillPerSecond), ("workload", workload), ("load", load), ("faults", faults),
+            ("duration", duration), ("latency", latency), ("policy", policy), ("lease-duration", leaseDuration),
+            ("lease-horizon", leaseHorizon), ("lease-minimum", leaseMinimum), ("lease-prefetch", leasePrefetch),
+            ("lease-idle", leaseIdle), ("lease-alone", leaseAlone), ("lease-demand-rise", leaseDemandRise),
+            ("lease-demand-fall", leaseDemandFall),
+        ]
+        return given.compactMap { flag, value in value.map { "--\(flag) \($0)" } }.joined(separator: " ")
+    }
+}

@@ -1,0 +1,117 @@
+internal import Cistern
+internal import CisternSimulation
+internal import Foundation
+
+/// What worlds of one seed came to: a row for each limiter.
+struct SimulationReport {
+    private let seed: UInt64
+    private var outcomes: [Outcome] = []
+
+    init(seed: UInt64) {
+        self.seed = seed
+    }
+
+    mutating func add(_ outcome: Outcome) {
+        outcomes.append(outcome)
+    }
+
+    var violations: [Violation] { outcomes.flatMap(\.violations) }
+
+    private static let columns = [
+        "policy", "requests", "store calls/s", "peak excess %", "lost %", "wait p50 ms", "wait p99 ms", "stranded",
+    ]
+
+    var table: String {
+        let rows = outcomes.map { outcome in
+            [
+                outcome.policy.rawValue, "\(outcome.requests)", decimal(outcome.storeCallsPerSecond, 1),
+                decimal(outcome.peakExcessPercent, 2), decimal(outcome.lostPercent, 2),
+                decimal(outcome.waitP50Milliseconds, 2), decimal(outcome.waitP99Milliseconds, 2),
+                decimal(outcome.strandedTokens, 1),
+            ]
+        }
+        let widths = Self.columns.indices.map { column in
+            ([Self.columns] + rows).map { $0[column].count }.max() ?? 0
+        }
+        return ([Self.columns] + rows).map { row in
+            row.indices.map { column in
+                let padding = String(repeating: " ", count: widths[column] - row[column].count)
+                return column == 0 ? row[column] + padding : padding + row[column]
+            }.joined(separator: "  ")
+        }.joined(separator: "\n")
+    }
+
+    /// The same as one JSON object; its members are described in the README.
+    var json: String {
+        let worlds = outcomes.map { outcome in
+            """
+            {"policy":"\(outcome.policy.rawValue)","workload":"\(outcome.workload.rawValue)",\
+            "requests":\(outcome.requests),"storeCalls":\(outcome.storeCalls),\
+            "storeCallsPerSecond":\(decimal(outcome.storeCallsPerSecond, 3)),\
+            "peakExcessPercent":\(decimal(outcome.peakExcessPercent, 6)),\
+            "lostPercent":\(decimal(outcome.lostPercent, 6)),\
+            "waitP50Milliseconds":\(decimal(outcome.waitP50Milliseconds, 6)),\
+            "waitP99Milliseconds":\(decimal(outcome.waitP99Milliseconds, 6)),\
+            "strandedTokens":\(decimal(outcome.strandedTokens, 3)),"admittedTokens":\(outcome.admittedTokens),\
+            "unmetered":\(outcome.unmetered),"refused":\(outcome.refused),\
+            "violations":[\(outcome.violations.map(\.json).joined(separator: ","))]}
+            """
+        }
+        return #"{"version":1,"seed":\#(seed),"worlds":[\#(worlds.joined(separator: ","))]}"#
+    }
+}
+
+/// What a sweep over many small worlds came to.
+struct SweepSummary {
+    private let seeds: ClosedRange<UInt64>
+    private let faults: FaultKind
+    private var worlds = 0
+    private var requests = 0
+    private var storeCalls = 0
+    private(set) var broken: [Outcome] = []
+
+    init(seeds: ClosedRange<UInt64>, faults: FaultKind) {
+        self.seeds = seeds
+        self.faults = faults
+    }
+
+    mutating func add(_ outcome: Outcome) {
+        worlds += 1
+        requests += outcome.requests
+        storeCalls += outcome.storeCalls
+        if !outcome.violations.isEmpty { broken.append(outcome) }
+    }
+
+    var text: String {
+        var lines = [
+            "\(worlds) worlds, \(requests) requests, \(storeCalls) store calls: \(broken.count) with a broken promise"
+        ]
+        for outcome in broken.prefix(20) {
+            guard let violation = outcome.violations.first else { continue }
+            lines.append("seed \(outcome.seed): \(violation.checker): \(violation.what)")
+        }
+        if broken.count > 20 { lines.append("and \(broken.count - 20) more") }
+        return lines.joined(separator: "\n")
+    }
+
+    var json: String {
+        let found = broken.map { outcome in
+            #"{"seed":\#(outcome.seed),"violations":[\#(outcome.violations.map(\.json).joined(separator: ","))]}"#
+        }
+        return """
+            {"version":1,"firstSeed":\(seeds.lowerBound),"lastSeed":\(seeds.upperBound),"faults":"\(faults.rawValue)",\
+            "worlds":\(worlds),"requests":\(requests),"storeCalls":\(storeCalls),"broken":[\(found.joined(separator: ","))]}
+            """
+    }
+}
+
+extension Violation {
+    /// As a JSON object; the texts are our own and hold nothing that needs escaping.
+    fileprivate var json: String {
+        #"{"checker":"\#(checker)","seconds":\#(decimal(time.seconds, 9)),"what":"\#(what)"}"#
+    }
+}
+
+private func decimal(_ value: Double, _ digits: Int) -> String {
+    String(format: "%.\(digits)f", value)
+}

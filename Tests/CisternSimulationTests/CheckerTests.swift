@@ -1,0 +1,86 @@
+import Cistern
+import Testing
+
+@testable import CisternSimulation
+
+/// Checkers on books made up for them, where no mutant of a message reaches.
+@Suite("Checkers")
+struct CheckerTests {
+    private let settings: WorldSettings
+
+    init() throws {
+        settings = WorldSettings(seed: 1, limit: try Limit(capacity: 10, refillPerSecond: 10))
+    }
+
+    private func allowed(_ cost: Int = 1) -> Observation {
+        .decided(
+            Decided(
+                server: 0, organization: 0, cost: cost,
+                decision: .allowed(settings.limit, balanceMicrotokens: 0, at: Instant(milliseconds: 0)), arrivedAt: 0,
+                paused: 0))
+    }
+
+    @Test("excess is exact: capacity and refill to the millisecond pass, and a token more does not")
+    func excess() {
+        var checker = ExcessChecker(settings)
+        for _ in 0..<10 { #expect(checker.observe(allowed(), at: 0) == nil) }
+        #expect(checker.observe(allowed(), at: .milliseconds(100)) == nil)
+        #expect(checker.peakPercent == 0)
+        #expect(checker.observe(allowed(), at: .milliseconds(199)) != nil)
+        #expect(checker.peakPercent == 0.1)
+    }
+
+    @Test("excess allows what was leased when a node lost its data, once, and for as long as a lease lasts")
+    func excessAfterLoss() {
+        var checker = ExcessChecker(settings)
+        for _ in 0..<10 { #expect(checker.observe(allowed(), at: 0) == nil) }
+        #expect(checker.observe(.lost(organization: 0, outstanding: 5), at: 0) == nil)
+        for _ in 0..<15 { #expect(checker.observe(allowed(), at: 0) == nil) }
+        #expect(checker.observe(allowed(), at: 0) != nil)
+        var late = ExcessChecker(settings)
+        #expect(late.observe(.lost(organization: 0, outstanding: 5), at: 0) == nil)
+        for _ in 0..<10 { #expect(late.observe(allowed(), at: .milliseconds(2001)) == nil) }
+        #expect(late.observe(allowed(), at: .milliseconds(2001)) != nil)
+    }
+
+    @Test(
+        "conservation finds tokens that are neither spent, returned, expired nor held, and spending without admission")
+    func conservation() {
+        var tally = LeaseTokenTally()
+        tally.granted = 10
+        tally.spent = 2
+        tally.returned = 3
+        tally.expired = 1
+        let endRun = { (leased: Int, admitted: Int) in
+            var checker = ConservationChecker(settings)
+            if admitted > 0 { _ = checker.observe(allowed(admitted), at: 0) }
+            return checker.endRun(of: 0, tally: tally, leased: leased)
+        }
+        #expect(endRun(4, 2) == nil)
+        #expect(endRun(5, 2) != nil)
+        #expect(endRun(3, 2) != nil)
+        #expect(endRun(4, 1) != nil)
+    }
+
+    @Test("logarithms are the same everywhere, and right")
+    func logarithms() {
+        #expect(abs(logarithm(10) - 2.302_585_092_994_046) < 1e-15)
+        #expect(abs(logarithm(0.001) + 6.907_755_278_982_137) < 1e-14)
+        #expect(logarithm(1) == 0)
+    }
+
+    @Test("events come by time, and those of one time in their order")
+    func queue() {
+        var queue = EventQueue<Int>()
+        var dice = Dice(seed: 1)
+        for event in 0..<1000 { queue.add(event, at: Int64(dice.number(0...50))) }
+        var last: (time: Time, event: Int) = (-1, -1)
+        var count = 0
+        while let next = queue.popFirst() {
+            #expect(next.time > last.time || (next.time == last.time && next.event > last.event))
+            last = next
+            count += 1
+        }
+        #expect(count == 1000)
+    }
+}

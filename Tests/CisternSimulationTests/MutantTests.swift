@@ -1,0 +1,58 @@
+import Cistern
+import CisternSimulation
+import Testing
+
+/// Each checker bites: whatever trap the protocol falls into, one of them finds it within a stated number of worlds.
+@Suite("Mutants of the protocol are caught")
+struct MutantTests {
+    struct Mutant: Sendable, CustomTestStringConvertible {
+        let sabotage: any Sabotage & Sendable
+        /// The checkers that may find it first.
+        let checkers: Set<String>
+        /// The number of worlds, from seed 1, within which one does.
+        let worlds: UInt64
+        var faults = FaultKind.all
+
+        var testDescription: String { "\(type(of: sabotage))" }
+    }
+
+    static let all = [
+        Mutant(sabotage: Mutants.CapLeftOut(), checkers: ["ledger"], worlds: 5),
+        Mutant(sabotage: Mutants.TwoInFlight(), checkers: ["record", "excess"], worlds: 10),
+        Mutant(sabotage: Mutants.LateAnswerSpent(), checkers: ["isolation", "record"], worlds: 10),
+        Mutant(sabotage: Mutants.AcknowledgementIgnored(), checkers: ["excess"], worlds: 20),
+        Mutant(sabotage: Mutants.NeverExpires(), checkers: ["liveness"], worlds: 20),
+        Mutant(sabotage: Mutants.LateGiveBackCredited(), checkers: ["ledger"], worlds: 20),
+        Mutant(sabotage: Mutants.TimedFromReply(), checkers: ["record"], worlds: 10),
+        Mutant(sabotage: Mutants.ExpiryCredited(), checkers: ["ledger", "excess"], worlds: 100),
+        Mutant(sabotage: Mutants.NoClockMargin(), checkers: ["record"], worlds: 200),
+        Mutant(sabotage: Mutants.OldName(), checkers: ["excess", "record", "liveness"], worlds: 100),
+        Mutant(sabotage: Mutants.PacesAddUp(), checkers: ["ledger", "false denial"], worlds: 20),
+        Mutant(sabotage: Mutants.QuietOverstated(), checkers: ["excess"], worlds: 50),
+        Mutant(sabotage: Mutants.EarlyOverstated(), checkers: ["excess"], worlds: 50),
+        Mutant(sabotage: Mutants.SpillMadeGoodTwice(), checkers: ["ledger", "excess"], worlds: 20),
+        Mutant(sabotage: Mutants.DuplicateActedOn(), checkers: ["record", "excess"], worlds: 20),
+        Mutant(sabotage: Mutants.OpenUnderstated(), checkers: ["false denial"], worlds: 5),
+        Mutant(sabotage: Mutants.NoDeadline(), checkers: ["waiting"], worlds: 5),
+        Mutant(sabotage: Mutants.NoProbe(), checkers: ["liveness"], worlds: 5),
+        Mutant(sabotage: Mutants.OneBucketForAll(), checkers: ["isolation"], worlds: 20),
+        Mutant(sabotage: Mutants.TokenFromNowhere(), checkers: ["isolation"], worlds: 5),
+        Mutant(sabotage: Mutants.GrantsHalved(), checkers: ["stranding"], worlds: 20, faults: .none),
+    ]
+
+    @Test("within the worlds stated for it", arguments: all)
+    func caught(_ mutant: Mutant) throws {
+        for seed in 1...mutant.worlds {
+            let settings = try WorldSettings.small(seed: seed, faults: mutant.faults)
+            let outcome = World(settings, sabotage: mutant.sabotage).run()
+            if let violation = outcome.violations.first, mutant.checkers.contains(violation.checker) { return }
+        }
+        Issue.record("\(mutant.testDescription) is not caught within \(mutant.worlds) worlds")
+    }
+
+    @Test("every checker finds one of them, but for conservation, which looks at the server's own books")
+    func everyCheckerBites() {
+        let found = Self.all.reduce(into: Set<String>()) { $0.formUnion($1.checkers) }
+        #expect(found.union(["conservation"]) == Set(CheckerSet.names))
+    }
+}

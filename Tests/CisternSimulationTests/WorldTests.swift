@@ -1,0 +1,108 @@
+import Cistern
+import CisternSimulation
+import Testing
+
+@Suite("Simulated fleets")
+struct WorldTests {
+    /// Runs worlds of these seeds and reports each that breaks a promise.
+    private func expectKept(_ seeds: some Sequence<UInt64>, faults: FaultKind) throws {
+        for seed in seeds {
+            let outcome = World(try WorldSettings.small(seed: seed, faults: faults)).run()
+            #expect(
+                outcome.violations.isEmpty,
+                "cistern simulate --seeds \(seed)..\(seed) --faults \(faults.rawValue): \(outcome.violations)")
+            #expect(outcome.requests > 0)
+        }
+    }
+
+    @Test("keep every promise under every fault, in 500 small worlds", arguments: 0..<20)
+    func fixedSeeds(block: UInt64) throws {
+        try expectKept((block * 20 + 1)...(block * 20 + 20), faults: .all)
+        try expectKept([block * 5 + 1, block * 5 + 3, block * 5 + 5], faults: .none)
+        try expectKept([block * 5 + 2], faults: .network)
+        try expectKept([block * 5 + 4], faults: .crash)
+    }
+
+    @Test("keep them in 20 worlds that nobody has seen before")
+    func freshSeeds() throws {
+        let first = UInt64.random(in: 1_000_000..<1 << 40)
+        print("fresh seeds: \(first)..\(first + 19)")
+        try expectKept(first..<first + 20, faults: .all)
+    }
+
+    @Test("come out the same for the same seed, whatever else runs")
+    func repeats() throws {
+        for seed in UInt64(1)...5 {
+            let settings = try WorldSettings.small(seed: seed, faults: .all)
+            #expect("\(World(settings).run())" == "\(World(settings).run())")
+        }
+    }
+
+    @Test("differ for different seeds")
+    func differs() throws {
+        let requests = try (UInt64(1)...10).map {
+            World(try WorldSettings.small(seed: $0, faults: .all)).run().requests
+        }
+        #expect(Set(requests).count > 5)
+    }
+
+    /// One row of the scoreboard.
+    struct Row: Sendable {
+        var workload: WorkloadKind
+        var servers = 8
+        var capacity = 1000
+        var refill = 1000.0
+        /// The most store calls a second; nil where there may be one for each request.
+        var calls: Double?
+        var lostPercent: Double
+    }
+
+    @Test(
+        "cost few store calls and lose little: the scoreboard of 30 seconds without faults",
+        arguments: [
+            Row(workload: .even, calls: 40, lostPercent: 0.5), Row(workload: .bursty, calls: 50, lostPercent: 1),
+            Row(workload: .moving, calls: 10, lostPercent: 0.2), Row(workload: .even, servers: 32, lostPercent: 3),
+            Row(workload: .bursty, servers: 32, lostPercent: 3),
+            Row(workload: .even, capacity: 100, refill: 10, lostPercent: 1),
+        ])
+    func scoreboard(row: Row) throws {
+        let limit = try Limit(capacity: row.capacity, refillPerSecond: row.refill)
+        var settings = WorldSettings(seed: 1, limit: limit, workload: row.workload)
+        settings.servers = row.servers
+        let outcome = World(settings).run()
+        #expect(outcome.violations.isEmpty)
+        #expect(outcome.peakExcessPercent == 0)
+        #expect(outcome.lostPercent <= row.lostPercent)
+        #expect(outcome.storeCallsPerSecond <= row.calls ?? .infinity)
+        #expect(outcome.storeCalls <= outcome.requests)
+    }
+
+    @Test("never exceed the limit with 1 to 20 ms of latency and every fault, at full size", arguments: 1...3)
+    func slowAndBroken(seed: UInt64) throws {
+        var settings = WorldSettings(
+            seed: seed, limit: try Limit(capacity: 1000, refillPerSecond: 1000), workload: .bursty)
+        settings.faults = .all
+        settings.nodes = 3
+        settings.organizations = 2
+        settings.latencyMicroseconds = 1000...20_000
+        settings.driftPartsPerMillion = 19_000
+        settings.durationMilliseconds = 10_000
+        settings.recoveryMilliseconds = 6000
+        let outcome = World(settings).run()
+        #expect(outcome.violations.isEmpty, "\(outcome.violations)")
+        #expect(outcome.peakExcessPercent == 0)
+    }
+
+    @Test("show what others trade: a limiter that settles afterwards exceeds the limit")
+    func rivals() throws {
+        let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
+        var settings = WorldSettings(seed: 1, limit: limit, workload: .bursty)
+        settings.durationMilliseconds = 5000
+        settings.policy = .writeBehind
+        #expect(World(settings).run().peakExcessPercent > 10)
+        settings.policy = .perRequest
+        let outcome = World(settings).run()
+        #expect(outcome.peakExcessPercent == 0 && outcome.violations.isEmpty)
+        #expect(outcome.storeCallsPerSecond > 500)
+    }
+}
