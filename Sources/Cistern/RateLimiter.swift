@@ -116,8 +116,8 @@ public final class RateLimiter: Sendable {
 
     /// Gives back the leases of organisations that have fallen silent, so that their tokens are where they are needed.
     ///
-    /// To be called every 20 to 100 milliseconds; it returns at once. Without it such tokens lapse with their lease. Of
-    /// no effect with the embedded store.
+    /// To be called every 20 to 100 milliseconds; it returns at once. A limiter for which nobody calls it loses such
+    /// tokens when their lease lapses. Of no effect with the embedded store.
     public func giveBackIdleLeases(now: Instant) {
         guard case .leased(let lessee, let store) = backend else { return }
         for shard in 0..<lessee.shardCount {

@@ -155,7 +155,9 @@ enum LeaseScript {
         balance = balance - (granted + paced) * token
 
         for _, lessee in ipairs(gone) do redis.call('HDEL', KEYS[3], lessee) end
-        local life = math.max(60000, math.ceil(2 * capacity / rate), duration)
+        -- Longer than any lease lasts and the bucket then takes to fill: one that expires comes back full.
+        local fill = math.ceil(capacity / rate)
+        local life = math.max(60000, 2 * fill, duration + fill)
         local size = math.abs(balance)
         local fraction = string.gsub(string.format('%06d', size % token), '0+$', '')
         if fraction == '' then fraction = '0' end
@@ -168,7 +170,7 @@ enum LeaseScript {
         redis.call('HSET', KEYS[3], lessee, record, '', string.format('%d', spilled))
         redis.call('PEXPIRE', KEYS[3], life)
         local left = math.min(balance + coming + pace * span, (room - granted - paced) * token)
-        return { granted, own, left, paced, span, free - pace }
+        return { granted, own, left, paced, span, free - pace, outstanding + granted + paced }
         """
 
     /// How many of the arguments are keys.
@@ -191,13 +193,13 @@ enum LeaseScript {
 
     /// The grant in the script's answer; nil where the answer is not one of the script's.
     static func grant(from reply: RESPValue) -> Grant? {
-        guard case .array(let fields) = reply, fields.count == 6 else { return nil }
+        guard case .array(let fields) = reply, fields.count == 7 else { return nil }
         var numbers: [Int64] = []
         for case .integer(let number) in fields { numbers.append(number) }
-        guard numbers.count == 6 else { return nil }
+        guard numbers.count == 7 else { return nil }
         return Grant(
             tokens: Int(numbers[0]), held: Int(numbers[1]), openMicrotokens: numbers[2], paced: Int(numbers[3]),
-            paceMilliseconds: numbers[4], openRefillMicrotokensPerMillisecond: numbers[5])
+            paceMilliseconds: numbers[4], openRefillMicrotokensPerMillisecond: numbers[5], outstanding: Int(numbers[6]))
     }
 
     private static func key(_ organization: [UInt8], _ field: String) -> [UInt8] {

@@ -31,7 +31,7 @@ final class RedisConnection: ChannelInboundHandler {
     private static let secondLookDelay = TimeAmount.milliseconds(1)
 
     private let maximumPending: Int
-    private let ended: (String) -> Void
+    private let ended: (RedisConnection, String) -> Void
     private var reader: RESPReader?
     private var pending: Deque<Pending> = []
     private var unsent: ByteBuffer
@@ -49,8 +49,8 @@ final class RedisConnection: ChannelInboundHandler {
     ///
     /// - Parameters:
     ///   - maximumPending: how many commands may wait for replies; more fail at once.
-    ///   - ended: called once, with the reason in words.
-    init(maximumPending: Int, ended: @escaping (String) -> Void) {
+    ///   - ended: called once, with this connection and the reason in words.
+    init(maximumPending: Int, ended: @escaping (RedisConnection, String) -> Void) {
         self.maximumPending = maximumPending
         self.ended = ended
         unsent = ByteBuffer()
@@ -116,7 +116,7 @@ final class RedisConnection: ChannelInboundHandler {
         pending = []
         context?.close(promise: nil)
         // The node goes down before anyone is told, so that nobody who asks again is sent back here.
-        if isOpen { ended(reason) }
+        if isOpen { ended(self, reason) }
         for command in waiting { command.completion(.failure(failure)) }
     }
 

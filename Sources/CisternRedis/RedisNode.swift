@@ -103,7 +103,11 @@ final class RedisNode: Sendable {
             .connect(host: endpoint.host, port: endpoint.port)
         connected.whenComplete { result in
             switch result {
-            case .success: self.logIn(deadline: deadline, whenDone: whenDone)
+            case .success(let channel):
+                // Of a host with several addresses more than one may have been tried: this is the one that answered.
+                self.loop.value.connection =
+                    try? channel.pipeline.syncOperations.handler(type: RedisConnection.self)
+                self.logIn(deadline: deadline, whenDone: whenDone)
             case .failure(let error):
                 self.fail(Self.words(for: error))
                 whenDone()
@@ -118,11 +122,11 @@ final class RedisNode: Sendable {
                 context: tlsContext(), serverHostname: isAddress ? nil : endpoint.host)
             try channel.pipeline.syncOperations.addHandler(handler)
         }
-        let connection = RedisConnection(maximumPending: settings.maximumPendingRequests) { [weak self] reason in
-            self?.fail(reason)
+        let connection = RedisConnection(maximumPending: settings.maximumPendingRequests) {
+            [weak self] ended, reason in
+            if self?.loop.value.connection === ended { self?.fail(reason) }
         }
         try channel.pipeline.syncOperations.addHandler(connection)
-        loop.value.connection = connection
     }
 
     private func tlsContext() throws -> NIOSSLContext {
@@ -138,7 +142,10 @@ final class RedisNode: Sendable {
     ///
     /// The node is up once it has told the script's digest.
     private func logIn(deadline: NIODeadline, whenDone: @escaping @Sendable () -> Void) {
-        guard let connection = loop.value.connection else { return whenDone() }
+        guard let connection = loop.value.connection else {
+            fail("the connection was lost")
+            return whenDone()
+        }
         guard loop.value.health.state == .probing else {
             connection.close("the server is stopping")
             return whenDone()
@@ -158,7 +165,8 @@ final class RedisNode: Sendable {
             case .success(.string(let digest)): self.becomeUp(digest)
             case .success(.error(let message)): connection.close(message)
             case .success(let other): connection.close("unexpected answer to SCRIPT LOAD: \(other)")
-            case .failure: break  // The connection has told why it ended.
+            // Nothing new where the connection has told why it ended.
+            case .failure(let failure): self.fail("\(failure)")
             }
             whenDone()
         }

@@ -79,7 +79,7 @@ struct LeaseScriptTests {
     @Test("finds a new bucket full and grants what is needed")
     func newBucket() async throws {
         let grant = Grant(
-            tokens: 30, held: 0, openMicrotokens: 970_000_000, openRefillMicrotokensPerMillisecond: 1)
+            tokens: 30, held: 0, openMicrotokens: 970_000_000, openRefillMicrotokensPerMillisecond: 1, outstanding: 30)
         #expect(try await lease(30) == grant)
         #expect(try await tokens() == 970)
         #expect(try await record().prefix(2) == [1, 30])
@@ -277,8 +277,8 @@ struct LeaseScriptTests {
     @Test("leaves only documented keys, each with a time to live, long enough for the bucket to fill")
     func timesToLive() async throws {
         let slow = try Limit(capacity: 10_000, refillPerSecond: 1)
-        _ = try await lease(1, limit: .standard)
-        _ = try await lease(1, limit: slow, organization: "slow")
+        _ = try await lease(1, duration: 2000, limit: .standard)
+        _ = try await lease(1, duration: 2000, limit: slow, organization: "slow")
         let keys = try await redis.command("--scan").split(separator: "\n").map(String.init).sorted()
         #expect(
             keys
@@ -290,6 +290,17 @@ struct LeaseScriptTests {
             #expect(
                 key.contains("slow") ? (19_990...20_000).contains(seconds) : (50...60).contains(seconds),
                 "\(key) \(seconds)")
+        }
+    }
+
+    @Test("outlives the longest lease by the time that the bucket takes to fill: one that expires comes back full")
+    func outlivesLeases() async throws {
+        let limit = try Limit(capacity: 1000, refillPerSecond: 100)
+        _ = try await lease(500, duration: 60_000, limit: limit)
+        #expect(StoreBucket.lifeMilliseconds(of: limit, leaseMilliseconds: 60_000) == 70_000)
+        for field in ["tokens", "lastRefill", "leases"] {
+            let left = Int(try await redis.command("PTTL", "ratelimit:org:\(field)")) ?? 0
+            #expect((60_001...70_000).contains(left), "\(field)")
         }
     }
 

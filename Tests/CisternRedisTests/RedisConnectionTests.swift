@@ -13,7 +13,7 @@ final class RedisConnectionTests {
 
     init() throws {
         var end: (String) -> Void = { _ in }
-        connection = RedisConnection(maximumPending: 3) { end($0) }
+        connection = RedisConnection(maximumPending: 3) { end($1) }
         end = { [unowned self] in reasons.append($0) }
         try channel.pipeline.syncOperations.addHandler(connection)
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()

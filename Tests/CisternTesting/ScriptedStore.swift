@@ -66,6 +66,6 @@ extension Grant {
     ) -> Grant {
         Grant(
             tokens: tokens, held: held, openMicrotokens: openMicrotokens,
-            openRefillMicrotokensPerMillisecond: limit.refillMicrotokensPerMillisecond)
+            openRefillMicrotokensPerMillisecond: limit.refillMicrotokensPerMillisecond, outstanding: held + tokens)
     }
 }

@@ -140,6 +140,43 @@ struct LeaseTests {
         #expect(ask.quietMilliseconds == 0)
     }
 
+    @Test("decides for the latest instant it has seen: a thread that stalled spends no token of before it was granted")
+    func decidesForTheLatest() throws {
+        let lease = try lease(holding: 0)
+        var tally = LeaseTokenTally()
+        let stalled = start.advanced(byMilliseconds: 1)
+        let later = start.advanced(byMilliseconds: 20)
+        _ = ask(lease, waiting: 0, sequence: 2, now: later, tally: &tally)
+        lease { $0.settle(.plain(5), sentAt: later, settings: settings, now: later, tally: &tally) }
+        #expect(spend(lease, 1, now: stalled, tally: &tally)?.decidedAt == later)
+    }
+
+    @Test("lapses no later than the record, however the margin comes out in milliseconds")
+    func roundsTheMarginUp() {
+        var settings = LeaseSettings()
+        for (duration, drift, lapse) in [(2000, 20, 1960), (130, 20, 127), (1010, 1, 1008), (109, 200, 87)] {
+            settings.durationMilliseconds = Int64(duration)
+            settings.clockDriftPerMille = Int64(drift)
+            #expect(settings.expiry(sentAt: start) == start.advanced(byMilliseconds: Int64(lapse)))
+        }
+    }
+
+    @Test("has spent tokens taken off the record where they would keep refill out, and else leaves them to lapse")
+    func reportsWhatIsSpent() throws {
+        let limit = try Limit(capacity: 100, refillPerSecond: 10)
+        for (open, outstanding, isReported) in [(4, 96, true), (50, 20, false), (95, 5, false), (80, 10, true)] {
+            let lease = Subject(Lease(limit: limit, now: start))
+            var tally = LeaseTokenTally()
+            _ = ask(lease, waiting: 6, sequence: 1, now: start, tally: &tally)
+            var grant = Grant.plain(6, openMicrotokens: Int64(open) * token, limit: limit)
+            grant.outstanding = outstanding
+            settle(lease, grant, tally: &tally)
+            _ = spend(lease, 6, now: start, tally: &tally)
+            let ask = lease { $0.giveBack(sequence: 2, settings: settings, now: start, tally: &tally) }
+            #expect((ask != nil) == isReported, "\(open) open, \(outstanding) outstanding")
+        }
+    }
+
     @Test("takes the store's word for a denial no longer than a lease lasts: others may have given back since")
     func asksAgain() throws {
         let slow = try Limit(capacity: 10, refillPerSecond: 0.001)
@@ -176,7 +213,7 @@ struct LeaseTests {
         _ = ask(lease, waiting: 3, sequence: 2, now: start, tally: &tally)
         let grant = Grant(
             tokens: 2, held: 1, openMicrotokens: 0, paced: 100, paceMilliseconds: 200,
-            openRefillMicrotokensPerMillisecond: 0)
+            openRefillMicrotokensPerMillisecond: 0, outstanding: 103)
         let arrival = start.advanced(byMilliseconds: 30)
         settle(lease, grant, now: arrival, tally: &tally)
         #expect(tally.granted == 102)

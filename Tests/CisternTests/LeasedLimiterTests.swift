@@ -101,7 +101,18 @@ struct LeasedLimiterTests {
             ask(limiter)
             store.answer(wrong, now: clock.now())
         }
-        #expect(log.outcomes == Array(repeating: .unmetered, count: 5))
+        let twisted: [(inout Grant) -> Void] = [
+            { $0.openMicrotokens = .min }, { $0.openMicrotokens = .max }, { $0.paced = .max }, { $0.paced = 5 },
+            { $0.paceMilliseconds = .max }, { $0.openRefillMicrotokensPerMillisecond = .max },
+            { $0.openRefillMicrotokensPerMillisecond = -1 }, { $0.outstanding = .min }, { $0.outstanding = .max },
+        ]
+        for twist in twisted {
+            var wrong = Grant.plain(0)
+            twist(&wrong)
+            ask(limiter)
+            store.answer(.success(wrong), now: clock.now())
+        }
+        #expect(log.outcomes == Array(repeating: .unmetered, count: 14))
         #expect(limiter.statistics.leaseTokens.granted == 0)
     }
 
@@ -227,6 +238,85 @@ struct LeasedLimiterTests {
         await done
         #expect(returned == [3, 3])
         #expect(limiter.statistics.leaseTokens.outstanding == 0)
+    }
+
+    @Test("asks for more before it runs dry, once, and nobody waits for it")
+    func renews() throws {
+        let limit = try Limit(capacity: 10_000, refillPerSecond: 10_000)
+        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lessee: "server-1", seed: 1)
+        // A thousand tokens a second, until that is known.
+        for _ in 0..<10 {
+            clock.advance(milliseconds: 100)
+            ask(limiter, cost: 100)
+            guard let request = store.next else { continue }
+            let tokens = request.needed + request.wish.ahead
+            store.answer(
+                .success(.plain(tokens, held: request.held, openMicrotokens: 5_000_000_000, limit: limit)),
+                now: clock.now())
+        }
+        let before = store.requestCount
+        var asked = 0
+        while store.next == nil, asked < 1000 {
+            ask(limiter)
+            asked += 1
+        }
+        #expect(store.requestCount == before + 1)
+        let renewal = try #require(store.next)
+        #expect(renewal.waiting.isEmpty && renewal.held > 0 && renewal.wish.ahead > 100)
+        for _ in 0..<renewal.held { ask(limiter) }
+        #expect(log.outcomes.allSatisfy { $0 == .allowed })
+        #expect(store.requestCount == before + 1)
+    }
+
+    @Test("gives the tokens of an organisation that has fallen silent back, and those of no other")
+    func givesBackWhatIsIdle() throws {
+        let limiter = limiter()
+        leaseAhead(limiter, 3, "silent")
+        leaseAhead(limiter, 3, "busy")
+        clock.advance(milliseconds: 200)
+        ask(limiter, "busy")
+        limiter.giveBackIdleLeases(now: clock.now())
+        #expect(store.next == nil)
+        clock.advance(milliseconds: 50)
+        limiter.giveBackIdleLeases(now: clock.now())
+        let request = try #require(store.next)
+        #expect(request.organization == Array("silent".utf8))
+        #expect(request.returned == 3 && request.held == 0 && request.waiting.isEmpty && request.wish == LeaseWish.none)
+        store.answer(grant(0, balance: 50), now: clock.now())
+        limiter.giveBackIdleLeases(now: clock.now())
+        #expect(store.next == nil)
+        clock.advance(milliseconds: 200)
+        limiter.giveBackIdleLeases(now: clock.now())
+        #expect(store.next?.returned == 2)
+        #expect(limiter.statistics.leaseTokens.returned == 5)
+    }
+
+    @Test("watches each place in memory once, however often organisations take each other's")
+    func watchIsBounded() {
+        var settings = LimiterSettings()
+        settings.maximumBuckets = 1
+        let lessee = Lessee(
+            limits: Limits(), lessee: "server-1", settings: settings, sizing: DemandSizing(), hash: SipHash(key: (1, 2))
+        )
+        for number in 0..<100 {
+            let name = Array("org-\(number)".utf8)
+            let admission = lessee.admit(name.span, costMicrotokens: 1_000_000, now: clock.now()) { _ in }
+            guard case .ask(let request) = admission else { continue }
+            _ = lessee.settle(request, with: grant(3, balance: 50), now: clock.now())
+        }
+        #expect(lessee.watchedCount == 1)
+    }
+
+    @Test("knows of an organisation that it had forgotten how long it has been silent at least")
+    func quietSurvivesEviction() {
+        let limiter = limiter { $0.maximumBuckets = 1 }
+        leaseAhead(limiter, 0, "a")
+        clock.advance(milliseconds: 1000)
+        ask(limiter, "b")
+        store.answer(grant(0), now: clock.now())
+        clock.advance(milliseconds: 1000)
+        ask(limiter, "a")
+        #expect(store.next?.quietMilliseconds == 1959)
     }
 
     @Test("forgets an idle organisation first, then one with a lease, never one that waits")

@@ -15,6 +15,11 @@ struct Lease: Sendable, BitwiseCopyable {
     private var word: StoreWord
     /// When a token was last spent here.
     private(set) var spentAt: Instant
+    /// The latest instant that was seen here.
+    ///
+    /// A thread may read the clock, stall, and take the lock after others have decided for later instants: what it
+    /// decides then counts for the latest of these, or it would spend tokens that had not been granted yet.
+    private var latest: Instant
     /// Tokens spent since the last request left.
     private var spent = 0
     /// When ``spent`` reaches this, ``early`` is noted.
@@ -26,9 +31,10 @@ struct Lease: Sendable, BitwiseCopyable {
     private var wanted = 0
     /// What the request in flight said was held.
     private var reported = 0
-    /// Tokens that the store has on record for this lessee since its last answer; those spent since stay there until the
-    /// next request.
-    private var recorded = 0
+    /// Whether the store has tokens on record for this lessee that may have been spent since its last answer.
+    private var isOnRecord = false
+    /// Whether so much is on record there, of all lessees, that refill will stop for want of room before it lapses.
+    private var isCrowded = false
     /// Whether the last request wished for tokens ahead of use.
     private var isAhead = false
     /// The lease is renewed as soon as fewer tokens than this are held.
@@ -46,14 +52,17 @@ struct Lease: Sendable, BitwiseCopyable {
 
     /// An organisation of which nothing is known: as far as this server can tell its bucket is full.
     ///
-    /// - Parameter sequence: the last that was used for any organisation. If it was for this one, before it was
-    ///   forgotten, its answer was taken in, and the tokens may have been spent.
-    init(limit: Limit, sequence: UInt64 = 0, now: Instant) {
+    /// - Parameters:
+    ///   - sequence: the last that was used for any organisation. If it was for this one, before it was forgotten, its
+    ///     answer was taken in, and the tokens may have been spent.
+    ///   - spentAt: when a token of this organisation can last have been spent here, before it was forgotten.
+    init(limit: Limit, sequence: UInt64 = 0, spentAt: Instant = Instant(nanoseconds: 0), now: Instant) {
         self.limit = limit
         acknowledged = sequence
         expiresAt = now
         word = StoreWord(unknown: limit, now: now)
-        spentAt = now
+        self.spentAt = spentAt
+        latest = now
         demand = Demand(now: now)
     }
 
@@ -64,9 +73,9 @@ struct Lease: Sendable, BitwiseCopyable {
     func leased(now: Instant) -> Int { now < expiresAt ? leased : 0 }
 
     /// Whether the store should hear of this organisation again even if no request comes: to have tokens back, or
-    /// because so many are on record there as leased and are spent that refill would stop for want of room.
+    /// because refill would stop while spent tokens are on record.
     var isWorthReporting: Bool {
-        leased > 0 || recorded &- leased > limit.capacity / 16
+        leased > 0 || isOnRecord && isCrowded
     }
 
     /// The best knowledge of the global balance: what the store had, and what is held here.
@@ -83,14 +92,13 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func decide(
         costMicrotokens: Int64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Decision? {
-        advance(settings: settings, now: now, tally: &tally)
+        let now = advance(settings: settings, now: now, tally: &tally)
         let heldMicrotokens = Int64(held) &* Limit.microtokensPerToken
         if costMicrotokens <= heldMicrotokens {
             let cost = Int(costMicrotokens / Limit.microtokensPerToken)
             held &-= cost
             wanted &+= cost
-            // Another thread may have read the clock later and taken the lock earlier.
-            spentAt = max(spentAt, now)
+            spentAt = now
             spent &+= cost
             if spent >= earlyMark { noteEarly() }
             tally.spent &+= UInt64(cost)
@@ -118,15 +126,20 @@ struct Lease: Sendable, BitwiseCopyable {
     }
 
     /// Lets time pass: paced tokens come, and a lease whose time has run out is forgotten; the store counts it as spent.
+    ///
+    /// Returns the instant that it has become: no earlier than one seen before.
     @inline(__always)
-    private mutating func advance(settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally) {
+    private mutating func advance(settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally) -> Instant {
+        let now = max(now, latest)
+        latest = now
         word.refill(now: now)
         if pace.coming > 0 { held &+= pace.arrive(settings: settings, now: now) }
-        guard now >= expiresAt else { return }
+        guard now >= expiresAt else { return now }
         tally.expired &+= UInt64(held &+ pace.coming)
         held = 0
-        recorded = 0
+        isOnRecord = false
         pace = Pace()
+        return now
     }
 
     // MARK: Asking
@@ -155,7 +168,7 @@ struct Lease: Sendable, BitwiseCopyable {
         waitingTokens: Int, sequence: UInt64, sizing: some LeaseSizing, settings: LeaseSettings, now: Instant,
         tally: inout LeaseTokenTally
     ) -> Ask {
-        advance(settings: settings, now: now, tally: &tally)
+        let now = advance(settings: settings, now: now, tally: &tally)
         demand.record(tokens: wanted + waitingTokens, settings: settings, now: now)
         // They are counted now, and will be once more when they are decided.
         wanted = -waitingTokens
@@ -180,7 +193,7 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func giveBack(
         sequence: UInt64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Ask? {
-        advance(settings: settings, now: now, tally: &tally)
+        let now = advance(settings: settings, now: now, tally: &tally)
         guard !isAsking, isWorthReporting else { return nil }
         let returned = leased
         tally.returned &+= UInt64(returned)
@@ -218,6 +231,8 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func settle(
         _ grant: Grant, sentAt: Instant, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) {
+        let now = max(now, latest)
+        latest = now
         isAsking = false
         acknowledged = sequence
         let left = held + reserved
@@ -225,7 +240,8 @@ struct Lease: Sendable, BitwiseCopyable {
         tally.expired &+= UInt64(lapsed)
         tally.granted &+= UInt64(grant.tokens + grant.paced)
         held = left - lapsed + grant.tokens
-        recorded = grant.held + grant.tokens + grant.paced
+        isOnRecord = grant.held + grant.tokens + grant.paced > 0
+        isCrowded = isCrowded(grant, settings: settings)
         reserved = 0
         pace = Pace(tokens: grant.paced, milliseconds: grant.paceMilliseconds, startedAt: now)
         earlyMark = max(1, (spent + held + pace.tokens) / 2)
@@ -238,6 +254,12 @@ struct Lease: Sendable, BitwiseCopyable {
         renewBelow = min(soon, (held + pace.tokens + 1) / 2)
         // Tokens that demand no longer takes are put on record anew before they lapse.
         renewAt = sentAt.advanced(byMilliseconds: settings.durationMilliseconds * 3 / 4)
+    }
+
+    private func isCrowded(_ grant: Grant, settings: LeaseSettings) -> Bool {
+        let room = limit.capacityMicrotokens - Int64(grant.outstanding) * Limit.microtokensPerToken
+        return grant.outstanding > limit.capacity / 16
+            && limit.millisecondsToGain(room - max(0, grant.openMicrotokens)) < settings.durationMilliseconds
     }
 
     /// The request in flight will not be answered, or its answer will not be heeded.

@@ -115,11 +115,13 @@ public struct Grant: Sendable, Equatable {
     public var paceMilliseconds: Int64
     /// How fast ``openMicrotokens`` grows as long as the lessees' paces go on, in microtokens a millisecond.
     public var openRefillMicrotokensPerMillisecond: Int64
+    /// Tokens on record for all lessees, after this grant.
+    public var outstanding: Int
 
-    /// Creates an answer; without the last three it is one of a store that grants no paces.
+    /// Creates an answer; without a pace it is one for tokens at once.
     public init(
         tokens: Int, held: Int, openMicrotokens: Int64, paced: Int = 0, paceMilliseconds: Int64 = 0,
-        openRefillMicrotokensPerMillisecond: Int64
+        openRefillMicrotokensPerMillisecond: Int64, outstanding: Int
     ) {
         self.tokens = tokens
         self.held = held
@@ -127,6 +129,7 @@ public struct Grant: Sendable, Equatable {
         self.paced = paced
         self.paceMilliseconds = paceMilliseconds
         self.openRefillMicrotokensPerMillisecond = openRefillMicrotokensPerMillisecond
+        self.outstanding = outstanding
     }
 }
 

@@ -50,7 +50,8 @@ public struct LeaseSettings: Sendable, Equatable {
 
     /// When a lease asked for at `sentAt` lapses at the lessee: before it can lapse at the store.
     func expiry(sentAt: Instant) -> Instant {
-        sentAt.advanced(byMilliseconds: durationMilliseconds - durationMilliseconds * clockDriftPerMille / 1000)
+        sentAt.advanced(
+            byMilliseconds: durationMilliseconds - (durationMilliseconds * clockDriftPerMille + 999) / 1000)
     }
 
     /// How many milliseconds have surely passed on the store's clock between two instants of this server's.

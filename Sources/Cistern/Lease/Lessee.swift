@@ -9,7 +9,7 @@ final class Lessee: Sendable {
     typealias Resume = @Sendable (Decision) -> Void
 
     /// A request that waits for the store.
-    private struct Waiter: Sendable {
+    struct Waiter: Sendable {
         let costMicrotokens: Int64
         let since: Instant
         let resume: Resume
@@ -18,12 +18,12 @@ final class Lessee: Sendable {
     /// The requests that wait for one organisation.
     ///
     /// The first `included` were counted in the request in flight.
-    private struct Queue: Sendable {
+    struct Queue: Sendable {
         var waiters: Deque<Waiter> = []
         var included = 0
     }
 
-    private struct State: ~Copyable {
+    struct State: ~Copyable {
         var table: BucketTable<Lease>
         /// Queues of the organisations with a request in flight, by position in the table.
         var queues: [Int: Queue] = [:]
@@ -33,6 +33,10 @@ final class Lessee: Sendable {
         ///
         /// It is not kept for each, since an organisation that is evicted and comes back must go on counting up.
         var sequence: UInt64 = 0
+        /// When the last token was spent of any organisation that has been forgotten.
+        ///
+        /// One that comes back has spent nothing since, whenever it was forgotten.
+        var evictedSpentAt = Instant(nanoseconds: 0)
         var decisions = DecisionTally()
         var tokens = LeaseTokenTally()
         var evictions: UInt64 = 0
@@ -40,10 +44,10 @@ final class Lessee: Sendable {
 
     private let limits: Limits
     private let lessee: String
-    private let settings: LimiterSettings
+    let settings: LimiterSettings
     private let sizing: any LeaseSizing
     private let hash: SipHash
-    private let shards: Shards<State>
+    let shards: Shards<State>
 
     init(
         limits: Limits, lessee: String, settings: LimiterSettings, sizing: any LeaseSizing, hash: SipHash
@@ -182,7 +186,10 @@ final class Lessee: Sendable {
         guard case .success(let grant) = result, now < settings.lease.expiry(sentAt: request.sentAt),
             0...capacity ~= grant.tokens, 0...request.held ~= grant.held,
             0...(capacity - grant.tokens) ~= grant.paced, (grant.paced == 0) == (grant.paceMilliseconds <= 0),
-            grant.openRefillMicrotokensPerMillisecond >= 0
+            0...settings.lease.durationMilliseconds ~= grant.paceMilliseconds,
+            grant.openMicrotokens.magnitude <= UInt64(Limit.maximumCapacity) * UInt64(Limit.microtokensPerToken),
+            0...request.limit.refillMicrotokensPerMillisecond ~= grant.openRefillMicrotokensPerMillisecond,
+            0...Limit.maximumCapacity ~= grant.outstanding
         else { return nil }
         return grant
     }
@@ -269,7 +276,7 @@ final class Lessee: Sendable {
         return (runs, waiters.count)
     }
 
-    private func request(
+    func request(
         for ask: Lease.Ask, waiting: [WaitingCost], at position: Int, in state: borrowing State, since: Instant,
         now: Instant
     ) -> LeaseRequest {
@@ -282,64 +289,6 @@ final class Lessee: Sendable {
             deadline: since.advanced(byMilliseconds: settings.lease.timeoutMilliseconds))
     }
 
-    // MARK: Giving back
-
-    /// Requests that give back the leases of one shard, from a position in its table on; and where to go on, or nil at
-    /// the table's end.
-    func giveBack(
-        shard: Int, from start: Int, most: Int, now: Instant
-    ) -> (requests: [LeaseRequest], next: Int?) {
-        shards.withShard(at: shard) { state in
-            var requests: [LeaseRequest] = []
-            for position in start..<max(start, state.table.endPosition) where state.table.isLive(position) {
-                if requests.count == most { return (requests, position) }
-                if let request = giveBack(at: position, in: &state, now: now) { requests.append(request) }
-            }
-            return (requests, nil)
-        }
-    }
-
-    private func giveBack(at position: Int, in state: inout State, now: Instant) -> LeaseRequest? {
-        let sequence = state.sequence + 1
-        let ask = state.table[position].giveBack(
-            sequence: sequence, settings: settings.lease, now: now, tally: &state.tokens)
-        guard let ask else { return nil }
-        state.sequence = sequence
-        return request(for: ask, waiting: [], at: position, in: state, since: now, now: now)
-    }
-
-    /// Sees to it that a lease with tokens is looked at once it may have fallen idle since an instant.
-    private func watch(_ position: Int, from start: Instant, in state: inout State) {
-        guard state.table[position].isWorthReporting, !state.table[position].isWatched else { return }
-        state.table[position].isWatched = true
-        state.watched.append((position, start.advanced(byMilliseconds: settings.lease.idleMilliseconds)))
-    }
-
-    /// Requests that give back the leases of one shard that have spent nothing for ``LeaseSettings/idleMilliseconds``:
-    /// at most `most` of them.
-    ///
-    /// It looks only at leases that are due, each once in that time, however many organisations there are.
-    func giveBackIdle(shard: Int, most: Int, now: Instant) -> [LeaseRequest] {
-        shards.withShard(at: shard) { state in
-            var requests: [LeaseRequest] = []
-            while requests.count < most, let first = state.watched.first, first.due <= now {
-                state.watched.removeFirst()
-                guard state.table.isLive(first.position), state.table[first.position].isWatched else { continue }
-                state.table[first.position].isWatched = false
-                let spentAt = state.table[first.position].spentAt
-                if spentAt.advanced(byMilliseconds: settings.lease.idleMilliseconds) <= now {
-                    if let request = giveBack(at: first.position, in: &state, now: now) { requests.append(request) }
-                } else {
-                    watch(first.position, from: spentAt, in: &state)
-                }
-            }
-            return requests
-        }
-    }
-
-    /// How many shards there are to give back from.
-    var shardCount: Int { shards.count }
-
     // MARK: Memory
 
     /// The position of an organisation, which is added if it is new; nil where there is no room for it.
@@ -351,6 +300,7 @@ final class Lessee: Sendable {
         of organization: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
     ) -> Int? {
         if let position = state.table.find(organization, hash: hash) { return position }
+        var isWatched = false
         if state.table.isFull {
             let gone =
                 state.table.evict { $0.isIdle(now: now) }
@@ -358,8 +308,13 @@ final class Lessee: Sendable {
             guard let gone else { return nil }
             state.tokens.expired &+= UInt64(gone.leased)
             state.evictions &+= 1
+            state.evictedSpentAt = max(state.evictedSpentAt, gone.spentAt)
+            // The newcomer gets the place that has become free, and with it the place's entry among the watched.
+            isWatched = gone.isWatched
         }
-        let lease = Lease(limit: limits.limit(of: organization), sequence: state.sequence, now: now)
+        var lease = Lease(
+            limit: limits.limit(of: organization), sequence: state.sequence, spentAt: state.evictedSpentAt, now: now)
+        lease.isWatched = isWatched
         return state.table.insert(organization, hash: hash, value: lease)
     }
 

@@ -51,6 +51,13 @@ package struct StoreBucket: Sendable, Equatable {
     /// Tokens on record, of all lessees.
     package var outstanding: Int { records.reduce(0) { $0 + $1.tokens } }
 
+    /// How long the store keeps a bucket that nobody touches: longer than any lease lasts and the bucket then takes to
+    /// fill, since one that expires comes back full.
+    package static func lifeMilliseconds(of limit: Limit, leaseMilliseconds: Int64) -> Int64 {
+        let fill = limit.millisecondsToGain(limit.capacityMicrotokens)
+        return max(60_000, 2 * fill, leaseMilliseconds + fill)
+    }
+
     /// Acts on a request; nil where a later one of the same lessee came first, which changes nothing.
     package mutating func apply(_ request: LeaseRequest, nowMilliseconds now: Int64) -> Grant? {
         let own = records.first { $0.lessee == request.lessee }
@@ -231,7 +238,8 @@ package struct StoreBucket: Sendable, Equatable {
             tokens: granted, held: held,
             openMicrotokens: min(left, Int64(room - granted - pace.tokens) * Self.token),
             paced: pace.tokens, paceMilliseconds: pace.milliseconds,
-            openRefillMicrotokensPerMillisecond: free - pace.rate)
+            openRefillMicrotokensPerMillisecond: free - pace.rate,
+            outstanding: others.tokens + held + granted + pace.tokens)
     }
 
     /// Pays the requests that wait in their order, each in full or not at all.

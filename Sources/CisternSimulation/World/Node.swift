@@ -25,9 +25,9 @@ struct Node {
     }
 
     /// The entry of an organisation, which starts full where the node has none, or none that has not expired.
-    func entry(_ organization: Int, limit: Limit, now: Time) -> Entry {
+    func entry(_ organization: Int, limit: Limit, leaseMilliseconds: Int64, now: Time) -> Entry {
         let milliseconds = now.storeMilliseconds
-        let life = max(60_000, 2 * limit.capacityMicrotokens / limit.refillMicrotokensPerMillisecond)
+        let life = StoreBucket.lifeMilliseconds(of: limit, leaseMilliseconds: leaseMilliseconds)
         if let entry = entries[organization], milliseconds - entry.bucket.asOfMilliseconds < life { return entry }
         return Entry(
             bucket: StoreBucket(full: limit, nowMilliseconds: milliseconds),

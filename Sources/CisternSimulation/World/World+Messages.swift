@@ -45,6 +45,8 @@ extension World {
         }
     }
 
+    private var leaseMilliseconds: Int64 { settings.limiter.lease.durationMilliseconds }
+
     func organization(_ name: [UInt8]) -> Int {
         names.firstIndex(of: name) ?? 0
     }
@@ -77,7 +79,8 @@ extension World {
             nodes[id].knowsScript = true
             return .pong
         case .settle(let organization, let tokens):
-            var entry = nodes[id].entry(organization, limit: settings.limit, now: now)
+            var entry = nodes[id].entry(
+                organization, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
             entry.plain.refill(settings.limit, nowMilliseconds: now.storeMilliseconds)
             entry.plain = TokenBucket(
                 microtokens: entry.plain.microtokens - Int64(tokens) * Limit.microtokensPerToken,
@@ -96,7 +99,7 @@ extension World {
     private func lease(_ request: LeaseRequest, _ organization: Int, server: Int, at id: Int) -> Reply.Content {
         guard homes[organization] == id else { return .moved(to: homes[organization]) }
         let key = sabotage.bucket(of: organization)
-        var entry = nodes[id].entry(key, limit: settings.limit, now: now)
+        var entry = nodes[id].entry(key, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
         let grant: Grant?
         if let answer = sabotage.act(on: &entry.bucket, request, organization: organization, now: now) {
             grant = answer

@@ -1,0 +1,67 @@
+internal import DequeModule
+
+/// Tokens that go back before they lapse: of organisations that fell silent, and of a server that stops.
+extension Lessee {
+    /// Requests that give back the leases of one shard, from a position in its table on; and where to go on, or nil at
+    /// the table's end.
+    func giveBack(
+        shard: Int, from start: Int, most: Int, now: Instant
+    ) -> (requests: [LeaseRequest], next: Int?) {
+        shards.withShard(at: shard) { state in
+            var requests: [LeaseRequest] = []
+            for position in start..<max(start, state.table.endPosition) where state.table.isLive(position) {
+                if requests.count == most { return (requests, position) }
+                if let request = giveBack(at: position, in: &state, now: now) { requests.append(request) }
+            }
+            return (requests, nil)
+        }
+    }
+
+    private func giveBack(at position: Int, in state: inout State, now: Instant) -> LeaseRequest? {
+        let sequence = state.sequence + 1
+        let ask = state.table[position].giveBack(
+            sequence: sequence, settings: settings.lease, now: now, tally: &state.tokens)
+        guard let ask else { return nil }
+        state.sequence = sequence
+        return request(for: ask, waiting: [], at: position, in: state, since: now, now: now)
+    }
+
+    /// Sees to it that a lease with tokens is looked at once it may have fallen idle since an instant.
+    func watch(_ position: Int, from start: Instant, in state: inout State) {
+        guard state.table[position].isWorthReporting, !state.table[position].isWatched else { return }
+        state.table[position].isWatched = true
+        state.watched.append((position, start.advanced(byMilliseconds: settings.lease.idleMilliseconds)))
+    }
+
+    /// Requests that give back the leases of one shard that have spent nothing for ``LeaseSettings/idleMilliseconds``:
+    /// at most `most` of them.
+    ///
+    /// It looks only at leases that are due, each once in that time, however many organisations there are.
+    func giveBackIdle(shard: Int, most: Int, now: Instant) -> [LeaseRequest] {
+        shards.withShard(at: shard) { state in
+            var requests: [LeaseRequest] = []
+            while requests.count < most, let first = state.watched.first, first.due <= now {
+                state.watched.removeFirst()
+                guard state.table.isLive(first.position), state.table[first.position].isWatched else { continue }
+                state.table[first.position].isWatched = false
+                let spentAt = state.table[first.position].spentAt
+                if spentAt.advanced(byMilliseconds: settings.lease.idleMilliseconds) <= now {
+                    if let request = giveBack(at: first.position, in: &state, now: now) { requests.append(request) }
+                } else {
+                    watch(first.position, from: spentAt, in: &state)
+                }
+            }
+            return requests
+        }
+    }
+
+    /// How many places in memory are looked after.
+    var watchedCount: Int {
+        var count = 0
+        shards.forEach { count += $0.watched.count }
+        return count
+    }
+
+    /// How many shards there are to give back from.
+    var shardCount: Int { shards.count }
+}
