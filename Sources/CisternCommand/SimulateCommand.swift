@@ -36,9 +36,11 @@ struct SimulateCommand: AsyncParsableCommand {
         let settings = try policies.map { try options.settings(seed: seed, policy: $0) }
         if !options.json { print("seed \(seed)") }
         var report = SimulationReport(seed: seed)
-        for world in settings {
-            report.add(World(world).run())
+        var progress = Progress(total: 100 * settings.count, unit: "%")
+        for (index, world) in settings.enumerated() {
+            report.add(World(world).run { progress.advance(to: 100 * index + Int(100 * $0)) })
         }
+        progress.finish()
         print(options.json ? report.json : report.table)
         try fail(report.violations, replay: "cistern simulate \(options.arguments) --seed \(seed)")
     }
@@ -49,7 +51,7 @@ struct SimulateCommand: AsyncParsableCommand {
         let faults = try options.chosenFaults()
         if !options.json { print("seeds \(seeds.lowerBound)..\(seeds.upperBound), faults \(faults.rawValue)") }
         var summary = SweepSummary(seeds: seeds, faults: faults)
-        var progress = Progress(total: seeds.count)
+        var progress = Progress(total: seeds.count, unit: "worlds")
         // As many at a time as there are cores; taken in by their order, so that the output does not depend on which
         // of them was quicker.
         let width = UInt64(max(1, ProcessInfo.processInfo.activeProcessorCount) * 16)
@@ -92,25 +94,28 @@ struct SimulateCommand: AsyncParsableCommand {
 }
 
 /// A line on standard error that says how far a long run has come: rewritten in place on a terminal, and else one every
-/// tenth of the way.
+/// tenth of the way once it takes longer than a few seconds.
 private struct Progress {
     private let total: Int
+    private let unit: String
     private let isTerminal = isatty(STDERR_FILENO) == 1
-    private var lastTenth = 0
+    private let start = ContinuousClock.now
+    private var last = 0
 
-    init(total: Int) {
+    init(total: Int, unit: String) {
         self.total = total
+        self.unit = unit
     }
 
     mutating func advance(to done: Int) {
-        let tenth = done * 10 / total
-        guard isTerminal || (tenth > lastTenth && total >= 1000) else { return }
-        lastTenth = tenth
-        let line = "\(done) of \(total) worlds (\(done * 100 / total) %)"
+        let step = isTerminal ? done * 100 / total : done * 10 / total
+        guard step > last, ContinuousClock.now - start > .seconds(isTerminal ? 1 : 5) else { return }
+        last = step
+        let line = "\(done) of \(total) \(unit)"
         FileHandle.standardError.write(Data((isTerminal ? "\r\(line)" : "\(line)\n").utf8))
     }
 
     func finish() {
-        if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+        if isTerminal, last > 0 { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
     }
 }

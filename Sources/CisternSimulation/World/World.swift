@@ -75,7 +75,9 @@ package final class World {
     }
 
     /// Lets the world run to its end.
-    package func run() -> Outcome {
+    ///
+    /// - Parameter progress: told now and then which part of it has passed, 0 to 1.
+    package func run(progress: (Double) -> Void = { _ in }) -> Outcome {
         let end = Time.milliseconds(settings.durationMilliseconds + settings.recoveryMilliseconds)
         queue.add(.arrival(workload.next(after: 0)), at: 0)
         queue.add(.sample, at: .milliseconds(100))
@@ -87,6 +89,7 @@ package final class World {
         while let next = queue.nextTime, next <= end, checkers.violations.isEmpty, let event = queue.popFirst() {
             now = event.time
             handle(event.event)
+            if case .sample = event.event { progress(Double(now) / Double(end)) }
         }
         now = end
         checkers.finish(self)
