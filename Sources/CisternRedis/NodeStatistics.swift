@@ -2,11 +2,11 @@ package import Cistern
 
 /// What one node was asked and how it answered, since the start.
 package struct NodeStatistics: Sendable {
-    /// Requests that were granted all that waited.
+    /// Requests that were granted what waited, and what was wished for as far as others left it.
     package var granted: UInt64 = 0
-    /// Requests that the bucket could not pay in full.
+    /// Requests that the bucket could not pay in full, or only as the refill comes.
     package var short: UInt64 = 0
-    /// Requests that gave tokens back.
+    /// Requests that asked for nothing: that gave tokens back, or reported what was spent.
     package var returned: UInt64 = 0
     /// Requests that the node answered with an error.
     package var rejected: UInt64 = 0
@@ -25,9 +25,9 @@ package struct NodeStatistics: Sendable {
         switch result {
         case .success(let grant):
             latency.record(nanoseconds: now.nanoseconds - request.sentAt.nanoseconds)
-            if request.waiting.isEmpty {
+            if request.waiting.isEmpty && request.wish.ahead == 0 {
                 returned &+= 1
-            } else if grant.tokens < request.needed {
+            } else if grant.tokens < request.needed || grant.paced > 0 {
                 short &+= 1
             } else {
                 granted &+= 1
