@@ -13,16 +13,7 @@ struct ServeOptions: ParsableArguments {
     @Option(help: .of("refillPerSecond")) var refillPerSecond: String?
     @Option(help: .of("limits")) var limits: String?
     @Option(help: .of("onStoreFailure")) var onStoreFailure: String?
-    @Option(help: .of("leaseDuration")) var leaseDuration: String?
-    @Option(help: .of("leaseHorizon")) var leaseHorizon: String?
-    @Option(help: .of("leaseMinimum")) var leaseMinimum: String?
-    @Option(help: .of("leasePrefetch")) var leasePrefetch: String?
-    @Option(help: .of("leaseIdle")) var leaseIdle: String?
-    @Option(help: .of("leaseAlone")) var leaseAlone: String?
-    @Option(help: .of("leaseDemandRise")) var leaseDemandRise: String?
-    @Option(help: .of("leaseDemandFall")) var leaseDemandFall: String?
-    @Option(help: .of("clockDrift")) var clockDrift: String?
-    @Option(help: .of("storeTimeout")) var storeTimeout: String?
+    @OptionGroup var lease: LeaseOptions
     @Option(help: .of("maxBuckets")) var maxBuckets: String?
     @Option(help: .of("maxWaiters")) var maxWaiters: String?
     @Option(help: .of("maxStoreRequests")) var maxStoreRequests: String?
@@ -40,16 +31,12 @@ struct ServeOptions: ParsableArguments {
         let single: [(String, String?)] = [
             ("host", host), ("port", port), ("redisCaFile", redisCaFile), ("capacity", capacity),
             ("refillPerSecond", refillPerSecond), ("limits", limits), ("onStoreFailure", onStoreFailure),
-            ("leaseDuration", leaseDuration), ("leaseHorizon", leaseHorizon), ("leaseMinimum", leaseMinimum),
-            ("leasePrefetch", leasePrefetch), ("leaseIdle", leaseIdle), ("leaseAlone", leaseAlone),
-            ("leaseDemandRise", leaseDemandRise), ("leaseDemandFall", leaseDemandFall), ("clockDrift", clockDrift),
-
-            ("storeTimeout", storeTimeout), ("maxBuckets", maxBuckets), ("maxWaiters", maxWaiters),
+            ("maxBuckets", maxBuckets), ("maxWaiters", maxWaiters),
             ("maxStoreRequests", maxStoreRequests), ("maxConnections", maxConnections),
             ("requestTimeout", requestTimeout), ("idleTimeout", idleTimeout), ("drainTimeout", drainTimeout),
             ("threads", threads), ("logLevel", logLevel),
         ]
-        var values: [String: String] = [:]
+        var values = lease.values
         for case (let name, let value?) in single { values[name] = value }
         if !redis.isEmpty { values["redis"] = redis.joined(separator: ",") }
         return values

@@ -36,7 +36,8 @@ struct SimulateCommand: AsyncParsableCommand {
         let settings = try policies.map { try options.settings(seed: seed, policy: $0) }
         if !options.json { print("seed \(seed)") }
         var report = SimulationReport(seed: seed)
-        var progress = Progress(total: 100 * settings.count, unit: "%")
+        let simulated = settings.reduce(0) { $0 + $1.durationMilliseconds }
+        var progress = Progress(total: 100 * settings.count, isLong: simulated >= 600_000)
         for (index, world) in settings.enumerated() {
             report.add(World(world).run { progress.advance(to: 100 * index + Int(100 * $0)) })
         }
@@ -51,7 +52,7 @@ struct SimulateCommand: AsyncParsableCommand {
         let faults = try options.chosenFaults()
         if !options.json { print("seeds \(seeds.lowerBound)..\(seeds.upperBound), faults \(faults.rawValue)") }
         var summary = SweepSummary(seeds: seeds, faults: faults)
-        var progress = Progress(total: seeds.count, unit: "worlds")
+        var progress = Progress(total: seeds.count, isLong: seeds.count >= 1000)
         // As many at a time as there are cores; taken in by their order, so that the output does not depend on which
         // of them was quicker.
         let width = UInt64(max(1, ProcessInfo.processInfo.activeProcessorCount) * 16)
@@ -93,29 +94,28 @@ struct SimulateCommand: AsyncParsableCommand {
     }
 }
 
-/// A line on standard error that says how far a long run has come: rewritten in place on a terminal, and else one every
-/// tenth of the way once it takes longer than a few seconds.
+/// A line on standard error that says how far a run has come: rewritten in place on a terminal, and else one every tenth of
+/// the way of a long one.
 private struct Progress {
     private let total: Int
-    private let unit: String
+    private let isLong: Bool
     private let isTerminal = isatty(STDERR_FILENO) == 1
-    private let start = ContinuousClock.now
-    private var last = 0
+    private var percent = 0
 
-    init(total: Int, unit: String) {
+    init(total: Int, isLong: Bool) {
         self.total = total
-        self.unit = unit
+        self.isLong = isLong
     }
 
     mutating func advance(to done: Int) {
-        let step = isTerminal ? done * 100 / total : done * 10 / total
-        guard step > last, ContinuousClock.now - start > .seconds(isTerminal ? 1 : 5) else { return }
-        last = step
-        let line = "\(done) of \(total) \(unit)"
-        FileHandle.standardError.write(Data((isTerminal ? "\r\(line)" : "\(line)\n").utf8))
+        let step = isTerminal ? 1 : 10
+        let reached = done * 100 / total / step * step
+        guard reached > percent, isTerminal || isLong else { return }
+        percent = reached
+        FileHandle.standardError.write(Data((isTerminal ? "\r\(percent) %" : "\(percent) %\n").utf8))
     }
 
     func finish() {
-        if isTerminal, last > 0 { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+        if isTerminal, percent > 0 { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
     }
 }

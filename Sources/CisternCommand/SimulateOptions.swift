@@ -38,14 +38,7 @@ struct SimulateOptions: ParsableArguments {
             "Which limiter: cistern, or to compare with write-behind, fixed-lease, per-request; all for each in turn.",
             valueName: "name"))
     var policy = "cistern"
-    @Option(help: .of("leaseDuration")) var leaseDuration: String?
-    @Option(help: .of("leaseHorizon")) var leaseHorizon: String?
-    @Option(help: .of("leaseMinimum")) var leaseMinimum: String?
-    @Option(help: .of("leasePrefetch")) var leasePrefetch: String?
-    @Option(help: .of("leaseIdle")) var leaseIdle: String?
-    @Option(help: .of("leaseAlone")) var leaseAlone: String?
-    @Option(help: .of("leaseDemandRise")) var leaseDemandRise: String?
-    @Option(help: .of("leaseDemandFall")) var leaseDemandFall: String?
+    @OptionGroup var lease: LeaseOptions
     @Flag(help: "Print JSON instead of a table.") var json = false
 
     /// An argument that is wrong: which one, its value, and what would be right.
@@ -137,19 +130,10 @@ struct SimulateOptions: ParsableArguments {
     /// The lease settings, read and checked as those of `cistern serve`.
     private func limiter() throws(Invalid) -> LimiterSettings {
         do {
-            return try ServerSettings(flags: leaseValues, environment: [:], configPath: nil).limiter
+            return try ServerSettings(flags: lease.values, environment: [:], configPath: nil).limiter
         } catch {
             throw Invalid("\(error)")
         }
-    }
-
-    private var leaseValues: [String: String] {
-        let values: [(String, String?)] = [
-            ("leaseDuration", leaseDuration), ("leaseHorizon", leaseHorizon), ("leaseMinimum", leaseMinimum),
-            ("leasePrefetch", leasePrefetch), ("leaseIdle", leaseIdle), ("leaseAlone", leaseAlone),
-            ("leaseDemandRise", leaseDemandRise), ("leaseDemandFall", leaseDemandFall),
-        ]
-        return Dictionary(uniqueKeysWithValues: values.compactMap { name, value in value.map { (name, $0) } })
     }
 
     private func milliseconds() throws(Invalid) -> Int64 {
@@ -177,14 +161,12 @@ struct SimulateOptions: ParsableArguments {
 
     /// These flags as they would be typed, without the seed: for the command that shows a world again.
     var arguments: String {
-        let given: [(String, String?)] = [
-            ("servers", servers), ("nodes", nodes), ("organizations", organizations), ("capacity", capacity),
-            ("refill-per-second", refillPerSecond), ("workload", workload), ("load", load), ("faults", faults),
-            ("duration", duration), ("latency", latency), ("policy", policy), ("lease-duration", leaseDuration),
-            ("lease-horizon", leaseHorizon), ("lease-minimum", leaseMinimum), ("lease-prefetch", leasePrefetch),
-            ("lease-idle", leaseIdle), ("lease-alone", leaseAlone), ("lease-demand-rise", leaseDemandRise),
-            ("lease-demand-fall", leaseDemandFall),
-        ]
-        return given.compactMap { flag, value in value.map { "--\(flag) \($0)" } }.joined(separator: " ")
+        let given: [(flag: String, value: String?)] =
+            [
+                ("servers", servers), ("nodes", nodes), ("organizations", organizations), ("capacity", capacity),
+                ("refill-per-second", refillPerSecond), ("workload", workload), ("load", load), ("faults", faults),
+                ("duration", duration), ("latency", latency), ("policy", policy),
+            ] + lease.arguments
+        return given.compactMap { argument in argument.value.map { "--\(argument.flag) \($0)" } }.joined(separator: " ")
     }
 }

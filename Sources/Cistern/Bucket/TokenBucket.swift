@@ -23,11 +23,21 @@ package struct TokenBucket: Sendable, Equatable, BitwiseCopyable {
     /// A clock reading earlier than the last one adds nothing: two threads may read the clock in one order and take
     /// the lock in the other. A level above the ceiling is left as it is.
     package mutating func refill(_ limit: Limit, ceilingMicrotokens: Int64, nowMilliseconds: Int64) {
+        refill(
+            microtokensPerMillisecond: limit.refillMicrotokensPerMillisecond, ceilingMicrotokens: ceilingMicrotokens,
+            nowMilliseconds: nowMilliseconds)
+    }
+
+    /// The same at any rate.
+    @inline(__always)
+    package mutating func refill(
+        microtokensPerMillisecond rate: Int64, ceilingMicrotokens: Int64, nowMilliseconds: Int64
+    ) {
         let elapsed = nowMilliseconds &- asOfMilliseconds
         guard elapsed > 0 else { return }
         asOfMilliseconds = nowMilliseconds
         guard microtokens < ceilingMicrotokens else { return }
-        let (inflow, overflows) = elapsed.multipliedReportingOverflow(by: limit.refillMicrotokensPerMillisecond)
+        let (inflow, overflows) = elapsed.multipliedReportingOverflow(by: rate)
         let room = ceilingMicrotokens &- microtokens
         microtokens = overflows || inflow >= room ? ceilingMicrotokens : microtokens &+ inflow
     }

@@ -3,8 +3,7 @@
 /// It tells when to ask again, never too late but for what others give back; it is no right to spend.
 struct StoreWord: Sendable, Equatable, BitwiseCopyable {
     /// What the store could grant to this lessee beyond what it has.
-    private(set) var openMicrotokens: Int64
-    private var asOfMilliseconds: Int64
+    private var open: TokenBucket
     /// How fast that grows: the refill rate less what runs to others as paces.
     private var refillMicrotokensPerMillisecond: Int64
     private var ceilingMicrotokens: Int64
@@ -15,9 +14,8 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
 
     /// Nothing is known, so nothing can be denied.
     init(unknown limit: Limit, now: Instant) {
-        openMicrotokens = limit.capacityMicrotokens
+        open = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
         ceilingMicrotokens = limit.capacityMicrotokens
-        asOfMilliseconds = now.milliseconds
         refillMicrotokensPerMillisecond = 0
         endsAt = now
     }
@@ -30,11 +28,11 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
     init(
         _ grant: Grant, sentAt: Instant, limit: Limit, expiresAt: Instant, settings: LeaseSettings, now: Instant
     ) {
-        openMicrotokens = min(grant.openMicrotokens, limit.capacityMicrotokens)
-        ceilingMicrotokens = limit.capacityMicrotokens
         // The store looked at its clock after the request was sent. Counting from then finds the next token too
         // early rather than too late, and too early only means to ask once more.
-        asOfMilliseconds = sentAt.milliseconds
+        open = TokenBucket(
+            microtokens: min(grant.openMicrotokens, limit.capacityMicrotokens), asOfMilliseconds: sentAt.milliseconds)
+        ceilingMicrotokens = limit.capacityMicrotokens
         refillMicrotokensPerMillisecond = grant.openRefillMicrotokensPerMillisecond
         isShared = grant.paced > 0
         if isShared {
@@ -49,13 +47,12 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
     /// Adds what has flowed in since.
     @inline(__always)
     mutating func refill(now: Instant) {
-        let elapsed = now.milliseconds &- asOfMilliseconds
-        guard elapsed > 0 else { return }
-        asOfMilliseconds = now.milliseconds
-        let (inflow, overflows) = elapsed.multipliedReportingOverflow(by: refillMicrotokensPerMillisecond)
-        let room = ceilingMicrotokens &- openMicrotokens
-        openMicrotokens = overflows || inflow >= room ? ceilingMicrotokens : openMicrotokens &+ inflow
+        open.refill(
+            microtokensPerMillisecond: refillMicrotokensPerMillisecond, ceilingMicrotokens: ceilingMicrotokens,
+            nowMilliseconds: now.milliseconds)
     }
+
+    var openMicrotokens: Int64 { open.microtokens }
 
     /// Whether the store has said that it cannot pay this much yet.
     func forbids(_ microtokens: Int64, now: Instant) -> Bool {
