@@ -43,7 +43,7 @@ struct SimulateCommand: AsyncParsableCommand {
         }
         progress.finish()
         print(options.json ? report.json : report.table)
-        try fail(report.violations, replay: "cistern simulate \(options.arguments) --seed \(seed)")
+        try fail(report.violations, replay: options.replay(seed: seed))
     }
 
     // MARK: Many worlds

@@ -12,32 +12,39 @@ struct SimulateOptions: ParsableArguments {
             "Run a small world for each seed, drawn from everything that may vary; goes with --faults only.",
             valueName: "first..last"))
     var seeds: String?
-    @Option(help: ArgumentHelp("Servers, 1 to 1000.", valueName: "count")) var servers = "8"
-    @Option(help: ArgumentHelp("Redis nodes, 1 to 100.", valueName: "count")) var nodes = "1"
-    @Option(help: ArgumentHelp("Organisations, 1 to 10000.", valueName: "count")) var organizations = "1"
-    @Option(help: ArgumentHelp("Burst of each, in tokens.", valueName: "tokens")) var capacity = "1000"
-    @Option(help: ArgumentHelp("Refill rate of each.", valueName: "tokens/s")) var refillPerSecond = "1000"
+    @Option(help: ArgumentHelp("Servers, 1 to 1000. (default: 8)", valueName: "count")) var servers: String?
+    @Option(help: ArgumentHelp("Redis nodes, 1 to 100. (default: 1)", valueName: "count")) var nodes: String?
+    @Option(help: ArgumentHelp("Organisations, 1 to 10000. (default: 1)", valueName: "count")) var organizations:
+        String?
+    @Option(help: ArgumentHelp("Burst of each, in tokens. (default: 1000)", valueName: "tokens")) var capacity: String?
+    @Option(help: ArgumentHelp("Refill rate of each. (default: 1000)", valueName: "tokens/s")) var refillPerSecond:
+        String?
     @Option(
         help: ArgumentHelp(
-            "What comes in: \(WorkloadKind.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "name"))
-    var workload = "even"
+            "What comes in: \(WorkloadKind.allCases.map(\.rawValue).joined(separator: ", ")). (default: even)",
+            valueName: "name"))
+    var workload: String?
     @Option(
         help: ArgumentHelp(
             "Load in multiples of what the buckets refill, 0.001 to 1000; each workload has its own unless given.",
             valueName: "factor"))
     var load: String?
-    @Option(help: ArgumentHelp("What goes wrong: none, network, crash or all.", valueName: "kind")) var faults = "none"
-    @Option(help: ArgumentHelp("How long, in the world's time: 1s to 24h.", valueName: "time")) var duration = "30s"
+    @Option(help: ArgumentHelp("What goes wrong: none, network, crash or all. (default: none)", valueName: "kind"))
+    var faults: String?
+    @Option(help: ArgumentHelp("How long, in the world's time: 1s to 24h. (default: 30s)", valueName: "time"))
+    var duration: String?
     @Option(
         help: ArgumentHelp(
-            "Shortest and longest time that a message takes, in microseconds, 1 to 10000000.",
+            "Shortest and longest time that a message takes, in microseconds, 1 to 10000000. (default: 200..800)",
             valueName: "shortest..longest"))
-    var latency = "200..800"
+    var latency: String?
     @Option(
         help: ArgumentHelp(
-            "Which limiter: cistern, or to compare with write-behind, fixed-lease, per-request; all for each in turn.",
-            valueName: "name"))
-    var policy = "cistern"
+            """
+            Which limiter: cistern, or to compare with write-behind, fixed-lease, per-request; all for each in turn. \
+            (default: cistern)
+            """, valueName: "name"))
+    var policy: String?
     @OptionGroup var lease: LeaseOptions
     @Flag(help: "Print JSON instead of a table.") var json = false
 
@@ -69,7 +76,9 @@ struct SimulateOptions: ParsableArguments {
         guard let range: ClosedRange<UInt64> = Self.range(seeds), range.upperBound - range.lowerBound < 1 << 40 else {
             throw Invalid("seeds", seeds, "use the first and the last, such as 1..10000")
         }
-        guard seed == nil else { throw Invalid("--seed and --seeds do not go together: use --seeds \(seeds)") }
+        for (flag, value) in [("seed", seed)] + worldFlags where value != nil {
+            throw Invalid("--\(flag) and --seeds do not go together: each seed draws a world of its own; leave one out")
+        }
         return range
     }
 
@@ -84,29 +93,20 @@ struct SimulateOptions: ParsableArguments {
     // MARK: Worlds
 
     func chosenFaults() throws(Invalid) -> FaultKind {
-        try choice("faults", faults)
+        try choice("faults", faults ?? "none")
     }
 
     func policies() throws(Invalid) -> [Policy] {
-        policy == "all" ? Policy.allCases : [try choice("policy", policy)]
+        policy == "all" ? Policy.allCases : [try choice("policy", policy ?? "cistern")]
     }
 
-    func settings(seed: UInt64, policy: Policy) throws -> WorldSettings {
-        guard let refill = Double(refillPerSecond) else {
-            throw Invalid("refill-per-second", refillPerSecond, "use a number of tokens a second, such as 1000")
-        }
-        let limit: Limit
-        do {
-            limit = try Limit(
-                capacity: try integer("capacity", capacity, in: 1...Limit.maximumCapacity), refillPerSecond: refill)
-        } catch let error as LimitError {
-            throw Invalid("refill-per-second", refillPerSecond, error.remedy)
-        }
-        var settings = WorldSettings(seed: seed, limit: limit, workload: try choice("workload", workload))
+    func settings(seed: UInt64, policy: Policy) throws(Invalid) -> WorldSettings {
+        var settings = WorldSettings(
+            seed: seed, limit: try limit(), workload: try choice("workload", workload ?? "even"))
         settings.policy = policy
-        settings.servers = try integer("servers", servers, in: 1...1000)
-        settings.nodes = try integer("nodes", nodes, in: 1...100)
-        settings.organizations = try integer("organizations", organizations, in: 1...10_000)
+        settings.servers = try integer("servers", servers ?? "8", in: 1...1000)
+        settings.nodes = try integer("nodes", nodes ?? "1", in: 1...100)
+        settings.organizations = try integer("organizations", organizations ?? "1", in: 1...10_000)
         settings.faults = try chosenFaults()
         if let load {
             guard let factor = Double(load), 0.001...1000 ~= factor else {
@@ -114,17 +114,37 @@ struct SimulateOptions: ParsableArguments {
             }
             settings.load = factor
         }
-        guard let latency: ClosedRange<Int64> = Self.range(latency), latency.lowerBound >= 1,
-            latency.upperBound <= 10_000_000
-        else { throw Invalid("latency", latency, "use microseconds, such as 1000..20000") }
-        settings.latencyMicroseconds = latency
+        let times = latency ?? "200..800"
+        guard let range: ClosedRange<Int64> = Self.range(times), range.lowerBound >= 1, range.upperBound <= 10_000_000
+        else { throw Invalid("latency", times, "use microseconds, such as 1000..20000") }
+        settings.latencyMicroseconds = range
         settings.limiter = try limiter()
         settings.durationMilliseconds = try milliseconds()
         if settings.faults != .none {
             settings.driftPartsPerMillion = settings.limiter.lease.clockDriftPerMille * 950
             settings.recoveryMilliseconds = 2000 + 2 * settings.limiter.lease.durationMilliseconds
         }
+        guard settings.expectedRequests <= 1e8 else {
+            throw Invalid(
+                """
+                that makes \(Int(min(settings.expectedRequests, 1e18))) requests: use a lower --load, \
+                --refill-per-second, --organizations or --duration for at most 100000000
+                """)
+        }
         return settings
+    }
+
+    private func limit() throws(Invalid) -> Limit {
+        let rate = refillPerSecond ?? "1000"
+        guard let refill = Double(rate) else {
+            throw Invalid("refill-per-second", rate, "use a number of tokens a second, such as 1000")
+        }
+        let tokens = try integer("capacity", capacity ?? "1000", in: 1...Limit.maximumCapacity)
+        do {
+            return try Limit(capacity: tokens, refillPerSecond: refill)
+        } catch {
+            throw Invalid("refill-per-second", rate, error.remedy)
+        }
     }
 
     /// The lease settings, read and checked as those of `cistern serve`.
@@ -137,8 +157,9 @@ struct SimulateOptions: ParsableArguments {
     }
 
     private func milliseconds() throws(Invalid) -> Int64 {
-        guard let milliseconds = SettingsReader.milliseconds(duration), 1000...86_400_000 ~= milliseconds else {
-            throw Invalid("duration", duration, "use a time from 1s to 24h")
+        let text = duration ?? "30s"
+        guard let milliseconds = SettingsReader.milliseconds(text), 1000...86_400_000 ~= milliseconds else {
+            throw Invalid("duration", text, "use a time from 1s to 24h")
         }
         return milliseconds
     }
@@ -159,14 +180,19 @@ struct SimulateOptions: ParsableArguments {
         return choice
     }
 
-    /// These flags as they would be typed, without the seed: for the command that shows a world again.
-    var arguments: String {
-        let given: [(flag: String, value: String?)] =
-            [
-                ("servers", servers), ("nodes", nodes), ("organizations", organizations), ("capacity", capacity),
-                ("refill-per-second", refillPerSecond), ("workload", workload), ("load", load), ("faults", faults),
-                ("duration", duration), ("latency", latency), ("policy", policy),
-            ] + lease.arguments
-        return given.compactMap { argument in argument.value.map { "--\(argument.flag) \($0)" } }.joined(separator: " ")
+    /// The flags that describe one world, but for its seed and its faults.
+    private var worldFlags: [(flag: String, value: String?)] {
+        [
+            ("servers", servers), ("nodes", nodes), ("organizations", organizations), ("capacity", capacity),
+            ("refill-per-second", refillPerSecond), ("workload", workload), ("load", load), ("duration", duration),
+            ("latency", latency), ("policy", policy),
+        ] + lease.arguments
+    }
+
+    /// The command that shows the world of a seed again.
+    func replay(seed: UInt64) -> String {
+        let given = [("faults", faults)] + worldFlags
+        let flags = given.compactMap { flag, value in value.map { " --\(flag) \($0)" } }.joined()
+        return "cistern simulate --seed \(seed)\(flags)"
     }
 }

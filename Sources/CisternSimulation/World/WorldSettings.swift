@@ -56,6 +56,12 @@ package struct WorldSettings: Sendable {
         load = workload.standardLoad
     }
 
+    /// About how many requests will come.
+    package var expectedRequests: Double {
+        let tokens = limit.refillPerSecond * Double(organizations) * load * Double(durationMilliseconds) / 1000
+        return tokens * 2 / Double(1 + workload.highestCost)
+    }
+
     /// What flows into a bucket while a message goes to the store and back, at the slowest.
     var roundTripMicrotokens: Int64 {
         2 * latencyMicroseconds.upperBound * limit.refillMicrotokensPerMillisecond / 1000
