@@ -59,7 +59,8 @@ package struct Outcome: Sendable {
     /// How long requests waited for the store, in milliseconds.
     package let waitP50Milliseconds: Double
     package let waitP99Milliseconds: Double
-    /// Tokens on record for servers that had no request for them within a horizon: the mean over time.
+    /// Tokens held by servers that had no request for them within a horizon, or on record for servers that are no more:
+    /// the mean over time.
     package let strandedTokens: Double
     package let admittedTokens: Int
     package let unmetered: Int

@@ -274,21 +274,26 @@ package final class World {
     }
 
     private func sample() {
-        var stranded = 0
-        for organization in names.indices {
-            compareBooks(of: organization)
-            let needed = servers.filter { server in
-                guard server.isUp, let last = server.lastArrivals[organization] else { return false }
-                return now - last <= .milliseconds(settings.limiter.lease.horizonMilliseconds)
-            }
-            let lessees = Set(needed.map { sabotage.lessee($0.lessee, server: $0.id) })
-            let records = nodes[homes[organization]].entries[sabotage.bucket(of: organization)]?.bucket.records ?? []
-            for record in records
-            where !lessees.contains(record.lessee) && record.endsMilliseconds > now.storeMilliseconds {
-                stranded += record.tokens
-            }
-        }
-        tally.stranded.append(stranded)
+        for organization in names.indices { compareBooks(of: organization) }
+        tally.stranded.append(names.indices.reduce(0) { $0 + stranded(of: $1) })
         queue.add(.sample, at: now + .milliseconds(100))
+    }
+
+    /// Tokens that are out and of no use: held by a server that had no request for them within a horizon, or on record
+    /// for one that is no more.
+    private func stranded(of organization: Int) -> Int {
+        let bucket = nodes[homes[organization]].entries[sabotage.bucket(of: organization)]?.bucket
+        let records = bucket?.records.filter { $0.endsMilliseconds > now.storeMilliseconds } ?? []
+        return records.reduce(0) { sum, record in
+            let server = servers.first { $0.isUp && sabotage.lessee($0.lessee, server: $0.id) == record.lessee }
+            guard let server, case .cistern(let limiter) = server.limiter else { return sum + record.tokens }
+            if let last = server.lastArrivals[organization],
+                now - last <= .milliseconds(settings.limiter.lease.horizonMilliseconds)
+            {
+                return sum
+            }
+            let name = names[organization]
+            return sum + limiter.leased(name.span, now: server.clock.reading(at: now))
+        }
     }
 }
