@@ -34,7 +34,7 @@ struct SimulateCommand: AsyncParsableCommand {
         let seed = try options.chosenSeed()
         let policies = try options.policies()
         let settings = try policies.map { try options.settings(seed: seed, policy: $0) }
-        if !options.json { print("seed \(seed)") }
+        if !options.json { say("seed \(seed)") }
         var report = SimulationReport(seed: seed)
         let simulated = settings.reduce(0) { $0 + $1.durationMilliseconds }
         var progress = Progress(total: 100 * settings.count, isLong: simulated >= 600_000)
@@ -42,15 +42,21 @@ struct SimulateCommand: AsyncParsableCommand {
             report.add(World(world).run { progress.advance(to: 100 * index + Int(100 * $0)) })
         }
         progress.finish()
-        print(options.json ? report.json : report.table)
-        try fail(report.violations, replay: options.replay(seed: seed))
+        say(options.json ? report.json : report.table)
+        try fail(report.broken, replay: options.replay(seed: seed))
     }
 
     // MARK: Many worlds
 
     private func sweep(_ seeds: ClosedRange<UInt64>) async throws {
         let faults = try options.chosenFaults()
-        if !options.json { print("seeds \(seeds.lowerBound)..\(seeds.upperBound), faults \(faults.rawValue)") }
+        if !options.json {
+            say("seeds \(seeds.lowerBound)..\(seeds.upperBound), faults \(faults.rawValue)")
+            // One alone is looked at closely.
+            if seeds.count == 1 {
+                say(try WorldSettings.small(seed: seeds.lowerBound, faults: faults).summary)
+            }
+        }
         var summary = SweepSummary(seeds: seeds, faults: faults)
         var progress = Progress(total: seeds.count, isLong: seeds.count >= 1000)
         // As many at a time as there are cores; taken in by their order, so that the output does not depend on which
@@ -65,11 +71,10 @@ struct SimulateCommand: AsyncParsableCommand {
             first = last + 1
         }
         progress.finish()
-        print(options.json ? summary.json : summary.text)
-        guard let worst = summary.broken.first else { return }
+        say(options.json ? summary.json : summary.text)
+        let seed = summary.broken.first?.seed ?? 0
         try fail(
-            worst.violations,
-            replay: "cistern simulate --seeds \(worst.seed)..\(worst.seed) --faults \(faults.rawValue)")
+            summary.broken.first, replay: "cistern simulate --seeds \(seed)..\(seed) --faults \(faults.rawValue)")
     }
 
     private static func run(_ seeds: ClosedRange<UInt64>, faults: FaultKind) async throws -> [Outcome] {
@@ -81,16 +86,22 @@ struct SimulateCommand: AsyncParsableCommand {
         }
     }
 
-    private func fail(_ violations: [Violation], replay: String) throws {
-        guard let violation = violations.first else { return }
-        throw Exit.say(Self.describe(violation, replay: replay), code: .broken)
+    /// Writes a line at once, so that the seed is seen first, whatever happens afterwards and wherever output goes.
+    private func say(_ text: String) {
+        FileHandle.standardOutput.write(Data("\(text)\n".utf8))
     }
 
-    static func describe(_ violation: Violation, replay: String) -> String {
-        """
-        broken promise at \(String(format: "%.6f", violation.time.seconds)) s, \(violation.checker): \(violation.what)
-        cistern: see it again with: \(replay)
-        """
+    private func fail(_ outcome: Outcome?, replay: String) throws {
+        guard let outcome, let violation = outcome.violations.first else { return }
+        throw Exit.say(Self.describe(violation, policy: outcome.policy, replay: replay), code: .broken)
+    }
+
+    static func describe(_ violation: Violation, policy: Policy, replay: String) -> String {
+        let time = String(format: "%.6f", violation.time.seconds)
+        return """
+            broken promise of \(policy.rawValue) at \(time) s, \(violation.checker): \(violation.what)
+            cistern: see it again with: \(replay)
+            """
     }
 }
 

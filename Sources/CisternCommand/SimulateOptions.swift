@@ -13,7 +13,8 @@ struct SimulateOptions: ParsableArguments {
             valueName: "first..last"))
     var seeds: String?
     @Option(help: ArgumentHelp("Servers, 1 to 1000. (default: 8)", valueName: "count")) var servers: String?
-    @Option(help: ArgumentHelp("Redis nodes, 1 to 100. (default: 1)", valueName: "count")) var nodes: String?
+    @Option(help: ArgumentHelp("Redis nodes, 1 to 100. (default: 1; 3 with faults crash and all)", valueName: "count"))
+    var nodes: String?
     @Option(help: ArgumentHelp("Organisations, 1 to 10000. (default: 1)", valueName: "count")) var organizations:
         String?
     @Option(help: ArgumentHelp("Burst of each, in tokens. (default: 1000)", valueName: "tokens")) var capacity: String?
@@ -97,7 +98,14 @@ struct SimulateOptions: ParsableArguments {
     }
 
     func policies() throws(Invalid) -> [Policy] {
-        policy == "all" ? Policy.allCases : [try choice("policy", policy ?? "cistern")]
+        let isCalm = try chosenFaults() == .none
+        if policy == "all" { return Policy.allCases.filter { isCalm || $0 != .writeBehind } }
+        let chosen: Policy = try choice("policy", policy ?? "cistern")
+        guard isCalm || chosen != .writeBehind else {
+            throw Invalid(
+                "--policy write-behind goes without --faults: it is there to compare figures, and repeats nothing")
+        }
+        return [chosen]
     }
 
     func settings(seed: UInt64, policy: Policy) throws(Invalid) -> WorldSettings {
@@ -105,9 +113,10 @@ struct SimulateOptions: ParsableArguments {
             seed: seed, limit: try limit(), workload: try choice("workload", workload ?? "even"))
         settings.policy = policy
         settings.servers = try integer("servers", servers ?? "8", in: 1...1000)
-        settings.nodes = try integer("nodes", nodes ?? "1", in: 1...100)
         settings.organizations = try integer("organizations", organizations ?? "1", in: 1...10_000)
         settings.faults = try chosenFaults()
+        // Organisations move between nodes only where there are several.
+        settings.nodes = try integer("nodes", nodes ?? (settings.faults.breaksMachines ? "3" : "1"), in: 1...100)
         if let load {
             guard let factor = Double(load), 0.001...1000 ~= factor else {
                 throw Invalid("load", load, "use a number from 0.001 to 1000")
@@ -119,7 +128,13 @@ struct SimulateOptions: ParsableArguments {
         else { throw Invalid("latency", times, "use microseconds, such as 1000..20000") }
         settings.latencyMicroseconds = range
         settings.limiter = try limiter()
+        guard range.upperBound * 2 <= settings.limiter.lease.timeoutMilliseconds * 1000 else {
+            throw Invalid("latency", times, "use at most half of --store-timeout, or every round trip ends at it")
+        }
         settings.durationMilliseconds = try milliseconds()
+        guard !settings.workload.changes || settings.durationMilliseconds >= settings.periodMilliseconds else {
+            throw Invalid("duration", duration ?? "30s", "use 5s or more: this workload changes over five seconds")
+        }
         if settings.faults != .none {
             settings.driftPartsPerMillion = settings.limiter.lease.clockDriftPerMille * 950
             settings.recoveryMilliseconds = 2000 + 2 * settings.limiter.lease.durationMilliseconds

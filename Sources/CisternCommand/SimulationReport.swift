@@ -15,10 +15,12 @@ struct SimulationReport {
         outcomes.append(outcome)
     }
 
-    var violations: [Violation] { outcomes.flatMap(\.violations) }
+    /// The first world that broke a promise.
+    var broken: Outcome? { outcomes.first { !$0.violations.isEmpty } }
 
     private static let columns = [
         "policy", "requests", "store calls/s", "peak excess %", "lost %", "wait p50 ms", "wait p99 ms", "stranded",
+        "unmetered", "refused",
     ]
 
     var table: String {
@@ -27,7 +29,7 @@ struct SimulationReport {
                 outcome.policy.rawValue, "\(outcome.requests)", decimal(outcome.storeCallsPerSecond, 1),
                 decimal(outcome.peakExcessPercent, 2), decimal(outcome.lostPercent, 2),
                 decimal(outcome.waitP50Milliseconds, 2), decimal(outcome.waitP99Milliseconds, 2),
-                decimal(outcome.strandedTokens, 1),
+                decimal(outcome.strandedTokens, 1), "\(outcome.unmetered)", "\(outcome.refused)",
             ]
         }
         let widths = Self.columns.indices.map { column in
@@ -52,8 +54,9 @@ struct SimulationReport {
             "lostPercent":\(decimal(outcome.lostPercent, 6)),\
             "waitP50Milliseconds":\(decimal(outcome.waitP50Milliseconds, 6)),\
             "waitP99Milliseconds":\(decimal(outcome.waitP99Milliseconds, 6)),\
-            "strandedTokens":\(decimal(outcome.strandedTokens, 3)),"admittedTokens":\(outcome.admittedTokens),\
+            "strandedTokens":\(decimal(outcome.strandedTokens, 3)),"givenTokens":\(outcome.givenTokens),\
             "unmetered":\(outcome.unmetered),"refused":\(outcome.refused),\
+            "endedAtSeconds":\(decimal(outcome.endedAtSeconds, 3)),"digest":"\(String(outcome.digest, radix: 16))",\
             "violations":[\(outcome.violations.map(\.json).joined(separator: ","))]}
             """
         }

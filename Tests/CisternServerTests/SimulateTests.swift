@@ -37,7 +37,7 @@ struct SimulateTests {
 
     @Test("prints JSON with the same figures")
     func json() async throws {
-        let (code, text) = try await run("--seed", "7", "--workload", "bursty", "--duration", "3s", "--json")
+        let (code, text) = try await run("--seed", "7", "--workload", "bursty", "--duration", "5s", "--json")
         #expect(code == 0)
         let report = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
         #expect(report["seed"] as? Int == 7)
@@ -62,10 +62,11 @@ struct SimulateTests {
     @Test("says what broke, and how to see it again")
     func broken() {
         let violation = Violation(checker: "excess", time: 1_500_000_000, what: "org-0 was given too much")
-        let text = SimulateCommand.describe(violation, replay: "cistern simulate --seeds 7..7 --faults all")
+        let text = SimulateCommand.describe(
+            violation, policy: .cistern, replay: "cistern simulate --seeds 7..7 --faults all")
         #expect(
             text == """
-                broken promise at 1.500000 s, excess: org-0 was given too much
+                broken promise of cistern at 1.500000 s, excess: org-0 was given too much
                 cistern: see it again with: cistern simulate --seeds 7..7 --faults all
                 """)
         #expect(Exit.broken.rawValue == 1)
@@ -92,6 +93,9 @@ struct SimulateTests {
             (["--policy", "best"], "--policy is 'best': use one of cistern, write-behind, fixed-lease, per-request"),
             (["--duration", "30"], "--duration is '30': use a time from 1s to 24h"),
             (["--latency", "5"], "--latency is '5': use microseconds, such as 1000..20000"),
+            (["--latency", "1000..60000"], "--latency is '1000..60000': use at most half of --store-timeout"),
+            (["--duration", "3s", "--workload", "bursty"], "--duration is '3s': use 5s or more"),
+            (["--policy", "write-behind", "--faults", "all"], "--policy write-behind goes without --faults"),
             (["--load", "0"], "--load is '0': use a number from 0.001 to 1000"),
             (["--lease-horizon", "9s"], "leaseHorizon is '9s': use at most half of leaseDuration, which is 2s"),
         ])

@@ -21,8 +21,8 @@ struct MutantTests {
         Mutant(sabotage: Mutants.TwoInFlight(), checkers: ["record", "excess"], worlds: 10),
         Mutant(sabotage: Mutants.LateAnswerSpent(), checkers: ["isolation", "record"], worlds: 10),
         Mutant(sabotage: Mutants.AcknowledgementIgnored(), checkers: ["excess"], worlds: 20),
-        Mutant(sabotage: Mutants.NeverExpires(), checkers: ["liveness"], worlds: 20),
-        Mutant(sabotage: Mutants.LateGiveBackCredited(), checkers: ["ledger"], worlds: 20),
+        Mutant(sabotage: Mutants.NeverExpires(), checkers: ["stranding", "liveness"], worlds: 20),
+        Mutant(sabotage: Mutants.LateGiveBackCredited(), checkers: ["ledger", "isolation"], worlds: 30),
         Mutant(sabotage: Mutants.TimedFromReply(), checkers: ["record"], worlds: 10),
         Mutant(sabotage: Mutants.ExpiryCredited(), checkers: ["ledger", "excess"], worlds: 100),
         Mutant(sabotage: Mutants.NoClockMargin(), checkers: ["record"], worlds: 200),
@@ -30,7 +30,7 @@ struct MutantTests {
         Mutant(sabotage: Mutants.PacesAddUp(), checkers: ["ledger", "false denial"], worlds: 20),
         Mutant(sabotage: Mutants.QuietOverstated(), checkers: ["excess"], worlds: 50),
         Mutant(sabotage: Mutants.EarlyOverstated(), checkers: ["excess"], worlds: 50),
-        Mutant(sabotage: Mutants.SpillMadeGoodTwice(), checkers: ["ledger", "excess"], worlds: 20),
+        Mutant(sabotage: Mutants.SpillMadeGoodTwice(), checkers: ["ledger", "excess"], worlds: 100),
         Mutant(sabotage: Mutants.DuplicateActedOn(), checkers: ["record", "excess"], worlds: 20),
         Mutant(sabotage: Mutants.OpenUnderstated(), checkers: ["false denial"], worlds: 5),
         Mutant(sabotage: Mutants.NoDeadline(), checkers: ["waiting"], worlds: 5),
@@ -45,14 +45,17 @@ struct MutantTests {
         for seed in 1...mutant.worlds {
             let settings = try WorldSettings.small(seed: seed, faults: mutant.faults)
             let outcome = World(settings, sabotage: mutant.sabotage).run()
-            if let violation = outcome.violations.first, mutant.checkers.contains(violation.checker) { return }
+            if let violation = outcome.violations.first, mutant.checkers.contains(violation.checker) {
+                print("\(mutant.testDescription): caught in world \(seed) by \(violation.checker)")
+                return
+            }
         }
         Issue.record("\(mutant.testDescription) is not caught within \(mutant.worlds) worlds")
     }
 
-    @Test("every checker finds one of them, but for conservation, which looks at the server's own books")
+    @Test("every checker alone finds one of them, but for conservation, which looks at the server's own books")
     func everyCheckerBites() {
-        let found = Self.all.reduce(into: Set<String>()) { $0.formUnion($1.checkers) }
+        let found = Self.all.reduce(into: Set<String>()) { if $1.checkers.count == 1 { $0.formUnion($1.checkers) } }
         #expect(found.union(["conservation"]) == Set(CheckerSet.names))
     }
 }

@@ -63,6 +63,8 @@ struct WorldTests {
             Row(workload: .even, calls: 40, lostPercent: 0.5), Row(workload: .bursty, calls: 50, lostPercent: 1),
             Row(workload: .moving, calls: 10, lostPercent: 0.2), Row(workload: .even, servers: 32, lostPercent: 3),
             Row(workload: .bursty, servers: 32, lostPercent: 3),
+            Row(workload: .even, servers: 1, calls: 10, lostPercent: 0.5),
+            Row(workload: .bursty, servers: 1, calls: 10, lostPercent: 2),
             Row(workload: .even, capacity: 100, refill: 10, lostPercent: 1),
         ])
     func scoreboard(row: Row) throws {

@@ -50,16 +50,18 @@ package struct CheckerSet {
     }
 
     /// A run of a server is over, by a crash or with the world.
-    mutating func endRun(of server: Server, names: [[UInt8]]) {
+    mutating func endRun(of server: Server, names: [[UInt8]], at now: Time) {
         guard isJudged, case .cistern(let limiter) = server.limiter else { return }
         let leased = names.reduce(0) { $0 + limiter.leased($1.span) }
         let found = conservation.endRun(of: server.id, tally: limiter.statistics.leaseTokens, leased: leased)
-        note(found, by: ConservationChecker.name, at: 0)
+        note(found, by: ConservationChecker.name, at: now)
     }
 
     mutating func finish(_ world: World) {
         guard isJudged, violations.isEmpty else { return }
-        for server in world.servers where server.isUp { endRun(of: server, names: world.names) }
+        for server in world.servers where server.isUp {
+            endRun(of: server, names: world.names, at: world.now)
+        }
         note(waiting.finish(world.requests, at: world.now), by: WaitingChecker.name, at: world.now)
         note(stranding.finish(world), by: StrandingChecker.name, at: world.now)
     }

@@ -17,7 +17,7 @@ struct FalseDenialChecker {
     private let limit: Limit
     private let lease: LeaseSettings
     /// Grants by their order, until they are answered or forgotten.
-    private var grants: [Int: (granted: Granted, at: Time)] = [:]
+    private var grants: [Int: Granted] = [:]
     /// The last answer to each server for each organisation.
     private var words: [[Word?]]
 
@@ -31,10 +31,11 @@ struct FalseDenialChecker {
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
         case .granted(let granted):
-            grants[granted.order] = (granted, now)
+            grants[granted.order] = granted
+            grants.removeStale(before: granted.order)
         case .answered(let server, let organization, let order):
             guard let grant = grants.removeValue(forKey: order) else { return nil }
-            words[server][organization] = Word(grant: grant.granted, grantedAt: grant.at, answeredAt: now)
+            words[server][organization] = Word(grant: grant, grantedAt: grant.at, answeredAt: now)
         case .crashed(let server):
             for organization in words[server].indices { words[server][organization] = nil }
         case .decided(let decided) where decided.decision.outcome == .denied:

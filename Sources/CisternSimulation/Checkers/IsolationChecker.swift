@@ -5,42 +5,51 @@ internal import Cistern
 struct IsolationChecker {
     static let name = "isolation"
 
-    /// Tokens that were granted to a server and may be spent there, by server and organisation.
-    private var granted: [[Int]]
-    /// Every organisation's bucket as it was left.
+    /// Tokens that a server may spend, by server and organisation: granted by that organisation's bucket and, as far as
+    /// its last answer tells, neither returned nor lapsed.
+    private var credit: [[Int]]
+    /// Every organisation's bucket as its last step left it.
     private var buckets: [StoreBucket?]
-    private var grants: [Int: Int] = [:]
+    private var grants: [Int: Granted] = [:]
 
     init(_ settings: WorldSettings) {
-        granted = Array(
-            repeating: Array(repeating: 0, count: settings.organizations), count: settings.servers)
+        credit = Array(repeating: Array(repeating: 0, count: settings.organizations), count: settings.servers)
         buckets = Array(repeating: nil, count: settings.organizations)
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
-        case .granted(let grant):
-            let organization = grant.organization
-            grants[grant.order] = grant.grant.tokens + grant.grant.paced
-            defer { buckets[organization] = grant.bucket }
-            guard let before = buckets[organization] else { return nil }
-            // Records come and go with requests for this organisation alone.
-            let known = Set(before.records.map(\.lessee) + [grant.request.lessee])
-            let strangers = grant.bucket.records.filter { !known.contains($0.lessee) }
-            guard !strangers.isEmpty else { return nil }
-            return "org-\(organization)'s bucket has a lease of \(strangers[0].lessee), which never asked for it"
+        case .granted(let granted):
+            grants[granted.order] = granted
+            grants.removeStale(before: granted.order)
+            defer { buckets[granted.organization] = granted.bucket }
+            // One that nobody touched for longer than a minute may have expired meanwhile, and begun anew.
+            guard let left = buckets[granted.organization], left != granted.before,
+                now.storeMilliseconds - left.asOfMilliseconds < 60_000
+            else { return nil }
+            return "org-\(granted.organization)'s bucket is not as its last step left it"
         case .answered(let server, let organization, let order):
-            granted[server][organization] += grants.removeValue(forKey: order) ?? 0
+            guard let granted = grants.removeValue(forKey: order) else { return nil }
+            let kept = min(credit[server][organization] - granted.request.returned, granted.grant.held)
+            credit[server][organization] = max(0, kept) + granted.grant.tokens + granted.grant.paced
         case .lost(let organization, _): buckets[organization] = nil
         case .crashed(let server):
-            for organization in granted[server].indices { granted[server][organization] = 0 }
+            for organization in credit[server].indices { credit[server][organization] = 0 }
         case .decided(let decided) where decided.decision.outcome == .allowed:
-            granted[decided.server][decided.organization] -= decided.cost
-            if granted[decided.server][decided.organization] < 0 {
+            credit[decided.server][decided.organization] -= decided.cost
+            if credit[decided.server][decided.organization] < 0 {
                 return "server \(decided.server) spent for org-\(decided.organization) what its bucket never granted"
             }
         default: break
         }
         return nil
+    }
+}
+
+extension [Int: Granted] {
+    /// Forgets grants that were never answered, long after they can be.
+    mutating func removeStale(before order: Int) {
+        guard count > 20_000 else { return }
+        self = filter { $0.key > order - 10_000 }
     }
 }

@@ -1,7 +1,7 @@
 internal import Cistern
 
-/// Liveness: once nothing fails any more, servers find back to their nodes, and nobody under a light load is turned
-/// away.
+/// Liveness: where nothing fails, servers use their nodes; once nothing fails any more, they find back to them, and nobody
+/// under a light load is turned away.
 struct LivenessChecker {
     static let name = "liveness"
 
@@ -9,23 +9,26 @@ struct LivenessChecker {
     private let ceilingMicrotokens: Int64
     /// Whether servers have no memory for all organisations, and turn some away for that.
     private let isCrowded: Bool
+    /// Whether nothing goes wrong from the start.
+    private let neverFails: Bool
     /// How long it may take to find back: the longest pause between probes, a deadline, and the end of every old lease.
     private let settling: Time
     private var recoveredAt: Time?
     /// Buckets that are empty when everything recovers, and smaller than the true ones: whatever they can pay, we must.
     ///
-    /// They hold half as much, less a token for each server and what flows in during a round trip. The other half may be leased to
-    /// others, each of them may have a spent token on record, tokens may be on their way, and reports of what was
-    /// spent are rounded to the safe side by some milliseconds.
+    /// They hold a quarter as much, less a token for each server and what flows in during a round trip. Half may be
+    /// leased ahead, and of what was leased and spent some may still be on record; tokens may be on their way, and
+    /// reports of what was spent are rounded to the safe side by some milliseconds.
     private var ideals: [TokenBucket]
 
     init(_ settings: WorldSettings) {
         limit = settings.limit
         ceilingMicrotokens = max(
             0,
-            limit.capacityMicrotokens / 2 - Int64(settings.servers) * Limit.microtokensPerToken
+            limit.capacityMicrotokens / 4 - Int64(settings.servers) * Limit.microtokensPerToken
                 - settings.roundTripMicrotokens - 5 * limit.refillMicrotokensPerMillisecond)
         isCrowded = settings.limiter.maximumBuckets < settings.organizations
+        neverFails = settings.faults == .none
         let lease = settings.limiter.lease
         settling = .milliseconds(1000 + lease.timeoutMilliseconds + lease.durationMilliseconds)
         ideals = Array(
@@ -40,6 +43,9 @@ struct LivenessChecker {
                 ideals[organization] = TokenBucket(microtokens: 0, asOfMilliseconds: (now + settling).storeMilliseconds)
             }
         case .decided(let decided):
+            if neverFails, decided.decision.outcome == .unmetered || decided.decision.outcome == .refused, !isCrowded {
+                return "server \(decided.server) lost org-\(decided.organization)'s node, which never failed"
+            }
             guard let recoveredAt, decided.arrivedAt > recoveredAt else { return nil }
             return judge(decided, at: now)
         default: break

@@ -1,6 +1,7 @@
 internal import Cistern
 
-/// Stranded and lost tokens: without faults, what an ideal bucket would have given and we have not is bounded.
+/// Stranded and lost tokens: what a server that crashed had leased is free again by the end of a recovery, which outlasts
+/// every lease; and without faults, what an ideal bucket would have given and we have not is bounded.
 ///
 /// The bound is what leases may keep from those who need it: half of each capacity once, and a part of what is given.
 /// It is a net for sizings that hoard; what a sizing costs is measured, not judged.
@@ -21,11 +22,26 @@ struct StrandingChecker {
             && settings.limiter.maximumBuckets >= settings.organizations
     }
 
+    private func leasedToTheDead(in world: World) -> String? {
+        let alive = Set(world.servers.filter(\.isUp).map { world.sabotage.lessee($0.lessee, server: $0.id) })
+        for node in world.nodes {
+            for organization in node.entries.keys.sorted() {
+                let records = node.entries[organization]?.bucket.records ?? []
+                let dead = records.first {
+                    $0.tokens > 0 && $0.endsMilliseconds > world.now.storeMilliseconds && !alive.contains($0.lessee)
+                }
+                if let dead { return "\(dead.tokens) tokens are still leased to \(dead.lessee), which is no more" }
+            }
+        }
+        return nil
+    }
+
     /// Looks at what is left of the world.
     func finish(_ world: World) -> String? {
+        if world.isRecovering, let found = leasedToTheDead(in: world) { return found }
         guard settings.faults == .none, settings.policy == .cistern, isRoomy else { return nil }
-        let lost = world.tally.idealTokens - world.tally.admittedTokens
-        let bound = settings.organizations * (settings.limit.capacity / 2 + 2) + world.tally.idealTokens / 10
-        return lost > bound ? "\(lost) tokens of \(world.tally.idealTokens) were lost; the bound is \(bound)" : nil
+        let (lost, due) = (world.tally.lostTokens, world.tally.dueTokens)
+        let bound = settings.organizations * (settings.limit.capacity / 2 + 2) + due / 10
+        return lost > bound ? "\(lost) tokens of \(due) were lost; the bound is \(bound)" : nil
     }
 }

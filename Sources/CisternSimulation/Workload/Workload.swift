@@ -25,6 +25,9 @@ package enum WorkloadKind: String, Sendable, CaseIterable {
         }
     }
 
+    /// Whether what comes in changes over time.
+    package var changes: Bool { self == .bursty || self == .moving || self == .flash }
+
     /// Requests cost from 1 to this many tokens, each as often.
     package var highestCost: Int { self == .mixed ? 20 : 1 }
 }

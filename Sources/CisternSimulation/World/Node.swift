@@ -28,7 +28,11 @@ struct Node {
     func entry(_ organization: Int, limit: Limit, leaseMilliseconds: Int64, now: Time) -> Entry {
         let milliseconds = now.storeMilliseconds
         let life = StoreBucket.lifeMilliseconds(of: limit, leaseMilliseconds: leaseMilliseconds)
-        if let entry = entries[organization], milliseconds - entry.bucket.asOfMilliseconds < life { return entry }
+        if let entry = entries[organization],
+            milliseconds - max(entry.bucket.asOfMilliseconds, entry.plain.asOfMilliseconds) < life
+        {
+            return entry
+        }
         return Entry(
             bucket: StoreBucket(full: limit, nowMilliseconds: milliseconds),
             plain: TokenBucket(full: limit, nowMilliseconds: milliseconds))

@@ -17,6 +17,29 @@ package enum Observation {
     case lost(organization: Int, outstanding: Int)
     /// From now on nothing fails, and the load is light.
     case recovering
+
+    /// A number that tells what happened from most else that might have.
+    var number: UInt64 {
+        switch self {
+        case .arrived(let server, let organization, let cost): Self.mixed(1, server, organization, cost)
+        case .decided(let decided):
+            Self.mixed(2, decided.server, decided.organization, Int(decided.decision.outcome.rawValue))
+        case .granted(let granted):
+            Self.mixed(
+                3, granted.grant.tokens, granted.grant.paced, Int(truncatingIfNeeded: granted.bucket.balanceMicrotokens)
+            )
+        case .answered(let server, let organization, let order): Self.mixed(4, server, organization, order)
+        case .held(let server, let organization, let leased, let recorded):
+            Self.mixed(5, server, organization, leased &* 31 &+ recorded)
+        case .crashed(let server): Self.mixed(6, server)
+        case .lost(let organization, let outstanding): Self.mixed(7, organization, outstanding)
+        case .recovering: 8
+        }
+    }
+
+    private static func mixed(_ parts: Int...) -> UInt64 {
+        parts.reduce(0) { ($0 &+ UInt64(bitPattern: Int64($1))) &* 0x9e37_79b9_7f4a_7c15 }
+    }
 }
 
 /// How one request came out.
@@ -37,10 +60,14 @@ package struct Granted {
     package var organization: Int
     package var request: LeaseRequest
     package var grant: Grant
-    /// The bucket that it came out of, after it.
+    /// The bucket that it came out of, before it.
+    package var before: StoreBucket
+    /// And after it.
     package var bucket: StoreBucket
     /// Numbers all grants of a world.
     package var order: Int
+    /// When the node acted.
+    package var at: Time
 }
 
 /// A broken promise.

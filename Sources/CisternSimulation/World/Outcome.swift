@@ -3,44 +3,70 @@ internal import Cistern
 /// What a world counts while it runs.
 struct Tally {
     /// Requests to the store, probes left out.
-    var storeCalls = 0
+    private(set) var storeCalls = 0
     private(set) var requests = 0
-    private(set) var admittedTokens = 0
     private(set) var unmetered = 0
     private(set) var refused = 0
+    /// Tokens that were let through of each organisation, counted or not.
+    private var given: [Int]
     /// Tokens that the ideal buckets would have given for the same requests.
-    private(set) var idealTokens = 0
+    private var due: [Int]
+    /// When the count ended: everything that fails is over, or the world is.
+    private var endedAt: Time?
     /// How long each request waited, in nanoseconds.
     private(set) var waits: [Time] = []
     /// Tokens that were out of reach, at each look.
-    var stranded: [Int] = []
+    private(set) var stranded: [Int] = []
     private var ideal: [TokenBucket]
     private let limit: Limit
 
     init(_ settings: WorldSettings) {
         limit = settings.limit
+        given = Array(repeating: 0, count: settings.organizations)
+        due = given
         ideal = Array(
             repeating: TokenBucket(full: settings.limit, nowMilliseconds: Time(0).storeMilliseconds),
             count: settings.organizations)
     }
 
+    /// Tokens let through, all organisations together.
+    var givenTokens: Int { given.reduce(0, +) }
+    /// Tokens that ideal buckets would have given.
+    var dueTokens: Int { due.reduce(0, +) }
+    /// Tokens that ideal buckets would have given and we have not; what one organisation got too much makes up for
+    /// nothing of another's.
+    var lostTokens: Int { zip(due, given).reduce(0) { $0 + max(0, $1.0 - $1.1) } }
+
     mutating func observe(_ observation: Observation, at now: Time) {
+        guard endedAt == nil else { return }
         switch observation {
         case .arrived(_, let organization, let cost):
             requests += 1
             ideal[organization].refill(limit, nowMilliseconds: now.storeMilliseconds)
-            if ideal[organization].take(Int64(cost) * Limit.microtokensPerToken) { idealTokens += cost }
+            if ideal[organization].take(Int64(cost) * Limit.microtokensPerToken) { due[organization] += cost }
         case .decided(let decided):
             waits.append(now - decided.arrivedAt)
+            if decided.decision.isAllowed { given[decided.organization] += decided.cost }
             switch decided.decision.outcome {
-            case .allowed: admittedTokens += decided.cost
             case .unmetered: unmetered += 1
             case .refused: refused += 1
-            case .denied: break
+            case .allowed, .denied: break
             }
+        case .recovering: endedAt = now
         default: break
         }
     }
+
+    mutating func called() {
+        if endedAt == nil { storeCalls += 1 }
+    }
+
+    mutating func sampled(stranded tokens: Int) {
+        if endedAt == nil { stranded.append(tokens) }
+    }
+
+    /// How long it has counted, in seconds, in a world that ended at a time.
+    func seconds(until end: Time) -> Double { max(1, endedAt ?? end).seconds }
 }
 
 /// How a world came out.
@@ -62,30 +88,39 @@ package struct Outcome: Sendable {
     /// Tokens held by servers that had no request for them within a horizon, or on record for servers that are no more:
     /// the mean over time.
     package let strandedTokens: Double
-    package let admittedTokens: Int
+    /// Tokens of requests that were let through, counted or not.
+    package let givenTokens: Int
+    /// Requests let through uncounted, because the store was out of reach and the failure policy is `open`.
     package let unmetered: Int
+    /// Requests turned away with no regard to the limit.
     package let refused: Int
+    /// When the world ended, in seconds: early where a promise was broken.
+    package let endedAtSeconds: Double
+    /// A number made from everything that happened: equal worlds have equal ones.
+    package let digest: UInt64
     package let violations: [Violation]
 
-    init(settings: WorldSettings, tally: Tally, peakExcessPercent: Double, violations: [Violation]) {
+    init(
+        settings: WorldSettings, tally: Tally, peakExcessPercent: Double, end: Time, digest: UInt64,
+        violations: [Violation]
+    ) {
         seed = settings.seed
         policy = settings.policy
         workload = settings.workload
         requests = tally.requests
         storeCalls = tally.storeCalls
-        let duration = Double(settings.durationMilliseconds + settings.recoveryMilliseconds) / 1000
-        storeCallsPerSecond = Double(tally.storeCalls) / duration
+        storeCallsPerSecond = Double(tally.storeCalls) / tally.seconds(until: end)
         self.peakExcessPercent = peakExcessPercent
-        lostPercent =
-            tally.idealTokens == 0
-            ? 0 : max(0, Double(tally.idealTokens - tally.admittedTokens) / Double(tally.idealTokens) * 100)
+        lostPercent = tally.dueTokens == 0 ? 0 : Double(tally.lostTokens) / Double(tally.dueTokens) * 100
         let waits = tally.waits.sorted()
         waitP50Milliseconds = Self.quantile(waits, 50)
         waitP99Milliseconds = Self.quantile(waits, 99)
         strandedTokens =
             tally.stranded.isEmpty
             ? 0 : Double(tally.stranded.reduce(0, +)) / Double(tally.stranded.count)
-        admittedTokens = tally.admittedTokens
+        givenTokens = tally.givenTokens
+        endedAtSeconds = end.seconds
+        self.digest = digest
         unmetered = tally.unmetered
         refused = tally.refused
         self.violations = violations

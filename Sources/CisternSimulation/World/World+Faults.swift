@@ -2,7 +2,7 @@ internal import Cistern
 
 /// What goes wrong, and how it ends.
 extension World {
-    private enum Fault: CaseIterable {
+    private enum Fault {
         case cut, cutOff, rough, slow
         case crashServer, pauseServer, drift
         case crashNode, loseNode, hangNode, forgetScript, move
@@ -41,18 +41,20 @@ extension World {
             nodes[node].hangsUntil = max(nodes[node].hangsUntil, now + length)
             queue.add(.wakeNode(node), at: nodes[node].hangsUntil)
         case .forgetScript: nodes[node].knowsScript = false
-        case .move: move(organization: faultDice.number(0...settings.organizations - 1), to: node)
+        case .move:
+            let organization = faultDice.number(0...settings.organizations - 1)
+            move(organization: organization, by: faultDice.number(1...max(1, settings.nodes - 1)))
         }
-        queue.add(.fault, at: now + .milliseconds(faultDice.number(Int64(5)...250)))
+        queue.add(.fault, at: now + .milliseconds(faultDice.number(settings.faultGapMilliseconds)))
     }
 
     // MARK: Servers
 
     private func crash(server id: Int, for length: Time) {
         guard servers[id].isUp else { return }
-        checkers.endRun(of: servers[id], names: names)
+        checkers.endRun(of: servers[id], names: names, at: now)
         servers[id].isUp = false
-        servers[id].pending.removeAll()
+        servers[id].forgetPending()
         servers[id].backlog.removeAll()
         for number in requests.keys.sorted() where requests[number]?.server == id { requests[number] = nil }
         observe(.crashed(server: id))
@@ -119,8 +121,9 @@ extension World {
     }
 
     /// An organisation's bucket moves to another node, with everything in it; servers learn of it when they ask.
-    private func move(organization: Int, to node: Int) {
+    private func move(organization: Int, by steps: Int) {
         let old = homes[organization]
+        let node = (old + steps) % settings.nodes
         guard old != node, nodes[old].isUp, nodes[node].isUp else { return }
         nodes[node].entries[organization] = nodes[old].entries.removeValue(forKey: organization)
         homes[organization] = node

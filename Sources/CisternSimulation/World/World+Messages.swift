@@ -28,14 +28,14 @@ extension World {
         ticket += 1
         let message = Message(content: content, server: id, run: servers[id].run, ticket: ticket)
         let never = Instant(nanoseconds: .max)
-        servers[id].pending[ticket] = Server.Pending(
-            message: message, node: node, deadline: deadline ?? never, reply: reply)
+        servers[id].await(
+            Server.Pending(message: message, node: node, deadline: deadline ?? never, reply: reply), ticket: ticket)
         if let deadline {
             queue.add(
                 .deadline(server: id, run: servers[id].run, ticket: ticket),
                 at: max(now, servers[id].clock.time(of: deadline)))
         }
-        if !content.isProbe { tally.storeCalls += 1 }
+        if !content.isProbe { tally.called() }
         transmit(message, to: node)
     }
 
@@ -47,8 +47,9 @@ extension World {
 
     private var leaseMilliseconds: Int64 { settings.limiter.lease.durationMilliseconds }
 
-    func organization(_ name: [UInt8]) -> Int {
-        names.firstIndex(of: name) ?? 0
+    private func organization(_ name: [UInt8]) -> Int {
+        guard let organization = organizations[name] else { preconditionFailure("nobody is called that") }
+        return organization
     }
 
     // MARK: At a node
@@ -100,6 +101,7 @@ extension World {
         guard homes[organization] == id else { return .moved(to: homes[organization]) }
         let key = sabotage.bucket(of: organization)
         var entry = nodes[id].entry(key, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
+        let before = entry.bucket
         let grant: Grant?
         if let answer = sabotage.act(on: &entry.bucket, request, organization: organization, now: now) {
             grant = answer
@@ -112,8 +114,8 @@ extension World {
         observe(
             .granted(
                 Granted(
-                    server: server, organization: organization, request: request, grant: grant, bucket: entry.bucket,
-                    order: grantOrder)))
+                    server: server, organization: organization, request: request, grant: grant, before: before,
+                    bucket: entry.bucket, order: grantOrder, at: now)))
         compareBooks(of: organization)
         return .granted(grant, order: grantOrder)
     }
@@ -122,18 +124,18 @@ extension World {
 
     func take(_ reply: Reply) {
         let id = reply.server
-        guard isCurrent(id, reply.run), let pending = servers[id].pending[reply.ticket] else { return }
+        guard isCurrent(id, reply.run), let pending = servers[id].pending(reply.ticket) else { return }
         let local = servers[id].clock.reading(at: now)
         switch reply.content {
         case .pong:
             guard !pending.isDone else { return }
-            servers[id].pending[reply.ticket] = nil
+            servers[id].finish(reply.ticket, now: now)
             if servers[id].health[reply.node].succeed() != nil { reachableChanged(id) }
         case .settled(let balance):
             guard case .settle(let organization, _) = pending.message.content,
                 case .writeBehind(var limiter) = servers[id].limiter
             else { return }
-            servers[id].pending[reply.ticket] = nil
+            servers[id].finish(reply.ticket, now: now)
             limiter.settle(organization, balanceMicrotokens: balance, now: local)
             servers[id].limiter = .writeBehind(limiter)
         case .granted(var grant, let order):
@@ -154,8 +156,8 @@ extension World {
 
     /// Gives an answer to the limiter: also one that comes late or twice, which the limiter must know to ignore.
     private func answer(_ ticket: Int, of id: Int, _ result: Result<Grant, LeaseFailure>, order: Int? = nil) {
-        guard let pending = servers[id].pending[ticket] else { return }
-        servers[id].pending[ticket]?.isDone = true
+        guard let pending = servers[id].pending(ticket) else { return }
+        servers[id].finish(ticket, now: now)
         if !pending.isDone {
             _ = servers[id].health[pending.node].serve()
             if let order, let organization = pending.message.content.organization {
@@ -177,14 +179,15 @@ extension World {
         let node = servers[id].routes[organization]
         let message = Message(
             content: content(request, organization), server: id, run: old.run, ticket: old.ticket)
-        servers[id].pending[old.ticket] = Server.Pending(
-            message: message, node: node, deadline: pending.deadline, reply: pending.reply)
-        tally.storeCalls += 1
+        servers[id].await(
+            Server.Pending(message: message, node: node, deadline: pending.deadline, reply: pending.reply),
+            ticket: old.ticket)
+        tally.called()
         transmit(message, to: node)
     }
 
     func checkDeadline(_ ticket: Int, of id: Int, run: Int) {
-        guard isCurrent(id, run), let pending = servers[id].pending[ticket], !pending.isDone,
+        guard isCurrent(id, run), let pending = servers[id].pending[ticket],
             sabotage.honoursDeadlines
         else { return }
         let local = servers[id].clock.reading(at: now)
@@ -211,8 +214,8 @@ extension World {
         }
         let local = servers[id].clock.reading(at: now)
         for ticket in servers[id].pending.keys.sorted() {
-            guard let pending = servers[id].pending[ticket], pending.node == node, !pending.isDone else { continue }
-            servers[id].pending[ticket]?.isDone = true
+            guard let pending = servers[id].pending[ticket], pending.node == node else { continue }
+            servers[id].finish(ticket, now: now)
             pending.reply?(.failure(failure), local)
         }
         drain(id)

@@ -33,6 +33,7 @@ package final class World {
 
     let settings: WorldSettings
     let names: [[UInt8]]
+    let organizations: [[UInt8]: Int]
     var sabotage: any Sabotage
     var now: Time = 0
     var queue = EventQueue<Event>()
@@ -50,6 +51,8 @@ package final class World {
     var ticket = 0
     var grantOrder = 0
     var isRecovering = false
+    /// Folded from everything observed: FNV-1a, over words.
+    private var digest: UInt64 = 0xcbf2_9ce4_8422_2325
     var tally: Tally
     var checkers: CheckerSet
 
@@ -59,6 +62,7 @@ package final class World {
         self.settings = settings
         self.sabotage = sabotage
         names = (0..<settings.organizations).map { Array("org-\($0)".utf8) }
+        organizations = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) })
         nodes = (0..<settings.nodes).map { Node(id: $0) }
         homes = (0..<settings.organizations).map { $0 % settings.nodes }
         network = Network(settings, dice: Dice(seed: settings.seed, purpose: 2))
@@ -79,7 +83,8 @@ package final class World {
     /// - Parameter progress: told now and then which part of it has passed, 0 to 1.
     package func run(progress: (Double) -> Void = { _ in }) -> Outcome {
         let end = Time.milliseconds(settings.durationMilliseconds + settings.recoveryMilliseconds)
-        queue.add(.arrival(workload.next(after: 0)), at: 0)
+        let first = workload.next(after: 0)
+        queue.add(.arrival(first), at: first.time)
         queue.add(.sample, at: .milliseconds(100))
         for id in servers.indices { scheduleTick(id) }
         if settings.recoveryMilliseconds > 0 {
@@ -91,14 +96,15 @@ package final class World {
             handle(event.event)
             if case .sample = event.event { progress(Double(now) / Double(end)) }
         }
-        now = end
+        if checkers.violations.isEmpty { now = end }
         checkers.finish(self)
         return Outcome(
-            settings: settings, tally: tally, peakExcessPercent: checkers.peakExcessPercent,
+            settings: settings, tally: tally, peakExcessPercent: checkers.peakExcessPercent, end: now, digest: digest,
             violations: checkers.violations)
     }
 
     func observe(_ observation: Observation) {
+        digest = (digest ^ observation.number ^ UInt64(bitPattern: now)) &* 0x0000_0100_0000_01b3
         tally.observe(observation, at: now)
         checkers.observe(observation, at: now)
     }
@@ -108,13 +114,9 @@ package final class World {
     private func handle(_ event: Event) {
         switch event {
         case .arrival(let arrival):
-            if arrival.time > now {
-                queue.add(event, at: arrival.time)
-            } else {
-                arrive(arrival)
-                let next = workload.next(after: now)
-                queue.add(.arrival(next), at: next.time)
-            }
+            arrive(arrival)
+            let next = workload.next(after: now)
+            queue.add(.arrival(next), at: next.time)
         case .message(let message, let node): receive(message, at: node)
         case .reply(let reply): unlessPaused(reply.server, event) { take(reply) }
         case .deadline(let server, let run, let ticket):
@@ -275,7 +277,7 @@ package final class World {
 
     private func sample() {
         for organization in names.indices { compareBooks(of: organization) }
-        tally.stranded.append(names.indices.reduce(0) { $0 + stranded(of: $1) })
+        tally.sampled(stranded: names.indices.reduce(0) { $0 + stranded(of: $1) })
         queue.add(.sample, at: now + .milliseconds(100))
     }
 

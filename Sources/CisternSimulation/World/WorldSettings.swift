@@ -22,7 +22,7 @@ package enum FaultKind: String, Sendable, CaseIterable {
     case all
 
     var breaksNetwork: Bool { self == .network || self == .all }
-    var breaksMachines: Bool { self == .crash || self == .all }
+    package var breaksMachines: Bool { self == .crash || self == .all }
 }
 
 /// Everything that a world is made from; equal settings make equal worlds.
@@ -40,6 +40,8 @@ package struct WorldSettings: Sendable {
     /// How long it takes for what changes over time in a workload to come round again, in milliseconds.
     package var periodMilliseconds: Int64 = 5000
     package var faults = FaultKind.none
+    /// The shortest and the longest time from one fault to the next, in milliseconds.
+    package var faultGapMilliseconds: ClosedRange<Int64> = 50...1000
     /// How long the workload and the faults last.
     package var durationMilliseconds: Int64 = 30_000
     /// How long a light load goes on after that, without faults, to see everything come back to life; 0 for not.
@@ -56,6 +58,20 @@ package struct WorldSettings: Sendable {
         load = workload.standardLoad
     }
 
+    /// What the world is made of, in a line.
+    package var summary: String {
+        let lease = limiter.lease
+        return """
+            \(servers) servers, \(nodes) nodes, \(organizations) organisations of \(limit.capacity) tokens and \
+            \(limit.refillPerSecond)/s, \(workload.rawValue) at \(load) times that, latency \
+            \(latencyMicroseconds.lowerBound)..\(latencyMicroseconds.upperBound) µs, a fault every \
+            \(faultGapMilliseconds.lowerBound)..\(faultGapMilliseconds.upperBound) ms, \
+            \(limiter.failurePolicy.rawValue) on failure, lease \(lease.durationMilliseconds) ms, horizon \
+            \(lease.horizonMilliseconds) ms, idle \(lease.idleMilliseconds) ms, prefetch \
+            \(lease.prefetchMilliseconds) ms, minimum \(lease.minimumTokens), alone \(lease.loneFactor)
+            """
+    }
+
     /// About how many requests will come.
     package var expectedRequests: Double {
         let tokens = limit.refillPerSecond * Double(organizations) * load * Double(durationMilliseconds) / 1000
@@ -64,7 +80,8 @@ package struct WorldSettings: Sendable {
 
     /// What flows into a bucket while a message goes to the store and back, at the slowest.
     var roundTripMicrotokens: Int64 {
-        2 * latencyMicroseconds.upperBound * limit.refillMicrotokensPerMillisecond / 1000
+        let microtokens = 2e-3 * Double(latencyMicroseconds.upperBound) * Double(limit.refillMicrotokensPerMillisecond)
+        return Int64(min(microtokens, 1e17))
     }
 
     /// A small world for a seed, drawn from everything that may vary: the world of a sweep over many seeds.
@@ -76,6 +93,7 @@ package struct WorldSettings: Sendable {
         let limit = try Limit(capacity: capacity, refillPerSecond: refill)
         var settings = WorldSettings(seed: seed, limit: limit, workload: dice.pick(WorkloadKind.allCases))
         settings.faults = faults
+        settings.faultGapMilliseconds = dice.pick([5...250, 50...1000, 300...2000])
         settings.servers = dice.number(1...5)
         settings.nodes = dice.number(1...3)
         settings.organizations = dice.number(1...3)
