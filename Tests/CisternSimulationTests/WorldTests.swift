@@ -30,6 +30,11 @@ struct WorldTests {
         try expectKept(first..<first + 20, faults: .all)
     }
 
+    @Test("keep them where a node loses its data twice within a lease: a world in which the checker once was wrong")
+    func losesDataTwice() throws {
+        try expectKept([1_047_219], faults: .all)
+    }
+
     @Test("come out the same for the same seed, whatever else runs")
     func repeats() throws {
         for seed in UInt64(1)...5 {
