@@ -57,11 +57,13 @@ package struct CisternService: Service, CustomStringConvertible {
         onListening(settings.http.host, port)
         // Often enough that a silent organisation's tokens go back soon after they may.
         let interval = TimeAmount.milliseconds(max(10, min(100, settings.limiter.lease.idleMilliseconds / 4)))
-        let idleTask = group.next().scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
-            limiter.giveBackIdleLeases(now: clock.now())
+        let idleTask = store.map { _ in
+            group.next().scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
+                limiter.giveBackIdleLeases(now: clock.now())
+            }
         }
         try? await gracefulShutdown()
-        idleTask.cancel()
+        idleTask?.cancel()
         await stop(server, limiter: limiter, store: store, clock: clock)
         try await group.shutdownGracefully()
     }

@@ -132,7 +132,7 @@ struct Lease: Sendable, BitwiseCopyable {
     private mutating func advance(settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally) -> Instant {
         let now = max(now, latest)
         latest = now
-        word.refill(now: now)
+        word.refill(limit, now: now)
         if pace.coming > 0 { held &+= pace.arrive(settings: settings, now: now) }
         guard now >= expiresAt else { return now }
         tally.expired &+= UInt64(held &+ pace.coming)

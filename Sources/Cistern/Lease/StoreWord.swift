@@ -6,7 +6,6 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
     private var open: TokenBucket
     /// How fast that grows: the refill rate less what runs to others as paces.
     private var refillMicrotokensPerMillisecond: Int64
-    private var ceilingMicrotokens: Int64
     /// Whether what is open is spoken for: this lessee has had its share of it, and its share of the inflow as a pace.
     private var isShared = false
     /// Until when it may be taken for a denial.
@@ -15,7 +14,6 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
     /// Nothing is known, so nothing can be denied.
     init(unknown limit: Limit, now: Instant) {
         open = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
-        ceilingMicrotokens = limit.capacityMicrotokens
         refillMicrotokensPerMillisecond = 0
         endsAt = now
     }
@@ -32,7 +30,6 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
         // early rather than too late, and too early only means to ask once more.
         open = TokenBucket(
             microtokens: min(grant.openMicrotokens, limit.capacityMicrotokens), asOfMilliseconds: sentAt.milliseconds)
-        ceilingMicrotokens = limit.capacityMicrotokens
         refillMicrotokensPerMillisecond = grant.openRefillMicrotokensPerMillisecond
         isShared = grant.paced > 0
         if isShared {
@@ -46,9 +43,9 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
 
     /// Adds what has flowed in since.
     @inline(__always)
-    mutating func refill(now: Instant) {
+    mutating func refill(_ limit: Limit, now: Instant) {
         open.refill(
-            microtokensPerMillisecond: refillMicrotokensPerMillisecond, ceilingMicrotokens: ceilingMicrotokens,
+            microtokensPerMillisecond: refillMicrotokensPerMillisecond, ceilingMicrotokens: limit.capacityMicrotokens,
             nowMilliseconds: now.milliseconds)
     }
 

@@ -27,7 +27,7 @@ struct LivenessChecker {
             0,
             limit.capacityMicrotokens / 4 - Int64(settings.servers) * Limit.microtokensPerToken
                 - settings.roundTripMicrotokens - 5 * limit.refillMicrotokensPerMillisecond)
-        isCrowded = settings.limiter.maximumBuckets < settings.organizations
+        isCrowded = settings.isCrowded
         neverFails = settings.faults == .none
         let lease = settings.limiter.lease
         settling = .milliseconds(1000 + lease.timeoutMilliseconds + lease.durationMilliseconds)

@@ -19,7 +19,7 @@ struct StrandingChecker {
     private var isRoomy: Bool {
         settings.limit.capacityMicrotokens > 8 * settings.roundTripMicrotokens
             && settings.limit.capacity > 8 * max(settings.servers, settings.workload.highestCost)
-            && settings.limiter.maximumBuckets >= settings.organizations
+            && !settings.isCrowded
     }
 
     private func leasedToTheDead(in world: World) -> String? {

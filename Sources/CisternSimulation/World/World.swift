@@ -184,13 +184,8 @@ package final class World {
     }
 
     private func arrive(_ arrival: Arrival) {
-        let id = arrival.server
-        guard servers[id].isUp else { return }
-        if servers[id].pausesUntil > now {
-            servers[id].backlog.append(.arrival(arrival))
-            return
-        }
-        takeOn(arrival)
+        guard servers[arrival.server].isUp else { return }
+        unlessPaused(arrival.server, .arrival(arrival)) { takeOn(arrival) }
     }
 
     /// Has a server decide a request, at once or later.

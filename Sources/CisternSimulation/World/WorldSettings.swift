@@ -78,6 +78,9 @@ package struct WorldSettings: Sendable {
         return tokens * 2 / Double(1 + workload.highestCost)
     }
 
+    /// Whether servers have no memory for all organisations, and turn some away for that.
+    var isCrowded: Bool { limiter.maximumBuckets < organizations }
+
     /// What flows into a bucket while a message goes to the store and back, at the slowest.
     var roundTripMicrotokens: Int64 {
         let microtokens = 2e-3 * Double(latencyMicroseconds.upperBound) * Double(limit.refillMicrotokensPerMillisecond)
