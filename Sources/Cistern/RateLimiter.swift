@@ -7,7 +7,7 @@
 public final class RateLimiter: Sendable {
     private enum Backend: Sendable {
         case embedded(EmbeddedStore)
-        case leased(Lessee, any LeaseStore)
+        case leased(Lessee)
     }
 
     private let backend: Backend
@@ -32,8 +32,9 @@ public final class RateLimiter: Sendable {
         sizing: any LeaseSizing = DemandSizing(), seed: UInt64
     ) {
         backend = .leased(
-            Lessee(limits: limits, lessee: lessee, settings: settings, sizing: sizing, hash: SipHash(seed: seed)),
-            store)
+            Lessee(
+                limits: limits, store: store, lessee: lessee, settings: settings, sizing: sizing,
+                hash: SipHash(seed: seed)))
     }
 
     /// Decides at once, from this process's own memory; nil where the store must be asked first.
@@ -45,11 +46,10 @@ public final class RateLimiter: Sendable {
         switch backend {
         case .embedded(let store):
             return store.decide(organization, costMicrotokens: costMicrotokens, now: now)
-        case .leased(let lessee, let store):
-            let verdict = lessee.decide(
-                organization, costMicrotokens: costMicrotokens, isReachable: store.isReachable(organization), now: now)
+        case .leased(let lessee):
+            let verdict = lessee.decide(organization, costMicrotokens: costMicrotokens, now: now)
             if verdict.isRunningDry, let request = lessee.renew(organization, now: now) {
-                Self.carry(request, from: lessee, to: store)
+                Self.carry(request, from: lessee)
             }
             return verdict.decision
         }
@@ -78,14 +78,14 @@ public final class RateLimiter: Sendable {
     private func admit(
         _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
     ) -> Decision? {
-        guard case .leased(let lessee, let store) = backend else { return nil }
+        guard case .leased(let lessee) = backend else { return nil }
         let admission = lessee.admit(
             organization, costMicrotokens: Self.microtokens(cost), now: now, resume: resume)
         switch admission {
         case .decided(let decision): return decision
         case .waiting: return nil
         case .ask(let request):
-            Self.carry(request, from: lessee, to: store)
+            Self.carry(request, from: lessee)
             return nil
         }
     }
@@ -95,21 +95,42 @@ public final class RateLimiter: Sendable {
     /// For a server that stops; decisions made afterwards lease anew. It goes on a few hundred at a time, so that the
     /// last ones do not wait beyond their deadline for the first.
     public func giveBackLeases(clock: some TimeSource) async {
-        guard case .leased(let lessee, let store) = backend else { return }
+        guard case .leased(let lessee) = backend else { return }
+        await Self.carryAll(from: lessee) { shard, start in
+            lessee.giveBack(shard: shard, from: start, most: 256, now: clock.now())
+        }
+    }
+
+    /// Turns to the buckets where the store keeps them now, gives the leases of those that have been left back to where
+    /// they came from, and returns once each has been answered or has failed.
+    ///
+    /// To be called after the nodes of the store have changed. Only organisations whose bucket is another one now are
+    /// touched.
+    public func giveBackMovedLeases(clock: some TimeSource) async {
+        guard case .leased(let lessee) = backend else { return }
+        await Self.carryAll(from: lessee) { shard, start in
+            lessee.giveBackMoved(shard: shard, from: start, most: 256, now: clock.now())
+        }
+    }
+
+    /// Carries requests to the store, as many at a time as are handed out, and waits for each to come back.
+    private static func carryAll(
+        from lessee: Lessee, _ next: (_ shard: Int, _ start: Int) -> (requests: [LeaseRequest], next: Int?)
+    ) async {
         for shard in 0..<lessee.shardCount {
             var start: Int? = 0
             while let from = start, !Task.isCancelled {
-                let (requests, next) = lessee.giveBack(shard: shard, from: from, most: 256, now: clock.now())
+                let (requests, following) = next(shard, from)
                 await withTaskGroup(of: Void.self) { group in
                     for request in requests {
                         group.addTask {
                             await withCheckedContinuation { continuation in
-                                Self.carry(request, from: lessee, to: store) { continuation.resume() }
+                                carry(request, from: lessee) { continuation.resume() }
                             }
                         }
                     }
                 }
-                start = next
+                start = following
             }
         }
     }
@@ -119,10 +140,10 @@ public final class RateLimiter: Sendable {
     /// To be called every 20 to 100 milliseconds; it returns at once. A limiter for which nobody calls it loses such
     /// tokens when their lease lapses. Of no effect with the embedded store.
     public func giveBackIdleLeases(now: Instant) {
-        guard case .leased(let lessee, let store) = backend else { return }
+        guard case .leased(let lessee) = backend else { return }
         for shard in 0..<lessee.shardCount {
             for request in lessee.giveBackIdle(shard: shard, most: 256, now: now) {
-                Self.carry(request, from: lessee, to: store)
+                Self.carry(request, from: lessee)
             }
         }
     }
@@ -131,7 +152,7 @@ public final class RateLimiter: Sendable {
     ///
     /// 0 with the embedded store.
     package func leased(_ organization: Span<UInt8>, now: Instant? = nil) -> Int {
-        guard case .leased(let lessee, _) = backend else { return 0 }
+        guard case .leased(let lessee) = backend else { return 0 }
         return lessee.leased(organization, now: now)
     }
 
@@ -140,20 +161,19 @@ public final class RateLimiter: Sendable {
         var statistics = LimiterStatistics()
         switch backend {
         case .embedded(let store): store.add(to: &statistics)
-        case .leased(let lessee, _): lessee.add(to: &statistics)
+        case .leased(let lessee): lessee.add(to: &statistics)
         }
         return statistics
     }
 
     /// Carries a request to the store, and whatever follows from its answer.
     private static func carry(
-        _ request: LeaseRequest, from lessee: Lessee, to store: any LeaseStore,
-        whenAnswered: @escaping @Sendable () -> Void = {}
+        _ request: LeaseRequest, from lessee: Lessee, whenAnswered: @escaping @Sendable () -> Void = {}
     ) {
-        store.lease(request) { result, now in
+        lessee.store.lease(request) { result, now in
             let settlement = lessee.settle(request, with: result, now: now)
             // Ask for the others before calling anyone back: their deadline is running.
-            if let next = settlement.next { carry(next, from: lessee, to: store) }
+            if let next = settlement.next { carry(next, from: lessee) }
             for (resume, decision) in settlement.decided { resume(decision) }
             whenAnswered()
         }

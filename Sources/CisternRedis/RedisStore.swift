@@ -49,7 +49,7 @@ public final class RedisStore: LeaseStore {
     }
 
     /// Whether the node is in use now.
-    public func isReachable(_ organization: Span<UInt8>) -> Bool {
+    public func isReachable(_ home: BucketHome) -> Bool {
         node.isUp
     }
 

@@ -8,19 +8,40 @@ package final class ScriptedStore: LeaseStore {
     private struct State {
         var waiting: [(request: LeaseRequest, reply: Reply)] = []
         var count = 0
-        var isReachable = true
+        var unreachable: Set<BucketHome> = []
+        var homes: [[UInt8]: BucketHome] = [:]
+        var share: LocalShare?
     }
 
     private let state = Mutex(State())
 
     package init() {}
 
-    package func isReachable(_ organization: Span<UInt8>) -> Bool {
-        state.withLock { $0.isReachable }
+    package func home(of organization: Span<UInt8>) -> BucketHome {
+        let name = organization.withUnsafeBufferPointer { Array($0) }
+        return state.withLock { $0.homes[name] ?? .only }
     }
 
-    package func setReachable(_ isReachable: Bool) {
-        state.withLock { $0.isReachable = isReachable }
+    package func setHome(of organization: String, to home: BucketHome) {
+        state.withLock { $0.homes[Array(organization.utf8)] = home }
+    }
+
+    package func isReachable(_ home: BucketHome) -> Bool {
+        state.withLock { !$0.unreachable.contains(home) }
+    }
+
+    package func setReachable(_ isReachable: Bool, home: BucketHome = .only) {
+        state.withLock { state in
+            if isReachable { state.unreachable.remove(home) } else { state.unreachable.insert(home) }
+        }
+    }
+
+    package func localShare(of home: BucketHome) -> LocalShare? {
+        state.withLock { $0.unreachable.contains(home) ? $0.share : nil }
+    }
+
+    package func setLocalShare(_ share: LocalShare?) {
+        state.withLock { $0.share = share }
     }
 
     package func lease(_ request: LeaseRequest, reply: @escaping Reply) {

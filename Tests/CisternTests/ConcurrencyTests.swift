@@ -57,8 +57,6 @@ private final class SlowStore: LeaseStore {
         pot = Atomic(tokens)
     }
 
-    func isReachable(_ organization: Span<UInt8>) -> Bool { true }
-
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {

@@ -296,8 +296,8 @@ struct LeasedLimiterTests {
         var settings = LimiterSettings()
         settings.maximumBuckets = 1
         let lessee = Lessee(
-            limits: Limits(), lessee: "server-1", settings: settings, sizing: DemandSizing(), hash: SipHash(key: (1, 2))
-        )
+            limits: Limits(), store: store, lessee: "server-1", settings: settings, sizing: DemandSizing(),
+            hash: SipHash(key: (1, 2)))
         for number in 0..<100 {
             let name = Array("org-\(number)".utf8)
             let admission = lessee.admit(name.span, costMicrotokens: 1_000_000, now: clock.now()) { _ in }

@@ -4,6 +4,8 @@
 /// organisation is in flight, and only the answer to that one counts; whatever else arrives is the store's to expire.
 struct Lease: Sendable, BitwiseCopyable {
     let limit: Limit
+    /// Where the bucket is that all of this is about.
+    private(set) var home: BucketHome
     /// Leased tokens that are left and not spoken for, in whole tokens.
     private(set) var held = 0
     /// Leased tokens set aside for the requests that wait for the answer in flight.
@@ -56,8 +58,12 @@ struct Lease: Sendable, BitwiseCopyable {
     ///   - sequence: the last that was used for any organisation. If it was for this one, before it was forgotten, its
     ///     answer was taken in, and the tokens may have been spent.
     ///   - spentAt: when a token of this organisation can last have been spent here, before it was forgotten.
-    init(limit: Limit, sequence: UInt64 = 0, spentAt: Instant = Instant(nanoseconds: 0), now: Instant) {
+    init(
+        limit: Limit, home: BucketHome = .only, sequence: UInt64 = 0, spentAt: Instant = Instant(nanoseconds: 0),
+        now: Instant
+    ) {
         self.limit = limit
+        self.home = home
         acknowledged = sequence
         expiresAt = now
         word = StoreWord(unknown: limit, now: now)
@@ -203,6 +209,27 @@ struct Lease: Sendable, BitwiseCopyable {
         var ask = begin(sequence, settings: settings, now: now)
         ask.returned = returned
         return ask
+    }
+
+    /// The organisation's bucket is another one from now on: forgets everything that was about the old one.
+    ///
+    /// What is held should be given back there first; the answer to that is not heeded.
+    mutating func move(to home: BucketHome, now: Instant) {
+        precondition(reserved == 0, "a bucket is left while nobody waits for it")
+        self.home = home
+        isAsking = false
+        held = 0
+        pace = Pace()
+        isOnRecord = false
+        isAhead = false
+        renewBelow = 0
+        renewAt = .never
+        word = StoreWord(unknown: limit, now: now)
+    }
+
+    /// A token was spent here that was not leased.
+    mutating func noteSpending(now: Instant) {
+        spentAt = max(spentAt, now)
     }
 
     /// What every request reports: what is held, and since when.

@@ -4,6 +4,8 @@
 public struct LeaseRequest: Sendable, Equatable {
     /// The organisation's name, in UTF-8.
     public package(set) var organization: [UInt8]
+    /// Where its bucket is.
+    public package(set) var home: BucketHome
     /// The limit that holds for it.
     public package(set) var limit: Limit
     /// Who asks: one name for each run of each server, never used again.
@@ -53,12 +55,13 @@ public struct LeaseRequest: Sendable, Equatable {
     public package(set) var deadline: Instant
 
     package init(
-        organization: [UInt8], limit: Limit, lessee: String, sequence: UInt64, acknowledged: UInt64, held: Int,
-        quietMilliseconds: Int64, earlySpent: Int, earlyMilliseconds: Int64, returned: Int, waiting: [WaitingCost],
-        wish: LeaseWish,
-        durationMilliseconds: Int64, sentAt: Instant, deadline: Instant
+        organization: [UInt8], home: BucketHome = .only, limit: Limit, lessee: String, sequence: UInt64,
+        acknowledged: UInt64, held: Int, quietMilliseconds: Int64, earlySpent: Int, earlyMilliseconds: Int64,
+        returned: Int, waiting: [WaitingCost], wish: LeaseWish, durationMilliseconds: Int64, sentAt: Instant,
+        deadline: Instant
     ) {
         self.organization = organization
+        self.home = home
         self.limit = limit
         self.lessee = lessee
         self.sequence = sequence

@@ -1,6 +1,7 @@
 internal import DequeModule
 
-/// Tokens that go back before they lapse: of organisations that fell silent, and of a server that stops.
+/// Tokens that go back before they lapse: of organisations that fell silent, of buckets that have been left for others, and
+/// of a server that stops.
 extension Lessee {
     /// Requests that give back the leases of one shard, from a position in its table on; and where to go on, or nil at
     /// the table's end.
@@ -26,6 +27,33 @@ extension Lessee {
         return request(for: ask, waiting: [], at: position, in: state, since: now, now: now)
     }
 
+    /// Turns to another bucket of an organisation, and sees to it that the old one gets its tokens back.
+    ///
+    /// No request may be in flight.
+    func leave(_ position: Int, for home: BucketHome, in state: inout State, now: Instant) {
+        if let request = giveBack(at: position, in: &state, now: now) { state.partings.append(request) }
+        state.table[position].move(to: home, now: now)
+    }
+
+    /// Turns to the buckets where the store now says that they are, for the leases of one shard from a position in its
+    /// table on: requests that give back what was leased of the old ones, and where to go on, or nil at the table's end.
+    ///
+    /// One with a request in flight is left for when that is answered.
+    func giveBackMoved(
+        shard: Int, from start: Int, most: Int, now: Instant
+    ) -> (requests: [LeaseRequest], next: Int?) {
+        shards.withShard(at: shard) { state in
+            for position in start..<max(start, state.table.endPosition) where state.table.isLive(position) {
+                if state.partings.count >= most { return (state.takePartings(), position) }
+                let name = state.table.key(at: position)
+                let home = store.home(of: name.span)
+                guard home != state.table[position].home, !state.table[position].isAsking else { continue }
+                leave(position, for: home, in: &state, now: now)
+            }
+            return (state.takePartings(), nil)
+        }
+    }
+
     /// Sees to it that a lease with tokens is looked at once it may have fallen idle since an instant.
     func watch(_ position: Int, from start: Instant, in state: inout State) {
         guard state.table[position].isWorthReporting, !state.table[position].isWatched else { return }
@@ -39,7 +67,7 @@ extension Lessee {
     /// It looks only at leases that are due, each once in that time, however many organisations there are.
     func giveBackIdle(shard: Int, most: Int, now: Instant) -> [LeaseRequest] {
         shards.withShard(at: shard) { state in
-            var requests: [LeaseRequest] = []
+            var requests = state.takePartings()
             while requests.count < most, let first = state.watched.first, first.due <= now {
                 state.watched.removeFirst()
                 guard state.table.isLive(first.position), state.table[first.position].isWatched else { continue }
@@ -64,4 +92,12 @@ extension Lessee {
 
     /// How many shards there are to give back from.
     var shardCount: Int { shards.count }
+}
+
+extension Lessee.State {
+    /// The requests that give back what was leased of buckets that have been left.
+    fileprivate mutating func takePartings() -> [LeaseRequest] {
+        defer { partings.removeAll() }
+        return partings
+    }
 }

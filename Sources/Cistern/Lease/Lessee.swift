@@ -2,8 +2,9 @@ internal import DequeModule
 
 /// Every lease that one server holds: events in, decisions and lease requests out.
 ///
-/// It does no IO. Whoever owns it carries each ``LeaseRequest`` to the store, hands the answer to ``settle(_:with:now:)``,
-/// and calls the waiting requests back; all after the lock has been let go.
+/// It does no IO, and asks the store only what that answers from memory: where a bucket is, and whether it can be reached.
+/// Whoever owns it carries each ``LeaseRequest`` to the store, hands the answer to ``settle(_:with:now:)``, and calls the
+/// waiting requests back; all after the lock has been let go.
 final class Lessee: Sendable {
     /// Called with the decision of a request that had to wait.
     typealias Resume = @Sendable (Decision) -> Void
@@ -29,6 +30,10 @@ final class Lessee: Sendable {
         var queues: [Int: Queue] = [:]
         /// Positions with tokens that may fall idle, by when to look at them.
         var watched: Deque<(position: Int, due: Instant)> = []
+        /// Buckets of organisations whose node is out of reach, under the policy `local`, by position in the table.
+        var localBuckets: [Int: LocalBucket] = [:]
+        /// Requests that give back what was leased of buckets that have been left for others.
+        var partings: [LeaseRequest] = []
         /// The number of the last request of any organisation here.
         ///
         /// It is not kept for each, since an organisation that is evicted and comes back must go on counting up.
@@ -42,7 +47,8 @@ final class Lessee: Sendable {
         var evictions: UInt64 = 0
     }
 
-    private let limits: Limits
+    let limits: Limits
+    let store: any LeaseStore
     private let lessee: String
     let settings: LimiterSettings
     private let sizing: any LeaseSizing
@@ -50,9 +56,11 @@ final class Lessee: Sendable {
     let shards: Shards<State>
 
     init(
-        limits: Limits, lessee: String, settings: LimiterSettings, sizing: any LeaseSizing, hash: SipHash
+        limits: Limits, store: any LeaseStore, lessee: String, settings: LimiterSettings, sizing: any LeaseSizing,
+        hash: SipHash
     ) {
         self.limits = limits
+        self.store = store
         self.lessee = lessee
         self.settings = settings
         self.sizing = sizing
@@ -74,25 +82,38 @@ final class Lessee: Sendable {
     ///
     /// While the node is known to be down the failure policy decides whatever tokens held here do not pay for; what
     /// the store said before counts for nothing then.
-    func decide(
-        _ organization: Span<UInt8>, costMicrotokens: Int64, isReachable: Bool, now: Instant
-    ) -> Verdict {
+    func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Verdict {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
             guard let position = state.table.find(organization, hash: hash) else {
-                guard !isReachable else { return Verdict() }
+                let home = store.home(of: organization)
+                guard !store.isReachable(home) else { return Verdict() }
                 return Verdict(
-                    decision: policyDecision(limits.limit(of: organization), in: &state, now: now))
+                    decision: decideUnknown(
+                        organization, hash: hash, home: home, costMicrotokens: costMicrotokens, in: &state, now: now))
             }
             let decision = state.table[position].decide(
                 costMicrotokens: costMicrotokens, settings: settings.lease, now: now, tally: &state.tokens)
-            guard isReachable || decision?.isAllowed == true else {
-                return Verdict(decision: policyDecision(state.table[position].limit, in: &state, now: now))
+            if let decision, decision.isAllowed {
+                state.decisions.count(decision.outcome)
+                let isRunningDry =
+                    state.table[position].isRunningDry(now: now) && store.isReachable(state.table[position].home)
+                return Verdict(decision: decision, isRunningDry: isRunningDry)
+            }
+            guard store.isReachable(state.table[position].home) else {
+                // Its bucket may be another one by now.
+                let home = store.home(of: organization)
+                if home != state.table[position].home, store.isReachable(home) {
+                    if !state.table[position].isAsking { leave(position, for: home, in: &state, now: now) }
+                    return Verdict()
+                }
+                return Verdict(
+                    decision: decideByPolicy(
+                        costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now))
             }
             guard let decision else { return Verdict() }
             state.decisions.count(decision.outcome)
-            return Verdict(
-                decision: decision, isRunningDry: isReachable && state.table[position].isRunningDry(now: now))
+            return Verdict(decision: decision, isRunningDry: state.table[position].isRunningDry(now: now))
         }
     }
 
@@ -113,8 +134,7 @@ final class Lessee: Sendable {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
             guard let position = position(of: organization, hash: hash, in: &state, now: now) else {
-                state.decisions.count(.refused)
-                return .decided(.refused(limits.limit(of: organization), at: now))
+                return .decided(refusal(limits.limit(of: organization), in: &state, now: now))
             }
             // Another thread may have leased tokens between the first look and this one.
             let decision = state.table[position].decide(
@@ -125,8 +145,7 @@ final class Lessee: Sendable {
             }
             let waiting = state.queues[position]?.waiters.count ?? 0
             guard waiting < settings.maximumWaitersPerOrganization else {
-                state.decisions.count(.refused)
-                return .decided(.refused(state.table[position].limit, at: now))
+                return .decided(refusal(state.table[position].limit, in: &state, now: now))
             }
             let waiter = Waiter(costMicrotokens: costMicrotokens, since: now, resume: resume)
             state.queues[position, default: Queue()].waiters.append(waiter)
@@ -171,12 +190,18 @@ final class Lessee: Sendable {
             guard let grant = usable(result, for: request, now: now) else {
                 state.table[position].fail(now: now)
                 watch(position, from: now, in: &state)
-                return settleFailed(queue, limit: state.table[position].limit, in: &state, now: now)
+                return settleFailed(queue, at: position, in: &state, now: now)
             }
+            if !state.localBuckets.isEmpty { state.localBuckets[position] = nil }
             state.table[position].settle(
                 grant, sentAt: request.sentAt, settings: settings.lease, now: now, tally: &state.tokens)
-            defer { watch(position, from: now, in: &state) }
-            return settleGranted(&queue, at: position, in: &state, now: now)
+            let settlement = settleGranted(&queue, at: position, in: &state, now: now)
+            let home = store.home(of: organization)
+            if home != state.table[position].home, !state.table[position].isAsking {
+                leave(position, for: home, in: &state, now: now)
+            }
+            watch(position, from: now, in: &state)
+            return settlement
         }
     }
 
@@ -222,23 +247,15 @@ final class Lessee: Sendable {
         return settlement
     }
 
-    private func settleFailed(_ queue: Queue, limit: Limit, in state: inout State, now: Instant) -> Settlement {
+    private func settleFailed(_ queue: Queue, at position: Int, in state: inout State, now: Instant) -> Settlement {
         var settlement = Settlement()
         for waiter in queue.waiters {
-            settlement.decided.append((waiter.resume, policyDecision(limit, in: &state, now: now)))
+            let decision = decideByPolicy(
+                costMicrotokens: waiter.costMicrotokens, home: state.table[position].home, at: position, in: &state,
+                now: now)
+            settlement.decided.append((waiter.resume, decision))
         }
         return settlement
-    }
-
-    /// What the failure policy decides, counted.
-    private func policyDecision(_ limit: Limit, in state: inout State, now: Instant) -> Decision {
-        let decision: Decision =
-            switch settings.failurePolicy {
-            case .open: .unmetered(limit, at: now)
-            case .closed: .refused(limit, at: now)
-            }
-        state.decisions.count(decision.outcome)
-        return decision
     }
 
     // MARK: Requests
@@ -248,6 +265,9 @@ final class Lessee: Sendable {
     /// Its deadline is that of the one who has waited longest, so that nobody waits longer than the timeout, even for a
     /// second request.
     private func ask(at position: Int, in state: inout State, now: Instant) -> LeaseRequest {
+        let name = state.table.key(at: position)
+        let home = store.home(of: name.span)
+        if home != state.table[position].home { leave(position, for: home, in: &state, now: now) }
         let (waiting, included) = Self.runs(of: state.queues[position]?.waiters ?? [])
         state.queues[position]?.included = included
         state.sequence += 1
@@ -281,8 +301,9 @@ final class Lessee: Sendable {
         now: Instant
     ) -> LeaseRequest {
         LeaseRequest(
-            organization: state.table.key(at: position), limit: state.table[position].limit, lessee: lessee,
-            sequence: state.table[position].sequence, acknowledged: state.table[position].acknowledged,
+            organization: state.table.key(at: position), home: state.table[position].home,
+            limit: state.table[position].limit, lessee: lessee, sequence: state.table[position].sequence,
+            acknowledged: state.table[position].acknowledged,
             held: ask.held, quietMilliseconds: ask.quietMilliseconds, earlySpent: ask.earlySpent,
             earlyMilliseconds: ask.earlyMilliseconds, returned: ask.returned, waiting: waiting, wish: ask.wish,
             durationMilliseconds: settings.lease.durationMilliseconds, sentAt: now,
@@ -296,7 +317,7 @@ final class Lessee: Sendable {
     /// An organisation that holds nothing makes room first. Failing that one with tokens goes: they are lost, and the
     /// store counts them until they expire, so that no token is ever made by forgetting. Only those with a request in
     /// flight stay.
-    private func position(
+    func position(
         of organization: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
     ) -> Int? {
         if let position = state.table.find(organization, hash: hash) { return position }
@@ -313,9 +334,12 @@ final class Lessee: Sendable {
             isWatched = gone.isWatched
         }
         var lease = Lease(
-            limit: limits.limit(of: organization), sequence: state.sequence, spentAt: state.evictedSpentAt, now: now)
+            limit: limits.limit(of: organization), home: store.home(of: organization), sequence: state.sequence,
+            spentAt: state.evictedSpentAt, now: now)
         lease.isWatched = isWatched
-        return state.table.insert(organization, hash: hash, value: lease)
+        let position = state.table.insert(organization, hash: hash, value: lease)
+        if !state.localBuckets.isEmpty { state.localBuckets[position] = nil }
+        return position
     }
 
     /// Tokens of an organisation that are leased here and not spent; at an instant, those that have not lapsed by then.

@@ -4,4 +4,8 @@ public enum FailurePolicy: String, Sendable, CaseIterable {
     case open
     /// Turn them away until the node is back.
     case closed
+    /// Go on metering at this server's part of the limit; turn them away where it knows of none.
+    ///
+    /// The parts of all servers that use this policy add up to the limit at most.
+    case local
 }

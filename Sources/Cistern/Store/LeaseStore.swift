@@ -1,7 +1,16 @@
 /// A store that other servers share: it answers lease requests, some time later.
+///
+/// A store with one node, always at hand, needs ``lease(_:reply:)`` and no more.
 public protocol LeaseStore: Sendable {
-    /// Whether the node that keeps this organisation is believed to be up. Answers from memory.
-    func isReachable(_ organization: Span<UInt8>) -> Bool
+    /// Where an organisation's bucket is now. Answers from memory.
+    func home(of organization: Span<UInt8>) -> BucketHome
+
+    /// Whether the node at a home is believed to be up. Answers from memory.
+    func isReachable(_ home: BucketHome) -> Bool
+
+    /// This server's part of every limit kept at a home that is out of reach, for the failure policy `local`; nil where
+    /// none is known. Answers from memory.
+    func localShare(of home: BucketHome) -> LocalShare?
 
     /// Carries one request to the store.
     ///
@@ -11,4 +20,30 @@ public protocol LeaseStore: Sendable {
         _ request: LeaseRequest,
         reply: @escaping @Sendable (_ result: Result<Grant, LeaseFailure>, _ now: Instant) -> Void
     )
+}
+
+extension LeaseStore {
+    /// The only one there is.
+    public func home(of organization: Span<UInt8>) -> BucketHome { .only }
+    /// Always.
+    public func isReachable(_ home: BucketHome) -> Bool { true }
+    /// None.
+    public func localShare(of home: BucketHome) -> LocalShare? { nil }
+}
+
+/// Where a bucket is kept, as a number of the store's choosing.
+///
+/// It stays the same for as long as the bucket is the same one, wherever that moves. Another home is another bucket:
+/// what was leased out of the old one has to go back there.
+public struct BucketHome: Sendable, Hashable, BitwiseCopyable {
+    /// The number.
+    public let number: UInt16
+
+    /// Creates the home with a number.
+    public init(_ number: UInt16) {
+        self.number = number
+    }
+
+    /// The home of every bucket in a store that has no more than one.
+    public static let only = BucketHome(0)
 }

@@ -10,16 +10,23 @@ final class Link: LeaseStore {
 
     private struct State {
         var outgoing: [Outgoing] = []
-        var unreachable: Set<[UInt8]> = []
+        var unreachable: Set<BucketHome> = []
     }
 
+    private let homes: [[UInt8]: BucketHome]
     private let state = Mutex(State())
 
-    func isReachable(_ organization: Span<UInt8>) -> Bool {
-        state.withLock { state in
-            state.unreachable.isEmpty
-                || !state.unreachable.contains(organization.withUnsafeBufferPointer { Array($0) })
-        }
+    /// Each organisation has a home of its own: its bucket stays the same one wherever it moves.
+    init(organizations: [[UInt8]]) {
+        homes = Dictionary(uniqueKeysWithValues: zip(organizations, (0...).lazy.map { BucketHome(UInt16($0)) }))
+    }
+
+    func home(of organization: Span<UInt8>) -> BucketHome {
+        homes[organization.withUnsafeBufferPointer { Array($0) }] ?? .only
+    }
+
+    func isReachable(_ home: BucketHome) -> Bool {
+        state.withLock { !$0.unreachable.contains(home) }
     }
 
     func lease(
@@ -37,7 +44,8 @@ final class Link: LeaseStore {
     }
 
     func setUnreachable(_ organizations: [[UInt8]]) {
-        state.withLock { $0.unreachable = Set(organizations) }
+        let unreachable = Set(organizations.compactMap { homes[$0] })
+        state.withLock { $0.unreachable = unreachable }
     }
 }
 

@@ -18,7 +18,7 @@ struct Server {
     var isUp = true
     var clock: DriftingClock
     var limiter: SimulatedLimiter
-    var link = Link()
+    var link: Link
     var inbox = Inbox()
     var health: [NodeHealth]
     var pending: [Int: Pending] = [:]

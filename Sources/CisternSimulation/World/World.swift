@@ -161,7 +161,8 @@ package final class World {
             partsPerMillion: drift)
         var server = Server(
             id: id, run: run, clock: clock, limiter: .writeBehind(WriteBehindLimiter(limit: settings.limit)),
-            health: [], routes: homes, lastArrivals: Array(repeating: nil, count: settings.organizations))
+            link: Link(organizations: names), health: [], routes: homes,
+            lastArrivals: Array(repeating: nil, count: settings.organizations))
         for _ in 0..<settings.nodes {
             var health = NodeHealth()
             _ = health.probe()

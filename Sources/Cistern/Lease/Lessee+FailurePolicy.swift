@@ -1,0 +1,63 @@
+/// What becomes of requests that neither memory nor the store decides.
+extension Lessee {
+    /// Decides for an organisation that is not in memory and whose node is out of reach.
+    func decideUnknown(
+        _ organization: Span<UInt8>, hash: UInt64, home: BucketHome, costMicrotokens: Int64, in state: inout State,
+        now: Instant
+    ) -> Decision {
+        let limit = limits.limit(of: organization)
+        switch settings.failurePolicy {
+        case .open: return counted(.unmetered(limit, at: now), in: &state)
+        case .closed: return refusal(limit, in: &state, now: now)
+        case .local:
+            guard let position = position(of: organization, hash: hash, in: &state, now: now) else {
+                return refusal(limit, in: &state, now: now)
+            }
+            return decideByPolicy(costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now)
+        }
+    }
+
+    /// Decides for an organisation in memory whose node is out of reach, or does not answer.
+    func decideByPolicy(
+        costMicrotokens: Int64, home: BucketHome, at position: Int, in state: inout State, now: Instant
+    ) -> Decision {
+        let limit = state.table[position].limit
+        switch settings.failurePolicy {
+        case .open: return counted(.unmetered(limit, at: now), in: &state)
+        case .closed: return refusal(limit, in: &state, now: now)
+        case .local:
+            guard let share = store.localShare(of: home) else { return refusal(limit, in: &state, now: now) }
+            let decision = decideLocally(
+                costMicrotokens: costMicrotokens, home: home, share: share, at: position, in: &state, now: now)
+            return counted(decision, in: &state)
+        }
+    }
+
+    private func decideLocally(
+        costMicrotokens: Int64, home: BucketHome, share: LocalShare, at position: Int, in state: inout State,
+        now: Instant
+    ) -> Decision {
+        var bucket =
+            state.localBuckets[position]
+            ?? LocalBucket(home: home, share: share, spentAt: state.table[position].spentAt)
+        // The node was back meanwhile, and has been lost anew.
+        if bucket.home != home || bucket.share != share {
+            bucket = LocalBucket(home: home, share: share, spentAt: state.table[position].spentAt)
+        }
+        let decision = bucket.decide(
+            state.table[position].limit, costMicrotokens: costMicrotokens, settings: settings.lease, now: now)
+        if decision.isAllowed { state.table[position].noteSpending(now: now) }
+        state.localBuckets[position] = bucket
+        return decision
+    }
+
+    /// Turns a request away, counted.
+    func refusal(_ limit: Limit, in state: inout State, now: Instant) -> Decision {
+        counted(.refused(limit, at: now), in: &state)
+    }
+
+    private func counted(_ decision: Decision, in state: inout State) -> Decision {
+        state.decisions.count(decision.outcome)
+        return decision
+    }
+}

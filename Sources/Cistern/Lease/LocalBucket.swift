@@ -1,0 +1,41 @@
+/// One organisation's bucket while its node is out of reach: this server's part of it, and no more.
+///
+/// All servers' parts together admit what one bucket would. They begin empty, since what was in the store's bucket is out
+/// of reach for everybody; what flows in is shared. For as long as leases from before the loss may be alive, of which at
+/// most half of the capacity is unspent, the parts hold half of the capacity at most: together C. After that they hold
+/// all of it. The part is taken by making requests dearer: a bucket of the whole limit from which a request takes its
+/// cost divided by the part, so that slow refills lose nothing to rounding.
+struct LocalBucket: Sendable {
+    let home: BucketHome
+    let share: LocalShare
+    private var bucket: TokenBucket
+
+    /// The bucket of an organisation that was last served here, in any way, at `spentAt`.
+    ///
+    /// One that was forgotten meanwhile may have had its tokens already.
+    init(home: BucketHome, share: LocalShare, spentAt: Instant) {
+        self.home = home
+        self.share = share
+        bucket = TokenBucket(microtokens: 0, asOfMilliseconds: max(share.lostAt, spentAt).milliseconds)
+    }
+
+    /// Decides, and takes the cost.
+    mutating func decide(_ limit: Limit, costMicrotokens: Int64, settings: LeaseSettings, now: Instant) -> Decision {
+        let leasesEndAt = share.lostAt.advanced(byMilliseconds: settings.durationMilliseconds)
+        let ceiling = now < leasesEndAt ? limit.capacityMicrotokens / 2 : limit.capacityMicrotokens
+        bucket.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: now.milliseconds)
+        let price = dear(costMicrotokens)
+        let isAllowed = price <= limit.capacityMicrotokens && bucket.take(price)
+        let balance = Int64(Int128(bucket.microtokens) * Int128(share.millionths) / 1_000_000)
+        if isAllowed { return .allowed(limit, balanceMicrotokens: balance, at: now) }
+        let missing = min(price, limit.capacityMicrotokens) - bucket.microtokens
+        return .denied(
+            limit, balanceMicrotokens: balance, retryAfterMilliseconds: limit.millisecondsToGain(missing), at: now)
+    }
+
+    /// A cost divided by the part, rounded up.
+    private func dear(_ costMicrotokens: Int64) -> Int64 {
+        let share = Int128(share.millionths)
+        return Int64(clamping: (Int128(costMicrotokens) * 1_000_000 + share - 1) / share)
+    }
+}

@@ -1,0 +1,64 @@
+/// One server's part of every limit on a node that is out of reach.
+public struct LocalShare: Sendable, Hashable, BitwiseCopyable {
+    /// The part, in millionths of the limit, 1 to 1,000,000.
+    public var millionths: Int64
+    /// When the node was lost: tokens flow in here from then on.
+    public var lostAt: Instant
+
+    /// Creates a part.
+    public init(millionths: Int64, lostAt: Instant) {
+        self.millionths = millionths
+        self.lostAt = lostAt
+    }
+}
+
+/// The part of all limits that a store lets one server have to itself: a state machine without IO.
+///
+/// The store grants it in parts that add up to the whole at most and that lapse unless they are renewed, like leases. The
+/// one that holds when the node is lost is kept until the node is back: a store that is gone grants it to nobody else.
+/// The server asks again and again, and says each time what it has, since the store may lower what it has on record only
+/// once the server knows.
+package struct ShareLease: Sendable {
+    /// How long a part lasts at the store, in milliseconds.
+    package static let durationMilliseconds: Int64 = 5000
+    /// How often to ask, in milliseconds.
+    package static let renewalMilliseconds: Int64 = 1000
+
+    /// What the store has granted, in millionths.
+    private var millionths: Int64 = 0
+    private var expiresAt = Instant(nanoseconds: 0)
+    /// What held when the node was lost; nil while it is in use.
+    private var frozen: LocalShare?
+
+    package init() {}
+
+    /// What to say to the store is held, in millionths.
+    package func held(now: Instant) -> Int64 {
+        now < expiresAt ? millionths : 0
+    }
+
+    /// The store has granted a part.
+    ///
+    /// - Parameter sentAt: when it was asked; the part is counted from there, and less the margin for drifting clocks.
+    package mutating func grant(_ millionths: Int64, sentAt: Instant, clockDriftPerMille: Int64) {
+        self.millionths = min(max(0, millionths), 1_000_000)
+        let margin = (Self.durationMilliseconds * clockDriftPerMille + 999) / 1000
+        expiresAt = sentAt.advanced(byMilliseconds: Self.durationMilliseconds - margin)
+    }
+
+    /// The node is out of reach from now on.
+    package mutating func lose(now: Instant) {
+        guard frozen == nil else { return }
+        frozen = LocalShare(millionths: held(now: now), lostAt: now)
+    }
+
+    /// The node is in use again.
+    package mutating func regain() {
+        frozen = nil
+    }
+
+    /// What to go on with while the node is out of reach; nil where nothing is known, and while it is in use.
+    package var localShare: LocalShare? {
+        frozen.flatMap { $0.millionths > 0 ? $0 : nil }
+    }
+}

@@ -1,0 +1,107 @@
+import CisternTesting
+import Testing
+
+@testable import Cistern
+
+@Suite("What a lost node leaves behind")
+struct NodeLossTests {
+    // MARK: The part of all limits
+
+    @Test("keeps the part that held when the node was lost, and none that had lapsed")
+    func freezesTheShare() {
+        let start = Instant(milliseconds: 1000)
+        let share = Subject(ShareLease())
+        share { $0.lose(now: start) }
+        #expect(share { $0.localShare } == nil)
+        share { $0.regain() }
+        share { $0.grant(250_000, sentAt: start, clockDriftPerMille: 20) }
+        #expect(share { $0.localShare } == nil)
+        #expect(share { $0.held(now: start.advanced(byMilliseconds: 4899)) } == 250_000)
+        #expect(share { $0.held(now: start.advanced(byMilliseconds: 4900)) } == 0)
+        share { $0.lose(now: start.advanced(byMilliseconds: 4899)) }
+        // Further failures of the same loss change nothing.
+        share { $0.lose(now: start.advanced(byMilliseconds: 60_000)) }
+        #expect(
+            share { $0.localShare }
+                == LocalShare(millionths: 250_000, lostAt: start.advanced(byMilliseconds: 4899)))
+        share { $0.regain() }
+        share { $0.lose(now: start.advanced(byMilliseconds: 60_000)) }
+        #expect(share { $0.localShare } == nil)
+    }
+
+    // MARK: The way back
+
+    @Test("lets few requests through at first, twice as many in each step, and then all")
+    func ramps() {
+        let ramp = Subject(RecoveryRamp(first: 10))
+        let start = Instant(milliseconds: 1000)
+        #expect((0..<1000).allSatisfy { _ in ramp { $0.permits(now: start) } })
+        ramp { $0.start(now: start) }
+        var permitted: [Int] = []
+        for step in 0..<6 {
+            let now = start.advanced(byMilliseconds: Int64(step) * 100 + 99)
+            permitted.append((0..<1000).count { _ in ramp { $0.permits(now: now) } })
+        }
+        #expect(permitted == [10, 20, 40, 80, 160, 1000])
+        ramp { $0.start(now: start.advanced(byMilliseconds: 5000)) }
+        #expect((0..<1000).count { _ in ramp { $0.permits(now: start) } } == 10)
+    }
+
+    // MARK: One part of one bucket
+
+    @Test("n parts admit what one bucket would and no more, beside leases from before, whatever comes when")
+    func partsAddUp() throws {
+        for seed in 1...50 {
+            var random = SeededRandom(seed: UInt64(seed))
+            let servers = Int.random(in: 1...8, using: &random)
+            let limit = try Limit(
+                capacity: Int.random(in: 1...200, using: &random),
+                refillPerSecond: Double(Int.random(in: 1...50_000, using: &random)) / 1000)
+            let lost = Instant(milliseconds: 100_000)
+            let share = LocalShare(millionths: 1_000_000 / Int64(servers), lostAt: lost)
+            var buckets = (0..<servers).map { _ in
+                LocalBucket(home: .only, share: share, spentAt: Instant(milliseconds: 0))
+            }
+            // At most half of the capacity is out when the node is lost; it lapses within a lease's duration.
+            var leased = limit.capacity / 2
+            var ideal = TokenBucket(full: limit, nowMilliseconds: lost.milliseconds)
+            var now = lost
+            for _ in 0..<2000 {
+                now = now.advanced(byMilliseconds: Int64.random(in: 0...20, using: &random))
+                let settings = LeaseSettings()
+                let isLeaseAlive = now < lost.advanced(byMilliseconds: settings.durationMilliseconds)
+                let server = Int.random(in: 0..<servers, using: &random)
+                var isAdmitted = false
+                if isLeaseAlive, leased > 0, Int.random(in: 0..<10, using: &random) == 0 {
+                    leased -= 1
+                    isAdmitted = true
+                } else {
+                    isAdmitted =
+                        buckets[server].decide(limit, costMicrotokens: 1_000_000, settings: settings, now: now)
+                        .isAllowed
+                }
+                ideal.refill(limit, nowMilliseconds: now.milliseconds)
+                guard isAdmitted else { continue }
+                let couldPay = ideal.take(1_000_000)
+                #expect(couldPay, "seed \(seed)")
+            }
+        }
+    }
+
+    @Test("a part of a slow refill loses nothing to rounding, and says when it can pay")
+    func slowRefill() throws {
+        let limit = try Limit(capacity: 10, refillPerSecond: 0.001)
+        let lost = Instant(milliseconds: 0)
+        let bucket = Subject(
+            LocalBucket(home: .only, share: LocalShare(millionths: 333_333, lostAt: lost), spentAt: lost))
+        let cost: Int64 = 1_000_000
+        let denied = bucket { $0.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: lost) }
+        #expect(denied.outcome == .denied)
+        // A third of a token in a thousand seconds.
+        #expect(denied.retryAfterMilliseconds == 3_000_004)
+        let due = lost.advanced(byMilliseconds: 3_000_004)
+        let early = due.advanced(byMilliseconds: -1)
+        #expect(!bucket { $0.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: early) }.isAllowed)
+        #expect(bucket { $0.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: due) }.isAllowed)
+    }
+}
