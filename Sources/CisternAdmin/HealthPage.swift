@@ -7,8 +7,10 @@ package enum HealthPage {
     package static func text(_ snapshot: MetricsSnapshot) -> String {
         let isDegraded = snapshot.nodes.contains { !$0.isUp }
         let nodes = snapshot.nodes.map { node in
-            let reason = node.isUp ? "" : #","reason":\#(quoted(node.reason ?? "not connected yet"))"#
-            return #"{"name":\#(quoted(node.name)),"state":"\#(node.isUp ? "up" : "down")"\#(reason)}"#
+            guard !node.isUp else { return #"{"name":\#(quoted(node.name)),"state":"up"}"# }
+            let remedy = node.remedy.map { #","remedy":\#(quoted($0))"# } ?? ""
+            return #"{"name":\#(quoted(node.name)),"state":"down","trouble":\#(quoted(node.trouble ?? "connecting"))"#
+                + #","reason":\#(quoted(node.reason ?? "not connected yet"))\#(remedy)}"#
         }
         return #"{"status":"\#(isDegraded ? "degraded" : "ok")","store":\#(quoted(snapshot.store)),"#
             + #""uptimeSeconds":\#(snapshot.uptimeSeconds),"nodes":[\#(nodes.joined(separator: ","))]}"#

@@ -6,19 +6,25 @@ package struct MetricsSnapshot: Sendable {
     package struct Node: Sendable {
         package var name: String
         package var isUp: Bool
-        /// Why it is down; nil while it is up or before the first attempt.
+        /// Why it is down, by name; nil while it is up or before the first attempt.
+        package var trouble: String?
+        /// The same in words.
         package var reason: String?
+        /// What to do about it.
+        package var remedy: String?
         /// Lease requests by how they came out.
         package var requests: [(result: String, count: UInt64)]
         package var latency: LatencyHistogram
 
         package init(
-            name: String, isUp: Bool, reason: String?, requests: [(result: String, count: UInt64)],
-            latency: LatencyHistogram
+            name: String, isUp: Bool, trouble: String?, reason: String?, remedy: String?,
+            requests: [(result: String, count: UInt64)], latency: LatencyHistogram
         ) {
             self.name = name
             self.isUp = isUp
+            self.trouble = trouble
             self.reason = reason
+            self.remedy = remedy
             self.requests = requests
             self.latency = latency
         }

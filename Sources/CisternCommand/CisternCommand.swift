@@ -7,4 +7,9 @@ struct CisternCommand: AsyncParsableCommand {
         commandName: "cistern",
         abstract: "A rate limiter that decides from its own memory and never lets one request too many through.",
         subcommands: [ServeCommand.self, SimulateCommand.self])
+
+    static func main() async {
+        CommandLineSecrets.hide()
+        await main(nil)
+    }
 }

@@ -19,10 +19,14 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup var options: ServeOptions
 
     func run() async throws {
+        let (flags, config) = (options.values, options.config)
+        let readSettings: @Sendable () throws -> ServerSettings = {
+            try ServerSettings(
+                flags: flags, environment: ProcessInfo.processInfo.environment, configPath: config)
+        }
         let settings: ServerSettings
         do {
-            settings = try ServerSettings(
-                flags: options.values, environment: ProcessInfo.processInfo.environment, configPath: options.config)
+            settings = try readSettings()
         } catch {
             throw Exit.say("\(error)", code: .usage)
         }
@@ -30,7 +34,7 @@ struct ServeCommand: AsyncParsableCommand {
         var logger = Logger(label: "cistern")
         logger.logLevel = settings.logLevel
         logger.debug("starting", metadata: ["jemalloc": "\(Allocator.version)"])
-        let service = CisternService(settings: settings, logger: logger) { host, port in
+        let service = CisternService(settings: settings, rereadSettings: readSettings, logger: logger) { host, port in
             let name = host.contains(":") ? "[\(host)]" : host
             FileHandle.standardOutput.write(Data("listening on http://\(name):\(port)\n".utf8))
         }

@@ -7,8 +7,7 @@ internal import CisternServer
 struct ServeOptions: ParsableArguments {
     @Option(help: .of("host")) var host: String?
     @Option(help: .of("port")) var port: String?
-    @Option(help: .of("redis")) var redis: [String] = []
-    @Option(help: .of("redisCaFile")) var redisCaFile: String?
+    @OptionGroup var link: RedisOptions
     @Option(help: .of("capacity")) var capacity: String?
     @Option(help: .of("refillPerSecond")) var refillPerSecond: String?
     @Option(help: .of("limits")) var limits: String?
@@ -17,6 +16,7 @@ struct ServeOptions: ParsableArguments {
     @Option(help: .of("maxBuckets")) var maxBuckets: String?
     @Option(help: .of("maxWaiters")) var maxWaiters: String?
     @Option(help: .of("maxStoreRequests")) var maxStoreRequests: String?
+    @Option(help: .of("recoveryRequests")) var recoveryRequests: String?
     @Option(help: .of("maxConnections")) var maxConnections: String?
     @Option(help: .of("requestTimeout")) var requestTimeout: String?
     @Option(help: .of("idleTimeout")) var idleTimeout: String?
@@ -29,16 +29,16 @@ struct ServeOptions: ParsableArguments {
     /// The values given, by the names of their settings.
     var values: [String: String] {
         let single: [(String, String?)] = [
-            ("host", host), ("port", port), ("redisCaFile", redisCaFile), ("capacity", capacity),
-            ("refillPerSecond", refillPerSecond), ("limits", limits), ("onStoreFailure", onStoreFailure),
+            ("host", host), ("port", port), ("capacity", capacity), ("refillPerSecond", refillPerSecond),
+            ("limits", limits), ("onStoreFailure", onStoreFailure),
             ("maxBuckets", maxBuckets), ("maxWaiters", maxWaiters),
-            ("maxStoreRequests", maxStoreRequests), ("maxConnections", maxConnections),
+            ("maxStoreRequests", maxStoreRequests), ("recoveryRequests", recoveryRequests),
+            ("maxConnections", maxConnections),
             ("requestTimeout", requestTimeout), ("idleTimeout", idleTimeout), ("drainTimeout", drainTimeout),
             ("threads", threads), ("logLevel", logLevel),
         ]
-        var values = lease.values
+        var values = lease.values.merging(link.values) { $1 }
         for case (let name, let value?) in single { values[name] = value }
-        if !redis.isEmpty { values["redis"] = redis.joined(separator: ",") }
         return values
     }
 }

@@ -5,24 +5,25 @@ public struct RedisEndpoint: Sendable, Equatable {
     /// The TCP port.
     public let port: Int
     /// The ACL user; nil for the default user.
-    public let username: String?
+    public private(set) var username: String?
     /// The password; nil where none is needed.
     ///
     /// It appears in no description.
-    public let password: String?
+    public private(set) var password: String?
     /// The database number.
     public let database: Int
     /// Whether the link is encrypted and the server's certificate and name are checked.
     public let usesTLS: Bool
-
-    /// The node's name in logs, metrics and health: host and port, nothing secret.
-    public var name: String {
-        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
-    }
-
-    /// Reads `redis://[[user]:password@]host[:port][/database]`, or the same with `rediss://` for TLS.
+    /// How many times the share of a node of weight 1 it has of a ring, 1 to 100.
+    public let weight: Int
+    /// The node's name in logs, metrics and health, and on a ring: as given, or host, port and database; nothing secret.
     ///
-    /// User and password may be percent-encoded. The port is 6379 and the database 0 unless given.
+    /// What a node of a ring keeps follows from its name. One that moves to another address should keep it.
+    public let name: String
+
+    /// Reads `redis://[[user]:password@]host[:port][/database][?weight=2&name=a]`, or the same with `rediss://` for TLS.
+    ///
+    /// User and password may be percent-encoded. The port is 6379, the database 0 and the weight 1 unless given.
     ///
     /// - Throws: ``InvalidURL``, whose text shows the URL without the password.
     public init(url: String) throws(InvalidURL) {
@@ -34,18 +35,76 @@ public struct RedisEndpoint: Sendable, Equatable {
         } else {
             throw InvalidURL(url, "it must start with redis:// or rediss://")
         }
-        guard !rest.contains(where: { $0 == "?" || $0 == "#" }) else {
-            throw InvalidURL(url, "it has no query and no fragment; percent-encode ? and # in a password")
+        // A ? before the @ stands in a password, where it has to be percent-encoded.
+        let query = rest.firstIndex(of: "?").map { rest[$0...].dropFirst() }
+        guard !rest.contains("#"), query?.contains("@") != true else {
+            throw InvalidURL(url, "percent-encode # and ? in a password as %23 and %3F")
         }
-        let path = rest.firstIndex(of: "/").map { rest[$0...].dropFirst() } ?? ""
-        let authority = rest.prefix { $0 != "/" }
+        let options = try Self.options(in: query ?? "", of: url)
+        weight = options.weight
+        let location = rest.prefix { $0 != "?" }
+        let path = location.firstIndex(of: "/").map { location[$0...].dropFirst() } ?? ""
+        let authority = location.prefix { $0 != "/" }
         guard let database = path.isEmpty ? 0 : Int(path), 0...1_000_000 ~= database, !path.hasPrefix("+") else {
             throw InvalidURL(url, "after the host comes / and a database number, such as /0")
         }
         self.database = database
         (username, password) = try Self.credentials(in: authority, of: url)
-        let address = authority.lastIndex(of: "@").map { authority[$0...].dropFirst() } ?? authority
-        (host, port) = try Self.hostAndPort(in: address, of: url)
+        let hostAndPort = authority.lastIndex(of: "@").map { authority[$0...].dropFirst() } ?? authority
+        (host, port) = try Self.hostAndPort(in: hostAndPort, of: url)
+        let address = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        name = options.name ?? (database == 0 ? address : "\(address)/\(database)")
+    }
+
+    /// The node of a cluster at an address that another one has told: it is entered in the same way.
+    init(_ seed: RedisEndpoint, at address: NodeAddress) {
+        (host, port) = (address.host, address.port)
+        (username, password, usesTLS) = (seed.username, seed.password, seed.usesTLS)
+        (database, weight) = (0, 1)
+        name = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    /// The same node, entered by a user with a password unless the URL has said with what.
+    package func entered(by username: String?, with password: String?) -> RedisEndpoint {
+        var endpoint = self
+        if self.password == nil { (endpoint.username, endpoint.password) = (username, password) }
+        return endpoint
+    }
+
+    /// Whether another endpoint leads to the same node in the same way; their weights may differ.
+    func isSameNode(as other: RedisEndpoint) -> Bool {
+        (host, port, username, password) == (other.host, other.port, other.username, other.password)
+            && (database, usesTLS, name) == (other.database, other.usesTLS, other.name)
+    }
+
+    /// Whether another endpoint is entered with the same user, password and encryption.
+    func entersLike(_ other: RedisEndpoint) -> Bool {
+        (username, password, usesTLS) == (other.username, other.password, other.usesTLS)
+    }
+
+    private static func options(
+        in query: Substring, of url: String
+    ) throws(InvalidURL) -> (weight: Int, name: String?) {
+        var weight = 1
+        var name: String?
+        for option in query.split(separator: "&") {
+            let parts = option.split(separator: "=", maxSplits: 1)
+            let value = parts.count == 2 ? parts[1] : ""
+            switch parts.first {
+            case "weight":
+                guard value.allSatisfy(\.isASCIIDigit), let number = Int(value), 1...100 ~= number else {
+                    throw InvalidURL(url, "the weight must be a whole number from 1 to 100")
+                }
+                weight = number
+            case "name":
+                guard 1...128 ~= value.count, value.allSatisfy(\.isNameCharacter) else {
+                    throw InvalidURL(url, "the name must be 1 to 128 characters of A-Z a-z 0-9 . _ : - /")
+                }
+                name = String(value)
+            default: throw InvalidURL(url, "after the ? come weight=NUMBER and name=NAME and nothing else")
+            }
+        }
+        return (weight, name)
     }
 
     private static func credentials(
@@ -105,7 +164,10 @@ public struct RedisEndpoint: Sendable, Equatable {
 // Whatever prints a value that contains an endpoint (a debug log, a failed test) must not print the password.
 extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// The URL without user and password.
-    public var description: String { "\(usesTLS ? "rediss" : "redis")://\(name)/\(database)" }
+    public var description: String {
+        let address = host.contains(":") ? "[\(host)]" : host
+        return "\(usesTLS ? "rediss" : "redis")://\(address):\(port)/\(database)"
+    }
     /// The same as the description.
     public var debugDescription: String { description }
     /// The description and nothing else.
@@ -114,6 +176,7 @@ extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, 
 
 extension Character {
     fileprivate var isASCIIDigit: Bool { "0"..."9" ~= self }
+    fileprivate var isNameCharacter: Bool { isASCII && (isLetter || isNumber || "._:-/".contains(self)) }
 }
 
 extension String {

@@ -3,65 +3,148 @@ public import Logging
 public import NIOCore
 public import NIOPosix
 
-/// A store in Redis, shared by every server that names the same node.
-///
-/// It connects by itself, whenever the node can be reached; until then, and whenever it is lost, `isReachable` says
-/// so and requests fail at once. Call ``start()`` once before use and ``stop()`` at the end.
-public final class RedisStore: LeaseStore {
-    private let node: RedisNode
+/// How several Redis nodes share the buckets between them.
+public enum RedisTopology: String, Sendable, CaseIterable {
+    /// Independent nodes; which of them keeps an organisation follows from their names. See ``Ring``.
+    case ring
+    /// A Redis Cluster: it says itself where each slot is.
+    case cluster
+}
 
-    /// Creates the store of one node.
+/// A store in Redis, shared by every server that names the same nodes.
+///
+/// It connects by itself, whenever a node can be reached; until then, and whenever it is lost, `isReachable` says so for
+/// what is kept there, and requests fail at once. Call ``start()`` once before use and ``stop()`` at the end.
+public final class RedisStore: LeaseStore {
+    private let nodes: any StoreNodes
+
+    /// Creates the store of some nodes.
     ///
     /// Nothing is sent before ``start()``.
     ///
     /// - Parameters:
-    ///   - endpoint: where the node is.
-    ///   - settings: the bounds of the link.
+    ///   - endpoints: where the nodes are; of a cluster, one or more of them.
+    ///   - topology: how they share the buckets.
+    ///   - settings: the bounds of the links.
     ///   - clock: where `now` comes from; the one that decisions are given theirs from.
-    ///   - eventLoopGroup: one loop of it carries the connection.
-    ///   - logger: told when the node goes down and when it comes back.
+    ///   - eventLoopGroup: its loops carry the connections, one for each node.
+    ///   - logger: told when a node goes down and when it comes back.
+    /// - Throws: ``InvalidNodes`` where the endpoints do not make up a store; `NIOSSLError` where the certificates in the
+    ///   settings cannot be used.
     public init(
-        endpoint: RedisEndpoint, settings: RedisSettings = RedisSettings(), clock: any TimeSource,
-        eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        endpoints: [RedisEndpoint], topology: RedisTopology = .ring, settings: RedisSettings = RedisSettings(),
+        clock: any TimeSource, eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger = Logger(label: "cistern")
-    ) {
-        node = RedisNode(
-            endpoint: endpoint, settings: settings, clock: clock, eventLoop: eventLoopGroup.next(), logger: logger)
+    ) throws {
+        try InvalidNodes.check(endpoints, topology: topology)
+        let context = StoreContext(settings: settings, clock: clock, eventLoopGroup: eventLoopGroup, logger: logger)
+        nodes =
+            switch topology {
+            case .ring: try RingNodes(endpoints: endpoints, context: context)
+            case .cluster: try ClusterNodes(seeds: endpoints, context: context)
+            }
     }
 
     /// Creates the store of the node that a URL names, with the usual settings.
     ///
     /// - Throws: `RedisEndpoint.InvalidURL`, where it names none.
     public convenience init(url: String, clock: any TimeSource) throws {
-        self.init(endpoint: try RedisEndpoint(url: url), clock: clock)
+        try self.init(endpoints: [RedisEndpoint(url: url)], clock: clock)
     }
 
-    /// Connects, and returns once the first attempt has succeeded or failed; after that it goes on trying by itself.
+    /// Connects, and returns once the first attempts have succeeded or failed; after that it goes on trying by itself.
     public func start() async {
-        await node.start()
+        await nodes.start()
     }
 
-    /// Closes the connection.
+    /// Closes the connections.
     ///
     /// Requests made afterwards fail at once.
     public func stop() async {
-        await node.stop()
+        await nodes.stop()
     }
 
-    /// Whether the node is in use now.
+    /// Turns to other nodes, or other weights, while requests go on; of a cluster, to other seeds.
+    ///
+    /// Returns once each new node has been tried. On a ring, organisations whose bucket is on another node from now on
+    /// find it full there. Call `RateLimiter.giveBackMovedLeases(clock:)` next, and ``dropLeavingNodes()`` a lease's
+    /// duration later.
+    ///
+    /// - Throws: ``InvalidNodes``; then nothing has changed.
+    public func change(to endpoints: [RedisEndpoint]) async throws {
+        try InvalidNodes.check(endpoints, topology: nodes is RingNodes ? .ring : .cluster)
+        try await nodes.change(to: endpoints)
+    }
+
+    /// Closes the connections of nodes that were left out of the last change.
+    public func dropLeavingNodes() async {
+        await nodes.dropLeavingNodes()
+    }
+
+    /// Where an organisation's bucket is now: on a ring its node, in a cluster its slot.
+    public func home(of organization: Span<UInt8>) -> BucketHome {
+        nodes.home(of: organization)
+    }
+
+    /// Whether the node at a home is in use now.
     public func isReachable(_ home: BucketHome) -> Bool {
-        node.isUp
+        nodes.isReachable(home)
     }
 
-    /// Carries one request to the node; see ``LeaseStore``.
+    /// This server's part of every limit at a home that is out of reach.
+    public func localShare(of home: BucketHome) -> LocalShare? {
+        nodes.localShare(of: home)
+    }
+
+    /// Carries one request to its node; see ``LeaseStore``.
     public func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        node.lease(request, reply: reply)
+        nodes.lease(request, reply: reply)
     }
 
     /// What is known of each node now.
     package var reports: [NodeReport] {
-        [node.report]
+        nodes.reports
+    }
+}
+
+extension RedisStore {
+    /// Endpoints that do not make up a store.
+    public struct InvalidNodes: Error, Equatable, CustomStringConvertible {
+        /// What is wrong, and what would be right.
+        public let description: String
+
+        /// Checks endpoints without connecting to them.
+        package static func check(_ endpoints: [RedisEndpoint], topology: RedisTopology) throws(InvalidNodes) {
+            guard !endpoints.isEmpty else { throw InvalidNodes(description: "name one node at least") }
+            var names: Set<String> = []
+            for endpoint in endpoints where !names.insert(endpoint.name).inserted {
+                throw InvalidNodes(
+                    description: "two nodes are named \(endpoint.name): name each once, or tell them apart with ?name=")
+            }
+            switch topology {
+            case .ring:
+                let weight = endpoints.reduce(0) { $0 + $1.weight }
+                guard weight <= Ring.maximumWeight else {
+                    throw InvalidNodes(
+                        description: "the weights add up to \(weight): use at most \(Ring.maximumWeight) in all")
+                }
+            case .cluster:
+                if let endpoint = endpoints.first(where: { $0.database != 0 }) {
+                    throw InvalidNodes(
+                        description:
+                            "\(endpoint) names database \(endpoint.database): a Redis Cluster has only database 0")
+                }
+            }
+        }
+    }
+
+    /// More nodes than numbers, over the life of one store.
+    public struct TooManyNodes: Error, CustomStringConvertible {
+        /// What to do.
+        public var description: String {
+            "\(Reachability.homeCount) nodes have come and gone: restart the server to name further ones"
+        }
     }
 }

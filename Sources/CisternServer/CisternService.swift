@@ -7,21 +7,26 @@ package import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import ServiceLifecycle
+internal import UnixSignals
 
 /// A whole server: the store's link, the limiter and the data plane, started in that order and stopped in reverse.
 package struct CisternService: Service, CustomStringConvertible {
     private let settings: ServerSettings
+    private let rereadSettings: @Sendable () throws -> ServerSettings
     private let logger: Logger
     private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
 
     /// Creates a server.
     ///
-    /// - Parameter onListening: called once requests are answered.
+    /// - Parameters:
+    ///   - rereadSettings: reads the settings anew, when SIGHUP says that they have changed.
+    ///   - onListening: called once requests are answered.
     package init(
-        settings: ServerSettings, logger: Logger,
+        settings: ServerSettings, rereadSettings: @escaping @Sendable () throws -> ServerSettings, logger: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
     ) {
         self.settings = settings
+        self.rereadSettings = rereadSettings
         self.logger = logger
         self.onListening = onListening
     }
@@ -36,10 +41,12 @@ package struct CisternService: Service, CustomStringConvertible {
         let threads = settings.threads == 0 ? System.coreCount : settings.threads
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let clock = Timeline(ContinuousClock())
-        let store = settings.redis.map { redis in
-            RedisStore(
-                endpoint: redis.endpoint, settings: redis.settings, clock: clock, eventLoopGroup: group,
-                logger: logger)
+        let store = try settings.redis.map { redis in
+            var settings = redis.settings
+            settings.keepsLocalShare = self.settings.limiter.failurePolicy == .local
+            return try RedisStore(
+                endpoints: redis.endpoints, topology: redis.topology, settings: settings, clock: clock,
+                eventLoopGroup: group, logger: logger)
         }
         await store?.start()
         let limiter = makeLimiter(store: store)
@@ -54,6 +61,8 @@ package struct CisternService: Service, CustomStringConvertible {
         } catch {
             throw StartError(host: settings.http.host, port: settings.http.port, cause: error)
         }
+        // Trapped before anyone can know that the server is there: until then the signal would end it.
+        let hangups = await UnixSignalsSequence(trapping: .sighup)
         onListening(settings.http.host, port)
         // Often enough that a silent organisation's tokens go back soon after they may.
         let interval = TimeAmount.milliseconds(max(10, min(100, settings.limiter.lease.idleMilliseconds / 4)))
@@ -62,7 +71,12 @@ package struct CisternService: Service, CustomStringConvertible {
                 limiter.giveBackIdleLeases(now: clock.now())
             }
         }
+        let reloading = Task {
+            var reload = Reload(current: settings, store: store, limiter: limiter, clock: clock, logger: logger)
+            for await _ in hangups { await reload.apply(rereadSettings) }
+        }
         try? await gracefulShutdown()
+        reloading.cancel()
         idleTask?.cancel()
         await stop(server, limiter: limiter, store: store, clock: clock)
         try await group.shutdownGracefully()

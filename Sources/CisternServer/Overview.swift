@@ -46,11 +46,12 @@ final class Overview: Sendable {
     private static func node(_ report: NodeReport) -> MetricsSnapshot.Node {
         let counts = report.statistics
         return MetricsSnapshot.Node(
-            name: report.name, isUp: report.isUp, reason: report.reason,
+            name: report.name, isUp: report.isUp, trouble: report.trouble?.kind.rawValue, reason: report.reason,
+            remedy: report.trouble?.remedy,
             requests: [
                 ("granted", counts.granted), ("short", counts.short), ("returned", counts.returned),
                 ("rejected", counts.rejected), ("timeout", counts.timedOut), ("unreachable", counts.unreachable),
-                ("overloaded", counts.overloaded),
+                ("overloaded", counts.overloaded), ("redirected", counts.redirected),
             ], latency: counts.latency)
     }
 

@@ -22,8 +22,8 @@ struct LeaseScriptTests {
     init() async throws {
         redis = try await RedisServer()
         still = try Limit(capacity: 1000, refillPerSecond: 0.001)
-        store = RedisStore(
-            endpoint: try RedisEndpoint(url: redis.url), clock: clock,
+        store = try RedisStore(
+            endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
         await store.start()
     }

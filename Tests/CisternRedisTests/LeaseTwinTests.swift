@@ -34,8 +34,8 @@ struct LeaseTwinTests {
     func agree(seed: UInt64) async throws {
         let redis = try await RedisServer()
         let clock = Timeline(ContinuousClock())
-        let store = RedisStore(
-            endpoint: try RedisEndpoint(url: redis.url), clock: clock,
+        let store = try RedisStore(
+            endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
         await store.start()
         var random = SeededRandom(seed: seed)

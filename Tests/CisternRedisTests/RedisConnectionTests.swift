@@ -12,9 +12,9 @@ final class RedisConnectionTests {
     private var reasons: [String] = []
 
     init() throws {
-        var end: (String) -> Void = { _ in }
+        var end: (NodeTrouble) -> Void = { _ in }
         connection = RedisConnection(maximumPending: 3) { end($1) }
-        end = { [unowned self] in reasons.append($0) }
+        end = { [unowned self] in reasons.append($0.words) }
         try channel.pipeline.syncOperations.addHandler(connection)
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
     }

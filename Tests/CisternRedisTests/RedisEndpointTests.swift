@@ -11,7 +11,10 @@ struct RedisEndpointTests {
         let full = try RedisEndpoint(url: "rediss://me:p%40ss%2Fw:rd@[::1]:7000/3")
         #expect(full.host == "::1" && full.port == 7000 && full.database == 3 && full.usesTLS)
         #expect(full.username == "me" && full.password == "p@ss/w:rd")
-        #expect(full.name == "[::1]:7000")
+        #expect(full.name == "[::1]:7000/3" && full.weight == 1)
+        let named = try RedisEndpoint(url: "redis://:a%3Fb@h:7000/1?weight=3&name=cache-a")
+        #expect(named.name == "cache-a" && named.weight == 3 && named.password == "a?b" && named.database == 1)
+        #expect(try RedisEndpoint(url: "redis://h?name=a").port == 6379)
         let anonymous = try RedisEndpoint(url: "redis://:secret@127.0.0.1:1/")
         #expect(anonymous.username == nil && anonymous.password == "secret" && anonymous.database == 0)
     }
@@ -23,7 +26,8 @@ struct RedisEndpointTests {
             ("redis://:6379", "no host"), ("redis://h:0", "1 to 65535"), ("redis://h:65536", "1 to 65535"),
             ("redis://h:+1", "1 to 65535"), ("redis://h:", "1 to 65535"), ("redis://h/x", "database number"),
             ("redis://h/-1", "database number"), ("redis://h/1/2", "database number"), ("redis://u@h", ":password"),
-            ("redis://u:%zz@h", "hexadecimal"), ("redis://[::1", "no ]"), ("redis://h?db=1", "no query"),
+            ("redis://u:%zz@h", "hexadecimal"), ("redis://[::1", "no ]"), ("redis://h?db=1", "nothing else"),
+            ("redis://h?weight=0", "weight"), ("redis://h?name=a%20b", "name"),
         ])
     func refuses(url: String, part: String) {
         let error = #expect(throws: RedisEndpoint.InvalidURL.self) { try RedisEndpoint(url: url) }

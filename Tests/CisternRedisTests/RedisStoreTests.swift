@@ -17,8 +17,8 @@ struct RedisStoreTests {
     private func store(_ url: String, _ change: (inout RedisSettings) -> Void = { _ in }) throws -> RedisStore {
         var settings = RedisSettings()
         change(&settings)
-        return RedisStore(
-            endpoint: try RedisEndpoint(url: url), settings: settings, clock: clock,
+        return try RedisStore(
+            endpoints: [RedisEndpoint(url: url)], settings: settings, clock: clock,
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
     }
 
@@ -207,10 +207,10 @@ struct RedisStoreTests {
     func wrappedErrors() {
         let wrapped =
             "ERR Error running script (call to f_1): @user_script:34: @user_script: 34: -READONLY You can't write"
-        #expect(RedisNode.isAboutTheNode(wrapped))
-        #expect(RedisNode.isAboutTheNode("OOM command not allowed"))
-        #expect(!RedisNode.isAboutTheNode("ERR Error running script (call to f_1): attempt to compare"))
-        #expect(!RedisNode.isAboutTheNode("WRONGTYPE Operation against a key"))
+        #expect(NodeTrouble(reply: wrapped)?.kind == .readOnly)
+        #expect(NodeTrouble(reply: "OOM command not allowed")?.kind == .outOfMemory)
+        #expect(NodeTrouble(reply: "ERR Error running script (call to f_1): attempt to compare") == nil)
+        #expect(NodeTrouble(reply: "WRONGTYPE Operation against a key") == nil)
     }
 
     @Test("something that is not Redis is a protocol error, and no request waits for it")
@@ -258,7 +258,9 @@ struct RedisStoreTests {
                 "--tls-cert-file", certificates.certificate, "--tls-key-file", certificates.key,
                 "--tls-ca-cert-file", certificates.authority, "--tls-auth-clients", "no",
             ], tls: true)
-        let trusting = try store("rediss://localhost:\(redis.port)") { $0.trustRoots = .file(certificates.authority) }
+        let trusting = try store("rediss://localhost:\(redis.port)") {
+            $0.tls.trustRoots = .file(certificates.authority)
+        }
         await trusting.start()
         #expect(await decide(limiter(trusting)).outcome == .allowed)
         await trusting.stop()
@@ -267,7 +269,9 @@ struct RedisStoreTests {
         #expect(distrusting.reports[0].reason?.contains("CERTIFICATE_VERIFY_FAILED") == true)
         await distrusting.stop()
         // The certificate is for localhost, and no address.
-        let misnamed = try store("rediss://127.0.0.1:\(redis.port)") { $0.trustRoots = .file(certificates.authority) }
+        let misnamed = try store("rediss://127.0.0.1:\(redis.port)") {
+            $0.tls.trustRoots = .file(certificates.authority)
+        }
         await misnamed.start()
         #expect(!misnamed.reports[0].isUp)
         #expect(misnamed.reports[0].reason != nil)

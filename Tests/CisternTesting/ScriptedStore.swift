@@ -18,6 +18,8 @@ package final class ScriptedStore: LeaseStore {
     package init() {}
 
     package func home(of organization: Span<UInt8>) -> BucketHome {
+        // Without homes of its own it allocates nothing, which a test counts on.
+        guard state.withLock({ !$0.homes.isEmpty }) else { return .only }
         let name = organization.withUnsafeBufferPointer { Array($0) }
         return state.withLock { $0.homes[name] ?? .only }
     }

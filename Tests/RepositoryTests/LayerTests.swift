@@ -18,7 +18,7 @@ struct LayerTests {
         "CisternSimulation": ["Cistern", "Synchronization"],
         "CisternServer": [
             "Cistern", "CisternRedis", "CisternHTTP", "CisternAdmin", "Configuration", "Foundation", "Logging",
-            "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "Synchronization", "Yams",
+            "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "UnixSignals", "Synchronization", "Yams",
         ],
         "CisternCommand": [
             "ArgumentParser", "CJemalloc", "Cistern", "CisternServer", "CisternSimulation", "Foundation", "Logging",

@@ -37,6 +37,12 @@ package struct ShareLease: Sendable {
         now < expiresAt ? millionths : 0
     }
 
+    /// What this server may go on with where some node is lost that others may still reach: the part that holds, or that
+    /// held when the store of the parts was lost; in millionths.
+    package func current(now: Instant) -> Int64 {
+        frozen?.millionths ?? held(now: now)
+    }
+
     /// The store has granted a part.
     ///
     /// - Parameter sentAt: when it was asked; the part is counted from there, and less the margin for drifting clocks.

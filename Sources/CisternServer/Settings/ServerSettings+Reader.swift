@@ -3,7 +3,6 @@ internal import CisternHTTP
 internal import CisternRedis
 internal import Foundation
 internal import Logging
-internal import NIOSSL
 
 extension ServerSettings {
     /// Reads settings from flags, then the environment, then a file.
@@ -25,10 +24,11 @@ extension ServerSettings {
         limits = try Self.limits(reader)
         limiter = try Self.limiter(reader)
         http = try Self.http(reader)
-        redis = try Self.redis(reader)
+        redis = try Redis(reader)
         drainTimeoutMilliseconds = try reader.milliseconds(.drainTimeout, in: 100...600_000)
         threads = try reader.integer(.threads, in: 0...1024)
         logLevel = try reader.choice(.logLevel, of: Logger.Level.self)
+        for setting in Setting.all where !setting.isSecret { written[setting.name] = reader.text(setting) }
     }
 
     private static func limits(_ reader: SettingsReader) throws(SettingsError) -> Limits {
@@ -89,42 +89,5 @@ extension ServerSettings {
         http.requestTimeoutMilliseconds = try reader.milliseconds(.requestTimeout, in: 100...600_000)
         http.idleTimeoutMilliseconds = try reader.milliseconds(.idleTimeout, in: 100...3_600_000)
         return http
-    }
-
-    private static func redis(_ reader: SettingsReader) throws(SettingsError) -> Redis? {
-        // Checked even where there is no Redis: a setting that is wrong is never passed over.
-        let maximumPendingRequests = try reader.integer(.maxStoreRequests, in: 1...1_000_000)
-        guard let text = reader.text(.redis), !text.isEmpty else {
-            guard reader.text(.redisCaFile) == nil else {
-                throw SettingsError(
-                    .redisCaFile, value: reader.text(.redisCaFile) ?? "", remedy: "it needs redis to be set as well")
-            }
-            return nil
-        }
-        guard !text.contains(",") else {
-            throw SettingsError(
-                "redis names several nodes: this release works with one; name one (--redis, CISTERN_REDIS)")
-        }
-        let endpoint: RedisEndpoint
-        do {
-            endpoint = try RedisEndpoint(url: text)
-        } catch {
-            throw SettingsError("redis: \(error) (--redis, CISTERN_REDIS)")
-        }
-        var redis = Redis(endpoint: endpoint)
-        redis.settings.maximumPendingRequests = maximumPendingRequests
-        if let path = reader.text(.redisCaFile) {
-            guard endpoint.usesTLS else {
-                throw SettingsError(
-                    .redisCaFile, value: path, remedy: "it needs a redis URL that starts with rediss://")
-            }
-            do {
-                redis.settings.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(path))
-            } catch {
-                throw SettingsError(
-                    .redisCaFile, value: path, remedy: "no PEM certificates can be read from it: \(error)")
-            }
-        }
-        return redis
     }
 }

@@ -7,7 +7,8 @@ package import Logging
 package struct ServerSettings: Sendable {
     /// How to reach Redis; nil for the embedded store.
     package struct Redis: Sendable {
-        package var endpoint: RedisEndpoint
+        package var endpoints: [RedisEndpoint] = []
+        package var topology = RedisTopology.ring
         package var settings = RedisSettings()
     }
 
@@ -20,4 +21,6 @@ package struct ServerSettings: Sendable {
     /// Event loops; 0 is one for each core.
     package var threads = 0
     package var logLevel = Logger.Level.info
+    /// What is set, as it was written, by the names of settings; without secrets.
+    package var written: [String: String] = [:]
 }

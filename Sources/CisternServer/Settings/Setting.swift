@@ -11,6 +11,14 @@ package struct Setting: Sendable, Equatable {
     /// What it does, with unit and range.
     package let help: String
 
+    /// Whether the value may be shown nowhere.
+    ///
+    /// URLs may hold a password, too.
+    package var isSecret: Bool { self == .redisPassword || self == .redis }
+
+    /// Whether there is a flag for it: what stands on a command line is seen in `ps`.
+    package var hasFlag: Bool { self != .redisPassword }
+
     /// The flag of the command: the name in kebab case.
     package var flag: String { "--" + name.separated(by: "-").lowercased() }
 
@@ -27,12 +35,41 @@ extension Setting {
     static let redis = Setting(
         name: "redis", placeholder: "url", standard: nil,
         help: """
-            Redis that servers share: redis://[[user]:password@]host[:port][/database], or rediss:// for TLS. \
-            Without it the buckets are kept in this process.
+            Redis nodes that servers share, as a list or with commas: redis://[[user]:password@]host[:port][/database], or \
+            rediss:// for TLS, each with ?weight=2 for twice the share of a ring and ?name=a for a name that outlives its \
+            address. Without it the buckets are kept in this process.
             """)
+    static let topology = Setting(
+        name: "topology", placeholder: "kind", standard: "ring",
+        help: """
+            What the nodes are: ring for nodes that know nothing of each other, cluster for a Redis Cluster, of which redis \
+            names one node or more.
+            """)
+    static let redisUser = Setting(
+        name: "redisUser", placeholder: "name", standard: nil,
+        help: "ACL user to log in as, for the nodes whose URL has none.")
+    static let redisPassword = Setting(
+        name: "redisPassword", placeholder: "password", standard: nil,
+        help: """
+            Password for the nodes whose URL has none. There is no flag for it, which would show in ps.
+            """)
+    static let redisPasswordFile = Setting(
+        name: "redisPasswordFile", placeholder: "file", standard: nil,
+        help: "File whose first line is that password.")
     static let redisCaFile = Setting(
         name: "redisCaFile", placeholder: "file", standard: nil,
         help: "PEM file with the certificates trusted for rediss://; the system's unless set.")
+    static let redisCertFile = Setting(
+        name: "redisCertFile", placeholder: "file", standard: nil,
+        help: "PEM file with the certificate, and what signed it, that this server shows to rediss:// nodes.")
+    static let redisKeyFile = Setting(
+        name: "redisKeyFile", placeholder: "file", standard: nil, help: "PEM file with the key of that certificate.")
+    static let redisServerName = Setting(
+        name: "redisServerName", placeholder: "name", standard: nil,
+        help: "Name that the nodes' certificates must be for; the host in the URL unless set.")
+    static let redisVerify = Setting(
+        name: "redisVerify", placeholder: "what", standard: "name",
+        help: "What is checked of a node's certificate: name for signature and name, signature for that alone.")
     static let capacity = Setting(
         name: "capacity", placeholder: "tokens", standard: "100",
         help: "Burst of an organisation without a limit of its own, 1 to 1000000000 tokens.")
@@ -44,7 +81,10 @@ extension Setting {
         help: "YAML file with limits of single organisations; its default replaces capacity and refillPerSecond.")
     static let onStoreFailure = Setting(
         name: "onStoreFailure", placeholder: "policy", standard: "open",
-        help: "What to do while Redis is out of reach: open lets requests through uncounted, closed answers 503.")
+        help: """
+            What to do while an organisation's node is out of reach: open lets requests through uncounted, closed answers \
+            503, local goes on at this server's part of the limit.
+            """)
     static let leaseDuration = Setting(
         name: "leaseDuration", placeholder: "time", standard: "2s",
         help: """
@@ -116,7 +156,13 @@ extension Setting {
         help: "Requests of one organisation that may wait for Redis, 1 to 1000000; more are refused with 503.")
     static let maxStoreRequests = Setting(
         name: "maxStoreRequests", placeholder: "count", standard: "10000",
-        help: "Lease requests that may wait for Redis, 1 to 1000000; for more the failure policy decides at once.")
+        help: "Lease requests that may wait for one node, 1 to 1000000; for more the failure policy decides at once.")
+    static let recoveryRequests = Setting(
+        name: "recoveryRequests", placeholder: "count", standard: "1000",
+        help: """
+            Lease requests that a node gets in the first tenth of a second after it has come back, 1 to 1000000; twice as \
+            many in each of the next four, and then all. For the others the failure policy decides.
+            """)
     static let maxConnections = Setting(
         name: "maxConnections", placeholder: "count", standard: "10000",
         help: "Open HTTP connections, 1 to 1000000; one more is answered 503 and closed.")
@@ -142,9 +188,10 @@ extension Setting {
 
     /// Every setting, in the order of the documentation.
     package static let all: [Setting] = [
-        host, port, redis, redisCaFile, capacity, refillPerSecond, limits, onStoreFailure, leaseDuration, leaseHorizon,
-        leaseMinimum, leasePrefetch, leaseIdle, leaseAlone, leaseDemandRise, leaseDemandFall, clockDrift, storeTimeout,
-        maxBuckets, maxWaiters, maxStoreRequests, maxConnections, requestTimeout,
+        host, port, redis, topology, redisUser, redisPassword, redisPasswordFile, redisCaFile, redisCertFile,
+        redisKeyFile, redisServerName, redisVerify, capacity, refillPerSecond, limits, onStoreFailure, leaseDuration,
+        leaseHorizon, leaseMinimum, leasePrefetch, leaseIdle, leaseAlone, leaseDemandRise, leaseDemandFall, clockDrift,
+        storeTimeout, maxBuckets, maxWaiters, maxStoreRequests, recoveryRequests, maxConnections, requestTimeout,
         idleTimeout, drainTimeout, threads, logLevel,
     ]
 }

@@ -9,6 +9,7 @@ package struct SettingsError: Error, Equatable, CustomStringConvertible {
     }
 
     init(_ setting: Setting, value: String, remedy: String) {
-        description = "\(setting.name) is '\(value)': \(remedy) (\(setting.flag), \(setting.variable))"
+        let flag = setting.hasFlag ? "\(setting.flag), " : ""
+        description = "\(setting.name) is '\(value)': \(remedy) (\(flag)\(setting.variable))"
     }
 }

@@ -31,7 +31,7 @@ final class RedisConnection: ChannelInboundHandler {
     private static let secondLookDelay = TimeAmount.milliseconds(1)
 
     private let maximumPending: Int
-    private let ended: (RedisConnection, String) -> Void
+    private let ended: (RedisConnection, NodeTrouble) -> Void
     private var reader: RESPReader?
     private var pending: Deque<Pending> = []
     private var unsent: ByteBuffer
@@ -49,8 +49,8 @@ final class RedisConnection: ChannelInboundHandler {
     ///
     /// - Parameters:
     ///   - maximumPending: how many commands may wait for replies; more fail at once.
-    ///   - ended: called once, with this connection and the reason in words.
-    init(maximumPending: Int, ended: @escaping (RedisConnection, String) -> Void) {
+    ///   - ended: called once, with this connection and why it ended.
+    init(maximumPending: Int, ended: @escaping (RedisConnection, NodeTrouble) -> Void) {
         self.maximumPending = maximumPending
         self.ended = ended
         unsent = ByteBuffer()
@@ -58,10 +58,14 @@ final class RedisConnection: ChannelInboundHandler {
 
     // MARK: Commands
 
+    /// When a command was last sent.
+    private(set) var lastSent = NIODeadline.uptimeNanoseconds(0)
+
     /// Sends one command; its completion is called once.
     func send(_ arguments: [[UInt8]], deadline: NIODeadline, completion: @escaping Completion) {
         guard let context, !hasEnded else { return completion(.failure(.closed)) }
         guard pending.count < maximumPending else { return completion(.failure(.overloaded)) }
+        lastSent = context.eventLoop.now
         RESPCommand.write(arguments, to: &unsent)
         pending.append(Pending(deadline: deadline, completion: completion))
         if !isFlushDue {
@@ -93,7 +97,7 @@ final class RedisConnection: ChannelInboundHandler {
         deadlineCheckAt = .distantFuture
         guard let context, let earliest = pending.lazy.map(\.deadline).min() else { return }
         guard earliest <= context.eventLoop.now else { return scheduleDeadlineCheck(at: earliest) }
-        if isSecondLook { return end("no reply by the deadline", failure: .timedOut) }
+        if isSecondLook { return end(NodeTrouble(.timeout, "no reply by the deadline"), failure: .timedOut) }
         // Perhaps it was this event loop that was late, and the reply lies in the socket: read once more first.
         let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
         deadlineCheckAt = earliest
@@ -103,11 +107,11 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     /// Closes the connection, failing whatever waits on it.
-    func close(_ reason: String) {
-        end(reason, failure: .closed)
+    func close(_ trouble: NodeTrouble) {
+        end(trouble, failure: .closed)
     }
 
-    private func end(_ reason: String, failure: Failure) {
+    private func end(_ trouble: NodeTrouble, failure: Failure) {
         guard !hasEnded else { return }
         hasEnded = true
         deadlineCheck?.cancel()
@@ -116,7 +120,7 @@ final class RedisConnection: ChannelInboundHandler {
         pending = []
         context?.close(promise: nil)
         // The node goes down before anyone is told, so that nobody who asks again is sent back here.
-        if isOpen { ended(self, reason) }
+        if isOpen { ended(self, trouble) }
         for command in waiting { command.completion(.failure(failure)) }
     }
 
@@ -132,17 +136,17 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        end("the connection was closed", failure: .closed)
+        end(NodeTrouble(.closed, "the connection was closed"), failure: .closed)
         self.context = nil
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        end("the node closed the connection", failure: .closed)
+        end(NodeTrouble(.closed, "the node closed the connection"), failure: .closed)
         context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        end(String(describing: error), failure: .closed)
+        end(NodeTrouble(error), failure: .closed)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -156,7 +160,7 @@ final class RedisConnection: ChannelInboundHandler {
                 command.completion(.success(reply))
             }
         } catch {
-            end("protocol error: \(error)", failure: .closed)
+            end(NodeTrouble(.protocol, "protocol error: \(error)"), failure: .closed)
         }
     }
 }

@@ -16,6 +16,8 @@ package struct NodeStatistics: Sendable {
     package var unreachable: UInt64 = 0
     /// Requests that were not sent because too many were waiting.
     package var overloaded: UInt64 = 0
+    /// Requests that the node sent on to another one, of a Redis Cluster.
+    package var redirected: UInt64 = 0
     /// How long answers took, from when the request was sent.
     package var latency = LatencyHistogram()
 
@@ -42,12 +44,19 @@ package struct NodeStatistics: Sendable {
 
 /// What is known of one node now.
 package struct NodeReport: Sendable {
-    /// Host and port.
+    /// The name in logs and metrics.
     package let name: String
     /// Whether it is in use.
     package let isUp: Bool
     /// Why it is not; nil while it is up or before the first attempt.
-    package let reason: String?
+    package let trouble: NodeTrouble?
     /// What it was asked and how it answered.
     package let statistics: NodeStatistics
+    /// The part of all organisations that it keeps, 0 to 1.
+    package var share = 0.0
+    /// Of a Redis Cluster's node, the slots that it keeps, as ranges.
+    package var slots: [ClosedRange<Int>] = []
+
+    /// Why it is not in use, in words.
+    package var reason: String? { trouble?.words }
 }

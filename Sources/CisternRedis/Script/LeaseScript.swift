@@ -18,6 +18,10 @@ enum LeaseScript {
         local early, early_for = tonumber(ARGV[10]), tonumber(ARGV[11])
         local ahead, weight = tonumber(ARGV[12]), tonumber(ARGV[13])
         local window, lone = tonumber(ARGV[14]), tonumber(ARGV[15])
+        -- While a Redis Cluster moves a slot it is told the first key alone; the others follow from it.
+        local tokens_key = KEYS[1]
+        local refill_key = KEYS[2] or (string.gsub(tokens_key, 'tokens$', 'lastRefill'))
+        local leases_key = KEYS[3] or (string.gsub(tokens_key, 'tokens$', 'leases'))
         local token = 1000000
         local wrap = 4503599627370496
 
@@ -31,7 +35,7 @@ enum LeaseScript {
         local weights, paces, coming = 0, 0, 0
         local asked, spilled_then
         local gone = {}
-        local records = redis.call('HGETALL', KEYS[3])
+        local records = redis.call('HGETALL', leases_key)
         for i = 1, #records, 2 do
           local fields = {}
           for field in string.gmatch(records[i + 1], '%d+') do fields[#fields + 1] = tonumber(field) end
@@ -68,8 +72,8 @@ enum LeaseScript {
           end
         end
 
-        local balance = redis.call('GET', KEYS[1])
-        local since = tonumber(redis.call('GET', KEYS[2]) or now) or now
+        local balance = redis.call('GET', tokens_key)
+        local since = tonumber(redis.call('GET', refill_key) or now) or now
         if balance then
           balance = math.floor((tonumber(balance) or 0) * token + 0.5)
         else
@@ -154,7 +158,7 @@ enum LeaseScript {
         end
         balance = balance - (granted + paced) * token
 
-        for _, lessee in ipairs(gone) do redis.call('HDEL', KEYS[3], lessee) end
+        for _, lessee in ipairs(gone) do redis.call('HDEL', leases_key, lessee) end
         -- Longer than any lease lasts and the bucket then takes to fill: one that expires comes back full.
         local fill = math.ceil(capacity / rate)
         local life = math.max(60000, 2 * fill, duration + fill)
@@ -162,25 +166,22 @@ enum LeaseScript {
         local fraction = string.gsub(string.format('%06d', size % token), '0+$', '')
         if fraction == '' then fraction = '0' end
         local text = (balance < 0 and '-' or '') .. string.format('%d', math.floor(size / token)) .. '.' .. fraction
-        redis.call('SET', KEYS[1], text, 'PX', life)
-        redis.call('SET', KEYS[2], string.format('%d', now), 'PX', life)
+        redis.call('SET', tokens_key, text, 'PX', life)
+        redis.call('SET', refill_key, string.format('%d', now), 'PX', life)
         -- The record stays until its end even where nothing is held: it knows which requests have been acted on.
         local record = string.format('%d:%d:%d:%d:%d:%d:%d:%d:%d', sequence, own + granted + paced, now + duration,
           weight, pace, now + span, granted + paced, now, spilled)
-        redis.call('HSET', KEYS[3], lessee, record, '', string.format('%d', spilled))
-        redis.call('PEXPIRE', KEYS[3], life)
+        redis.call('HSET', leases_key, lessee, record, '', string.format('%d', spilled))
+        redis.call('PEXPIRE', leases_key, life)
         local left = math.min(balance + coming + pace * span, (room - granted - paced) * token)
         return { granted, own, left, paced, span, free - pace, outstanding + granted + paced }
         """
 
-    /// How many of the arguments are keys.
-    static let keyCount = 3
-
-    /// The keys of an organisation and the arguments of a request, in the script's order.
-    static func arguments(of request: LeaseRequest) -> [[UInt8]] {
-        [
-            key(request.organization, "tokens"), key(request.organization, "lastRefill"),
-            key(request.organization, "leases"),
+    /// Number of keys, keys, and the arguments of a request, in the script's order.
+    ///
+    /// - Parameter keys: the organisation's three keys, or the first of them alone.
+    static func arguments(of request: LeaseRequest, keys: [[UInt8]]) -> [[UInt8]] {
+        [decimal(keys.count)] + keys + [
             decimal(request.limit.capacityMicrotokens), decimal(request.limit.refillMicrotokensPerMillisecond),
             Array(request.lessee.utf8), decimal(request.sequence), decimal(request.acknowledged),
             decimal(request.durationMilliseconds),
@@ -200,10 +201,6 @@ enum LeaseScript {
         return Grant(
             tokens: Int(numbers[0]), held: Int(numbers[1]), openMicrotokens: numbers[2], paced: Int(numbers[3]),
             paceMilliseconds: numbers[4], openRefillMicrotokensPerMillisecond: numbers[5], outstanding: Int(numbers[6]))
-    }
-
-    private static func key(_ organization: [UInt8], _ field: String) -> [UInt8] {
-        Array("ratelimit:".utf8) + organization + Array(":\(field)".utf8)
     }
 
     private static func decimal(_ number: some BinaryInteger) -> [UInt8] {

@@ -1,0 +1,150 @@
+internal import Cistern
+internal import Logging
+internal import NIOCore
+internal import Synchronization
+
+/// How the cluster's nodes are asked which of them has which slots.
+extension ClusterNodes {
+    /// When to ask, and whether somebody is asking already.
+    struct Refresh {
+        var isUnderWay = false
+        /// Whether something has changed since the question was asked that is under way.
+        var isDue = false
+        var waiting: [@Sendable () -> Void] = []
+        var lastAt = Instant(nanoseconds: 0)
+    }
+
+    /// How long the answer is good for where nothing is amiss.
+    private static let longestMilliseconds: Int64 = 15_000
+    /// How long one node may take to answer.
+    private static let timeoutMilliseconds: Int64 = 500
+    /// How long a node that has lost its slots may go on answering what it has been asked.
+    private static let partingDelay = TimeAmount.milliseconds(1000)
+
+    /// Asks again where a slot is out of reach, or the last answer is old.
+    func refreshSlotsIfDue() {
+        let now = context.clock.now()
+        let isDue = state.withLock { state in
+            let isWhole = state.hasSlots && state.owners.allSatisfy { $0?.isUp == true }
+            return !isWhole || now.milliseconds - state.refresh.lastAt.milliseconds >= Self.longestMilliseconds
+        }
+        if isDue { refreshSlots() }
+    }
+
+    /// Asks which node has which slots; any thread may call, as often as it likes.
+    ///
+    /// - Parameter whenDone: called once an answer has been taken in and its nodes have been tried, or none has come.
+    func refreshSlots(whenDone: (@Sendable () -> Void)? = nil) {
+        var fresh: [RedisNode] = []
+        let nodes: [RedisNode]? = state.withLock { state in
+            if let whenDone { state.refresh.waiting.append(whenDone) }
+            guard !state.refresh.isUnderWay, !state.isStopped else {
+                state.refresh.isDue = true
+                return nil
+            }
+            state.refresh.isUnderWay = true
+            state.refresh.isDue = false
+            let nodes = state.nodes.values.filter(\.isUp)
+            if nodes.isEmpty {
+                // The next question may be for those that were replicas when somebody last answered.
+                for address in state.replicas { _ = member(at: address, in: &state, fresh: &fresh) }
+            }
+            return nodes
+        }
+        fresh.forEach { $0.begin() }
+        // Not always the same one first: a node that has been cut off from the others goes on telling what was.
+        if let nodes { askForSlots(nodes.shuffled()[...]) }
+    }
+
+    private func askForSlots(_ nodes: ArraySlice<RedisNode>) {
+        guard let node = nodes.first else { return finishRefresh() }
+        let command = ["CLUSTER", "SLOTS"].map { Array($0.utf8) }
+        node.command(command, timeoutMilliseconds: Self.timeoutMilliseconds) { [weak self] result in
+            guard let self else { return }
+            switch result {
+            case .success(let reply):
+                if let map = SlotMap(reply, from: node.endpoint.host), !map.ranges.isEmpty {
+                    return take(map)
+                }
+                if case .error(let message) = reply {
+                    let isAlone = message.contains("cluster support disabled")
+                    node.reject(
+                        isAlone
+                            ? NodeTrouble(.notACluster, message)
+                            : NodeTrouble(reply: message) ?? NodeTrouble(.error, message))
+                }
+            case .failure: break
+            }
+            askForSlots(nodes.dropFirst())
+        }
+    }
+
+    /// Takes in who has which slots: connects to new nodes, and leaves those that have none any more.
+    private func take(_ map: SlotMap) {
+        var fresh: [RedisNode] = []
+        var parted: [RedisNode] = []
+        let now = context.clock.now()
+        state.withLock { state in
+            guard !state.isStopped else { return }
+            var owners = [RedisNode?](repeating: nil, count: HashSlot.count)
+            for range in map.ranges {
+                guard let node = member(at: range.primary, in: &state, fresh: &fresh) else { continue }
+                for slot in range.slots { owners[slot] = node }
+            }
+            state.owners = owners
+            state.hasSlots = true
+            state.replicas = map.replicas
+            state.asksForWholeBuckets = map.asksForWholeBuckets
+            state.refresh.lastAt = now
+            let primaries = Set(map.ranges.map(\.primary))
+            let seeds = Set(state.seeds.map { NodeAddress(host: $0.host, port: $0.port) })
+            for (address, node) in state.nodes where !primaries.contains(address) && !seeds.contains(address) {
+                state.nodes[address] = nil
+                parted.append(node)
+            }
+            setReachability(state)
+        }
+        if !parted.isEmpty {
+            let parted = parted
+            eventLoop.scheduleTask(in: Self.partingDelay) { parted.forEach { $0.end() } }
+        }
+        begin(fresh[...])
+    }
+
+    /// The node at an address, which is made if there is none; nil where it cannot be made.
+    func member(at address: NodeAddress, in state: inout State, fresh: inout [RedisNode]) -> RedisNode? {
+        if let node = state.nodes[address] { return node }
+        // The settings have made nodes before, so this fails only where certificates have gone from the disk.
+        guard let node = try? makeNode(RedisEndpoint(state.seeds[0], at: address)) else { return nil }
+        state.nodes[address] = node
+        fresh.append(node)
+        return node
+    }
+
+    func setReachability(_ state: borrowing State) {
+        for slot in 0..<HashSlot.count {
+            reachability.set(BucketHome(UInt16(slot)), isUp: state.owners[slot]?.isUp == true)
+        }
+    }
+
+    private func begin(_ nodes: ArraySlice<RedisNode>) {
+        guard !nodes.isEmpty else { return finishRefresh() }
+        let promises = nodes.map { node in
+            let promise = eventLoop.makePromise(of: Void.self)
+            node.begin { promise.succeed() }
+            return promise.futureResult
+        }
+        EventLoopFuture.andAllComplete(promises, on: eventLoop).whenComplete { _ in self.finishRefresh() }
+    }
+
+    private func finishRefresh() {
+        let (waiting, isDue) = state.withLock { state in
+            defer { state.refresh.waiting = [] }
+            state.refresh.isUnderWay = false
+            return (state.refresh.waiting, state.refresh.isDue && !state.isStopped)
+        }
+        for resume in waiting { resume() }
+        guard isDue else { return }
+        eventLoop.scheduleTask(in: .milliseconds(Int64.random(in: 20...100))) { [weak self] in self?.refreshSlots() }
+    }
+}

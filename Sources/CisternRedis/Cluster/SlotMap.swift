@@ -1,0 +1,47 @@
+/// Which node of a Redis Cluster keeps which slots, as one of them says.
+struct SlotMap: Equatable {
+    struct Range: Equatable {
+        let slots: ClosedRange<Int>
+        let primary: NodeAddress
+    }
+
+    let ranges: [Range]
+    let replicas: Set<NodeAddress>
+    /// Whether a node of this cluster sends a request on (`ASK`) only once none of its keys is left with it.
+    ///
+    /// That is so from Redis 7 on, which also began to tell more of each node here than three things.
+    let asksForWholeBuckets: Bool
+
+    /// Reads the answer to `CLUSTER SLOTS`; nil where it is none.
+    ///
+    /// - Parameter host: the host of the node that answered, which stands for one that is left out.
+    init?(_ reply: RESPValue, from host: String) {
+        guard case .array(let entries) = reply else { return nil }
+        var ranges: [Range] = []
+        var replicas: Set<NodeAddress> = []
+        var tellsMore = !entries.isEmpty
+        for entry in entries {
+            guard case .array(let fields) = entry, fields.count >= 3, case .integer(let first) = fields[0],
+                case .integer(let last) = fields[1], 0...last ~= first, last < Int64(HashSlot.count),
+                let primary = NodeAddress(fields[2])
+            else { return nil }
+            ranges.append(Range(slots: Int(first)...Int(last), primary: primary.on(host)))
+            replicas.formUnion(fields[3...].compactMap { NodeAddress($0)?.on(host) })
+            if case .array(let words) = fields[2] { tellsMore = tellsMore && words.count >= 4 }
+        }
+        self.ranges = ranges
+        self.replicas = replicas
+        asksForWholeBuckets = tellsMore
+    }
+}
+
+extension NodeAddress {
+    /// Reads what stands for a node there: its host, which may be left out, its port, and more.
+    fileprivate init?(_ field: RESPValue) {
+        guard case .array(let words) = field, words.count >= 2, case .integer(let port) = words[1], 1...65535 ~= port
+        else { return nil }
+        var host = ""
+        if case .string(let bytes) = words[0] { host = String(decoding: bytes, as: UTF8.self) }
+        self.init(host: host, port: Int(port))
+    }
+}

@@ -1,0 +1,275 @@
+internal import Cistern
+internal import Foundation
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import NIOSSL
+internal import Synchronization
+
+/// One Redis node: keeps a connection to it for as long as it can be had, and carries commands over it.
+///
+/// What to do is decided by ``NodeHealth``; this is the shell that does it. Everything but what any thread may read
+/// happens on one event loop. Logging in is in `RedisNode+Login.swift`, lease requests are in `RedisNode+Lease.swift`.
+final class RedisNode: Sendable {
+    /// What a node is for, as whoever has several of them says.
+    struct Role: Sendable {
+        /// Whether it is one of a Redis Cluster, which may send a request on to another node.
+        var isClustered = false
+        /// A key with which to try whether the node takes writes; nil where it keeps none.
+        var probeKey: @Sendable () -> [UInt8]? = { KeyNames.probe }
+        /// The name under which this server has its part of all limits from this node; nil for none.
+        var sharer: String?
+        /// Told, on the event loop, when the node comes into use and when it is lost.
+        var changed: @Sendable (_ node: RedisNode, _ isUp: Bool) -> Void = { _, _ in }
+    }
+
+    /// What lives on the event loop.
+    struct Loop {
+        var health: NodeHealth
+        var ramp: RecoveryRamp
+        var connection: RedisConnection?
+        /// The digest by which the node knows the script.
+        var scriptDigest: [UInt8] = []
+        var retry: Scheduled<Void>?
+        var heartbeat: RepeatedTask?
+        var rejectionLog = LogThrottle()
+    }
+
+    /// What other threads may read.
+    struct Shared {
+        var statistics = NodeStatistics()
+        var trouble: NodeTrouble?
+        var share = ShareLease()
+        var lostAt: Instant
+    }
+
+    let endpoint: RedisEndpoint
+    let settings: RedisSettings
+    let role: Role
+    let clock: any TimeSource
+    let logger: Logger
+    let eventLoop: any EventLoop
+    let loop: NIOLoopBoundBox<Loop>
+    private let isUpFlag = Atomic(false)
+    let shared: Mutex<Shared>
+    /// Made once; making it reads certificates.
+    private let tls: NIOSSLContext?
+
+    /// Creates a node, which does nothing before ``start()``.
+    ///
+    /// - Throws: what is wrong with the certificates.
+    init(
+        endpoint: RedisEndpoint, settings: RedisSettings, role: Role, clock: any TimeSource,
+        eventLoop: any EventLoop, logger: Logger
+    ) throws {
+        self.endpoint = endpoint
+        self.settings = settings
+        self.role = role
+        self.clock = clock
+        self.eventLoop = eventLoop
+        var logger = logger
+        logger[metadataKey: "node"] = "\(endpoint.name)"
+        self.logger = logger
+        tls = endpoint.usesTLS ? try NIOSSLContext(configuration: settings.tls) : nil
+        var backOff = NodeHealth.BackOff()
+        backOff.firstMilliseconds = settings.firstRetryMilliseconds
+        backOff.longestMilliseconds = settings.longestRetryMilliseconds
+        shared = Mutex(Shared(lostAt: clock.now()))
+        loop = .makeBoxSendingValue(
+            Loop(
+                health: NodeHealth(backOff: backOff),
+                ramp: RecoveryRamp(first: settings.firstRequestsAfterRecovery)),
+            eventLoop: eventLoop)
+    }
+
+    /// Whether requests are sent to the node now.
+    ///
+    /// Any thread may ask.
+    var isUp: Bool { isUpFlag.load(ordering: .relaxed) }
+
+    /// What is known of the node now.
+    ///
+    /// Any thread may ask.
+    var report: NodeReport {
+        shared.withLock {
+            NodeReport(name: endpoint.name, isUp: isUp, trouble: $0.trouble, statistics: $0.statistics)
+        }
+    }
+
+    // MARK: Life
+
+    /// Starts connecting, and returns once the first attempt has succeeded or failed.
+    func start() async {
+        await withCheckedContinuation { continuation in
+            begin { continuation.resume() }
+        }
+    }
+
+    /// Starts connecting.
+    ///
+    /// Any thread may call; `whenDone` is called on the event loop, once the first attempt has succeeded or failed.
+    func begin(whenDone: @escaping @Sendable () -> Void = {}) {
+        eventLoop.execute { self.probe(whenDone: whenDone) }
+    }
+
+    /// Closes the connection for good.
+    func stop() async {
+        await withCheckedContinuation { continuation in
+            end { continuation.resume() }
+        }
+    }
+
+    /// Closes the connection for good.
+    ///
+    /// Any thread may call; `whenDone` is called on the event loop.
+    func end(whenDone: @escaping @Sendable () -> Void = {}) {
+        eventLoop.execute {
+            self.loop.value.health.stop()
+            self.loop.value.retry?.cancel()
+            self.loop.value.heartbeat?.cancel()
+            self.giveUpShare {
+                self.loop.value.connection?.close(NodeTrouble(.stopped, "the server is stopping"))
+                self.loop.value.connection = nil
+                self.setUp(false, trouble: NodeTrouble(.stopped, "the server is stopping"))
+                whenDone()
+            }
+        }
+    }
+
+    private func probe(whenDone: @escaping @Sendable () -> Void = {}) {
+        guard loop.value.health.probe() else { return whenDone() }
+        let timeout = TimeAmount.milliseconds(settings.connectTimeoutMilliseconds)
+        let deadline = eventLoop.now + timeout
+        let connected = ClientBootstrap(group: eventLoop)
+            .connectTimeout(timeout)
+            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try self.addHandlers(to: channel) }
+            }
+            .connect(host: endpoint.host, port: endpoint.port)
+        connected.whenComplete { result in
+            switch result {
+            case .success(let channel):
+                // Of a host with several addresses more than one may have been tried: this is the one that answered.
+                self.loop.value.connection =
+                    try? channel.pipeline.syncOperations.handler(type: RedisConnection.self)
+                self.logIn(deadline: deadline, whenDone: whenDone)
+            case .failure(let error):
+                self.fail(NodeTrouble(error))
+                whenDone()
+            }
+        }
+    }
+
+    private func addHandlers(to channel: any Channel) throws {
+        if let tls {
+            let name = settings.serverName ?? endpoint.host
+            let isAddress = (try? SocketAddress(ipAddress: name, port: endpoint.port)) != nil
+            try channel.pipeline.syncOperations.addHandler(
+                NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : name))
+        }
+        let connection = RedisConnection(maximumPending: settings.maximumPendingRequests) {
+            [weak self] ended, trouble in
+            if self?.loop.value.connection === ended { self?.fail(trouble) }
+        }
+        try channel.pipeline.syncOperations.addHandler(connection)
+    }
+
+    /// Logging in has succeeded: the node is used from now on.
+    func becomeUp(scriptDigest: [UInt8]) {
+        guard let isNews = loop.value.health.succeed() else { return }
+        loop.value.scriptDigest = scriptDigest
+        let wasInTrouble = shared.withLock { $0.trouble != nil }
+        if wasInTrouble { loop.value.ramp.start(now: clock.now()) }
+        setUp(true, trouble: nil)
+        if isNews { logger.notice("Redis node is up; decisions are metered") }
+        let interval = TimeAmount.milliseconds(settings.heartbeatMilliseconds)
+        // Spread, so that the nodes of a fleet are not all asked in the same instant.
+        let first = TimeAmount.nanoseconds(Int64.random(in: 0..<interval.nanoseconds))
+        loop.value.heartbeat = eventLoop.scheduleRepeatedTask(initialDelay: first, delay: interval) { _ in
+            self.beat(interval: interval)
+        }
+    }
+
+    /// The attempt to connect, or the connection in use, has failed.
+    func fail(_ trouble: NodeTrouble) {
+        let action = loop.value.health.fail(trouble.words, jitter: Double.random(in: 0...1))
+        guard let action else { return }
+        setUp(false, trouble: trouble)
+        loop.value.heartbeat?.cancel()
+        loop.value.heartbeat = nil
+        loop.value.connection?.close(trouble)
+        loop.value.connection = nil
+        if action.isNews {
+            var metadata: Logger.Metadata = ["state": "\(trouble.kind.rawValue)", "reason": "\(trouble)"]
+            metadata["remedy"] = trouble.remedy.map { "\($0)" }
+            logger.warning("Redis node is down; the failure policy decides", metadata: metadata)
+        }
+        loop.value.retry = eventLoop.scheduleTask(in: .milliseconds(action.retryAfterMilliseconds)) { self.probe() }
+    }
+
+    /// Makes it known whether the node is in use; with the part of the limits to go on with before anyone needs it.
+    private func setUp(_ isUp: Bool, trouble: NodeTrouble?) {
+        let now = clock.now()
+        let isChange = isUp != self.isUp
+        shared.withLock { shared in
+            shared.trouble = trouble
+            if isUp {
+                shared.share.regain()
+            } else if isChange {
+                shared.lostAt = now
+            }
+            if !isUp { shared.share.lose(now: now) }
+        }
+        isUpFlag.store(isUp, ordering: .relaxed)
+        if isChange { role.changed(self, isUp) }
+    }
+
+    /// Takes the node out of use for a reason that only those who ask it can know.
+    ///
+    /// Any thread may call.
+    func reject(_ trouble: NodeTrouble) {
+        eventLoop.execute { self.loop.value.connection?.close(trouble) }
+    }
+
+    // MARK: Commands
+
+    /// Sends one command; `reply` is called once, on the event loop or before this returns.
+    ///
+    /// Any thread may call. An error that the node answers with is a reply like any other.
+    func command(
+        _ words: [[UInt8]], isAsking: Bool = false, timeoutMilliseconds: Int64,
+        reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
+    ) {
+        guard eventLoop.inEventLoop else {
+            return eventLoop.execute {
+                self.command(words, isAsking: isAsking, timeoutMilliseconds: timeoutMilliseconds, reply: reply)
+            }
+        }
+        guard isUp, let connection = loop.value.connection else { return reply(.failure(.unreachable)) }
+        let deadline = eventLoop.now + .milliseconds(timeoutMilliseconds)
+        if isAsking { connection.send([Array("ASKING".utf8)], deadline: deadline) { _ in } }
+        connection.send(words, deadline: deadline) { result in
+            reply(result.mapError { $0.asLeaseFailure })
+        }
+    }
+
+    /// The same for those that can wait.
+    func command(
+        _ words: [[UInt8]], timeoutMilliseconds: Int64
+    ) async -> Result<RESPValue, LeaseFailure> {
+        await withCheckedContinuation { continuation in
+            command(words, timeoutMilliseconds: timeoutMilliseconds) { continuation.resume(returning: $0) }
+        }
+    }
+}
+
+extension RedisConnection.Failure {
+    var asLeaseFailure: LeaseFailure {
+        switch self {
+        case .timedOut: .timedOut
+        case .closed: .unreachable
+        case .overloaded: .overloaded
+        }
+    }
+}

@@ -1,0 +1,35 @@
+internal import Cistern
+
+/// The names of keys in Redis.
+///
+/// An organisation has three, `ratelimit:<org>:tokens`, `…:lastRefill` and `…:leases`. In a Redis Cluster its name is a
+/// hash tag, `ratelimit:{<org>}:tokens`, so that all three are in one slot.
+enum KeyNames {
+    /// A key that never exists, for trying whether a node takes writes.
+    static let probe = Array("ratelimit:probe".utf8)
+    /// The hash of servers that use the failure policy `local`.
+    static let servers = Array("ratelimit:servers".utf8)
+
+    /// The names of an organisation's keys: tokens, time of the last refill, leases.
+    static func bucket(of organization: [UInt8], isTagged: Bool) -> [[UInt8]] {
+        ["tokens", "lastRefill", "leases"].map { key(of: organization, $0, isTagged: isTagged) }
+    }
+
+    static func key(of organization: [UInt8], _ field: String, isTagged: Bool) -> [UInt8] {
+        guard isTagged else { return prefix + organization + Array(":\(field)".utf8) }
+        return prefix + [UInt8(ascii: "{")] + tag(of: organization) + Array("}:\(field)".utf8)
+    }
+
+    private static let prefix = Array("ratelimit:".utf8)
+
+    /// An organisation's name as a hash tag.
+    ///
+    /// An empty tag is none, and a tag ends at the first brace. A brace put before such names, and before those that
+    /// would then be the same as one of them, keeps keys apart and each organisation's keys together.
+    static func tag(of organization: [UInt8]) -> [UInt8] {
+        switch organization.first {
+        case nil, UInt8(ascii: "{"), UInt8(ascii: "}"): [UInt8(ascii: "{")] + organization
+        default: organization
+        }
+    }
+}

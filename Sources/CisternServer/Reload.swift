@@ -1,0 +1,61 @@
+internal import Cistern
+internal import CisternRedis
+internal import Logging
+
+/// Takes in settings that have changed while the server runs: the Redis nodes and their weights, and how to enter them.
+///
+/// A file that is wrong changes nothing. Any other setting that has changed is named, and waits for a restart.
+struct Reload {
+    private var current: ServerSettings
+    private let store: RedisStore?
+    private let limiter: RateLimiter
+    private let clock: any TimeSource
+    private let logger: Logger
+
+    init(current: ServerSettings, store: RedisStore?, limiter: RateLimiter, clock: any TimeSource, logger: Logger) {
+        self.current = current
+        self.store = store
+        self.limiter = limiter
+        self.clock = clock
+        self.logger = logger
+    }
+
+    /// Reads the settings anew and goes over to them; returns once every lease of a bucket that moved is back and the nodes
+    /// that were left have been let go.
+    mutating func apply(_ read: () throws -> ServerSettings) async {
+        let settings: ServerSettings
+        do {
+            settings = try read()
+        } catch {
+            return logger.error(
+                "the settings are wrong; those of before stay in force", metadata: ["reason": "\(error)"])
+        }
+        let waiting = Set(settings.written.keys).union(current.written.keys)
+            .filter { settings.written[$0] != current.written[$0] }
+        if !waiting.isEmpty {
+            logger.warning(
+                "settings have changed that only a restart puts into force",
+                metadata: ["settings": "\(waiting.sorted().joined(separator: ", "))"])
+        }
+        guard let store, let redis = settings.redis else {
+            if (store == nil) != (settings.redis == nil) {
+                logger.warning(
+                    "only a restart goes from one kind of store to the other", metadata: ["setting": "redis"])
+            }
+            return
+        }
+        guard redis.endpoints != current.redis?.endpoints else { return logger.notice("the Redis nodes are as before") }
+        do {
+            try await store.change(to: redis.endpoints)
+        } catch {
+            return logger.error("the Redis nodes stay as they were", metadata: ["reason": "\(error)"])
+        }
+        current.redis?.endpoints = redis.endpoints
+        logger.notice("the Redis nodes have changed", metadata: ["nodes": "\(redis.endpoints.map(\.name))"])
+        await limiter.giveBackMovedLeases(clock: clock)
+        // Those whose request was on its way find their new bucket when it is answered, and give back what they got.
+        try? await Task.sleep(for: .milliseconds(current.limiter.lease.durationMilliseconds))
+        await store.dropLeavingNodes()
+        logger.notice("the leases of organisations that moved are back")
+    }
+}

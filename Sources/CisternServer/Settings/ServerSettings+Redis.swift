@@ -1,0 +1,128 @@
+internal import CisternRedis
+internal import Foundation
+internal import NIOSSL
+
+extension ServerSettings.Redis {
+    /// What may be checked of a node's certificate.
+    private enum Verification: String, CaseIterable {
+        case name
+        case signature
+    }
+
+    /// Reads how to reach Redis; nil where none is named.
+    ///
+    /// - Throws: `SettingsError` for the first setting that is wrong, or that would be passed over.
+    init?(_ reader: SettingsReader) throws(SettingsError) {
+        // Checked even where there is no Redis: a setting that is wrong is never passed over.
+        settings.maximumPendingRequests = try reader.integer(.maxStoreRequests, in: 1...1_000_000)
+        settings.firstRequestsAfterRecovery = try reader.integer(.recoveryRequests, in: 1...1_000_000)
+        settings.clockDriftPerMille = Int64(try reader.integer(.clockDrift, in: 0...200))
+        topology = try reader.choice(.topology, of: RedisTopology.self)
+        let verification = try reader.choice(.redisVerify, of: Verification.self)
+        guard let urls = reader.text(.redis), !urls.isEmpty else {
+            try Self.refuse(Self.settingsOfRedis, reader, remedy: "it needs redis to be set as well")
+            return nil
+        }
+        endpoints = try Self.endpoints(urls, reader)
+        do {
+            try RedisStore.InvalidNodes.check(endpoints, topology: topology)
+        } catch {
+            throw SettingsError("redis: \(error) (\(Setting.redis.flag), \(Setting.redis.variable))")
+        }
+        if endpoints.contains(where: \.usesTLS) {
+            try readTLS(reader, verification)
+        } else {
+            try Self.refuse(
+                Self.settingsOfTLS, reader, remedy: "it needs a redis URL that starts with rediss://")
+        }
+    }
+
+    private static let settingsOfTLS: [Setting] = [.redisCaFile, .redisCertFile, .redisKeyFile, .redisServerName]
+    private static let settingsOfRedis: [Setting] = [.redisUser, .redisPassword, .redisPasswordFile] + settingsOfTLS
+
+    private static func refuse(
+        _ settings: [Setting], _ reader: SettingsReader, remedy: String
+    ) throws(SettingsError) {
+        for setting in settings {
+            guard let text = reader.text(setting) else { continue }
+            throw SettingsError(setting, value: setting.isSecret ? "***" : text, remedy: remedy)
+        }
+    }
+
+    private static func endpoints(_ urls: String, _ reader: SettingsReader) throws(SettingsError) -> [RedisEndpoint] {
+        let password = try password(reader)
+        let username = reader.text(.redisUser)
+        if username != nil, password == nil {
+            throw SettingsError(
+                .redisUser, value: username ?? "", remedy: "it needs a password: set redisPasswordFile as well")
+        }
+        var endpoints: [RedisEndpoint] = []
+        for url in urls.split(separator: ",", omittingEmptySubsequences: false) {
+            do {
+                let endpoint = try RedisEndpoint(url: url.trimmingCharacters(in: .whitespaces))
+                endpoints.append(endpoint.entered(by: username, with: password))
+            } catch {
+                throw SettingsError("redis: \(error) (\(Setting.redis.flag), \(Setting.redis.variable))")
+            }
+        }
+        return endpoints
+    }
+
+    private static func password(_ reader: SettingsReader) throws(SettingsError) -> String? {
+        let password = reader.text(.redisPassword)
+        guard let path = reader.text(.redisPasswordFile) else { return password }
+        guard password == nil else {
+            throw SettingsError(
+                .redisPasswordFile, value: path, remedy: "redisPassword is set as well: keep one of them")
+        }
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw SettingsError(.redisPasswordFile, value: path, remedy: "the file cannot be read: \(readable(error))")
+        }
+        guard let line = text.split(whereSeparator: \.isNewline).first, !line.isEmpty else {
+            throw SettingsError(
+                .redisPasswordFile, value: path, remedy: "put the password on the first line of the file")
+        }
+        return String(line)
+    }
+
+    private mutating func readTLS(_ reader: SettingsReader, _ verification: Verification) throws(SettingsError) {
+        settings.serverName = reader.text(.redisServerName)
+        settings.tls.certificateVerification = verification == .name ? .fullVerification : .noHostnameVerification
+        if let path = reader.text(.redisCaFile) {
+            settings.tls.trustRoots = .certificates(try Self.certificates(.redisCaFile, path))
+        }
+        let (certificate, key) = (reader.text(.redisCertFile), reader.text(.redisKeyFile))
+        switch (certificate, key) {
+        case (nil, nil): break
+        case (let path?, nil): throw SettingsError(.redisCertFile, value: path, remedy: "set redisKeyFile as well")
+        case (nil, let path?): throw SettingsError(.redisKeyFile, value: path, remedy: "set redisCertFile as well")
+        case (let path?, let keyPath?):
+            settings.tls.certificateChain = try Self.certificates(.redisCertFile, path).map { .certificate($0) }
+            do {
+                settings.tls.privateKey = .privateKey(try NIOSSLPrivateKey(file: keyPath, format: .pem))
+            } catch {
+                throw SettingsError(.redisKeyFile, value: keyPath, remedy: "no PEM key can be read from it: \(error)")
+            }
+        }
+        do {
+            _ = try NIOSSLContext(configuration: settings.tls)
+        } catch {
+            throw SettingsError(
+                .redisKeyFile, value: key ?? "",
+                remedy: "it does not belong to redisCertFile, or cannot be used: \(error)")
+        }
+    }
+
+    private static func certificates(
+        _ setting: Setting, _ path: String
+    ) throws(SettingsError) -> [NIOSSLCertificate] {
+        do {
+            return try NIOSSLCertificate.fromPEMFile(path)
+        } catch {
+            throw SettingsError(setting, value: path, remedy: "no PEM certificates can be read from it: \(error)")
+        }
+    }
+}
