@@ -103,6 +103,7 @@ let package = Package(
             name: "CisternCommand",
             dependencies: [
                 "Cistern",
+                "CisternRedis",
                 "CisternServer",
                 "CisternSimulation",
                 "CJemalloc",

@@ -24,23 +24,16 @@ struct SimulationReport {
     ]
 
     var table: String {
-        let rows = outcomes.map { outcome in
-            [
+        var table = TextTable(Self.columns, texts: ["policy"])
+        for outcome in outcomes {
+            table.add([
                 outcome.policy.rawValue, "\(outcome.requests)", decimal(outcome.storeCallsPerSecond, 1),
                 decimal(outcome.peakExcessPercent, 2), decimal(outcome.lostPercent, 2),
                 decimal(outcome.waitP50Milliseconds, 2), decimal(outcome.waitP99Milliseconds, 2),
                 decimal(outcome.strandedTokens, 1), "\(outcome.unmetered)", "\(outcome.refused)",
-            ]
+            ])
         }
-        let widths = Self.columns.indices.map { column in
-            ([Self.columns] + rows).map { $0[column].count }.max() ?? 0
-        }
-        return ([Self.columns] + rows).map { row in
-            row.indices.map { column in
-                let padding = String(repeating: " ", count: widths[column] - row[column].count)
-                return column == 0 ? row[column] + padding : padding + row[column]
-            }.joined(separator: "  ")
-        }.joined(separator: "\n")
+        return table.text
     }
 
     /// The same as one JSON object; its members are described in the README.
@@ -115,6 +108,6 @@ extension Violation {
     }
 }
 
-private func decimal(_ value: Double, _ digits: Int) -> String {
+func decimal(_ value: Double, _ digits: Int) -> String {
     String(format: "%.\(digits)f", value)
 }

@@ -16,7 +16,7 @@ public enum RedisTopology: String, Sendable, CaseIterable {
 /// It connects by itself, whenever a node can be reached; until then, and whenever it is lost, `isReachable` says so for
 /// what is kept there, and requests fail at once. Call ``start()`` once before use and ``stop()`` at the end.
 public final class RedisStore: LeaseStore {
-    private let nodes: any StoreNodes
+    let nodes: any StoreNodes
 
     /// Creates the store of some nodes.
     ///

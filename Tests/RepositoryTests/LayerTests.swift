@@ -21,7 +21,8 @@ struct LayerTests {
             "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "UnixSignals", "Synchronization", "Yams",
         ],
         "CisternCommand": [
-            "ArgumentParser", "CJemalloc", "Cistern", "CisternServer", "CisternSimulation", "Foundation", "Logging",
+            "ArgumentParser", "CJemalloc", "Cistern", "CisternRedis", "CisternServer", "CisternSimulation",
+            "Foundation", "Logging",
             "ServiceLifecycle", "UnixSignals",
         ],
     ]

@@ -29,6 +29,22 @@ package struct StoreBucket: Sendable, Equatable {
         package var askedAtMilliseconds: Int64
         /// ``StoreBucket/spilled`` at that time.
         package var spilled: Int64
+
+        package init(
+            lessee: String, sequence: UInt64, tokens: Int, endsMilliseconds: Int64, weight: Int64, pace: Int64,
+            paceEndsMilliseconds: Int64, unseen: Int, askedAtMilliseconds: Int64, spilled: Int64
+        ) {
+            self.lessee = lessee
+            self.sequence = sequence
+            self.tokens = tokens
+            self.endsMilliseconds = endsMilliseconds
+            self.weight = weight
+            self.pace = pace
+            self.paceEndsMilliseconds = paceEndsMilliseconds
+            self.unseen = unseen
+            self.askedAtMilliseconds = askedAtMilliseconds
+            self.spilled = spilled
+        }
     }
 
     /// T, in microtokens; below 0 by what paces have been promised of the inflow to come.
@@ -63,7 +79,7 @@ package struct StoreBucket: Sendable, Equatable {
         let own = records.first { $0.lessee == request.lessee }
         if let own, request.sequence <= own.sequence { return nil }
         let report = Self.report(own, in: request, now: now)
-        refill(around: report, own: own, by: request, now: now)
+        refill(around: report, own: own, of: request.lessee, limit: request.limit, now: now)
         var others = Others(records, now: now)
         let answer = grant(request, held: report.held, others: &others)
         let outstanding = report.held + answer.tokens + answer.paced
@@ -74,6 +90,11 @@ package struct StoreBucket: Sendable, Equatable {
                 pace: answer.paced > 0 ? others.newPace : 0, paceEndsMilliseconds: now + answer.paceMilliseconds,
                 unseen: answer.tokens + answer.paced, askedAtMilliseconds: now, spilled: spilled))
         return answer
+    }
+
+    /// Refills, and lets leases go that have ended, as the next request would; nothing is reported or granted.
+    package mutating func bringUpToDate(_ limit: Limit, nowMilliseconds now: Int64) {
+        refill(around: Report(), own: nil, of: "", limit: limit, now: now)
     }
 
     // MARK: What was leased
@@ -111,26 +132,26 @@ package struct StoreBucket: Sendable, Equatable {
     /// Refill stops at C − O at every moment and not just at the end: a lease that lapsed an hour ago made room an hour
     /// ago. So it goes up to each moment at which tokens ended, in their order, and lets them go there. Of the moments
     /// before the last step, which has refilled already, what spilled since is made good.
-    private mutating func refill(around report: Report, own: Record?, by request: LeaseRequest, now: Int64) {
+    private mutating func refill(around report: Report, own: Record?, of lessee: String, limit: Limit, now: Int64) {
         var endings = report.spent
-        for record in records where record.lessee != request.lessee && record.endsMilliseconds <= now {
+        for record in records where record.lessee != lessee && record.endsMilliseconds <= now {
             endings.append((record.tokens, record.endsMilliseconds))
         }
         let onRecord = Int64(outstanding) * Self.token
-        var ceiling = request.limit.capacityMicrotokens - onRecord
-        records.removeAll { $0.lessee == request.lessee || $0.endsMilliseconds <= now }
+        var ceiling = limit.capacityMicrotokens - onRecord
+        records.removeAll { $0.lessee == lessee || $0.endsMilliseconds <= now }
         // Below 0 by what paces were promised of the inflow, never by more than is on record. A clock that was set back
         // must not hold refill up until it is where it was.
         balanceMicrotokens = min(max(balanceMicrotokens, -onRecord), max(0, ceiling))
         asOfMilliseconds = min(asOfMilliseconds, now)
         if let own, own.endsMilliseconds > now {
-            for part in report.spent { makeGood(part.tokens, spentAt: part.moment, own: own, limit: request.limit) }
+            for part in report.spent { makeGood(part.tokens, spentAt: part.moment, own: own, limit: limit) }
         }
         for ending in endings.sorted(by: { $0.moment < $1.moment }) {
-            flowIn(request.limit, ceiling: ceiling, until: ending.moment)
+            flowIn(limit, ceiling: ceiling, until: ending.moment)
             ceiling += Int64(ending.tokens) * Self.token
         }
-        flowIn(request.limit, ceiling: ceiling, until: now)
+        flowIn(limit, ceiling: ceiling, until: now)
         balanceMicrotokens += Int64(report.credit) * Self.token
     }
 

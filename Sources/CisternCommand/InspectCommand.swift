@@ -1,0 +1,125 @@
+internal import ArgumentParser
+internal import Cistern
+internal import CisternRedis
+internal import CisternServer
+internal import Foundation
+
+/// `cistern inspect`: shows one organisation's bucket as Redis has it.
+struct InspectCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "inspect",
+        abstract: "Show one organisation's bucket in Redis: balance, leases, limit.",
+        discussion: """
+            The bucket is read from its node, entered as `cistern serve` would with the same settings, and nothing is \
+            changed. The limit is the one that those settings give; Redis keeps none. Exit codes: 0; 69 where the node \
+            cannot be asked; 64 for an argument or a setting that is wrong.
+            """)
+
+    @Argument(help: "The organisation.") var organization: String
+    @OptionGroup var link: RedisOptions
+    @Option(help: .of("capacity")) var capacity: String?
+    @Option(help: .of("refillPerSecond")) var refillPerSecond: String?
+    @Option(help: .of("limits")) var limits: String?
+    @OptionGroup var output: InspectionOptions
+
+    func run() async throws {
+        var flags = link.values
+        for case (let name, let value?) in [
+            ("capacity", capacity), ("refillPerSecond", refillPerSecond), ("limits", limits),
+        ] {
+            flags[name] = value
+        }
+        let inspector = try output.inspector(flags: flags)
+        do {
+            let (limit, bucket) = try await inspector.bucket(of: organization)
+            let report = BucketReport(organization, limit: limit, bucket)
+            print(output.json ? try report.json : report.text)
+        } catch let failure as BucketInspection.Failure {
+            throw Exit.say(failure.description, code: .unavailable)
+        }
+    }
+}
+
+/// What `cistern inspect` shows; its JSON is described in the README.
+struct BucketReport: Encodable {
+    struct Lessee: Encodable {
+        let name: String
+        let tokens: Int
+        let endsInMilliseconds: Int64
+        let demandPerSecond: Double
+        let pacePerSecond: Double
+        let askedMillisecondsAgo: Int64
+    }
+
+    let version = 1
+    let organization: String
+    let node: String
+    let slot: Int?
+    let capacity: Int
+    let refillPerSecond: Double
+    /// What Redis would have now; below 0 by what has been promised of the refill to come.
+    let balance: Double
+    let outstanding: Int
+    /// Whether Redis has keys of the organisation; one that has none is full.
+    let isStored: Bool
+    let storedBalance: Double?
+    let storedMillisecondsAgo: Int64?
+    let expiresInMilliseconds: Int64?
+    let lessees: [Lessee]
+
+    init(_ organization: String, limit: Limit, _ bucket: BucketInspection) {
+        let now = bucket.nowMilliseconds
+        self.organization = organization
+        node = bucket.node
+        slot = bucket.slot
+        capacity = limit.capacity
+        refillPerSecond = limit.refillPerSecond
+        balance = Double(bucket.current.balanceMicrotokens) / 1_000_000
+        outstanding = bucket.current.outstanding
+        isStored = bucket.stored != nil
+        storedBalance = bucket.stored.map { Double($0.balanceMicrotokens) / 1_000_000 }
+        storedMillisecondsAgo = bucket.stored.map { now - $0.asOfMilliseconds }
+        expiresInMilliseconds = bucket.lifeMilliseconds
+        lessees = bucket.current.records.sorted { ($1.tokens, $0.lessee) < ($0.tokens, $1.lessee) }.map { record in
+            Lessee(
+                name: record.lessee, tokens: record.tokens, endsInMilliseconds: record.endsMilliseconds - now,
+                demandPerSecond: Double(record.weight) / 1000,
+                pacePerSecond: record.paceEndsMilliseconds > now ? Double(record.pace) / 1000 : 0,
+                askedMillisecondsAgo: now - record.askedAtMilliseconds)
+        }
+    }
+
+    var text: String {
+        let slotText = slot.map { ", slot \($0)" } ?? ""
+        var lines = [
+            "organization  \(organization)", "node          \(node)\(slotText)",
+            "limit         \(capacity) tokens, \(refillPerSecond) a second",
+        ]
+        if isStored {
+            lines.append("balance       \(decimal(balance, 3)) of \(capacity)")
+            lines.append("outstanding   \(outstanding), leased to \(lessees.count { $0.tokens > 0 })")
+        } else {
+            lines.append("balance       \(capacity): there is no bucket in Redis, and one that is not there is full")
+        }
+        if let storedBalance, let storedMillisecondsAgo {
+            lines.append("stored        \(decimal(storedBalance, 3)), \(seconds(storedMillisecondsAgo)) ago")
+        }
+        if let expiresInMilliseconds { lines.append("expires in    \(seconds(expiresInMilliseconds)) unless used") }
+        guard !lessees.isEmpty else { return lines.joined(separator: "\n") }
+        var table = TextTable(
+            ["LESSEE", "TOKENS", "ENDS IN", "DEMAND/s", "PACE/s", "LAST ASKED"], texts: ["LESSEE"])
+        for lessee in lessees {
+            table.add([
+                lessee.name, "\(lessee.tokens)", seconds(lessee.endsInMilliseconds), decimal(lessee.demandPerSecond, 1),
+                decimal(lessee.pacePerSecond, 1), "\(seconds(lessee.askedMillisecondsAgo)) ago",
+            ])
+        }
+        return (lines + ["", table.text]).joined(separator: "\n")
+    }
+
+    private func seconds(_ milliseconds: Int64) -> String {
+        "\(decimal(Double(milliseconds) / 1000, 1)) s"
+    }
+
+    var json: String { get throws { try InspectionOptions.json(self) } }
+}

@@ -1,0 +1,31 @@
+/// Rows under headings, in columns as wide as they have to be.
+struct TextTable {
+    /// The headings, and whether what stands under each is words.
+    private let columns: [(title: String, isText: Bool)]
+    private var rows: [[String]] = []
+
+    /// - Parameters:
+    ///   - columns: the headings.
+    ///   - texts: the headings of columns that hold words, and so stand to the left; numbers stand to the right.
+    init(_ columns: [String], texts: Set<String>) {
+        self.columns = columns.map { ($0, texts.contains($0)) }
+    }
+
+    mutating func add(_ row: [String]) {
+        precondition(row.count == columns.count, "a row has a cell for each column")
+        rows.append(row)
+    }
+
+    var text: String {
+        let lines = [columns.map(\.title)] + rows
+        let widths = columns.indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
+        return lines.map { line in
+            var text = line.indices.map { column in
+                let padding = String(repeating: " ", count: widths[column] - line[column].count)
+                return columns[column].isText ? line[column] + padding : padding + line[column]
+            }.joined(separator: "  ")
+            while text.last == " " { text.removeLast() }
+            return text
+        }.joined(separator: "\n")
+    }
+}

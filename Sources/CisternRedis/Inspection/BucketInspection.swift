@@ -1,0 +1,108 @@
+package import Cistern
+internal import Foundation
+
+/// What Redis knows of one organisation's bucket.
+package struct BucketInspection: Sendable {
+    /// The node that keeps it.
+    package let node: String
+    /// Its slot in a Redis Cluster; nil on a ring.
+    package let slot: Int?
+    /// The bucket as it stands in Redis; nil where nobody has used it for so long that Redis has forgotten it. It is full
+    /// then.
+    package let stored: StoreBucket?
+    /// The bucket as a request would find it now: refilled, and without leases that have ended.
+    package let current: StoreBucket
+    /// When Redis looked at its clock, in milliseconds since 1970.
+    package let nowMilliseconds: Int64
+    /// How long Redis will keep it if nobody uses it, in milliseconds; nil where there is none.
+    package let lifeMilliseconds: Int64?
+
+    /// Why a bucket cannot be looked at.
+    package struct Failure: Error, CustomStringConvertible {
+        package let description: String
+    }
+}
+
+extension RedisStore {
+    private static let script = """
+        local time = redis.call('TIME')
+        return {
+          tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000),
+          redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), redis.call('HGETALL', KEYS[3]),
+          redis.call('PTTL', KEYS[1])
+        }
+        """
+
+    /// Looks at one organisation's bucket without changing it.
+    ///
+    /// To be called once ``start()`` has returned.
+    package func inspectBucket(
+        of organization: String, limit: Limit
+    ) async throws(BucketInspection.Failure) -> BucketInspection {
+        let isTagged = nodes is ClusterNodes
+        let name = Array(organization.utf8)
+        let home = home(of: name.span)
+        guard let node = nodes.members(at: home).first?.endpoint.name else {
+            throw BucketInspection.Failure(description: "no node is known to keep slot \(home.number)")
+        }
+        let command =
+            [Array("EVAL".utf8), Array(Self.script.utf8), Array("3".utf8)]
+            + KeyNames.bucket(of: name, isTagged: isTagged)
+        let reply: RESPValue
+        switch await nodes.command(command, at: home, timeoutMilliseconds: 1000) {
+        case .success(.error(let message)): throw BucketInspection.Failure(description: "\(node) answers: \(message)")
+        case .success(let value): reply = value
+        case .failure:
+            let reason = nodes.members(at: home).first?.report.reason ?? "it does not answer"
+            throw BucketInspection.Failure(description: "\(node) is out of reach: \(reason)")
+        }
+        guard case .array(let fields) = reply, fields.count == 5, case .integer(let now) = fields[0] else {
+            throw BucketInspection.Failure(description: "\(node) answers what cannot be read: \(reply)")
+        }
+        var life: Int64?
+        if case .integer(let milliseconds) = fields[4], milliseconds >= 0 { life = milliseconds }
+        let stored = StoreBucket(tokens: fields[1], lastRefill: fields[2], leases: fields[3], limit: limit, now: now)
+        var current = stored ?? StoreBucket(full: limit, nowMilliseconds: now)
+        current.bringUpToDate(limit, nowMilliseconds: now)
+        return BucketInspection(
+            node: node, slot: isTagged ? Int(home.number) : nil, stored: stored, current: current,
+            nowMilliseconds: now, lifeMilliseconds: life)
+    }
+}
+
+extension StoreBucket {
+    /// Reads a bucket's three keys; nil where there is none.
+    fileprivate init?(tokens: RESPValue, lastRefill: RESPValue, leases: RESPValue, limit: Limit, now: Int64) {
+        guard let tokens = tokens.text else { return nil }
+        self.init(full: limit, nowMilliseconds: now)
+        balanceMicrotokens = Int64(((Double(tokens) ?? 0) * Double(Limit.microtokensPerToken)).rounded())
+        if let time = lastRefill.text.flatMap({ Int64($0) }) { asOfMilliseconds = time }
+        guard case .array(let words) = leases else { return }
+        for index in stride(from: 0, to: words.count - 1, by: 2) {
+            guard let lessee = words[index].text, let text = words[index + 1].text else { continue }
+            let numbers = text.split(separator: ":").compactMap { Int64($0) }
+            if lessee.isEmpty {
+                spilled = numbers.first ?? 0
+            } else if numbers.count == 9 {
+                records.append(Record(lessee: lessee, numbers: numbers))
+            }
+        }
+    }
+}
+
+extension StoreBucket.Record {
+    fileprivate init(lessee: String, numbers: [Int64]) {
+        self.init(
+            lessee: lessee, sequence: UInt64(numbers[0]), tokens: Int(numbers[1]), endsMilliseconds: numbers[2],
+            weight: numbers[3], pace: numbers[4], paceEndsMilliseconds: numbers[5], unseen: Int(numbers[6]),
+            askedAtMilliseconds: numbers[7], spilled: numbers[8])
+    }
+}
+
+extension RESPValue {
+    /// A string's text; nil for anything else.
+    fileprivate var text: String? {
+        guard case .string(let bytes) = self else { return nil }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

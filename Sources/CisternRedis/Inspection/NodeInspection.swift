@@ -1,0 +1,84 @@
+internal import Cistern
+internal import NIOCore
+
+/// What was found out about one node by asking it.
+package struct NodeInspection: Sendable {
+    package let name: String
+    /// Why it cannot be used; nil where it can.
+    package let trouble: NodeTrouble?
+    /// The median of a few round trips, in milliseconds; nil where it does not answer.
+    package var latencyMilliseconds: Double?
+    /// The part of all organisations that it keeps, 0 to 1.
+    package let share: Double
+    /// Its weight on a ring.
+    package let weight: Int
+    /// The slots that it keeps in a Redis Cluster.
+    package let slots: [ClosedRange<Int>]
+    /// How many organisations have a bucket there now; nil where the user may not find out.
+    package var organizations: Int?
+    /// Whether that is an estimate from a part of its keys.
+    package var isEstimate = false
+}
+
+extension RedisStore {
+    /// Asks every node how it is.
+    ///
+    /// To be called once ``start()`` has returned.
+    package func inspectNodes() async -> [NodeInspection] {
+        let reports = Dictionary(uniqueKeysWithValues: nodes.reports.map { ($0.name, $0) })
+        return await withTaskGroup(of: NodeInspection.self) { group in
+            for node in nodes.members(at: nil) {
+                guard let report = reports[node.endpoint.name] else { continue }
+                group.addTask { await node.inspect(report) }
+            }
+            return await group.reduce(into: []) { $0.append($1) }.sorted { $0.name < $1.name }
+        }
+    }
+}
+
+extension RedisNode {
+    private static let pings = 5
+    private static let timeoutMilliseconds: Int64 = 1000
+
+    fileprivate func inspect(_ report: NodeReport) async -> NodeInspection {
+        var inspection = NodeInspection(
+            name: report.name, trouble: report.isUp ? nil : report.trouble ?? NodeTrouble(.timeout, "no answer yet"),
+            share: report.share, weight: endpoint.weight, slots: report.slots)
+        guard report.isUp else { return inspection }
+        var latencies: [Int64] = []
+        for _ in 0..<Self.pings {
+            let start = clock.now()
+            guard case .success = await ask(["TIME"]) else { break }
+            latencies.append(clock.now().nanoseconds - start.nanoseconds)
+        }
+        if latencies.count == Self.pings {
+            inspection.latencyMilliseconds = Double(latencies.sorted()[Self.pings / 2]) / 1_000_000
+        }
+        (inspection.organizations, inspection.isEstimate) = await countOrganizations()
+        return inspection
+    }
+
+    private func ask(_ words: [String]) async -> Result<RESPValue, LeaseFailure> {
+        await command(words.map { Array($0.utf8) }, timeoutMilliseconds: Self.timeoutMilliseconds)
+    }
+
+    /// How many keys are looked at before the rest is estimated: a large node must not be kept busy by this.
+    private static let mostKeys = 100_000
+    private static let keysAtOnce = 1000
+
+    private func countOrganizations() async -> (count: Int?, isEstimate: Bool) {
+        var (cursor, found, looked) = ("0", 0, 0)
+        repeat {
+            let scan = ["SCAN", cursor, "MATCH", "ratelimit:*:tokens", "COUNT", "\(Self.keysAtOnce)"]
+            guard case .success(.array(let answer)) = await ask(scan), answer.count == 2,
+                case .string(let next) = answer[0], case .array(let keys) = answer[1]
+            else { return (nil, false) }
+            found += keys.count
+            looked += Self.keysAtOnce
+            cursor = String(decoding: next, as: UTF8.self)
+        } while cursor != "0" && looked < Self.mostKeys
+        guard cursor != "0" else { return (found, false) }
+        guard case .success(.integer(let size)) = await ask(["DBSIZE"]) else { return (nil, false) }
+        return (Int(Double(found) / Double(looked) * Double(size)), true)
+    }
+}
