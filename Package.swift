@@ -120,6 +120,17 @@ let package = Package(
             dependencies: ["Cistern"],
             path: "Tests/CisternTesting"
         ),
+        // Real nodes that fail under load; run apart, so that nothing else takes their time.
+        .testTarget(
+            name: "FaultTests",
+            dependencies: [
+                "Cistern",
+                "CisternRedis",
+                "CisternTesting",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
         .testTarget(name: "RepositoryTests", dependencies: ["CisternServer"]),
         .testTarget(name: "AllocationTests", dependencies: ["Cistern", "CisternTesting", "CJemalloc"]),
         .testTarget(

@@ -1,9 +1,11 @@
 import Foundation
+import Synchronization
 
 /// A redis-server of a test's own, on a free port of 127.0.0.1, gone with it.
 package final class RedisServer: Sendable {
     package let port: Int
     package let process: ChildProcess
+    private let paused = Atomic(false)
 
     /// Starts a server and waits until it answers.
     ///
@@ -50,4 +52,19 @@ package final class RedisServer: Sendable {
         process.signal(SIGKILL)
         _ = try await process.exitCode()
     }
+
+    /// Stops the server where it is: connections stay open, and nothing is answered.
+    package func pause() {
+        paused.store(true, ordering: .relaxed)
+        process.signal(SIGSTOP)
+    }
+
+    /// Lets a paused server go on.
+    package func resume() {
+        process.signal(SIGCONT)
+        paused.store(false, ordering: .relaxed)
+    }
+
+    /// Whether the server can answer: it runs, and is not paused.
+    package var isAnswering: Bool { process.isRunning && !paused.load(ordering: .relaxed) }
 }

@@ -66,7 +66,8 @@ package final class Socket {
         try ReservedPort().number
     }
 
-    fileprivate static func loopback(port: UInt16) -> sockaddr_in {
+    /// The address of a port of 127.0.0.1.
+    static func loopback(port: UInt16) -> sockaddr_in {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
@@ -80,9 +81,10 @@ package final class ReservedPort: Sendable {
     package let number: Int
     private let descriptor: Int32
 
-    package init() throws {
+    /// Takes a port: any free one, unless a number is given.
+    package init(_ number: Int = 0) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = Socket.loopback(port: 0)
+        var address = Socket.loopback(port: UInt16(number))
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let descriptor = descriptor
         let result = withUnsafeMutablePointer(to: &address) { pointer in
@@ -90,7 +92,7 @@ package final class ReservedPort: Sendable {
                 bind(descriptor, $0, size) == 0 ? getsockname(descriptor, $0, &size) : -1
             }
         }
-        number = Int(UInt16(bigEndian: address.sin_port))
+        self.number = Int(UInt16(bigEndian: address.sin_port))
         guard result == 0 else {
             close(descriptor)
             throw Socket.Failure(description: "no free port: \(String(cString: strerror(errno)))")

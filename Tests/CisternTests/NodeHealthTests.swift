@@ -39,7 +39,7 @@ struct NodeHealthTests {
         #expect(health { $0.state } == .up)
     }
 
-    @Test("tells of a failure once, and of its probes only when they fail for another reason")
+    @Test("tells of a failure once, and again only when it fails for another reason")
     func tellsOnce() {
         let health = Subject(NodeHealth())
         var news: [Bool] = []
@@ -50,7 +50,7 @@ struct NodeHealthTests {
         _ = health { $0.probe() }; fail("refused")
         _ = health { $0.probe() }; fail("refused")
         _ = health { $0.probe() }; fail("WRONGPASS")
-        #expect(news == [true, false, true, false, false, true])
+        #expect(news == [true, false, true, true, false, true])
         #expect(health { $0.reason } == "WRONGPASS")
     }
 

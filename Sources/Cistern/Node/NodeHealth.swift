@@ -100,7 +100,7 @@ package struct NodeHealth: Sendable {
             isNews = true
         } else {
             isFlapping = isFlapping || state == .up
-            isNews = lastReason.map { $0 != reason } ?? (self.reason == nil)
+            isNews = (lastReason ?? self.reason) != reason
             lastReason = reason
             failures += 1
         }

@@ -10,6 +10,9 @@ package struct RecoveryRamp: Sendable {
 
     /// Requests in the first step.
     private let first: Int
+    /// Whether there is a bound at all.
+    private var isRising = false
+    /// When the first request went, from which the steps count.
     private var startedAt: Instant?
     private var step: Int64 = 0
     private var sent = 0
@@ -19,18 +22,21 @@ package struct RecoveryRamp: Sendable {
     }
 
     /// The node has come back.
-    package mutating func start(now: Instant) {
-        startedAt = now
+    package mutating func start() {
+        isRising = true
+        startedAt = nil
         step = 0
         sent = 0
     }
 
     /// Whether one more request may go now; if so it counts.
     package mutating func permits(now: Instant) -> Bool {
-        guard let startedAt else { return true }
-        let current = max(step, (now.milliseconds - startedAt.milliseconds) / Self.stepMilliseconds)
+        guard isRising else { return true }
+        let start = startedAt ?? now
+        startedAt = start
+        let current = max(step, (now.nanoseconds - start.nanoseconds) / (Self.stepMilliseconds * 1_000_000))
         guard current < Self.steps else {
-            self.startedAt = nil
+            isRising = false
             return true
         }
         if current > step {

@@ -7,8 +7,9 @@ package struct BucketInspection: Sendable {
     package let node: String
     /// Its slot in a Redis Cluster; nil on a ring.
     package let slot: Int?
-    /// The bucket as it stands in Redis; nil where nobody has used it for so long that Redis has forgotten it. It is full
-    /// then.
+    /// The bucket as it stands in Redis; nil where there is none.
+    ///
+    /// Redis forgets one that nobody uses for long, which would be full again.
     package let stored: StoreBucket?
     /// The bucket as a request would find it now: refilled, and without leases that have ended.
     package let current: StoreBucket

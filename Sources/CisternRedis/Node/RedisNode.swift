@@ -180,7 +180,7 @@ final class RedisNode: Sendable {
         guard let isNews = loop.value.health.succeed() else { return }
         loop.value.scriptDigest = scriptDigest
         let wasInTrouble = shared.withLock { $0.trouble != nil }
-        if wasInTrouble { loop.value.ramp.start(now: clock.now()) }
+        if wasInTrouble { loop.value.ramp.start() }
         setUp(true, trouble: nil)
         if isNews { logger.notice("Redis node is up; decisions are metered") }
         let interval = TimeAmount.milliseconds(settings.heartbeatMilliseconds)
@@ -193,7 +193,9 @@ final class RedisNode: Sendable {
 
     /// The attempt to connect, or the connection in use, has failed.
     func fail(_ trouble: NodeTrouble) {
-        let action = loop.value.health.fail(trouble.words, jitter: Double.random(in: 0...1))
+        // What tells one trouble from another is its name: its words may differ each time.
+        let reason = trouble.kind == .error ? trouble.words : trouble.kind.rawValue
+        let action = loop.value.health.fail(reason, jitter: Double.random(in: 0...1))
         guard let action else { return }
         setUp(false, trouble: trouble)
         loop.value.heartbeat?.cancel()

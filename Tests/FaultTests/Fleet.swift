@@ -1,0 +1,160 @@
+import Cistern
+import CisternRedis
+import CisternTesting
+import Foundation
+import Logging
+import NIOPosix
+import Synchronization
+
+/// Several servers in one process, each with its own connections, memory and lessee's name.
+final class Fleet: Sendable {
+    struct Server: Sendable {
+        let store: RedisStore
+        let limiter: RateLimiter
+    }
+
+    let servers: [Server]
+    let clock = Timeline(ContinuousClock())
+    let limit: Limit
+    let log = LineLog()
+    private let idleTimer = Mutex<Task<Void, Never>?>(nil)
+
+    /// Makes servers and starts them.
+    ///
+    /// - Parameters:
+    ///   - urls: the Redis nodes, as `--redis` would name them.
+    ///   - policy: what becomes of requests without a node.
+    ///   - change: changes to the settings of the link.
+    init(
+        _ count: Int = 2, urls: [String], topology: RedisTopology = .ring, limit: Limit,
+        policy: FailurePolicy = .open, timeoutMilliseconds: Int64 = 250,
+        record: GrantLog? = nil, _ change: (inout RedisSettings) -> Void = { _ in }
+    ) async throws {
+        self.limit = limit
+        var link = RedisSettings()
+        link.keepsLocalShare = policy == .local
+        change(&link)
+        var settings = LimiterSettings()
+        settings.failurePolicy = policy
+        settings.lease.timeoutMilliseconds = timeoutMilliseconds
+        let (endpoints, log, clock) = (try urls.map { try RedisEndpoint(url: $0) }, log, clock)
+        servers = try (0..<count).map { number in
+            var logger = Logger(label: "server-\(number)") { _ in LineLog.Handler(log: log) }
+            logger.logLevel = .debug
+            let store = try RedisStore(
+                endpoints: endpoints, topology: topology, settings: link, clock: clock,
+                eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
+            let limits = Limits(standard: limit)
+            let lessee = "server-\(number)-\(UUID().uuidString)"
+            let limiter =
+                if let record {
+                    RateLimiter(
+                        limits: limits, store: RecordingStore(store, log: record), lessee: lessee, settings: settings,
+                        seed: UInt64(number))
+                } else {
+                    RateLimiter(
+                        limits: limits, store: store, lessee: lessee, settings: settings, seed: UInt64(number))
+                }
+            return Server(store: store, limiter: limiter)
+        }
+        for server in servers { await server.store.start() }
+        let limiters = servers.map(\.limiter)
+        idleTimer.withLock {
+            $0 = Task {
+                while (try? await Task.sleep(for: .milliseconds(50))) != nil {
+                    for limiter in limiters { limiter.giveBackIdleLeases(now: clock.now()) }
+                }
+            }
+        }
+    }
+
+    func stop() async {
+        idleTimer.withLock { $0?.cancel() }
+        for server in servers { await server.store.stop() }
+    }
+
+    /// What each server knows of each node.
+    var reports: [NodeReport] { servers.flatMap(\.store.reports) }
+
+    var areAllUp: Bool { reports.allSatisfy(\.isUp) }
+
+    /// What troubles any server with any node.
+    var troubles: Set<NodeTrouble.Kind> { Set(reports.compactMap(\.trouble?.kind)) }
+
+    /// The node that keeps an organisation, as the first server's home number.
+    func home(of organization: String) -> Int { Int(servers[0].store.home(of: organization.utf8.span).number) }
+}
+
+/// What the servers log.
+final class LineLog: Sendable {
+    private let lines = Mutex<[String]>([])
+
+    var all: [String] { lines.withLock { $0 } }
+
+    struct Handler: LogHandler {
+        let log: LineLog
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.debug
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) {
+            let all = metadata.merging(event.metadata ?? [:]) { $1 }
+            let text = all.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
+            log.lines.withLock { $0.append("\(event.level) \(event.message) \(text)") }
+        }
+    }
+}
+
+/// The grants of a store, as they arrive.
+final class GrantLog: Sendable {
+    struct Entry: Sendable {
+        let organization: String
+        let lessee: String
+        let sequence: UInt64
+        let tokens: Int
+        let sentAt: Instant
+        let answeredAt: Instant
+        let isSuccess: Bool
+    }
+
+    private let entries = Mutex<[Entry]>([])
+
+    var all: [Entry] { entries.withLock { $0 } }
+
+    func add(_ entry: Entry) {
+        entries.withLock { $0.append(entry) }
+    }
+}
+
+/// A store that notes what it is answered.
+private final class RecordingStore: LeaseStore {
+    private let store: RedisStore
+    private let log: GrantLog
+
+    init(_ store: RedisStore, log: GrantLog) {
+        self.store = store
+        self.log = log
+    }
+
+    func home(of organization: Span<UInt8>) -> BucketHome { store.home(of: organization) }
+    func isReachable(_ home: BucketHome) -> Bool { store.isReachable(home) }
+    func localShare(of home: BucketHome) -> LocalShare? { store.localShare(of: home) }
+
+    func lease(
+        _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
+    ) {
+        store.lease(request) { [log] result, now in
+            let granted = (try? result.get()).map { $0.tokens + $0.paced }
+            log.add(
+                GrantLog.Entry(
+                    organization: String(decoding: request.organization, as: UTF8.self), lessee: request.lessee,
+                    sequence: request.sequence, tokens: granted ?? 0, sentAt: request.sentAt, answeredAt: now,
+                    isSuccess: granted != nil))
+            reply(result, now)
+        }
+    }
+}

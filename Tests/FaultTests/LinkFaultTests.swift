@@ -1,0 +1,201 @@
+import Cistern
+import CisternRedis
+import CisternTesting
+import Foundation
+import Testing
+
+/// One real redis-server, and everything that can be wrong with it or the way to it, with traffic at two servers.
+@Suite("A node or its link at fault under load", .serialized)
+struct LinkFaultTests {
+    private static let limit = Result { try Limit(capacity: 200, refillPerSecond: 100) }
+    private let organizations = (0..<10).map { "org-\($0)" }
+
+    /// What is done to a node, how it shows, and how it is mended.
+    struct Fault: Sendable, CustomTestStringConvertible {
+        let name: String
+        /// What the servers call it for as long as it lasts; nil where it is over at once.
+        let trouble: NodeTrouble.Kind?
+        /// What they log, where that is something else.
+        var logged: NodeTrouble.Kind?
+        let begin: @Sendable (RedisServer) async throws -> Void
+        let end: @Sendable (RedisServer) async throws -> Void
+        /// Whether buckets may begin anew, each full, once.
+        var losesData = false
+
+        var testDescription: String { name }
+
+        static let nothing: @Sendable (RedisServer) async throws -> Void = { _ in }
+    }
+
+    static let faults = [
+        Fault(
+            name: "CLIENT KILL", trouble: nil, logged: .closed,
+            begin: { for _ in 0..<3 { try await $0.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") } },
+            end: Fault.nothing),
+        Fault(
+            name: "SCRIPT FLUSH", trouble: nil, begin: { try await $0.command("SCRIPT", "FLUSH") }, end: Fault.nothing),
+        Fault(
+            name: "FLUSHALL", trouble: nil, begin: { try await $0.command("FLUSHALL") }, end: Fault.nothing,
+            losesData: true),
+        Fault(
+            name: "maxmemory with noeviction", trouble: .outOfMemory,
+            begin: { try await $0.command("CONFIG", "SET", "maxmemory", "1") },
+            end: { try await $0.command("CONFIG", "SET", "maxmemory", "0") }),
+        Fault(
+            name: "DEBUG SLEEP", trouble: .timeout,
+            begin: { redis in
+                // redis-cli waits for the end of the sleep; this must not.
+                let connection = try Socket(port: redis.port)
+                try connection.send(Array("DEBUG SLEEP 2\r\n".utf8))
+            },
+            end: Fault.nothing),
+        Fault(
+            name: "turned into a replica", trouble: .readOnly,
+            begin: { try await $0.command("REPLICAOF", "127.0.0.1", "1") },
+            end: { try await $0.command("REPLICAOF", "NO", "ONE") }),
+        Fault(
+            name: "a replica that serves nothing without its primary", trouble: .masterDown,
+            begin: { redis in
+                try await redis.command("CONFIG", "SET", "replica-serve-stale-data", "no")
+                try await redis.command("REPLICAOF", "127.0.0.1", "1")
+            },
+            end: { try await $0.command("REPLICAOF", "NO", "ONE") }),
+        Fault(
+            name: "a password from now on", trouble: .noAuth,
+            begin: { redis in
+                try await redis.command("CONFIG", "SET", "requirepass", "sesame")
+                for _ in 0..<3 {
+                    let kill = try ChildProcess(
+                        "redis-cli",
+                        [
+                            "-p", "\(redis.port)", "-a", "sesame", "--no-auth-warning", "CLIENT", "KILL", "TYPE",
+                            "normal",
+                        ])
+                    _ = try await kill.exitCode()
+                }
+            },
+            end: { redis in
+                let mend = try ChildProcess(
+                    "redis-cli",
+                    ["-p", "\(redis.port)", "-a", "sesame", "--no-auth-warning", "CONFIG", "SET", "requirepass", ""])
+                _ = try await mend.exitCode()
+            }),
+        Fault(
+            name: "min-replicas-to-write", trouble: .tooFewReplicas,
+            begin: { try await $0.command("CONFIG", "SET", "min-replicas-to-write", "1") },
+            end: { try await $0.command("CONFIG", "SET", "min-replicas-to-write", "0") }),
+    ]
+
+    @Test("is named, waited for by nobody after it is known, and gone by itself", arguments: faults)
+    func node(fault: Fault) async throws {
+        let redis = try await RedisServer(["--enable-debug-command", "yes"])
+        let fleet = try await Fleet(urls: [redis.url], limit: Self.limit.get())
+        let traffic = Traffic(fleet, organizations: organizations, perSecond: 1000)
+        try await traffic.goOn(for: 2000)
+        try await fault.begin(redis)
+        if let trouble = fault.trouble {
+            try await eventually("\(trouble) at both, not \(fleet.reports.map(\.trouble))") {
+                fleet.reports.allSatisfy { $0.trouble?.kind == trouble }
+            }
+            let timedOut = fleet.reports.map(\.statistics.timedOut)
+            try await traffic.goOn(for: 1000)
+            if fault.name != "DEBUG SLEEP" { #expect(fleet.reports.map(\.statistics.timedOut) == timedOut) }
+        }
+        if let logged = fault.logged ?? fault.trouble {
+            try await eventually("a line in the log") {
+                fleet.log.all.contains {
+                    $0.contains("Redis node is down") && $0.contains("state=\(logged.rawValue)")
+                }
+            }
+        }
+        try await fault.end(redis)
+        try await traffic.goOn(for: 1000)
+        try await eventually("both to use the node") { fleet.areAllUp }
+        let mendedAt = fleet.clock.now()
+        try await traffic.goOn(for: 3000)
+        let report = try await traffic.stop()
+        print("\(fault.name): \(report.summary)")
+        #expect(report.during(mendedAt.advanced(byMilliseconds: 600), .init(nanoseconds: .max)).count(.unmetered) == 0)
+        // What was admitted as metered keeps to the limit throughout; without its data a bucket is full once more.
+        #expect(report.worstExcess <= (fault.losesData ? fleet.limit.capacity : 0))
+        if fault.name == "SCRIPT FLUSH" { #expect(report.count(.unmetered) == 0) }
+        await fleet.stop()
+    }
+
+    // MARK: The way to it
+
+    @Test("a slow way to it costs time and nothing else")
+    func slow() async throws {
+        let (redis, proxy, fleet, traffic) = try await behindProxy()
+        proxy.delay(requestMilliseconds: 20, replyMilliseconds: 30)
+        try await traffic.goOn(for: 4000)
+        let report = try await traffic.stop()
+        print("50 ms each way and back: \(report.summary)")
+        #expect(report.count(.unmetered) == 0 && report.worstExcess <= 0)
+        await fleet.stop()
+        withExtendedLifetime(redis) { proxy.stop() }
+    }
+
+    @Test(
+        "a connection cut in the middle of a reply, or bytes that are damaged, never become a grant", arguments: 1...8)
+    func damaged(seed: UInt64) async throws {
+        let (redis, proxy, fleet, traffic) = try await behindProxy()
+        var random = SeededRandom(seed: seed)
+        for _ in 0..<10 {
+            switch Int.random(in: 0..<3, using: &random) {
+            case 0: proxy.cut()
+            case 1: proxy.cutAfter(replyBytes: Int.random(in: 1...200, using: &random))
+            default: proxy.corruptNext(after: Int.random(in: 0...200, using: &random))
+            }
+            try await traffic.goOn(for: 300)
+        }
+        try await eventually("both to use the node") { fleet.areAllUp }
+        let report = try await traffic.stop()
+        print("cut and damaged, seed \(seed): \(report.summary)")
+        #expect(report.worstExcess <= 0)
+        await fleet.stop()
+        withExtendedLifetime(redis) { proxy.stop() }
+    }
+
+    @Test("bytes that are no Redis are a protocol error, and the node is used again when they are")
+    func garbage() async throws {
+        let (redis, proxy, fleet, traffic) = try await behindProxy()
+        proxy.corrupt(true)
+        try await eventually("a protocol error at both") { fleet.troubles == [.protocol] }
+        try await traffic.goOn(for: 500)
+        proxy.corrupt(false)
+        try await eventually("both to use the node") { fleet.areAllUp }
+        let report = try await traffic.stop()
+        print("garbage: \(report.summary)")
+        #expect(fleet.log.all.contains { $0.contains("state=protocol") })
+        #expect(report.worstExcess <= 0)
+        await fleet.stop()
+        withExtendedLifetime(redis) { proxy.stop() }
+    }
+
+    @Test("an idle connection whose other end is gone without a word is found before a request waits for it")
+    func halfOpen() async throws {
+        let redis = try await RedisServer()
+        let proxy = try ByteProxy(to: redis.port)
+        let fleet = try await Fleet(urls: ["redis://127.0.0.1:\(proxy.port)"], limit: Self.limit.get()) {
+            $0.heartbeatMilliseconds = 100
+            $0.connectTimeoutMilliseconds = 300
+        }
+        proxy.blackhole(true)
+        try await eventually("both to notice") { fleet.reports.allSatisfy { $0.trouble?.kind == .timeout } }
+        #expect(fleet.reports.allSatisfy { $0.statistics.timedOut == 0 })
+        proxy.blackhole(false)
+        try await eventually("both to use the node") { fleet.areAllUp }
+        await fleet.stop()
+        withExtendedLifetime(redis) { proxy.stop() }
+    }
+
+    private func behindProxy() async throws -> (RedisServer, ByteProxy, Fleet, Traffic) {
+        let redis = try await RedisServer()
+        let proxy = try ByteProxy(to: redis.port)
+        let fleet = try await Fleet(urls: ["redis://127.0.0.1:\(proxy.port)"], limit: Self.limit.get())
+        let traffic = Traffic(fleet, organizations: organizations, perSecond: 1000)
+        try await traffic.goOn(for: 1000)
+        return (redis, proxy, fleet, traffic)
+    }
+}

@@ -1,0 +1,154 @@
+import Cistern
+import CisternRedis
+import CisternTesting
+import Foundation
+import Testing
+
+/// Three real redis-servers on a ring, with traffic at two servers, and one of the three failing.
+@Suite("A ring of three nodes under load", .serialized)
+struct RingFaultTests {
+    private static let limit = Result { try Limit(capacity: 200, refillPerSecond: 100) }
+    private let organizations = (0..<30).map { "org-\($0)" }
+
+    private func ring() async throws -> [RedisServer] {
+        var nodes: [RedisServer] = []
+        for _ in 0..<3 { nodes.append(try await RedisServer()) }
+        return nodes
+    }
+
+    @Test("one that dies is felt by its own organisations and nobody else, and is used again once it is back")
+    func kill() async throws {
+        let nodes = try await ring()
+        let fleet = try await Fleet(urls: nodes.map(\.url), limit: Self.limit.get())
+        let traffic = Traffic(fleet, organizations: organizations, perSecond: 2000)
+        let isOfDead: (Traffic.Request) -> Bool = { fleet.home(of: organizations[$0.organization]) == 1 }
+        try await traffic.goOn(for: 8000)
+        let killedAt = fleet.clock.now()
+        try await nodes[1].kill()
+        try await eventually("both servers to notice") { fleet.reports.count { !$0.isUp } == 2 }
+        let noticedAt = fleet.clock.now()
+        try await traffic.goOn(for: 8000)
+        let restartedAt = fleet.clock.now()
+        let back = try await RedisServer(port: nodes[1].port)
+        try await eventually("both servers to use it again") { fleet.areAllUp }
+        let usedAt = fleet.clock.now()
+        try await traffic.goOn(for: 8000)
+        let report = try await traffic.stop()
+        let others = report.filter { !isOfDead($0) }
+        let dead = report.filter(isOfDead)
+        print("killed one of three; the other two: \(others.summary)")
+        print("killed one of three; its own: \(dead.summary)")
+        print(
+            "killed one of three: noticed after \((noticedAt.milliseconds - killedAt.milliseconds)) ms, "
+                + "used again \(usedAt.milliseconds - restartedAt.milliseconds) ms after its restart")
+        // The other two see nothing.
+        #expect(others.count(.unmetered) == 0 && others.count(.refused) == 0)
+        #expect(others.worstExcess <= 0)
+        let before = others.during(Instant(nanoseconds: 0), killedAt).p99Milliseconds
+        let after = others.during(killedAt, restartedAt).p99Milliseconds
+        #expect(after <= max(2 * before, 5), "p99 \(before) ms before, \(after) ms while it was down")
+        // Its own go by the policy at once, but for those whose tokens are leased; and are metered before and after.
+        let down = dead.during(noticedAt, restartedAt)
+        #expect(down.count(.unmetered) > 0 && down.count(.refused) == 0)
+        #expect(dead.during(Instant(nanoseconds: 0), killedAt).count(.unmetered) == 0)
+        let later = Instant(nanoseconds: usedAt.nanoseconds + 1_000_000_000)
+        #expect(dead.during(later, Instant(nanoseconds: .max)).count(.unmetered) == 0)
+        withExtendedLifetime(back) {}
+        await fleet.stop()
+    }
+
+    @Test("one that hangs costs the requests in flight one deadline, and later ones nothing")
+    func hang() async throws {
+        let nodes = try await ring()
+        let fleet = try await Fleet(urls: nodes.map(\.url), limit: Self.limit.get(), policy: .closed)
+        let traffic = Traffic(fleet, organizations: organizations, perSecond: 2000)
+        try await traffic.goOn(for: 4000)
+        nodes[1].process.signal(SIGSTOP)
+        try await eventually("both servers to notice") { fleet.reports.count { !$0.isUp } == 2 }
+        let timedOut = fleet.reports.reduce(0) { $0 + $1.statistics.timedOut }
+        let noticedAt = fleet.clock.now()
+        try await traffic.goOn(for: 4000)
+        let resumedAt = fleet.clock.now()
+        #expect(fleet.reports.reduce(0) { $0 + $1.statistics.timedOut } == timedOut)
+        #expect(fleet.troubles == [.timeout])
+        nodes[1].process.signal(SIGCONT)
+        try await eventually("both servers to use it again") { fleet.areAllUp }
+        try await traffic.goOn(for: 4000)
+        let report = try await traffic.stop()
+        let ofHung = report.filter { fleet.home(of: organizations[$0.organization]) == 1 }
+        let later = ofHung.during(noticedAt, resumedAt)
+        print("hung one of three: \(report.summary); its own while it hung: \(later.summary)")
+        #expect(later.count(.refused) > 0 && report.count(.unmetered) == 0)
+        #expect(report.worstExcess <= 0)
+        await fleet.stop()
+    }
+
+    @Test("nodes come, go and change their weight while traffic runs, and only what moves is touched")
+    func changes() async throws {
+        let nodes = try await ring()
+        let fleet = try await Fleet(urls: nodes[..<2].map(\.url), limit: Self.limit.get())
+        let traffic = Traffic(fleet, organizations: organizations, perSecond: 2000)
+        try await traffic.goOn(for: 4000)
+        let before = organizations.map { fleet.home(of: $0) }
+        func change(to urls: [String]) async throws {
+            let endpoints = try urls.map { try RedisEndpoint(url: $0) }
+            for server in fleet.servers {
+                try await server.store.change(to: endpoints)
+                await server.limiter.giveBackMovedLeases(clock: fleet.clock)
+            }
+            try await traffic.goOn(for: 4000)
+            for server in fleet.servers { await server.store.dropLeavingNodes() }
+        }
+        try await change(to: nodes.map(\.url))
+        let with = organizations.map { fleet.home(of: $0) }
+        let moved = organizations.indices.filter { before[$0] != with[$0] }
+        #expect(!moved.isEmpty && moved.allSatisfy { with[$0] == 2 })
+        // What was leased of the old bucket went back to it.
+        for index in moved {
+            let old = nodes[before[index]]
+            let records = try await old.command("HVALS", "ratelimit:\(organizations[index]):leases")
+            let tokens = records.split(separator: "\n").map { $0.split(separator: ":") }.filter { $0.count == 9 }.map {
+                $0[1]
+            }
+            #expect(tokens.allSatisfy { $0 == "0" }, "\(organizations[index]): \(records)")
+        }
+        try await change(to: [nodes[0].url, nodes[1].url + "?weight=3", nodes[2].url])
+        let weighted = organizations.map { fleet.home(of: $0) }
+        for (old, new) in zip(with, weighted) where old != new { #expect(new == 1) }
+        try await change(to: nodes[..<2].map(\.url))
+        #expect(organizations.map { fleet.home(of: $0) } == before)
+        #expect(fleet.reports.count == 4)
+        let report = try await traffic.stop()
+        print("nodes come and go: \(report.summary)")
+        #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0)
+        let stays = report.filter {
+            before[$0.organization] == weighted[$0.organization] && !moved.contains($0.organization)
+        }
+        #expect(stays.worstExcess <= 0)
+        await fleet.stop()
+    }
+
+    @Test("ten thousand organisations that turn to a returning node do so a few at a time")
+    func stampede() async throws {
+        let redis = try await RedisServer()
+        let record = GrantLog()
+        let fleet = try await Fleet(1, urls: [redis.url], limit: Self.limit.get(), record: record)
+        try await redis.kill()
+        try await eventually("the node to be down") { !fleet.areAllUp }
+        let traffic = Traffic(
+            fleet, organizations: (0..<10_000).map { "org-\($0)" }, perSecond: 20_000)
+        try await traffic.goOn(for: 10_000)
+        let back = try await RedisServer(port: redis.port)
+        try await eventually("the node to be up") { fleet.areAllUp }
+        try await traffic.goOn(for: 30_000)
+        let report = try await traffic.stop()
+        let answered = record.all.filter(\.isSuccess)
+        let first = try #require(answered.map(\.sentAt).min())
+        let early = answered.count { $0.answeredAt < first.advanced(byMilliseconds: 100) }
+        print("stampede: \(early) requests answered in the first 100 ms, \(answered.count) in all; \(report.summary)")
+        #expect(early <= 1000)
+        #expect(answered.count > 1000)
+        withExtendedLifetime(back) {}
+        await fleet.stop()
+    }
+}
