@@ -129,6 +129,7 @@ let package = Package(
                 "CisternTesting",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]
         ),
         .testTarget(name: "RepositoryTests", dependencies: ["CisternServer"]),

@@ -1,0 +1,196 @@
+import Cistern
+import CisternRedis
+import CisternTesting
+import Foundation
+import NIOSSL
+import Testing
+
+/// A real Redis Cluster of six nodes, with traffic at two servers.
+@Suite("A Redis Cluster under load", .serialized)
+struct ClusterFaultTests {
+    private static let limit = Result { try Limit(capacity: 200, refillPerSecond: 100) }
+    private let organizations = (0..<30).map { "org-\($0)" }
+
+    private func fleet(_ cluster: RedisCluster, record: GrantLog? = nil) async throws -> Fleet {
+        // One seed is enough; the others are found.
+        try await Fleet(urls: [cluster.urls[0]], topology: .cluster, limit: Self.limit.get(), record: record)
+    }
+
+    // MARK: Failover
+
+    @Test(
+        "a primary that dies is felt by its own slots until its replica has taken over; what is too much is what was lost",
+        arguments: [false, true])
+    func failover(replicaLags: Bool) async throws {
+        let cluster = try await RedisCluster(arguments: ["--cluster-require-full-coverage", "no"])
+        let record = GrantLog()
+        let fleet = try await fleet(cluster, record: record)
+        try await eventually("all primaries to be in use") { fleet.areAllUp && fleet.reports.count == 6 }
+        let slot = fleet.home(of: organizations[0])
+        let primary = try await cluster.primary(ofSlot: slot)
+        let replica = try #require(try await cluster.replicas(of: primary).first)
+        let owned = try #require(fleet.reports.first { $0.name == "127.0.0.1:\(primary)" }).slots
+        let own = Set(
+            organizations.indices.filter { index in owned.contains { $0.contains(fleet.home(of: organizations[index])) }
+            })
+        let traffic = Traffic(fleet, organizations: organizations, perSecond: 2000)
+        try await traffic.goOn(for: 6000)
+        if replicaLags {
+            // What the primary grants from now on its replica never hears of.
+            try cluster.node(replica).process.signal(SIGSTOP)
+            try await cluster.command(on: primary, "CLIENT", "KILL", "TYPE", "replica")
+            try await traffic.goOn(for: 1500)
+        }
+        let killedAt = fleet.clock.now()
+        try await cluster.kill(primary)
+        let granted = record.all
+        if replicaLags { try cluster.node(replica).process.signal(SIGCONT) }
+        let lost = try await lostTokens(of: own, granted: granted, replica: replica)
+        _ = try await cluster.waitForFailover(ofSlot: slot, from: primary)
+        try await eventually("both servers to use the new primary") { fleet.areAllUp && fleet.reports.count == 6 }
+        let movedAt = fleet.clock.now()
+        try await traffic.goOn(for: 6000)
+        try await cluster.restart(primary)
+        try await traffic.goOn(for: 4000)
+        let report = try await traffic.stop()
+        let others = report.filter { !own.contains($0.organization) }
+        let failed = report.filter { own.contains($0.organization) }
+        print("failover\(replicaLags ? ", replica behind" : ""), other slots: \(others.summary)")
+        print("failover\(replicaLags ? ", replica behind" : ""), its slots: \(failed.summary)")
+        print(
+            "failover: new primary in use after \(movedAt.milliseconds - killedAt.milliseconds) ms; replication lost "
+                + "\(lost.values.reduce(0, +)) tokens, at most \(lost.values.max() ?? 0) of one organisation")
+        #expect(others.count(.unmetered) == 0 && others.count(.refused) == 0)
+        #expect(others.worstExcess <= 0)
+        for (organization, excess) in failed.excess {
+            #expect(excess <= lost[organization] ?? 0, "\(organizations[organization])")
+        }
+        if replicaLags { #expect(lost.values.contains { $0 > 0 }) }
+        let later = failed.during(movedAt.advanced(byMilliseconds: 1000), Instant(nanoseconds: .max))
+        #expect(later.count(.unmetered) == 0 && later.count(.refused) == 0 && !later.requests.isEmpty)
+        await fleet.stop()
+    }
+
+    /// Tokens that servers were granted and the replica of the node that granted them does not know of.
+    private func lostTokens(of own: Set<Int>, granted: [GrantLog.Entry], replica: Int) async throws -> [Int: Int] {
+        let lines = own.map { "ECHO \(organizations[$0])\\nHGETALL ratelimit:{\(organizations[$0])}:leases\\n" }
+        let script = "printf 'READONLY\\n\(lines.joined())' | redis-cli -p \(replica)"
+        let client = try ChildProcess("/bin/sh", ["-c", script])
+        #expect(try await client.exitCode() == 0)
+        // The last request of each lessee that the replica knows of, by organisation and lessee.
+        var known: [String: UInt64] = [:]
+        var organization = ""
+        var words = client.text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)[...]
+        while let word = words.popFirst() {
+            if word.hasPrefix("org-") {
+                organization = word
+            } else if word.hasPrefix("server-"), let sequence = words.popFirst()?.split(separator: ":").first {
+                known["\(organization) \(word)"] = UInt64(sequence)
+            }
+        }
+        #expect(!known.isEmpty, "\(client.text)")
+        var lost: [Int: Int] = [:]
+        for index in own {
+            let grants = granted.filter { entry in
+                entry.isSuccess && entry.organization == organizations[index]
+                    && entry.sequence > known["\(entry.organization) \(entry.lessee)"] ?? 0
+            }
+            lost[index] = grants.reduce(0) { $0 + $1.tokens }
+        }
+        return lost
+    }
+
+    // MARK: Moving slots
+
+    @Test("a slot moves under load, key by key, and nobody notices", arguments: [1, 10])
+    func migration(batch: Int) async throws {
+        let cluster = try await RedisCluster(replicasPerPrimary: 0)
+        let fleet = try await fleet(cluster)
+        let slot = fleet.home(of: "org-0")
+        // Names of one slot: some that have buckets when it begins to move, and others that come while it does.
+        let names = (0...).lazy.map { "org-\($0)" }.filter { fleet.home(of: $0) == slot }.prefix(12)
+        let (old, new) = (Array(names.prefix(8)), Array(names.suffix(4)))
+        let source = try await cluster.primary(ofSlot: slot)
+        let target = try #require(cluster.ports.first { $0 != source })
+        let traffic = Traffic(fleet, organizations: old, perSecond: 1000)
+        try await traffic.goOn(for: 3000)
+        var newcomers: Traffic?
+        try await cluster.migrate(slot: slot, from: source, to: target, batch: batch) { step in
+            if step == .migrating { newcomers = Traffic(fleet, organizations: new, perSecond: 200) }
+            // While a bucket's keys are at two nodes its requests have to wait; redis-cli does not pause there either.
+            if case .moved = step { return }
+            try await traffic.goOn(for: 400)
+        }
+        try await traffic.goOn(for: 3000)
+        let report = try await traffic.stop()
+        let late = try await #require(newcomers).stop()
+        print("slot moved, \(batch) keys at once: \(report.summary); newcomers: \(late.summary)")
+        for report in [report, late] {
+            #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0 && report.count(.allowed) > 0)
+            #expect(report.worstExcess <= 0)
+        }
+        #expect(fleet.reports.reduce(0) { $0 + $1.statistics.redirected } > 0)
+        #expect(fleet.reports.reduce(0) { $0 + $1.statistics.rejected + $1.statistics.timedOut } == 0)
+        await fleet.stop()
+    }
+
+    @Test("a node that has given all its slots away is left, and one that got some is used")
+    func drained() async throws {
+        let cluster = try await RedisCluster(replicasPerPrimary: 0)
+        let fleet = try await fleet(cluster)
+        let traffic = Traffic(fleet, organizations: organizations, perSecond: 1000)
+        try await traffic.goOn(for: 1000)
+        let (source, target) = (cluster.ports[2], cluster.ports[0])
+        let slots = try #require(fleet.reports.first { $0.name == "127.0.0.1:\(source)" }).slots.flatMap { $0 }
+        let reshard = try ChildProcess(
+            "redis-cli",
+            [
+                "--cluster", "rebalance", "127.0.0.1:\(target)", "--cluster-weight",
+                "\(try await cluster.command(on: source, "CLUSTER", "MYID"))=0",
+            ])
+        #expect(try await reshard.exitCode(within: 120) == 0, "\(reshard.text.suffix(500))")
+        try await eventually("both servers to know two nodes") {
+            fleet.reports.count == 4 && fleet.reports.allSatisfy { !$0.slots.isEmpty && $0.isUp }
+        }
+        try await traffic.goOn(for: 1000)
+        let report = try await traffic.stop()
+        print("\(slots.count) slots moved away from a node: \(report.summary)")
+        #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0 && report.worstExcess <= 0)
+        await fleet.stop()
+    }
+
+    // MARK: Beginnings
+
+    @Test("finds the cluster by any seed that answers, with TLS and a password")
+    func beginnings() async throws {
+        let certificates = try await TLSCertificates()
+        let cluster = try await RedisCluster(
+            replicasPerPrimary: 0, password: "sesame", certificates: certificates)
+        let nobody = try ReservedPort()
+        let urls = ["rediss://:sesame@127.0.0.1:\(nobody.number)", "rediss://:sesame@127.0.0.1:\(cluster.ports[1])"]
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.trustRoots = .file(certificates.caFile)
+        tls.certificateChain = try NIOSSLCertificate.fromPEMFile(certificates.clientCert).map { .certificate($0) }
+        tls.privateKey = .privateKey(try NIOSSLPrivateKey(file: certificates.clientKey, format: .pem))
+        let fleet = try await Fleet(1, urls: urls, topology: .cluster, limit: Self.limit.get()) { $0.tls = tls }
+        #expect(fleet.areAllUp && fleet.reports.count == 3)
+        for name in organizations {
+            #expect(await fleet.servers[0].limiter.decide(name, now: fleet.clock.now()).outcome == .allowed)
+        }
+        await fleet.stop()
+    }
+
+    @Test("says so where one node on its own is taken for a cluster, and the other way round")
+    func mixedUp() async throws {
+        let redis = try await RedisServer()
+        let fleet = try await Fleet(1, urls: [redis.url], topology: .cluster, limit: Self.limit.get())
+        try await eventually("the trouble") { fleet.troubles == [.notACluster] }
+        #expect(fleet.log.all.contains { $0.contains("remedy=set topology to ring") })
+        await fleet.stop()
+        let cluster = try await RedisCluster(replicasPerPrimary: 0)
+        let ring = try await Fleet(1, urls: cluster.urls, limit: Self.limit.get())
+        try await eventually("the trouble") { ring.troubles == [.isCluster] }
+        #expect(ring.log.all.contains { $0.contains("remedy=set topology to cluster") })
+        await ring.stop()
+    }
+}
