@@ -1,0 +1,90 @@
+import Cistern
+import CisternTesting
+import Testing
+
+@testable import CisternRedis
+
+@Suite("The words of a Redis Cluster")
+struct ClusterProtocolTests {
+    private func slot(_ key: String) -> Int { HashSlot.of(Array(key.utf8)) }
+
+    @Test("slots are those of the specification")
+    func slots() {
+        #expect(HashSlot.crc16("123456789".utf8) == 0x31c3)
+        #expect(slot("foo") == 12182 && slot("") == 0)
+        #expect(slot("{user1000}.following") == slot("user1000"))
+        // Only what is between the first brace and the first closing one after it counts, and only if there is anything.
+        #expect(slot("foo{}{bar}") == Int(HashSlot.crc16("foo{}{bar}".utf8)) % 16384)
+        #expect(slot("foo{{bar}}zap") == slot("{bar"))
+        #expect(slot("foo{bar}{zap}") == slot("bar"))
+    }
+
+    static let oddNames = [
+        "acme", "a:b", "", "{", "}", "{}", "}{", "{a}", "a{b}c", "a}b", "}a", "{{", "{}x", "}x", "Zürich", "a b",
+    ]
+
+    @Test("slots of any name are those that a real cluster gives its keys, and its keys are in one slot")
+    func agreesWithRedis() async throws {
+        let folder = try TemporaryDirectory()
+        let redis = try await RedisServer(["--cluster-enabled", "yes", "--dir", folder.path])
+        for name in Self.oddNames {
+            let bytes = Array(name.utf8)
+            let home = HashSlot.ofBucket(bytes.span)
+            for key in KeyNames.bucket(of: bytes, isTagged: true) {
+                let text = String(decoding: key, as: UTF8.self)
+                #expect(try await redis.command("CLUSTER", "KEYSLOT", text) == "\(home)", "\(name): \(text)")
+            }
+        }
+    }
+
+    @Test("no two organisations have a key in common, with and without tags")
+    func keysAreApart() {
+        for isTagged in [false, true] {
+            let keys = Self.oddNames.flatMap { KeyNames.bucket(of: Array($0.utf8), isTagged: isTagged) }
+            #expect(Set(keys).count == 3 * Self.oddNames.count)
+            #expect(!keys.contains(KeyNames.probe) && !keys.contains(KeyNames.servers))
+        }
+    }
+
+    @Test("redirections are told from other errors")
+    func redirects() {
+        #expect(Redirect("MOVED 3999 127.0.0.1:6381") == .moved(slot: 3999, NodeAddress(host: "127.0.0.1", port: 6381)))
+        #expect(Redirect("ASK 1 ::1:7000") == .ask(slot: 1, NodeAddress(host: "::1", port: 7000)))
+        #expect(Redirect("MOVED 1 :7000") == .moved(slot: 1, NodeAddress(host: "", port: 7000)))
+        #expect(NodeAddress(host: "", port: 1).on("a") == NodeAddress(host: "a", port: 1))
+        #expect(Redirect("TRYAGAIN Multiple keys request during rehashing of slot") == .tryAgain)
+        for text in ["MOVED", "MOVED 3999", "MOVED 16384 h:1", "MOVED x h:1", "ASK 1 h:0", "ERR no", "CLUSTERDOWN x"] {
+            #expect(Redirect(text) == nil, "\(text)")
+        }
+    }
+
+    @Test("who has which slots is read from old and new servers, and from nothing else")
+    func slotMaps() throws {
+        func node(_ host: RESPValue, _ port: Int64, more: [RESPValue] = []) -> RESPValue {
+            .array([host, .integer(port), .string(Array("id".utf8))] + more)
+        }
+        let name = RESPValue.string(Array("10.0.0.1".utf8))
+        let old = RESPValue.array([
+            .array([.integer(0), .integer(5), node(name, 1), node(name, 2)]),
+            .array([.integer(6), .integer(9), node(.null, 3)]),
+        ])
+        let map = try #require(SlotMap(old, from: "10.9.9.9"))
+        #expect(map.ranges.map(\.slots) == [0...5, 6...9])
+        #expect(
+            map.ranges.map(\.primary) == [
+                NodeAddress(host: "10.0.0.1", port: 1), NodeAddress(host: "10.9.9.9", port: 3),
+            ])
+        #expect(map.replicas == [NodeAddress(host: "10.0.0.1", port: 2)])
+        #expect(!map.asksForWholeBuckets)
+        let new = RESPValue.array([.array([.integer(0), .integer(5), node(name, 1, more: [.array([])])])])
+        #expect(try #require(SlotMap(new, from: "h")).asksForWholeBuckets)
+        for wrong in [
+            RESPValue.null, .integer(1), .array([.integer(1)]),
+            .array([.array([.integer(5), .integer(0), node(name, 1)])]),
+            .array([.array([.integer(0), .integer(16384), node(name, 1)])]),
+            .array([.array([.integer(0), .integer(1), node(name, 0)])]),
+        ] {
+            #expect(SlotMap(wrong, from: "h") == nil)
+        }
+    }
+}

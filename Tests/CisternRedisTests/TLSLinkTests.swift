@@ -1,0 +1,80 @@
+import Cistern
+import CisternTesting
+import Foundation
+import NIOSSL
+import Testing
+
+@testable import CisternRedis
+
+/// Links to real redis-servers that speak TLS.
+@Suite("A secure link")
+struct TLSLinkTests {
+    private func trouble(
+        _ url: String, serverName: String? = nil, _ change: (inout TLSConfiguration) throws -> Void
+    ) async throws -> NodeTrouble? {
+        var settings = RedisSettings()
+        settings.serverName = serverName
+        try change(&settings.tls)
+        let store = try RedisStore(
+            endpoints: [RedisEndpoint(url: url)], settings: settings, clock: Timeline(ContinuousClock()))
+        await store.start()
+        let report = store.reports[0]
+        await store.stop()
+        // A node that is down without a reason would be a defect of its own.
+        return report.isUp ? nil : report.trouble ?? NodeTrouble(.error, "no reason")
+    }
+
+    @Test("shows its certificate where the node asks for one, and is turned away without the right one")
+    func clientCertificates() async throws {
+        let certificates = try await TLSCertificates()
+        let redis = try await RedisServer(certificates.serverArguments(), tls: true)
+        let url = "rediss://127.0.0.1:\(redis.port)"
+        func show(_ certificate: String, _ key: String) -> (inout TLSConfiguration) throws -> Void {
+            { tls in
+                tls.trustRoots = .file(certificates.caFile)
+                tls.certificateChain = try NIOSSLCertificate.fromPEMFile(certificate).map { .certificate($0) }
+                tls.privateKey = .privateKey(try NIOSSLPrivateKey(file: key, format: .pem))
+            }
+        }
+        #expect(try await trouble(url, show(certificates.clientCert, certificates.clientKey)) == nil)
+        let none = try await trouble(url) { $0.trustRoots = .file(certificates.caFile) }
+        #expect(none?.kind == .tls, "\(String(describing: none))")
+        let wrong = try await trouble(url, show(certificates.otherClientCert, certificates.otherClientKey))
+        #expect(wrong?.kind == .tls, "\(String(describing: wrong))")
+    }
+
+    @Test("checks who signed the node's certificate, and the name in it unless told not to")
+    func serverCertificates() async throws {
+        let certificates = try await TLSCertificates(serverNames: "DNS:redis.internal")
+        let redis = try await RedisServer(certificates.serverArguments(authenticatingClients: false), tls: true)
+        let url = "rediss://127.0.0.1:\(redis.port)"
+        let misnamed = try await trouble(url) { $0.trustRoots = .file(certificates.caFile) }
+        #expect(misnamed?.kind == .tls, "\(String(describing: misnamed))")
+        #expect(
+            try await trouble(url, serverName: "redis.internal") { $0.trustRoots = .file(certificates.caFile) } == nil)
+        let other = try await trouble(url, serverName: "redis.external") { $0.trustRoots = .file(certificates.caFile) }
+        #expect(other?.kind == .tls)
+        let unnamed = try await trouble(url) {
+            $0.trustRoots = .file(certificates.caFile)
+            $0.certificateVerification = .noHostnameVerification
+        }
+        #expect(unnamed == nil)
+        let stranger = try await trouble(url) {
+            $0.trustRoots = .file(certificates.otherCAFile)
+            $0.certificateVerification = .noHostnameVerification
+        }
+        #expect(stranger?.kind == .tls)
+        #expect(stranger?.words.contains("CERTIFICATE_VERIFY_FAILED") == true)
+    }
+
+    @Test("a node without TLS is not taken for one with it, nor the other way round")
+    func mixedUp() async throws {
+        let plain = try await RedisServer()
+        let secure = try await trouble("rediss://127.0.0.1:\(plain.port)") { _ in }
+        #expect([.tls, .closed, .timeout].contains(secure?.kind), "\(String(describing: secure))")
+        let certificates = try await TLSCertificates()
+        let redis = try await RedisServer(certificates.serverArguments(authenticatingClients: false), tls: true)
+        let unsecured = try await trouble("redis://127.0.0.1:\(redis.port)") { _ in }
+        #expect([.protocol, .closed].contains(unsecured?.kind), "\(String(describing: unsecured))")
+    }
+}

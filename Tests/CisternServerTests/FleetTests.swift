@@ -1,0 +1,369 @@
+import CisternTesting
+import Foundation
+import Synchronization
+import Testing
+
+/// Several real servers, several real nodes, and what operators do with them.
+@Suite("Servers with several Redis nodes")
+struct FleetTests {
+    private func nodes(_ count: Int) async throws -> [RedisServer] {
+        var nodes: [RedisServer] = []
+        for _ in 0..<count { nodes.append(try await RedisServer()) }
+        return nodes
+    }
+
+    // MARK: The policy local
+
+    @Test("with the node dead, three servers with the policy local together admit the limit and no more")
+    func local() async throws {
+        let redis = try await RedisServer()
+        let (capacity, refill) = (90, 60)
+        let arguments = [
+            "--redis", redis.url, "--on-store-failure", "local", "--capacity", "\(capacity)", "--refill-per-second",
+            "\(refill)",
+        ]
+        var servers: [CisternProcess] = []
+        for _ in 0..<3 { servers.append(try await CisternProcess(arguments)) }
+        try await eventually("a third of the limits for each server") {
+            let shares = try await redis.command("HVALS", "ratelimit:servers").split(separator: "\n")
+            return shares.count == 3 && shares.allSatisfy { $0.hasPrefix("333333:") }
+        }
+        // What each server has been told is in force with it once it has said so, with its next request.
+        let told = try await redis.command("HVALS", "ratelimit:servers")
+        try await eventually("each server to have asked once more") {
+            try await redis.command("HVALS", "ratelimit:servers").split(separator: "\n").allSatisfy {
+                !told.contains($0)
+            }
+        }
+        let start = ContinuousClock.now
+        let loads = servers.map { Admissions(port: $0.port) }
+        try await eventually("some traffic") { loads.allSatisfy { $0.count(200) > 5 } }
+        try await redis.kill()
+        try await eventually("all servers to notice") {
+            try servers.allSatisfy { try $0.get("/health").contains(#""state":"down""#) }
+        }
+        let before = loads.map { $0.count(200) }
+        // Long enough for several tokens at each: how long is measured, not presumed.
+        try await eventually("each server to go on admitting") {
+            zip(loads, before).allSatisfy { $0.count(200) >= $1 + 60 }
+        }
+        for load in loads { load.stop() }
+        let elapsed = start.duration(to: .now)
+        let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
+        let admitted = loads.reduce(0) { $0 + $1.count(200) }
+        let bound = Double(capacity) + Double(refill) * seconds
+        print(
+            "local: three servers admitted \(admitted) in \(seconds) s, \(loads.map { $0.count(200) }) each; "
+                + "the limit is \(Int(bound)); \(loads.map { $0.count(429) }) denied, \(loads.map { $0.count(503) }) refused"
+        )
+        #expect(Double(admitted) <= bound)
+        #expect(loads.allSatisfy { $0.count(503) == 0 && $0.count(429) > 0 })
+    }
+
+    @Test("servers with the policy local share the limits anew when one of them stops")
+    func localShares() async throws {
+        let redis = try await RedisServer()
+        let arguments = ["--redis", redis.url, "--on-store-failure", "local"]
+        let staying = try await CisternProcess(arguments)
+        let leaving = try await CisternProcess(arguments)
+        try await eventually("half of the limits for each server") {
+            let shares = try await redis.command("HVALS", "ratelimit:servers").split(separator: "\n")
+            return shares.count == 2 && shares.allSatisfy { $0.hasPrefix("500000:") }
+        }
+        leaving.process.signal(SIGTERM)
+        #expect(try await leaving.process.exitCode() == 0)
+        #expect(try await redis.command("HLEN", "ratelimit:servers") == "1")
+        try await eventually("all of the limits for the one that stays") {
+            try await redis.command("HVALS", "ratelimit:servers").hasPrefix("1000000:")
+        }
+        withExtendedLifetime(staying) {}
+    }
+
+    // MARK: Beginnings and changes
+
+    @Test("starts with every node down, says so, and meters once they are there")
+    func startsWithoutNodes() async throws {
+        var reserved: [ReservedPort] = [try ReservedPort(), try ReservedPort()]
+        let ports = reserved.map(\.number)
+        let server = try await CisternProcess([
+            "--redis", ports.map { "redis://127.0.0.1:\($0)" }.joined(separator: ","), "--on-store-failure", "closed",
+        ])
+        #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 503)
+        let health = try server.get("/health")
+        #expect(health.hasPrefix(#"{"status":"degraded""#) && health.contains(#""trouble":"refused""#), "\(health)")
+        #expect(health.contains("start Redis there"), "\(health)")
+        reserved = []
+        var nodes: [RedisServer] = []
+        for port in ports { nodes.append(try await RedisServer(port: port)) }
+        try await eventually("the server to be well") { try server.get("/health").hasPrefix(#"{"status":"ok""#) }
+        #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 200)
+        withExtendedLifetime(nodes) {}
+    }
+
+    @Test("SIGHUP takes in nodes that were added or removed, refuses what is wrong, and names what needs a restart")
+    func hangup() async throws {
+        let nodes = try await nodes(3)
+        let folder = try TemporaryDirectory()
+        let file = "\(folder.path)/cistern.yaml"
+        func write(_ urls: [String], more: String = "") throws {
+            let list = urls.map { "  - \($0)\n" }.joined()
+            try "redis:\n\(list)\(more)".write(toFile: file, atomically: true, encoding: .utf8)
+        }
+        try write(nodes[..<2].map(\.url))
+        let server = try await CisternProcess(["--config", file])
+        let names = (0..<40).map { "org-\($0)" }
+        func ask() throws {
+            for name in names { #expect(try server.exchange(HTTPRequestText.chat(name)).status == 200) }
+        }
+        func hangUp(until text: String, times: Int = 1) async throws {
+            server.process.signal(SIGHUP)
+            try await eventually("'\(text)' in \(server.process.text)") {
+                server.process.text.components(separatedBy: text).count == times + 1
+            }
+        }
+        try ask()
+        #expect(try await nodes[2].command("DBSIZE") == "0")
+        try write(nodes.map(\.url), more: "leaseHorizon: 500ms\n")
+        try await hangUp(until: "the leases of organisations that moved are back")
+        #expect(server.process.text.contains("settings=leaseHorizon"))
+        try ask()
+        #expect(try await Int(nodes[2].command("DBSIZE")) ?? 0 >= 3)
+        #expect(try server.get("/health").components(separatedBy: #""state":"up""#).count == 4)
+        try write(["redis://:hunter2@127.0.0.1:x"])
+        try await hangUp(until: "those of before stay in force")
+        #expect(!server.process.text.contains("hunter2"))
+        try ask()
+        try write(nodes[1...].map(\.url))
+        try await hangUp(until: "the leases of organisations that moved are back", times: 2)
+        try ask()
+        #expect(try server.get("/health").components(separatedBy: #""state":"up""#).count == 3)
+        // Nothing that was leased of the node that has left is still on its books.
+        for key in try await nodes[0].command("KEYS", "*:leases").split(separator: "\n") {
+            let records = try await nodes[0].command("HVALS", "\(key)").split(separator: "\n")
+            for record in records where record.contains(":") {
+                let fields = record.split(separator: ":")
+                let ended = Int64(fields[2]).map { Double($0) / 1000 < Date().timeIntervalSince1970 } ?? false
+                #expect(fields[1] == "0" || ended, "\(key): \(record)")
+            }
+        }
+    }
+
+    // MARK: Looking into Redis
+
+    @Test("cistern nodes shows each node, its share and its organisations, and exits with 69 when one is down")
+    func nodesCommand() async throws {
+        let nodes = try await nodes(3)
+        let urls = ["--redis", nodes.map(\.url).joined(separator: ",") + "?weight=2"]
+        let server = try await CisternProcess(urls)
+        for number in 0..<60 { _ = try server.exchange(HTTPRequestText.chat("org-\(number)")) }
+        let table = try CisternProcess.run(["nodes"] + urls)
+        #expect(try await table.exitCode() == 0)
+        #expect(table.text.components(separatedBy: " up ").count == 4, "\(table.text)")
+        try await nodes[1].kill()
+        let json = try CisternProcess.run(["nodes", "--json"] + urls)
+        #expect(try await json.exitCode() == 69)
+        let line = try #require(json.text.split(separator: "\n").first { $0.hasPrefix("{") })
+        let report = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+        let reports = try #require(report["nodes"] as? [[String: Any]])
+        #expect(Set(reports.compactMap { $0["name"] as? String }) == Set(nodes.map { "127.0.0.1:\($0.port)" }))
+        for report in reports {
+            let isDead = report["name"] as? String == "127.0.0.1:\(nodes[1].port)"
+            let isHeavy = report["name"] as? String == "127.0.0.1:\(nodes[2].port)"
+            #expect(report["state"] as? String == (isDead ? "down" : "up"))
+            #expect(report["trouble"] as? String == (isDead ? "refused" : nil))
+            #expect((report["latencyMilliseconds"] == nil) == isDead)
+            #expect(report["weight"] as? Int == (isHeavy ? 2 : 1))
+            let share = try #require(report["share"] as? Double)
+            #expect(abs(share - (isHeavy ? 0.5 : 0.25)) < 0.05)
+        }
+        let counts = reports.compactMap { $0["organizations"] as? Int }
+        #expect(counts.count == 2 && counts.allSatisfy { $0 > 0 } && counts.reduce(0, +) < 60)
+        #expect(json.text.contains("cannot be used"))
+    }
+
+    @Test("cistern inspect shows an organisation's balance and leases, changes nothing, and says why it cannot")
+    func inspectCommand() async throws {
+        let nodes = try await nodes(2)
+        let urls = ["--redis", nodes.map(\.url).joined(separator: ",")]
+        let server = try await CisternProcess(urls + ["--refill-per-second", "0.01", "--lease-duration", "60s"])
+        for _ in 0..<30 { _ = try server.exchange(HTTPRequestText.chat("acme")) }
+        func dump() async throws -> [String] {
+            var all: [String] = []
+            for node in nodes {
+                for field in ["tokens", "lastRefill"] {
+                    all.append(try await node.command("GET", "ratelimit:acme:\(field)"))
+                }
+                all.append(try await node.command("HGETALL", "ratelimit:acme:leases"))
+            }
+            return all
+        }
+        let before = try await dump()
+        let json = try CisternProcess.run(["inspect", "acme", "--json", "--refill-per-second", "0.01"] + urls)
+        #expect(try await json.exitCode() == 0)
+        let report = try #require(try JSONSerialization.jsonObject(with: Data(json.text.utf8)) as? [String: Any])
+        #expect(report["organization"] as? String == "acme" && report["capacity"] as? Int == 100)
+        #expect(nodes.contains { report["node"] as? String == "127.0.0.1:\($0.port)" })
+        let balance = try #require(report["balance"] as? Double)
+        #expect((70..<70.1).contains(balance), "\(json.text)")
+        let lessees = try #require(report["lessees"] as? [[String: Any]])
+        #expect(lessees.count == 1 && lessees[0]["tokens"] as? Int == report["outstanding"] as? Int)
+        #expect(try await dump() == before)
+        let table = try CisternProcess.run(["inspect", "acme", "--refill-per-second", "0.01"] + urls)
+        #expect(try await table.exitCode() == 0)
+        #expect(table.text.contains("balance       70.") && table.text.contains("LESSEE"), "\(table.text)")
+        let nobody = try CisternProcess.run(["inspect", "nobody"] + urls)
+        #expect(try await nobody.exitCode() == 0)
+        #expect(nobody.text.contains("one that is not there is full"))
+        for node in nodes { try await node.kill() }
+        let dead = try CisternProcess.run(["inspect", "acme"] + urls)
+        #expect(try await dead.exitCode() == 69)
+        #expect(dead.text.contains("is out of reach: Connection refused"), "\(dead.text)")
+        let nowhere = try CisternProcess.run(["inspect", "acme"])
+        #expect(try await nowhere.exitCode() == 64)
+        #expect(nowhere.text.contains("name the nodes that the servers share"))
+    }
+
+    @Test("serve, nodes and inspect work on a Redis Cluster")
+    func cluster() async throws {
+        let cluster = try await RedisCluster(replicasPerPrimary: 0)
+        let arguments = ["--redis", cluster.urls[1], "--topology", "cluster"]
+        let server = try await CisternProcess(arguments)
+        for number in 0..<30 { #expect(try server.exchange(HTTPRequestText.chat("org-\(number)")).status == 200) }
+        let health = try server.get("/health")
+        #expect(health.hasPrefix(#"{"status":"ok""#) && health.components(separatedBy: #""state":"up""#).count == 4)
+        let table = try CisternProcess.run(["nodes"] + arguments)
+        #expect(try await table.exitCode() == 0)
+        #expect(
+            table.text.contains("SLOTS") && table.text.contains("0-5460") && table.text.contains("33.3"),
+            "\(table.text)")
+        let bucket = try CisternProcess.run(["inspect", "org-7"] + arguments)
+        #expect(try await bucket.exitCode() == 0)
+        let slot = try await cluster.slot(ofKey: "ratelimit:{org-7}:tokens")
+        #expect(bucket.text.contains("slot \(slot)"), "\(bucket.text)")
+    }
+
+    // MARK: Secrets
+
+    @Test(
+        "no password is seen in ps, in the log, on the pages or in what the commands print",
+        arguments: ["info", "trace"])
+    func secrets(logLevel: String) async throws {
+        let redis = try await RedisServer(["--requirepass", "hunter2"])
+        let folder = try TemporaryDirectory()
+        try "hunter2\n".write(toFile: "\(folder.path)/password", atomically: true, encoding: .utf8)
+        let nobody = try ReservedPort()
+        let inURL = "redis://:hunter2@127.0.0.1:\(redis.port)"
+        let ways: [(arguments: [String], environment: [String: String])] = [
+            (["--redis", "\(inURL),redis://:hunter2@127.0.0.1:\(nobody.number)"], [:]),
+            (["--redis", redis.url, "--redis-password-file", "\(folder.path)/password"], [:]),
+            (["--redis", redis.url], ["CISTERN_REDIS_PASSWORD": "hunter2"]),
+            ([], ["CISTERN_REDIS": inURL]),
+        ]
+        for way in ways {
+            let server = try await CisternProcess(
+                way.arguments + ["--log-level", logLevel], environment: way.environment)
+            #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 200)
+            #expect(try server.metric(#"cistern_node_up{node="127.0.0.1:\#(redis.port)"}"#) == 1)
+            let arguments = try await self.arguments(of: server.process.processIdentifier)
+            #expect(arguments.contains("serve") && !arguments.contains("hunter2"), "\(arguments)")
+            let nodes = try CisternProcess.run(["nodes"] + way.arguments, environment: way.environment)
+            _ = try await nodes.exitCode()
+            #expect(nodes.text.contains("up"))
+            for text in [server.process.text, try server.get("/health"), try server.get("/metrics"), nodes.text] {
+                #expect(!text.contains("hunter2"), "\(text)")
+            }
+        }
+    }
+
+    /// What `ps` shows of a process.
+    private func arguments(of process: Int32) async throws -> String {
+        #if os(Linux)
+            return try String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
+        #else
+            let ps = try ChildProcess("ps", ["-o", "args=", "-p", "\(process)"])
+            _ = try await ps.exitCode()
+            return ps.text
+        #endif
+    }
+
+    // MARK: Rights
+
+    /// The words by which the README makes a user with no more rights than are needed.
+    private func userFromReadme(password: String) throws -> [String] {
+        let readme = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("README.md")
+        let lines = try String(contentsOf: readme, encoding: .utf8).components(separatedBy: "\n")
+        // It goes over several lines, each but the last with a backslash at its end.
+        let start = try #require(lines.firstIndex { $0.hasPrefix("    ACL SETUSER cistern ") })
+        var text = ""
+        for line in lines[start...] {
+            text += line.replacing("\\", with: " ")
+            if !line.hasSuffix("\\") { break }
+        }
+        return text.replacing("PASSWORD", with: password).split(separator: " ").map(String.init)
+    }
+
+    @Test("the rights that the README grants are enough for serve, nodes and inspect, on a ring and on a cluster")
+    func rights() async throws {
+        let redis = try await RedisServer()
+        let user = try userFromReadme(password: "sesame")
+        #expect(try await redis.command(user) == "OK")
+        let ring = ["--redis", "redis://cistern:sesame@127.0.0.1:\(redis.port)"]
+        try await check(ring + ["--on-store-failure", "local"], lookingWith: ring) {}
+
+        let cluster = try await RedisCluster(replicasPerPrimary: 0)
+        for port in cluster.ports { #expect(try await cluster.node(port).command(user) == "OK") }
+        let arguments = [
+            "--redis", "redis://cistern:sesame@127.0.0.1:\(cluster.ports[0])", "--topology", "cluster",
+        ]
+        try await check(arguments + ["--on-store-failure", "local"], lookingWith: arguments) {
+            let slot = try await cluster.slot(ofKey: "ratelimit:{org-1}:tokens")
+            let source = try await cluster.primary(ofSlot: slot)
+            let target = try #require(cluster.ports.first { $0 != source })
+            try await cluster.migrate(slot: slot, from: source, to: target)
+        }
+    }
+
+    private func check(
+        _ arguments: [String], lookingWith link: [String], meanwhile: () async throws -> Void
+    ) async throws {
+        let server = try await CisternProcess(arguments + ["--store-timeout", "1s"])
+        for _ in 0..<3 { #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 200) }
+        try await meanwhile()
+        for _ in 0..<3 { #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 200) }
+        #expect(try server.metric(#"cistern_decisions_total{outcome="allowed"}"#) == 6)
+        #expect(try server.get("/health").hasPrefix(#"{"status":"ok""#))
+        for command in [["nodes"], ["inspect", "org-1"]] {
+            let process = try CisternProcess.run(command + link)
+            #expect(try await process.exitCode() == 0, "\(process.text)")
+            #expect(!process.text.contains("NOPERM"), "\(process.text)")
+        }
+        let nodes = try CisternProcess.run(["nodes", "--json"] + link)
+        _ = try await nodes.exitCode()
+        #expect(nodes.text.contains("\"organizations\":"), "\(nodes.text)")
+    }
+}
+
+/// Requests of one organisation at one server, one after the other without a pause, and how each was answered.
+private final class Admissions: Sendable {
+    private struct State {
+        var statuses: [Int: Int] = [:]
+        var isRunning = true
+    }
+
+    private let state = Mutex(State())
+
+    init(port: Int) {
+        Thread.detachNewThread { [self] in
+            guard let connection = try? Socket(port: port) else { return }
+            while state.withLock({ $0.isRunning }) {
+                guard let reply = try? connection.exchange(HTTPRequestText.chat("org-1")) else { return }
+                state.withLock { $0.statuses[reply.status, default: 0] += 1 }
+            }
+        }
+    }
+
+    func count(_ status: Int) -> Int { state.withLock { $0.statuses[status] ?? 0 } }
+
+    func stop() { state.withLock { $0.isRunning = false } }
+}
