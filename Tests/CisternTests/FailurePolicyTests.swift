@@ -41,8 +41,8 @@ struct FailurePolicyTests {
         store.answer(.success(.plain(4, openMicrotokens: 90_000_000)), now: clock.now())
         loseNode()
         #expect((0..<4).map { _ in outcome(limiter) } == [.allowed, .allowed, .allowed, .denied])
-        #expect(log.all.last?.retryAfterMilliseconds == 200)
-        clock.advance(milliseconds: 199)
+        #expect(log.all.last?.retryAfterMilliseconds == 700)
+        clock.advance(milliseconds: 699)
         #expect(outcome(limiter) == .denied)
         clock.advance(milliseconds: 1)
         #expect(outcome(limiter) == .allowed)
@@ -60,7 +60,7 @@ struct FailurePolicyTests {
     func metersUnknown() {
         let limiter = limiter { $0.maximumBuckets = 2 }
         loseNode()
-        clock.advance(milliseconds: 1000)
+        clock.advance(milliseconds: 1500)
         #expect(
             (0..<6).map { _ in outcome(limiter, "a") } == [.allowed, .allowed, .allowed, .allowed, .allowed, .denied])
         // Two others push it out; it comes back with nothing but what flowed in since it was served.
@@ -87,7 +87,7 @@ struct FailurePolicyTests {
         ask(limiter)
         ask(limiter)
         loseNode()
-        clock.advance(milliseconds: 200)
+        clock.advance(milliseconds: 700)
         store.answer(.failure(.unreachable), now: clock.now())
         #expect(log.outcomes == [.allowed, .denied])
     }

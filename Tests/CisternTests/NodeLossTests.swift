@@ -62,7 +62,8 @@ struct NodeLossTests {
             let lost = Instant(milliseconds: 100_000)
             let share = LocalShare(millionths: 1_000_000 / Int64(servers), lostAt: lost)
             var buckets = (0..<servers).map { _ in
-                LocalBucket(home: .only, share: share, spentAt: Instant(milliseconds: 0))
+                LocalBucket(
+                    home: .only, share: share, spentAt: Instant(milliseconds: 0), settings: LeaseSettings())
             }
             // At most half of the capacity is out when the node is lost; it lapses within a lease's duration.
             var leased = limit.capacity / 2
@@ -95,13 +96,15 @@ struct NodeLossTests {
         let limit = try Limit(capacity: 10, refillPerSecond: 0.001)
         let lost = Instant(milliseconds: 0)
         let bucket = Subject(
-            LocalBucket(home: .only, share: LocalShare(millionths: 333_333, lostAt: lost), spentAt: lost))
+            LocalBucket(
+                home: .only, share: LocalShare(millionths: 333_333, lostAt: lost), spentAt: lost,
+                settings: LeaseSettings()))
         let cost: Int64 = 1_000_000
         let denied = bucket { $0.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: lost) }
         #expect(denied.outcome == .denied)
-        // A third of a token in a thousand seconds.
-        #expect(denied.retryAfterMilliseconds == 3_000_004)
-        let due = lost.advanced(byMilliseconds: 3_000_004)
+        // A third of a token in a thousand seconds, once no pace from before the loss can go on.
+        #expect(denied.retryAfterMilliseconds == 3_000_504)
+        let due = lost.advanced(byMilliseconds: 3_000_504)
         let early = due.advanced(byMilliseconds: -1)
         #expect(!bucket { $0.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: early) }.isAllowed)
         #expect(bucket { $0.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: due) }.isAllowed)

@@ -188,7 +188,7 @@ struct Lease: Sendable, BitwiseCopyable {
         }
         let use = LeaseUse(
             limit: limit, demandPerSecond: demand.tokensPerSecond, held: max(0, reported - waitingTokens))
-        let wish = sizing.wish(for: use, settings: settings)
+        let wish = sizing.wish(for: use, settings: settings).bounded(by: settings)
         isAhead = wish.ahead > 0
         ask.returned = returned
         ask.wish = wish

@@ -48,6 +48,11 @@ public struct LeaseSettings: Sendable, Equatable {
     /// The settings that suit most services.
     public init() {}
 
+    /// How long a pace lasts at most, in milliseconds: the horizons of a lessee that is alone, and half a lease.
+    var longestPaceMilliseconds: Int64 {
+        min(horizonMilliseconds * Int64(loneFactor), durationMilliseconds / 2)
+    }
+
     /// When a lease asked for at `sentAt` lapses at the lessee: before it can lapse at the store.
     func expiry(sentAt: Instant) -> Instant {
         sentAt.advanced(

@@ -30,6 +30,16 @@ public struct LeaseWish: Sendable, Equatable {
     /// How many times as much, for as many times as long, a lessee may have that is alone: 1 and more.
     public var loneFactor: Int
 
+    /// The same wish, with paces no longer than any server counts on.
+    func bounded(by settings: LeaseSettings) -> LeaseWish {
+        var wish = self
+        wish.paceMilliseconds = min(paceMilliseconds, settings.longestPaceMilliseconds)
+        if wish.paceMilliseconds > 0 {
+            wish.loneFactor = min(loneFactor, Int(settings.longestPaceMilliseconds / wish.paceMilliseconds))
+        }
+        return wish
+    }
+
     /// No wish: the store grants what waits and no more.
     public static let none = LeaseWish(ahead: 0, weight: 0)
 
@@ -51,11 +61,6 @@ public struct DemandSizing: LeaseSizing {
     /// Creates the sizing; its constants are in ``LeaseSettings``.
     public init() {}
 
-    /// No pace may outlast half a lease.
-    private func loneFactor(_ settings: LeaseSettings) -> Int {
-        max(1, min(settings.loneFactor, Int(settings.durationMilliseconds / (2 * settings.horizonMilliseconds))))
-    }
-
     /// Demand times horizon, less what is held.
     public func wish(for use: LeaseUse, settings: LeaseSettings) -> LeaseWish {
         let weight = Int64(min(use.demandPerSecond * 1000, 1e12))
@@ -64,7 +69,7 @@ public struct DemandSizing: LeaseSizing {
         guard target >= Double(settings.minimumTokens) else { return LeaseWish(ahead: 0, weight: weight) }
         return LeaseWish(
             ahead: max(0, Int(min(target, Double(use.limit.capacity))) - use.held), weight: weight,
-            paceMilliseconds: settings.horizonMilliseconds, loneFactor: loneFactor(settings))
+            paceMilliseconds: settings.horizonMilliseconds, loneFactor: settings.loneFactor)
     }
 }
 

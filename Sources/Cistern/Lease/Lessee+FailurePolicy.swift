@@ -37,15 +37,17 @@ extension Lessee {
         costMicrotokens: Int64, home: BucketHome, share: LocalShare, at position: Int, in state: inout State,
         now: Instant
     ) -> Decision {
-        var bucket =
-            state.localBuckets[position]
-            ?? LocalBucket(home: home, share: share, spentAt: state.table[position].spentAt)
-        // The node was back meanwhile, and has been lost anew.
-        if bucket.home != home || bucket.share != share {
-            bucket = LocalBucket(home: home, share: share, spentAt: state.table[position].spentAt)
+        let lease = settings.lease
+        var bucket: LocalBucket
+        if let known = state.localBuckets[position], known.home == home, known.share == share {
+            bucket = known
+        } else {
+            // None yet, or the node was back meanwhile and has been lost anew.
+            bucket = LocalBucket(
+                home: home, share: share, spentAt: state.table[position].spentAt, settings: lease)
         }
         let decision = bucket.decide(
-            state.table[position].limit, costMicrotokens: costMicrotokens, settings: settings.lease, now: now)
+            state.table[position].limit, costMicrotokens: costMicrotokens, settings: lease, now: now)
         if decision.isAllowed { state.table[position].noteSpending(now: now) }
         state.localBuckets[position] = bucket
         return decision

@@ -1,10 +1,11 @@
 /// One organisation's bucket while its node is out of reach: this server's part of it, and no more.
 ///
 /// All servers' parts together admit what one bucket would. They begin empty, since what was in the store's bucket is out
-/// of reach for everybody; what flows in is shared. For as long as leases from before the loss may be alive, of which at
-/// most half of the capacity is unspent, the parts hold half of the capacity at most: together C. After that they hold
-/// all of it. The part is taken by making requests dearer: a bucket of the whole limit from which a request takes its
-/// cost divided by the part, so that slow refills lose nothing to rounding.
+/// of reach for everybody, and once no pace from before the loss can go on: until then the inflow has been promised. Then
+/// what flows in is shared. For as long as leases from before may be alive, of which at most half of the capacity is
+/// unspent, the parts hold half of the capacity at most: together C. After that they hold all of it. The part is taken
+/// by making requests dearer: a bucket of the whole limit from which a request takes its cost divided by the part, so
+/// that slow refills lose nothing to rounding.
 struct LocalBucket: Sendable {
     let home: BucketHome
     let share: LocalShare
@@ -13,10 +14,11 @@ struct LocalBucket: Sendable {
     /// The bucket of an organisation that was last served here, in any way, at `spentAt`.
     ///
     /// One that was forgotten meanwhile may have had its tokens already.
-    init(home: BucketHome, share: LocalShare, spentAt: Instant) {
+    init(home: BucketHome, share: LocalShare, spentAt: Instant, settings: LeaseSettings) {
         self.home = home
         self.share = share
-        bucket = TokenBucket(microtokens: 0, asOfMilliseconds: max(share.lostAt, spentAt).milliseconds)
+        let pacesEndAt = share.lostAt.advanced(byMilliseconds: settings.longestPaceMilliseconds)
+        bucket = TokenBucket(microtokens: 0, asOfMilliseconds: max(pacesEndAt, spentAt).milliseconds)
     }
 
     /// Decides, and takes the cost.
@@ -29,8 +31,10 @@ struct LocalBucket: Sendable {
         let balance = Int64(Int128(bucket.microtokens) * Int128(share.millionths) / 1_000_000)
         if isAllowed { return .allowed(limit, balanceMicrotokens: balance, at: now) }
         let missing = min(price, limit.capacityMicrotokens) - bucket.microtokens
+        let start = max(0, bucket.asOfMilliseconds - now.milliseconds)
         return .denied(
-            limit, balanceMicrotokens: balance, retryAfterMilliseconds: limit.millisecondsToGain(missing), at: now)
+            limit, balanceMicrotokens: balance, retryAfterMilliseconds: start + limit.millisecondsToGain(missing),
+            at: now)
     }
 
     /// A cost divided by the part, rounded up.

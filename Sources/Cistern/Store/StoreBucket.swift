@@ -93,7 +93,7 @@ package struct StoreBucket: Sendable, Equatable {
     }
 
     /// Refills, and lets leases go that have ended, as the next request would; nothing is reported or granted.
-    package mutating func bringUpToDate(_ limit: Limit, nowMilliseconds now: Int64) {
+    package mutating func catchUp(_ limit: Limit, nowMilliseconds now: Int64) {
         refill(around: Report(), own: nil, of: "", limit: limit, now: now)
     }
 

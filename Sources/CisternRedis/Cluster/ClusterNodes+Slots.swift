@@ -38,7 +38,9 @@ extension ClusterNodes {
         var fresh: [RedisNode] = []
         let nodes: [RedisNode]? = state.withLock { state in
             if let whenDone { state.refresh.waiting.append(whenDone) }
-            guard !state.refresh.isUnderWay, !state.isStopped else {
+            // Once stopped there is nothing to ask, but those that wait for an answer must not wait for ever.
+            guard !state.isStopped else { return state.refresh.isUnderWay ? nil : [] }
+            guard !state.refresh.isUnderWay else {
                 state.refresh.isDue = true
                 return nil
             }
@@ -100,6 +102,7 @@ extension ClusterNodes {
             let seeds = Set(state.seeds.map { NodeAddress(host: $0.host, port: $0.port) })
             for (address, node) in state.nodes where !primaries.contains(address) && !seeds.contains(address) {
                 state.nodes[address] = nil
+                state.probeKeys[address] = nil
                 parted.append(node)
             }
             setReachability(state)
@@ -115,7 +118,9 @@ extension ClusterNodes {
     func member(at address: NodeAddress, in state: inout State, fresh: inout [RedisNode]) -> RedisNode? {
         if let node = state.nodes[address] { return node }
         // The settings have made nodes before, so this fails only where certificates have gone from the disk.
-        guard let node = try? makeNode(RedisEndpoint(state.seeds[0], at: address)) else { return nil }
+        let endpoint = RedisEndpoint(state.seeds[0], at: address)
+        // Where it takes slots over that were out of reach, all their organisations turn to it at once.
+        guard let node = try? makeNode(endpoint, startsSlowly: state.hasSlots) else { return nil }
         state.nodes[address] = node
         fresh.append(node)
         return node

@@ -18,6 +18,8 @@ final class ClusterNodes: StoreNodes {
         var owners = [RedisNode?](repeating: nil, count: HashSlot.count)
         /// Where the replicas are, which take over where a primary is lost.
         var replicas: Set<NodeAddress> = []
+        /// Keys with which nodes are tried, as found so far.
+        var probeKeys: [NodeAddress: [UInt8]] = [:]
         /// Whether the slots have ever been told.
         var hasSlots = false
         var asksForWholeBuckets = false
@@ -43,10 +45,11 @@ final class ClusterNodes: StoreNodes {
         }
     }
 
-    func makeNode(_ endpoint: RedisEndpoint) throws -> RedisNode {
+    func makeNode(_ endpoint: RedisEndpoint, startsSlowly: Bool = false) throws -> RedisNode {
         let address = NodeAddress(host: endpoint.host, port: endpoint.port)
         var role = RedisNode.Role()
         role.isClustered = true
+        role.startsSlowly = startsSlowly
         role.probeKey = { [weak self] in self?.probeKey(for: address) }
         role.changed = { [weak self] node, isUp in self?.note(node, isUp: isUp) }
         return try context.makeNode(endpoint, role: role)
@@ -54,15 +57,16 @@ final class ClusterNodes: StoreNodes {
 
     /// A key that never exists, in a slot of the node at an address; nil where it has none.
     private func probeKey(for address: NodeAddress) -> [UInt8]? {
-        let owned = state.withLock { state -> [Bool]? in
+        state.withLock { state in
             guard let node = state.nodes[address] else { return nil }
-            let owned = state.owners.map { $0 === node }
-            return owned.contains(true) ? owned : nil
+            if let key = state.probeKeys[address], state.owners[HashSlot.of(key)] === node { return key }
+            guard state.owners.contains(where: { $0 === node }) else { return nil }
+            let key = (0..<100_000).lazy
+                .map { KeyNames.key(of: Array("\($0)".utf8), "probe", isTagged: true) }
+                .first { state.owners[HashSlot.of($0)] === node }
+            state.probeKeys[address] = key
+            return key
         }
-        guard let owned else { return nil }
-        return (0..<100_000).lazy
-            .map { KeyNames.key(of: Array("\($0)".utf8), "probe", isTagged: true) }
-            .first { owned[HashSlot.of($0)] }
     }
 
     /// A node has come into use, or has been lost.

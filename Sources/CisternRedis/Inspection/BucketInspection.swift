@@ -64,7 +64,7 @@ extension RedisStore {
         if case .integer(let milliseconds) = fields[4], milliseconds >= 0 { life = milliseconds }
         let stored = StoreBucket(tokens: fields[1], lastRefill: fields[2], leases: fields[3], limit: limit, now: now)
         var current = stored ?? StoreBucket(full: limit, nowMilliseconds: now)
-        current.bringUpToDate(limit, nowMilliseconds: now)
+        current.catchUp(limit, nowMilliseconds: now)
         return BucketInspection(
             node: node, slot: isTagged ? Int(home.number) : nil, stored: stored, current: current,
             nowMilliseconds: now, lifeMilliseconds: life)

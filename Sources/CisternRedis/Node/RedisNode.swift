@@ -19,6 +19,8 @@ final class RedisNode: Sendable {
         var probeKey: @Sendable () -> [UInt8]? = { KeyNames.probe }
         /// The name under which this server has its part of all limits from this node; nil for none.
         var sharer: String?
+        /// Whether it is sent few requests at first even though it has not been lost itself.
+        var startsSlowly = false
         /// Told, on the event loop, when the node comes into use and when it is lost.
         var changed: @Sendable (_ node: RedisNode, _ isUp: Bool) -> Void = { _, _ in }
     }
@@ -180,7 +182,7 @@ final class RedisNode: Sendable {
         guard let isNews = loop.value.health.succeed() else { return }
         loop.value.scriptDigest = scriptDigest
         let wasInTrouble = shared.withLock { $0.trouble != nil }
-        if wasInTrouble { loop.value.ramp.start() }
+        if wasInTrouble || role.startsSlowly { loop.value.ramp.start() }
         setUp(true, trouble: nil)
         if isNews { logger.notice("Redis node is up; decisions are metered") }
         let interval = TimeAmount.milliseconds(settings.heartbeatMilliseconds)

@@ -1,0 +1,105 @@
+import CisternTesting
+import Synchronization
+import Testing
+
+@testable import Cistern
+
+/// Several limiters at one bucket, whose node dies for good at some moment.
+@Suite("Servers that are left to themselves")
+struct LocalFleetTests {
+    /// The node: one bucket, as the script keeps it, until it dies.
+    private final class Node: Sendable {
+        private let bucket: Mutex<StoreBucket>
+        private let isDead = Atomic(false)
+        let clock: ManualClock
+
+        init(_ limit: Limit, clock: ManualClock) {
+            bucket = Mutex(StoreBucket(full: limit, nowMilliseconds: clock.now().milliseconds))
+            self.clock = clock
+        }
+
+        func die() { isDead.store(true, ordering: .relaxed) }
+
+        func apply(_ request: LeaseRequest) -> Grant? {
+            guard !isDead.load(ordering: .relaxed) else { return nil }
+            return bucket.withLock { $0.apply(request, nowMilliseconds: clock.now().milliseconds) }
+        }
+    }
+
+    /// One server's way to it, which knows that the node is dead once a request has found out.
+    private final class Link: LeaseStore {
+        private let node: Node
+        private let millionths: Int64
+        private let lostAt = Mutex<Instant?>(nil)
+
+        init(_ node: Node, millionths: Int64) {
+            self.node = node
+            self.millionths = millionths
+        }
+
+        func isReachable(_ home: BucketHome) -> Bool { lostAt.withLock { $0 == nil } }
+
+        func localShare(of home: BucketHome) -> LocalShare? {
+            lostAt.withLock { $0.map { LocalShare(millionths: millionths, lostAt: $0) } }
+        }
+
+        func lease(
+            _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
+        ) {
+            let now = node.clock.now()
+            if let grant = node.apply(request) { return reply(.success(grant), now) }
+            lostAt.withLock { $0 = $0 ?? now }
+            reply(.failure(.unreachable), now)
+        }
+    }
+
+    @Test("admit together what one bucket would, before the loss, through it and after it", arguments: 1...40)
+    func keepTheLimit(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let limit = try Limit(
+            capacity: Int.random(in: 5...2000, using: &random),
+            refillPerSecond: Double(Int.random(in: 1...2_000_000, using: &random)) / 1000)
+        let servers = Int.random(in: 1...6, using: &random)
+        let clock = ManualClock(milliseconds: 50_000)
+        let node = Node(limit, clock: clock)
+        var settings = LimiterSettings()
+        settings.failurePolicy = .local
+        settings.lease.clockDriftPerMille = 0
+        let limiters = (0..<servers).map { number in
+            RateLimiter(
+                limits: Limits(standard: limit), store: Link(node, millionths: 1_000_000 / Int64(servers)),
+                lessee: "server-\(number)", settings: settings, seed: seed)
+        }
+        var ideal = TokenBucket(full: limit, nowMilliseconds: clock.now().milliseconds)
+        // Some worlds are overloaded, so that the inflow is promised when the node dies.
+        let perSecond = limit.refillPerSecond * Double.random(in: 0.3...4, using: &random)
+        let dieAt = Int64.random(in: 0...4000, using: &random)
+        let heavy = Int.random(in: 0..<servers, using: &random)
+        var (due, admitted, afterwards) = (0.0, 0, 0)
+        for millisecond in 0..<Int64(9000) {
+            if millisecond == dieAt { node.die() }
+            due += min(perSecond / 1000, 20)
+            while due >= 1 {
+                due -= 1
+                let server = Bool.random(using: &random) ? heavy : Int.random(in: 0..<servers, using: &random)
+                let outcomes = DecisionLog()
+                let decision = limiters[server].decide("org".utf8.span, now: clock.now()) { outcomes.add($0) }
+                let outcome = decision?.outcome ?? outcomes.outcomes.first
+                #expect(outcome == .allowed || outcome == .denied)
+                guard outcome == .allowed else { continue }
+                ideal.refill(limit, nowMilliseconds: clock.now().milliseconds)
+                let couldPay = ideal.take(1_000_000)
+                #expect(couldPay, "seed \(seed), \(millisecond) ms, lost at \(dieAt) ms")
+                guard couldPay else { return }
+                admitted += 1
+                if millisecond > dieAt + 3000 { afterwards += 1 }
+            }
+            if millisecond % 50 == 0 { for limiter in limiters { limiter.giveBackIdleLeases(now: clock.now()) } }
+            clock.advance(milliseconds: 1)
+        }
+        // They do go on: what came in after the leases had gone was metered, not turned away, where a part makes a token.
+        let inflow = min(limit.refillPerSecond, perSecond) / Double(servers)
+        if inflow >= 2, limit.capacity / servers >= 2 { #expect(afterwards > 0, "\(limit), \(servers) servers") }
+        #expect(admitted > 0)
+    }
+}
