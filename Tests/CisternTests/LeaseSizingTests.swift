@@ -28,7 +28,10 @@ struct LeaseSizingTests {
         settings.durationMilliseconds = 1500
         let use = LeaseUse(limit: .standard, demandPerSecond: 10, held: 0)
         settings.minimumTokens = 1
-        #expect(DemandSizing().wish(for: use, settings: settings).loneFactor == 3)
+        #expect(DemandSizing().wish(for: use, settings: settings).bounded(by: settings).loneFactor == 3)
+        // Nor a sizing of somebody else's.
+        let long = LeaseWish(ahead: 1, weight: 1, paceMilliseconds: 60_000, loneFactor: 9).bounded(by: settings)
+        #expect(long.paceMilliseconds == settings.longestPaceMilliseconds && long.loneFactor == 1)
     }
 
     @Test("takes demand in with a memory: a steady rate in full, a burst in an instant for little")
