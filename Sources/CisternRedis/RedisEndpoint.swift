@@ -20,6 +20,8 @@ public struct RedisEndpoint: Sendable, Equatable {
     ///
     /// What a node of a ring keeps follows from its name. One that moves to another address should keep it.
     public let name: String
+    /// Whether the URL gave the name.
+    let hasGivenName: Bool
 
     /// Reads `redis://[[user]:password@]host[:port][/database][?weight=2&name=a]`, or the same with `rediss://` for TLS.
     ///
@@ -54,13 +56,14 @@ public struct RedisEndpoint: Sendable, Equatable {
         (host, port) = try Self.hostAndPort(in: hostAndPort, of: url)
         let address = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         name = options.name ?? (database == 0 ? address : "\(address)/\(database)")
+        hasGivenName = options.name != nil
     }
 
     /// The node of a cluster at an address that another one has told: it is entered in the same way.
     init(_ seed: RedisEndpoint, at address: NodeAddress) {
         (host, port) = (address.host, address.port)
         (username, password, usesTLS) = (seed.username, seed.password, seed.usesTLS)
-        (database, weight) = (0, 1)
+        (database, weight, hasGivenName) = (0, 1, false)
         name = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
@@ -76,6 +79,8 @@ public struct RedisEndpoint: Sendable, Equatable {
         (host, port, username, password) == (other.host, other.port, other.username, other.password)
             && (database, usesTLS, name) == (other.database, other.usesTLS, other.name)
     }
+
+    var address: NodeAddress { NodeAddress(host: host, port: port) }
 
     /// Whether another endpoint is entered with the same user, password and encryption.
     func entersLike(_ other: RedisEndpoint) -> Bool {
@@ -136,7 +141,9 @@ public struct RedisEndpoint: Sendable, Equatable {
             host = address[..<colon]
             port = address[colon...].dropFirst()
         }
-        guard !host.isEmpty else { throw InvalidURL(url, "it names no host") }
+        guard !host.isEmpty, !host.contains(where: { $0 == "," || $0.isWhitespace }) else {
+            throw InvalidURL(url, "it names no host")
+        }
         guard let port else { return (String(host), 6379) }
         guard port.allSatisfy(\.isASCIIDigit), let number = Int(port), 1...65535 ~= number else {
             throw InvalidURL(url, "the port must be a number from 1 to 65535")

@@ -21,7 +21,12 @@ public struct RedisSettings: Sendable {
     /// server's own, whether names are checked.
     ///
     /// Unless set, the system's certificates are trusted, and names are checked.
-    public var tls = TLSConfiguration.makeClientConfiguration()
+    /// Versions before TLS 1.2 are refused.
+    public var tls: TLSConfiguration = {
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.minimumTLSVersion = .tlsv12
+        return tls
+    }()
     /// The name that the nodes' certificates must be for; the host in the URL unless set.
     public var serverName: String?
     /// Whether to keep a part of all limits for the failure policy `local`, at a command a second to each node.

@@ -70,7 +70,8 @@ public final class RedisStore: LeaseStore {
     /// find it full there. Call `RateLimiter.giveBackMovedLeases(clock:)` next, and ``dropLeavingNodes()`` a lease's
     /// duration later.
     ///
-    /// - Throws: ``InvalidNodes``; then nothing has changed.
+    /// - Throws: ``InvalidNodes``, or ``UnusableNodes`` where nodes that are in use cannot be entered in the new way; then
+    ///   nothing has changed.
     public func change(to endpoints: [RedisEndpoint]) async throws {
         try InvalidNodes.check(endpoints, topology: nodes is RingNodes ? .ring : .cluster)
         try await nodes.change(to: endpoints)
@@ -131,12 +132,32 @@ extension RedisStore {
                         description: "the weights add up to \(weight): use at most \(Ring.maximumWeight) in all")
                 }
             case .cluster:
+                if let endpoint = endpoints.first(where: { $0.weight != 1 || $0.hasGivenName }) {
+                    throw InvalidNodes(
+                        description: "\(endpoint) has a weight or a name: a Redis Cluster has its own, leave them out")
+                }
+                if let endpoint = endpoints.first(where: { !$0.entersLike(endpoints[0]) }) {
+                    throw InvalidNodes(
+                        description: "\(endpoint) has another user, password or encryption than the first: "
+                            + "all nodes of a Redis Cluster are entered alike")
+                }
                 if let endpoint = endpoints.first(where: { $0.database != 0 }) {
                     throw InvalidNodes(
                         description:
                             "\(endpoint) names database \(endpoint.database): a Redis Cluster has only database 0")
                 }
             }
+        }
+    }
+
+    /// New connections that cannot be used, where the ones that they were to replace can; those stay.
+    public struct UnusableNodes: Error, CustomStringConvertible {
+        /// Each of them, and what is wrong with it.
+        public let description: String
+
+        init(_ nodes: [RedisNode]) {
+            description = nodes.map { "\($0.endpoint.name): \($0.report.reason ?? "no answer yet")" }.sorted()
+                .joined(separator: "; ")
         }
     }
 

@@ -74,9 +74,11 @@ package struct CisternService: Service, CustomStringConvertible {
         let reloading = Task {
             var reload = Reload(current: settings, store: store, limiter: limiter, clock: clock, logger: logger)
             for await _ in hangups { await reload.apply(rereadSettings) }
+            await reload.stop()
         }
         try? await gracefulShutdown()
         reloading.cancel()
+        await reloading.value
         idleTask?.cancel()
         await stop(server, limiter: limiter, store: store, clock: clock)
         try await group.shutdownGracefully()

@@ -11,6 +11,8 @@ struct Reload {
     private let limiter: RateLimiter
     private let clock: any TimeSource
     private let logger: Logger
+    /// Lets nodes go that were left, a while later; the next change can come before.
+    private var dropping: Task<Void, any Error>?
 
     init(current: ServerSettings, store: RedisStore?, limiter: RateLimiter, clock: any TimeSource, logger: Logger) {
         self.current = current
@@ -20,8 +22,7 @@ struct Reload {
         self.logger = logger
     }
 
-    /// Reads the settings anew and goes over to them; returns once every lease of a bucket that moved is back and the nodes
-    /// that were left have been let go.
+    /// Reads the settings anew and goes over to them; returns once every lease of a bucket that moved is back.
     mutating func apply(_ read: () throws -> ServerSettings) async {
         let settings: ServerSettings
         do {
@@ -45,6 +46,13 @@ struct Reload {
             return
         }
         guard redis.endpoints != current.redis?.endpoints else { return logger.notice("the Redis nodes are as before") }
+        // The nodes are entered with what is in force; half of a change would lead to nodes that cannot be used.
+        let link = waiting.intersection(Self.settingsOfLink)
+        guard link.isEmpty else {
+            return logger.error(
+                "the Redis nodes stay as they were: how to enter them has changed, too, which needs a restart",
+                metadata: ["settings": "\(link.sorted().joined(separator: ", "))"])
+        }
         do {
             try await store.change(to: redis.endpoints)
         } catch {
@@ -53,9 +61,23 @@ struct Reload {
         current.redis?.endpoints = redis.endpoints
         logger.notice("the Redis nodes have changed", metadata: ["nodes": "\(redis.endpoints.map(\.name))"])
         await limiter.giveBackMovedLeases(clock: clock)
+        dropping?.cancel()
         // Those whose request was on its way find their new bucket when it is answered, and give back what they got.
-        try? await Task.sleep(for: .milliseconds(current.limiter.lease.durationMilliseconds))
-        await store.dropLeavingNodes()
-        logger.notice("the leases of organisations that moved are back")
+        dropping = Task { [current, logger] in
+            try await Task.sleep(for: .milliseconds(current.limiter.lease.durationMilliseconds))
+            await store.dropLeavingNodes()
+            logger.notice("the leases of organisations that moved are back")
+        }
+    }
+
+    /// Settings that every connection is made with.
+    private static let settingsOfLink: Set<String> = [
+        "topology", "redisCaFile", "redisCertFile", "redisKeyFile", "redisServerName", "redisVerify",
+    ]
+
+    /// Nothing is going on any more once this returns.
+    func stop() async {
+        dropping?.cancel()
+        _ = await dropping?.result
     }
 }

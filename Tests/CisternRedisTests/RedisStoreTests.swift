@@ -4,7 +4,6 @@ import Foundation
 import Logging
 import NIOCore
 import NIOPosix
-import NIOSSL
 import Testing
 
 @testable import CisternRedis
@@ -248,57 +247,5 @@ struct RedisStoreTests {
         #expect(outcomes.outcomes.suffix(2) == [.allowed, .allowed])
         #expect(store.reports[0].statistics.overloaded == 3)
         await store.stop()
-    }
-
-    @Test("speaks TLS, trusts only the certificates it was given, and checks the name")
-    func tls() async throws {
-        let certificates = try await TestCertificates()
-        let redis = try await RedisServer(
-            [
-                "--tls-cert-file", certificates.certificate, "--tls-key-file", certificates.key,
-                "--tls-ca-cert-file", certificates.authority, "--tls-auth-clients", "no",
-            ], tls: true)
-        let trusting = try store("rediss://localhost:\(redis.port)") {
-            $0.tls.trustRoots = .file(certificates.authority)
-        }
-        await trusting.start()
-        #expect(await decide(limiter(trusting)).outcome == .allowed)
-        await trusting.stop()
-        let distrusting = try store("rediss://localhost:\(redis.port)")
-        await distrusting.start()
-        #expect(distrusting.reports[0].reason?.contains("CERTIFICATE_VERIFY_FAILED") == true)
-        await distrusting.stop()
-        // The certificate is for localhost, and no address.
-        let misnamed = try store("rediss://127.0.0.1:\(redis.port)") {
-            $0.tls.trustRoots = .file(certificates.authority)
-        }
-        await misnamed.start()
-        #expect(!misnamed.reports[0].isUp)
-        #expect(misnamed.reports[0].reason != nil)
-        await misnamed.stop()
-    }
-}
-
-/// An authority and a certificate for `localhost`, made for one test.
-private struct TestCertificates {
-    let authority: String
-    let certificate: String
-    let key: String
-
-    init() async throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("cistern-\(UUID().uuidString)").path
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        authority = "\(folder)/ca.crt"
-        certificate = "\(folder)/server.crt"
-        key = "\(folder)/server.key"
-        let script = """
-            set -e; cd '\(folder)'
-            openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=test-authority
-            openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost
-            printf 'subjectAltName=DNS:localhost' > ext
-            openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out server.crt
-            """
-        let openssl = try ChildProcess("/bin/sh", ["-c", script])
-        guard try await openssl.exitCode() == 0 else { throw ChildProcess.Failure(description: openssl.text) }
     }
 }

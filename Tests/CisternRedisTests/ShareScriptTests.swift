@@ -13,32 +13,60 @@ struct ShareScriptTests {
         redis = try await RedisServer()
     }
 
-    private func ask(_ server: String, held: Int64 = 0, isLeaving: Bool = false) async throws -> [Int64] {
-        let words = ShareScript.command(server: server, held: held, isLeaving: isLeaving)
+    private func ask(
+        _ server: String, held: Int64 = 0, sequence: UInt64, isLeaving: Bool = false
+    ) async throws -> [Int64] {
+        let ask = ShareLease.Ask(held: held, sequence: sequence)
+        let words = ShareScript.command(server: server, ask, isLeaving: isLeaving)
         let answer = try await redis.command(words.map { String(decoding: $0, as: UTF8.self) })
         return answer.split(separator: "\n").compactMap { Int64($0) }
     }
 
+    /// Makes the hash as old as it must be before more is granted than is held.
+    private func age() async throws {
+        try await redis.command("HSET", "ratelimit:servers", "", "1")
+    }
+
     @Test("a server alone has all, one that joins has its part once the others have given it up")
     func joins() async throws {
-        #expect(try await ask("a") == [1_000_000, 1])
-        #expect(try await ask("b") == [0, 2])
+        try await age()
+        #expect(try await ask("a", sequence: 1) == [1_000_000, 1])
+        #expect(try await ask("b", sequence: 1) == [0, 2])
         // The first learns of its half; its whole stays on record until it says that it holds the half.
-        #expect(try await ask("a", held: 1_000_000) == [500_000, 2])
-        #expect(try await ask("b") == [0, 2])
-        #expect(try await ask("a", held: 500_000) == [500_000, 2])
-        #expect(try await ask("b") == [500_000, 2])
-        #expect(try await ask("b", held: 500_000, isLeaving: true) == [0, 1])
-        #expect(try await ask("a", held: 500_000) == [1_000_000, 1])
+        #expect(try await ask("a", held: 1_000_000, sequence: 2) == [500_000, 2])
+        #expect(try await ask("b", sequence: 2) == [0, 2])
+        #expect(try await ask("a", held: 500_000, sequence: 3) == [500_000, 2])
+        #expect(try await ask("b", sequence: 3) == [500_000, 2])
+        #expect(try await ask("b", held: 500_000, sequence: 4, isLeaving: true) == [0, 1])
+        #expect(try await ask("a", held: 500_000, sequence: 4) == [1_000_000, 1])
+    }
+
+    @Test("where the hash was lost nobody gets more than he has, until what others have must have lapsed")
+    func startsOver() async throws {
+        #expect(try await ask("new", sequence: 1) == [0, 1])
+        #expect(try await ask("a", held: 333_333, sequence: 9) == [333_333, 2])
+        #expect(try await ask("a", held: 333_333, sequence: 10) == [333_333, 2])
+        #expect(try await ask("new", sequence: 2) == [0, 2])
+        try await age()
+        #expect(try await ask("new", sequence: 3) == [500_000, 2])
+    }
+
+    @Test("a request that comes late changes nothing")
+    func ignoresLateRequests() async throws {
+        try await age()
+        #expect(try await ask("a", sequence: 2) == [1_000_000, 1])
+        #expect(try await ask("a", held: 10, sequence: 1) == [])
+        #expect(try await redis.command("HGET", "ratelimit:servers", "a").hasPrefix("1000000:"))
     }
 
     @Test(
         "a server that falls silent gives its part up when it lapses, and a record that cannot be read counts for nothing"
     )
     func lapses() async throws {
-        try await redis.command("HSET", "ratelimit:servers", "gone", "700000:1", "odd", "x")
-        #expect(try await ask("a") == [1_000_000, 1])
-        #expect(try await redis.command("HLEN", "ratelimit:servers") == "1")
+        try await age()
+        try await redis.command("HSET", "ratelimit:servers", "gone", "700000:1:1", "odd", "x")
+        #expect(try await ask("a", sequence: 1) == [1_000_000, 1])
+        #expect(try await redis.command("HLEN", "ratelimit:servers") == "2")
     }
 
     @Test("parts never add up to more than the whole, whatever answers are lost", arguments: 1...10)
@@ -48,10 +76,12 @@ struct ShareScriptTests {
         // What each server holds, as it would count it; its parts lapse while a busy machine lets this wait.
         let clock = Timeline(ContinuousClock())
         var leases: [String: ShareLease] = [:]
+        try await age()
         func exchange(_ server: String, isLost: Bool) async throws {
             var lease = leases[server] ?? ShareLease()
             let sentAt = clock.now()
-            let answer = try await ask(server, held: lease.held(now: sentAt))
+            let request = lease.ask(now: sentAt)
+            let answer = try await ask(server, held: request.held, sequence: request.sequence)
             if !isLost { lease.grant(answer[0], sentAt: sentAt, clockDriftPerMille: 20) }
             leases[server] = lease
         }
@@ -63,8 +93,9 @@ struct ShareScriptTests {
             guard let server = servers.randomElement(using: &random) else { continue }
             if Int.random(in: 0..<12, using: &random) == 0 {
                 // It stops using its part before it gives it up.
-                let held = leases.removeValue(forKey: server)?.held(now: clock.now()) ?? 0
-                _ = try await ask(server, held: held, isLeaving: true)
+                guard let request = leases[server]?.ask(now: clock.now()) else { continue }
+                leases[server] = nil
+                _ = try await ask(server, held: request.held, sequence: request.sequence, isLeaving: true)
             } else {
                 // An answer may be lost: then the server goes on with what it had.
                 try await exchange(server, isLost: Int.random(in: 0..<4, using: &random) == 0)

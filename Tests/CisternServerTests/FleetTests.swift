@@ -14,6 +14,17 @@ struct FleetTests {
 
     // MARK: The policy local
 
+    /// What each server's part of the limits is on record as, by the servers' names.
+    private func shares(on redis: RedisServer) async throws -> [(millionths: Int, sequence: Int)] {
+        let words = try await redis.command("HGETALL", "ratelimit:servers")
+            .split(separator: "\n", omittingEmptySubsequences: false)
+        let pairs = stride(from: 0, to: words.count - 1, by: 2).map { (words[$0], words[$0 + 1]) }
+        return pairs.filter { !$0.0.isEmpty }.sorted { $0.0 < $1.0 }.map { _, record in
+            let numbers = record.split(separator: ":").compactMap { Int($0) }
+            return (numbers.first ?? 0, numbers.last ?? 0)
+        }
+    }
+
     @Test("with the node dead, three servers with the policy local together admit the limit and no more")
     func local() async throws {
         let redis = try await RedisServer()
@@ -25,15 +36,12 @@ struct FleetTests {
         var servers: [CisternProcess] = []
         for _ in 0..<3 { servers.append(try await CisternProcess(arguments)) }
         try await eventually("a third of the limits for each server") {
-            let shares = try await redis.command("HVALS", "ratelimit:servers").split(separator: "\n")
-            return shares.count == 3 && shares.allSatisfy { $0.hasPrefix("333333:") }
+            try await shares(on: redis).map(\.millionths) == [333_333, 333_333, 333_333]
         }
         // What each server has been told is in force with it once it has said so, with its next request.
-        let told = try await redis.command("HVALS", "ratelimit:servers")
+        let told = try await shares(on: redis).map(\.sequence)
         try await eventually("each server to have asked once more") {
-            try await redis.command("HVALS", "ratelimit:servers").split(separator: "\n").allSatisfy {
-                !told.contains($0)
-            }
+            try await zip(shares(on: redis), told).allSatisfy { $0.sequence > $1 }
         }
         let start = ContinuousClock.now
         let loads = servers.map { Admissions(port: $0.port) }
@@ -68,14 +76,13 @@ struct FleetTests {
         let staying = try await CisternProcess(arguments)
         let leaving = try await CisternProcess(arguments)
         try await eventually("half of the limits for each server") {
-            let shares = try await redis.command("HVALS", "ratelimit:servers").split(separator: "\n")
-            return shares.count == 2 && shares.allSatisfy { $0.hasPrefix("500000:") }
+            try await shares(on: redis).map(\.millionths) == [500_000, 500_000]
         }
         leaving.process.signal(SIGTERM)
         #expect(try await leaving.process.exitCode() == 0)
-        #expect(try await redis.command("HLEN", "ratelimit:servers") == "1")
+        #expect(try await shares(on: redis).count == 1)
         try await eventually("all of the limits for the one that stays") {
-            try await redis.command("HVALS", "ratelimit:servers").hasPrefix("1000000:")
+            try await shares(on: redis).map(\.millionths) == [1_000_000]
         }
         withExtendedLifetime(staying) {}
     }

@@ -12,6 +12,8 @@ struct FailurePolicyTests {
     private func limiter(_ change: (inout LimiterSettings) -> Void = { _ in }) -> RateLimiter {
         var settings = LimiterSettings()
         settings.failurePolicy = .local
+        // So that times come out even: two horizons, what a pace takes to be told of, and the timeout make 602 ms.
+        settings.lease.clockDriftPerMille = 0
         change(&settings)
         return RateLimiter(limits: Limits(), store: store, lessee: "server-1", settings: settings, seed: 1)
     }
@@ -41,8 +43,8 @@ struct FailurePolicyTests {
         store.answer(.success(.plain(4, openMicrotokens: 90_000_000)), now: clock.now())
         loseNode()
         #expect((0..<4).map { _ in outcome(limiter) } == [.allowed, .allowed, .allowed, .denied])
-        #expect(log.all.last?.retryAfterMilliseconds == 700)
-        clock.advance(milliseconds: 699)
+        #expect(log.all.last?.retryAfterMilliseconds == 802)
+        clock.advance(milliseconds: 801)
         #expect(outcome(limiter) == .denied)
         clock.advance(milliseconds: 1)
         #expect(outcome(limiter) == .allowed)
@@ -60,7 +62,7 @@ struct FailurePolicyTests {
     func metersUnknown() {
         let limiter = limiter { $0.maximumBuckets = 2 }
         loseNode()
-        clock.advance(milliseconds: 1500)
+        clock.advance(milliseconds: 1602)
         #expect(
             (0..<6).map { _ in outcome(limiter, "a") } == [.allowed, .allowed, .allowed, .allowed, .allowed, .denied])
         // Two others push it out; it comes back with nothing but what flowed in since it was served.
@@ -71,6 +73,15 @@ struct FailurePolicyTests {
         #expect(outcome(limiter, "a") == .denied)
         clock.advance(milliseconds: 200)
         #expect(outcome(limiter, "a") == .allowed)
+    }
+
+    @Test("refuses what its part could never pay, and says no time at which it could")
+    func refusesTheImpossible() {
+        let limiter = limiter()
+        loseNode(millionths: 5000)
+        clock.advance(milliseconds: 100_000)
+        // Half a token is the most that a two hundredth of a hundred can hold.
+        #expect(outcome(limiter) == .refused)
     }
 
     @Test("turns away where it knows no part of the limit")
@@ -87,7 +98,7 @@ struct FailurePolicyTests {
         ask(limiter)
         ask(limiter)
         loseNode()
-        clock.advance(milliseconds: 700)
+        clock.advance(milliseconds: 802)
         store.answer(.failure(.unreachable), now: clock.now())
         #expect(log.outcomes == [.allowed, .denied])
     }

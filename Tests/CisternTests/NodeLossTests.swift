@@ -16,14 +16,14 @@ struct NodeLossTests {
         share { $0.regain() }
         share { $0.grant(250_000, sentAt: start, clockDriftPerMille: 20) }
         #expect(share { $0.localShare } == nil)
-        #expect(share { $0.held(now: start.advanced(byMilliseconds: 4899)) } == 250_000)
-        #expect(share { $0.held(now: start.advanced(byMilliseconds: 4900)) } == 0)
-        share { $0.lose(now: start.advanced(byMilliseconds: 4899)) }
+        #expect(share { $0.held(now: start.advanced(byMilliseconds: 2939)) } == 250_000)
+        #expect(share { $0.held(now: start.advanced(byMilliseconds: 2940)) } == 0)
+        share { $0.lose(now: start.advanced(byMilliseconds: 2939)) }
         // Further failures of the same loss change nothing.
         share { $0.lose(now: start.advanced(byMilliseconds: 60_000)) }
         #expect(
             share { $0.localShare }
-                == LocalShare(millionths: 250_000, lostAt: start.advanced(byMilliseconds: 4899)))
+                == LocalShare(millionths: 250_000, lostAt: start.advanced(byMilliseconds: 2939)))
         share { $0.regain() }
         share { $0.lose(now: start.advanced(byMilliseconds: 60_000)) }
         #expect(share { $0.localShare } == nil)
@@ -95,18 +95,20 @@ struct NodeLossTests {
     func slowRefill() throws {
         let limit = try Limit(capacity: 10, refillPerSecond: 0.001)
         let lost = Instant(milliseconds: 0)
+        var settings = LeaseSettings()
+        settings.clockDriftPerMille = 0
         let bucket = Subject(
             LocalBucket(
                 home: .only, share: LocalShare(millionths: 333_333, lostAt: lost), spentAt: lost,
-                settings: LeaseSettings()))
+                settings: settings))
         let cost: Int64 = 1_000_000
-        let denied = bucket { $0.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: lost) }
+        let denied = bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: lost) }
         #expect(denied.outcome == .denied)
         // A third of a token in a thousand seconds, once no pace from before the loss can go on.
-        #expect(denied.retryAfterMilliseconds == 3_000_504)
-        let due = lost.advanced(byMilliseconds: 3_000_504)
+        #expect(denied.retryAfterMilliseconds == 3_000_606)
+        let due = lost.advanced(byMilliseconds: 3_000_606)
         let early = due.advanced(byMilliseconds: -1)
-        #expect(!bucket { $0.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: early) }.isAllowed)
-        #expect(bucket { $0.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: due) }.isAllowed)
+        #expect(!bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: early) }.isAllowed)
+        #expect(bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: due) }.isAllowed)
     }
 }

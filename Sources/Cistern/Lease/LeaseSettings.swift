@@ -59,6 +59,13 @@ public struct LeaseSettings: Sendable, Equatable {
             byMilliseconds: durationMilliseconds - (durationMilliseconds * clockDriftPerMille + 999) / 1000)
     }
 
+    /// How long to wait on this server's clock until so many milliseconds have surely passed on every other.
+    func surely(_ milliseconds: Int64) -> Int64 {
+        // From the slowest clock to the fastest: twice the drift from the store's.
+        let slow = (milliseconds * (1000 + clockDriftPerMille) + 999) / 1000
+        return (slow * 1000 + 999 - clockDriftPerMille) / (1000 - clockDriftPerMille)
+    }
+
     /// How many milliseconds have surely passed on the store's clock between two instants of this server's.
     func certainMilliseconds(from start: Instant, to end: Instant) -> Int64 {
         let elapsed = max(0, end.milliseconds - start.milliseconds)

@@ -31,7 +31,9 @@ extension Lessee {
     ///
     /// No request may be in flight.
     func leave(_ position: Int, for home: BucketHome, in state: inout State, now: Instant) {
-        if let request = giveBack(at: position, in: &state, now: now) { state.partings.append(request) }
+        if let request = giveBack(at: position, in: &state, now: now), state.partings.count < Self.maximumPartings {
+            state.partings.append(request)
+        }
         state.table[position].move(to: home, now: now)
     }
 
@@ -43,14 +45,18 @@ extension Lessee {
         shard: Int, from start: Int, most: Int, now: Instant
     ) -> (requests: [LeaseRequest], next: Int?) {
         shards.withShard(at: shard) { state in
-            for position in start..<max(start, state.table.endPosition) where state.table.isLive(position) {
-                if state.partings.count >= most { return (state.takePartings(), position) }
+            let end = max(start, state.table.endPosition)
+            for position in start..<end where state.table.isLive(position) {
+                // Others wait for the lock meanwhile.
+                guard state.partings.count < most, position - start < Self.positionsAtOnce else {
+                    return (takePartings(in: &state, now: now), position)
+                }
                 let name = state.table.key(at: position)
                 let home = store.home(of: name.span)
                 guard home != state.table[position].home, !state.table[position].isAsking else { continue }
                 leave(position, for: home, in: &state, now: now)
             }
-            return (state.takePartings(), nil)
+            return (takePartings(in: &state, now: now), nil)
         }
     }
 
@@ -67,7 +73,7 @@ extension Lessee {
     /// It looks only at leases that are due, each once in that time, however many organisations there are.
     func giveBackIdle(shard: Int, most: Int, now: Instant) -> [LeaseRequest] {
         shards.withShard(at: shard) { state in
-            var requests = state.takePartings()
+            var requests = takePartings(in: &state, now: now)
             while requests.count < most, let first = state.watched.first, first.due <= now {
                 state.watched.removeFirst()
                 guard state.table.isLive(first.position), state.table[first.position].isWatched else { continue }
@@ -92,12 +98,19 @@ extension Lessee {
 
     /// How many shards there are to give back from.
     var shardCount: Int { shards.count }
-}
 
-extension Lessee.State {
-    /// The requests that give back what was leased of buckets that have been left.
-    fileprivate mutating func takePartings() -> [LeaseRequest] {
-        defer { partings.removeAll() }
-        return partings
+    /// How many give-backs may wait to be sent; where nobody sends them, further tokens lapse.
+    private static let maximumPartings = 4096
+    /// How many places in memory are looked at under one hold of the lock.
+    private static let positionsAtOnce = 1024
+
+    /// The requests that give back what was leased of buckets that have been left, to be sent now.
+    private func takePartings(in state: inout State, now: Instant) -> [LeaseRequest] {
+        defer { state.partings.removeAll() }
+        return state.partings.map { request in
+            var request = request
+            request.deadline = now.advanced(byMilliseconds: settings.lease.timeoutMilliseconds)
+            return request
+        }
     }
 }

@@ -17,29 +17,31 @@ struct LocalBucket: Sendable {
     init(home: BucketHome, share: LocalShare, spentAt: Instant, settings: LeaseSettings) {
         self.home = home
         self.share = share
-        let pacesEndAt = share.lostAt.advanced(byMilliseconds: settings.longestPaceMilliseconds)
+        // A lessee counts its pace from when the answer came, and takes its own clock for a slow one.
+        let pacesEndAt = share.lostAt.advanced(
+            byMilliseconds: settings.surely(settings.longestPaceMilliseconds + 2) + settings.timeoutMilliseconds)
         bucket = TokenBucket(microtokens: 0, asOfMilliseconds: max(pacesEndAt, spentAt).milliseconds)
     }
 
-    /// Decides, and takes the cost.
+    /// Decides, and takes the cost; what this part can never pay is refused.
     mutating func decide(_ limit: Limit, costMicrotokens: Int64, settings: LeaseSettings, now: Instant) -> Decision {
-        let leasesEndAt = share.lostAt.advanced(byMilliseconds: settings.durationMilliseconds)
+        let leasesEndAt = share.lostAt.advanced(byMilliseconds: settings.surely(settings.durationMilliseconds))
         let ceiling = now < leasesEndAt ? limit.capacityMicrotokens / 2 : limit.capacityMicrotokens
         bucket.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: now.milliseconds)
-        let price = dear(costMicrotokens)
-        let isAllowed = price <= limit.capacityMicrotokens && bucket.take(price)
-        let balance = Int64(Int128(bucket.microtokens) * Int128(share.millionths) / 1_000_000)
+        let parts = millionths(settings)
+        let price = Int64(clamping: (Int128(costMicrotokens) * 1_000_000 + parts - 1) / parts)
+        guard price <= limit.capacityMicrotokens else { return .refused(limit, at: now) }
+        let isAllowed = bucket.take(price)
+        let balance = Int64(Int128(bucket.microtokens) * parts / 1_000_000)
         if isAllowed { return .allowed(limit, balanceMicrotokens: balance, at: now) }
-        let missing = min(price, limit.capacityMicrotokens) - bucket.microtokens
         let start = max(0, bucket.asOfMilliseconds - now.milliseconds)
         return .denied(
-            limit, balanceMicrotokens: balance, retryAfterMilliseconds: start + limit.millisecondsToGain(missing),
-            at: now)
+            limit, balanceMicrotokens: balance,
+            retryAfterMilliseconds: start + limit.millisecondsToGain(price - bucket.microtokens), at: now)
     }
 
-    /// A cost divided by the part, rounded up.
-    private func dear(_ costMicrotokens: Int64) -> Int64 {
-        let share = Int128(share.millionths)
-        return Int64(clamping: (Int128(costMicrotokens) * 1_000_000 + share - 1) / share)
+    /// The part in millionths, less what this server's clock may run too fast.
+    private func millionths(_ settings: LeaseSettings) -> Int128 {
+        max(1, Int128(share.millionths) * Int128(1000 - settings.clockDriftPerMille) / 1000)
     }
 }

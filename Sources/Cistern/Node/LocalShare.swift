@@ -20,7 +20,7 @@ public struct LocalShare: Sendable, Hashable, BitwiseCopyable {
 /// once the server knows.
 package struct ShareLease: Sendable {
     /// How long a part lasts at the store, in milliseconds.
-    package static let durationMilliseconds: Int64 = 5000
+    package static let durationMilliseconds: Int64 = 3000
     /// How often to ask, in milliseconds.
     package static let renewalMilliseconds: Int64 = 1000
 
@@ -29,18 +29,32 @@ package struct ShareLease: Sendable {
     private var expiresAt = Instant(nanoseconds: 0)
     /// What held when the node was lost; nil while it is in use.
     private var frozen: LocalShare?
+    private var sequence: UInt64 = 0
 
     package init() {}
 
-    /// What to say to the store is held, in millionths.
+    /// What this server has, in millionths: the part that holds, or the one that held when the store was lost.
     package func held(now: Instant) -> Int64 {
-        now < expiresAt ? millionths : 0
+        frozen?.millionths ?? (now < expiresAt ? millionths : 0)
     }
 
-    /// What this server may go on with where some node is lost that others may still reach: the part that holds, or that
-    /// held when the store of the parts was lost; in millionths.
-    package func current(now: Instant) -> Int64 {
-        frozen?.millionths ?? held(now: now)
+    /// What a server says when it asks for its part.
+    package struct Ask: Sendable, Equatable {
+        /// What it has, in millionths.
+        package let held: Int64
+        /// Counts its requests up, so that one that comes late changes nothing.
+        package let sequence: UInt64
+
+        package init(held: Int64, sequence: UInt64) {
+            self.held = held
+            self.sequence = sequence
+        }
+    }
+
+    /// What to say in the next request.
+    package mutating func ask(now: Instant) -> Ask {
+        sequence += 1
+        return Ask(held: held(now: now), sequence: sequence)
     }
 
     /// The store has granted a part.
@@ -55,7 +69,7 @@ package struct ShareLease: Sendable {
     /// The node is out of reach from now on.
     package mutating func lose(now: Instant) {
         guard frozen == nil else { return }
-        frozen = LocalShare(millionths: held(now: now), lostAt: now)
+        frozen = LocalShare(millionths: now < expiresAt ? millionths : 0, lostAt: now)
     }
 
     /// The node is in use again.

@@ -37,6 +37,8 @@ public struct Ring: Sendable, Equatable {
     /// For each value of a hash's highest bits, the first point that such a hash can belong to.
     private let starts: [UInt32]
     private let shift: UInt64
+    /// The part of all organisations that each member keeps, in the order of ``members``; together 1.
+    public let shares: [Double]
 
     /// Places nodes on the circle.
     ///
@@ -69,6 +71,7 @@ public struct Ring: Sendable, Equatable {
             starts.append(UInt32(next))
         }
         self.starts = starts
+        shares = Self.shares(of: members.count, points: points, owners: owners)
     }
 
     /// The index, among ``members``, of the node that keeps an organisation.
@@ -79,9 +82,8 @@ public struct Ring: Sendable, Equatable {
         return Int(owners[index == points.count ? 0 : index])
     }
 
-    /// The part of all organisations that each member keeps, in the order of ``members``; together 1.
-    public var shares: [Double] {
-        var lengths = [Double](repeating: 0, count: members.count)
+    private static func shares(of count: Int, points: [UInt64], owners: [UInt16]) -> [Double] {
+        var lengths = [Double](repeating: 0, count: count)
         // From the last point round to the first, and then from each to the next.
         var previous = points[points.count - 1]
         for (point, owner) in zip(points, owners) {

@@ -9,14 +9,24 @@ extension ClusterNodes {
         let slot: Int
         let deadline: Instant
         /// Sends the request to a node, and tells where that sends it on to; nil once it has arrived.
-        let send: @Sendable (RedisNode, _ isAsking: Bool, @escaping @Sendable (Redirect?) -> Void) -> Void
+        let send: @Sendable (RedisNode, Entry, @escaping @Sendable (Redirect?) -> Void) -> Void
         /// The request will not arrive.
         let fail: @Sendable (LeaseFailure, Instant) -> Void
         var hops = 0
     }
 
-    /// How often one request may be sent on.
-    private static let maximumHops = 64
+    /// How a request comes to a node.
+    private enum Entry: Sendable {
+        /// As to the slot's owner.
+        case owner
+        /// Sent on by the owner, which may have some of the keys still.
+        case asking
+        /// Sent on by the owner, which has none of the keys.
+        case askingWithoutRest
+    }
+
+    /// How often one request is sent on without a pause: a map that is out of date takes one or two.
+    private static let hopsAtOnce = 4
     /// How long to wait before a node is asked again that could not answer yet.
     private static let pause = TimeAmount.milliseconds(3)
 
@@ -26,12 +36,11 @@ extension ClusterNodes {
         let keys = KeyNames.bucket(of: request.organization, isTagged: true)
         let journey = Journey(
             slot: Int(request.home.number), deadline: request.deadline,
-            send: { [weak self] node, isAsking, redirect in
-                // Where a slot's bucket is sent on, none of its keys is left behind, and some may not exist at all. A node
-                // that is being given a slot cannot tell those from keys that have not arrived yet, unless it is told one
-                // key alone.
-                let isWhole = isAsking && self?.asksForWholeBuckets == true
-                node.lease(request, keys: isWhole ? [keys[0]] : keys, isAsking: isAsking) { attempt, now in
+            send: { node, entry, redirect in
+                // Where none of the keys is left behind, some may not exist at all. A node that is being given a slot
+                // cannot tell those from keys that have not arrived yet, unless it is told one key alone.
+                let keys = entry == .askingWithoutRest ? [keys[0]] : keys
+                node.lease(request, keys: keys, isAsking: entry != .owner) { attempt, now in
                     switch attempt {
                     case .redirected(let target): redirect(target)
                     case .finished(let result):
@@ -51,8 +60,8 @@ extension ClusterNodes {
         let deadline = context.clock.now().advanced(byMilliseconds: timeoutMilliseconds)
         let journey = Journey(
             slot: Int(home.number), deadline: deadline,
-            send: { node, isAsking, redirect in
-                node.command(words, isAsking: isAsking, timeoutMilliseconds: timeoutMilliseconds) { result in
+            send: { node, entry, redirect in
+                node.command(words, isAsking: entry != .owner, timeoutMilliseconds: timeoutMilliseconds) { result in
                     if case .success(.error(let message)) = result, let target = Redirect(message) {
                         return redirect(target)
                     }
@@ -71,45 +80,49 @@ extension ClusterNodes {
         }
     }
 
-    private var asksForWholeBuckets: Bool { state.withLock { $0.asksForWholeBuckets } }
-
     private func go(_ journey: Journey) {
         guard let owner = state.withLock({ $0.owners[journey.slot] }) else {
             return journey.fail(.unreachable, context.clock.now())
         }
-        go(journey, to: owner, isAsking: false)
+        go(journey, to: owner, as: .owner)
     }
 
-    private func go(_ journey: Journey, to node: RedisNode, isAsking: Bool) {
-        journey.send(node, isAsking) { [weak self] redirect in
+    private func go(_ journey: Journey, to node: RedisNode, as entry: Entry) {
+        journey.send(node, entry) { redirect in
             guard let redirect else { return }
-            guard let self else { return journey.fail(.unreachable, journey.deadline) }
             var journey = journey
             journey.hops += 1
-            follow(redirect, journey, from: node)
+            self.follow(redirect, journey, from: node)
         }
     }
 
     private func follow(_ redirect: Redirect, _ journey: Journey, from node: RedisNode) {
-        guard journey.hops < Self.maximumHops else {
-            return journey.fail(.rejected("sent on too often"), context.clock.now())
-        }
+        let onward: @Sendable () -> Void
         switch redirect {
         case .moved(let slot, let address):
             refreshSlots()
-            arrive(journey, at: learn(slot, at: address.on(node.endpoint.host)), isAsking: false)
+            let target = learn(slot, at: address.on(node.endpoint.host))
+            onward = { self.arrive(journey, at: target, as: .owner) }
         case .ask(_, let address):
-            arrive(journey, at: known(address.on(node.endpoint.host)), isAsking: true)
-        case .tryAgain:
-            pause(journey) { [weak self] in self?.go(journey) }
+            let target = known(address.on(node.endpoint.host))
+            let entry: Entry = node.asksForWholeBuckets ? .askingWithoutRest : .asking
+            onward = { self.arrive(journey, at: target, as: entry) }
+        case .tryAgain: return pause(journey) { self.go(journey) }
+        case .unserved:
+            refreshSlots()
+            return journey.fail(.unreachable, context.clock.now())
         }
+        // Nodes that send it to each other must not do so without end.
+        if journey.hops <= Self.hopsAtOnce { onward() } else { pause(journey, then: onward) }
     }
 
-    /// Goes on to a node as soon as there is a connection to it.
-    private func arrive(_ journey: Journey, at node: RedisNode?, isAsking: Bool) {
-        guard let node else { return journey.fail(.unreachable, context.clock.now()) }
-        if node.isUp { return go(journey, to: node, isAsking: isAsking) }
-        pause(journey) { [weak self] in self?.arrive(journey, at: node, isAsking: isAsking) }
+    /// Goes on to a node as soon as there is a connection to it; at once where there can be none.
+    private func arrive(_ journey: Journey, at node: RedisNode?, as entry: Entry) {
+        guard let node, node.isUp || !node.hasBeenTried else {
+            return journey.fail(.unreachable, context.clock.now())
+        }
+        if node.isUp { return go(journey, to: node, as: entry) }
+        pause(journey) { self.arrive(journey, at: node, as: entry) }
     }
 
     private func pause(_ journey: Journey, then: @escaping @Sendable () -> Void) {
@@ -133,7 +146,11 @@ extension ClusterNodes {
 
     private func known(_ address: NodeAddress) -> RedisNode? {
         var fresh: [RedisNode] = []
-        let node = state.withLock { member(at: address, in: &$0, fresh: &fresh) }
+        let now = context.clock.now()
+        let node = state.withLock { state in
+            state.sentOnTo[address] = now
+            return member(at: address, in: &state, fresh: &fresh)
+        }
         fresh.forEach { $0.begin() }
         return node
     }

@@ -49,7 +49,9 @@ extension ClusterNodes {
             let nodes = state.nodes.values.filter(\.isUp)
             if nodes.isEmpty {
                 // The next question may be for those that were replicas when somebody last answered.
-                for address in state.replicas { _ = member(at: address, in: &state, fresh: &fresh) }
+                for address in state.replicas.union(state.seeds.map(\.address)) {
+                    _ = member(at: address, in: &state, fresh: &fresh)
+                }
             }
             return nodes
         }
@@ -96,13 +98,15 @@ extension ClusterNodes {
             state.owners = owners
             state.hasSlots = true
             state.replicas = map.replicas
-            state.asksForWholeBuckets = map.asksForWholeBuckets
             state.refresh.lastAt = now
             let primaries = Set(map.ranges.map(\.primary))
-            let seeds = Set(state.seeds.map { NodeAddress(host: $0.host, port: $0.port) })
-            for (address, node) in state.nodes where !primaries.contains(address) && !seeds.contains(address) {
+            let longAgo = now.advanced(byMilliseconds: -Self.longestMilliseconds)
+            state.sentOnTo = state.sentOnTo.filter { $0.value > longAgo }
+            let kept = Set(state.seeds.map(\.address)).union(state.sentOnTo.keys)
+            for (address, node) in state.nodes where !primaries.contains(address) && !kept.contains(address) {
                 state.nodes[address] = nil
                 state.probeKeys[address] = nil
+                state.lostShares[address] = nil
                 parted.append(node)
             }
             setReachability(state)
@@ -117,6 +121,7 @@ extension ClusterNodes {
     /// The node at an address, which is made if there is none; nil where it cannot be made.
     func member(at address: NodeAddress, in state: inout State, fresh: inout [RedisNode]) -> RedisNode? {
         if let node = state.nodes[address] { return node }
+        guard !state.isStopped else { return nil }
         // The settings have made nodes before, so this fails only where certificates have gone from the disk.
         let endpoint = RedisEndpoint(state.seeds[0], at: address)
         // Where it takes slots over that were out of reach, all their organisations turn to it at once.

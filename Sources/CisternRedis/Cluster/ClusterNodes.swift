@@ -18,13 +18,17 @@ final class ClusterNodes: StoreNodes {
         var owners = [RedisNode?](repeating: nil, count: HashSlot.count)
         /// Where the replicas are, which take over where a primary is lost.
         var replicas: Set<NodeAddress> = []
+        /// Nodes that requests have been sent on to, and when: while they are given their first slot nobody lists them.
+        var sentOnTo: [NodeAddress: Instant] = [:]
         /// Keys with which nodes are tried, as found so far.
         var probeKeys: [NodeAddress: [UInt8]] = [:]
         /// Whether the slots have ever been told.
         var hasSlots = false
-        var asksForWholeBuckets = false
         var refresh = Refresh()
         var share = ShareLease()
+        /// This server's part of all limits as it was when each node was lost, by the node's address.
+        var lostShares: [NodeAddress: LocalShare] = [:]
+        var shareLog = LogThrottle()
         var isStopped = false
     }
 
@@ -41,12 +45,12 @@ final class ClusterNodes: StoreNodes {
         state = Mutex(State(seeds: seeds))
         for seed in seeds {
             let node = try makeNode(seed)
-            state.withLock { $0.nodes[NodeAddress(host: seed.host, port: seed.port)] = node }
+            state.withLock { $0.nodes[seed.address] = node }
         }
     }
 
     func makeNode(_ endpoint: RedisEndpoint, startsSlowly: Bool = false) throws -> RedisNode {
-        let address = NodeAddress(host: endpoint.host, port: endpoint.port)
+        let address = endpoint.address
         var role = RedisNode.Role()
         role.isClustered = true
         role.startsSlowly = startsSlowly
@@ -76,7 +80,14 @@ final class ClusterNodes: StoreNodes {
             for slot in 0..<HashSlot.count where state.owners[slot] === node {
                 reachability.set(BucketHome(UInt16(slot)), isUp: isUp)
             }
-            if !isUp, state.owners[HashSlot.of(KeyNames.servers)] === node { state.share.lose(now: now) }
+            let address = node.endpoint.address
+            if isUp {
+                state.lostShares[address] = nil
+            } else {
+                let millionths = state.share.held(now: now)
+                state.lostShares[address] = millionths > 0 ? LocalShare(millionths: millionths, lostAt: now) : nil
+                if state.owners[Int(Self.registry.number)] === node { state.share.lose(now: now) }
+            }
         }
         if !isUp { refreshSlots() }
     }
@@ -92,11 +103,9 @@ final class ClusterNodes: StoreNodes {
     }
 
     func localShare(of home: BucketHome) -> LocalShare? {
-        let now = context.clock.now()
-        return state.withLock { state in
-            let millionths = state.share.current(now: now)
-            guard millionths > 0, let owner = state.owners[Int(home.number)] else { return nil }
-            return LocalShare(millionths: millionths, lostAt: owner.shared.withLock { $0.lostAt })
+        state.withLock { state in
+            guard let owner = state.owners[Int(home.number)], !owner.isUp else { return nil }
+            return state.lostShares[owner.endpoint.address]
         }
     }
 
@@ -121,9 +130,12 @@ final class ClusterNodes: StoreNodes {
     func stop() async {
         ticks.withLock { $0.forEach { $0.cancel() } }
         if context.settings.keepsLocalShare {
-            let leaving = ShareScript.command(server: context.server, held: 0, isLeaving: true)
+            let now = context.clock.now()
+            let ask = state.withLock { $0.share.ask(now: now) }
+            // A node that hangs must not keep the server from stopping; there the part lapses by itself.
             _ = await command(
-                leaving, at: Self.registry, timeoutMilliseconds: context.settings.connectTimeoutMilliseconds)
+                ShareScript.command(server: context.server, ask, isLeaving: true), at: Self.registry,
+                timeoutMilliseconds: context.settings.connectTimeoutMilliseconds / 4)
         }
         let nodes = state.withLock { state in
             state.isStopped = true
@@ -135,15 +147,31 @@ final class ClusterNodes: StoreNodes {
     func change(to seeds: [RedisEndpoint]) async throws {
         let (entry, addresses) = state.withLock { ($0.seeds[0], Array($0.nodes.keys)) }
         guard seeds[0].entersLike(entry) else { return try await enterAnew(seeds, addresses: addresses) }
-        state.withLock { $0.seeds = seeds }
+        var fresh: [RedisNode] = []
+        state.withLock { state in
+            state.seeds = seeds
+            for seed in seeds { _ = member(at: seed.address, in: &state, fresh: &fresh) }
+        }
+        await fresh.forAll { await $0.start() }
         refreshSlots()
     }
 
     /// Makes every connection anew, with another user, password or encryption, and goes over to them once each is tried.
+    ///
+    /// - Throws: `RedisStore.UnusableNodes`, where none of the new ones can be used and one of the old can.
     private func enterAnew(_ seeds: [RedisEndpoint], addresses: [NodeAddress]) async throws {
         var nodes: [NodeAddress: RedisNode] = [:]
-        for address in addresses { nodes[address] = try makeNode(RedisEndpoint(seeds[0], at: address)) }
-        await Array(nodes.values).forAll { await $0.start() }
+        for address in Set(addresses + seeds.map(\.address)) {
+            nodes[address] = try makeNode(RedisEndpoint(seeds[0], at: address))
+        }
+        let fresh = Array(nodes.values)
+        await fresh.forAll { await $0.start() }
+        let isInUse = state.withLock { $0.nodes.values.contains(where: \.isUp) }
+        let isStopped = state.withLock { $0.isStopped }
+        if isStopped || isInUse && !fresh.contains(where: \.isUp) {
+            await fresh.forAll { $0.end(isReplaced: true) }
+            throw RedisStore.UnusableNodes(fresh)
+        }
         let old = state.withLock { state in
             let old = state.nodes
             for slot in 0..<HashSlot.count {
@@ -155,7 +183,7 @@ final class ClusterNodes: StoreNodes {
             state.seeds = seeds
             return Array(old.values)
         }
-        await old.forAll { await $0.stop() }
+        old.forEach { $0.end(isReplaced: true) }
         refreshSlots()
     }
 
@@ -163,9 +191,13 @@ final class ClusterNodes: StoreNodes {
 
     var reports: [NodeReport] {
         let (nodes, owners) = state.withLock { (Array($0.nodes.values), $0.owners) }
+        var slots: [ObjectIdentifier: [Int]] = [:]
+        for (slot, owner) in owners.enumerated() {
+            if let owner { slots[ObjectIdentifier(owner), default: []].append(slot) }
+        }
         let reports = nodes.map { node in
             var report = node.report
-            report.slots = owners.indices.filter { owners[$0] === node }.ranges
+            report.slots = (slots[ObjectIdentifier(node)] ?? []).ranges
             report.share = Double(report.slots.reduce(0) { $0 + $1.count }) / Double(HashSlot.count)
             return report
         }.sorted { $0.name < $1.name }
@@ -175,12 +207,11 @@ final class ClusterNodes: StoreNodes {
     }
 
     func members(at home: BucketHome?) -> [RedisNode] {
-        state.withLock { state in
-            if let home { return [state.owners[Int(home.number)]].compactMap { $0 } }
-            let owning = state.nodes.values.filter { node in state.owners.contains { $0 === node } }
-            return (owning.isEmpty ? Array(state.nodes.values) : owning)
-                .sorted { $0.endpoint.name < $1.endpoint.name }
-        }
+        let (nodes, owners) = state.withLock { (Array($0.nodes.values), $0.owners) }
+        if let home { return [owners[Int(home.number)]].compactMap { $0 } }
+        let owning = Set(owners.compactMap { $0.map(ObjectIdentifier.init) })
+        return (owning.isEmpty ? nodes : nodes.filter { owning.contains(ObjectIdentifier($0)) })
+            .sorted { $0.endpoint.name < $1.endpoint.name }
     }
 
     // MARK: The part of all limits
@@ -196,8 +227,8 @@ final class ClusterNodes: StoreNodes {
 
     private func sendShareRequest(whenDone: @escaping @Sendable () -> Void) {
         let sentAt = context.clock.now()
-        let held = state.withLock { $0.share.held(now: sentAt) }
-        let request = ShareScript.command(server: context.server, held: held)
+        let ask = state.withLock { $0.share.ask(now: sentAt) }
+        let request = ShareScript.command(server: context.server, ask)
         let drift = context.settings.clockDriftPerMille
         route(
             request, at: Self.registry, timeoutMilliseconds: context.settings.connectTimeoutMilliseconds
@@ -207,9 +238,19 @@ final class ClusterNodes: StoreNodes {
                     state.share.grant(share.millionths, sentAt: sentAt, clockDriftPerMille: drift)
                     state.share.regain()
                 }
+            } else if case .success(.error(let message)) = result {
+                self?.logShareTrouble(message)
             }
             whenDone()
         }
+    }
+
+    private func logShareTrouble(_ message: String) {
+        let now = context.clock.now()
+        guard let suppressed = state.withLock({ $0.shareLog.permit(now: now) }) else { return }
+        context.logger.error(
+            "Redis grants no part of the limits to go on with when a node is lost",
+            metadata: ["reason": "\(message)", "suppressed": "\(suppressed)"])
     }
 }
 

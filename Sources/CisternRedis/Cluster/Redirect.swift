@@ -8,12 +8,19 @@ enum Redirect: Equatable, Sendable {
     case ask(slot: Int, NodeAddress)
     /// The slot is being moved, and not all of the keys are in one place.
     case tryAgain
+    /// The slot is nobody's, as far as this node knows.
+    case unserved
 
     /// Reads an error reply; nil where it is no redirection.
     init?(_ reply: String) {
         let words = reply.split(separator: " ")
         if words.first == "TRYAGAIN" {
             self = .tryAgain
+            return
+        }
+        // Without the word "slot" it is about the whole node.
+        if reply.hasPrefix("CLUSTERDOWN Hash slot not served") {
+            self = .unserved
             return
         }
         guard words.count >= 3, let slot = Int(words[1]), 0..<HashSlot.count ~= slot,

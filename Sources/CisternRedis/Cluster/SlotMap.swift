@@ -7,10 +7,6 @@ struct SlotMap: Equatable {
 
     let ranges: [Range]
     let replicas: Set<NodeAddress>
-    /// Whether a node of this cluster sends a request on (`ASK`) only once none of its keys is left with it.
-    ///
-    /// That is so from Redis 7 on, which also began to tell more of each node here than three things.
-    let asksForWholeBuckets: Bool
 
     /// Reads the answer to `CLUSTER SLOTS`; nil where it is none.
     ///
@@ -19,7 +15,6 @@ struct SlotMap: Equatable {
         guard case .array(let entries) = reply else { return nil }
         var ranges: [Range] = []
         var replicas: Set<NodeAddress> = []
-        var tellsMore = !entries.isEmpty
         for entry in entries {
             guard case .array(let fields) = entry, fields.count >= 3, case .integer(let first) = fields[0],
                 case .integer(let last) = fields[1], 0...last ~= first, last < Int64(HashSlot.count),
@@ -27,11 +22,9 @@ struct SlotMap: Equatable {
             else { return nil }
             ranges.append(Range(slots: Int(first)...Int(last), primary: primary.on(host)))
             replicas.formUnion(fields[3...].compactMap { NodeAddress($0)?.on(host) })
-            if case .array(let words) = fields[2] { tellsMore = tellsMore && words.count >= 4 }
         }
         self.ranges = ranges
         self.replicas = replicas
-        asksForWholeBuckets = tellsMore
     }
 }
 

@@ -25,7 +25,7 @@ extension RedisStore {
     ///
     /// To be called once ``start()`` has returned.
     package func inspectNodes() async -> [NodeInspection] {
-        let reports = Dictionary(uniqueKeysWithValues: nodes.reports.map { ($0.name, $0) })
+        let reports = Dictionary(nodes.reports.map { ($0.name, $0) }) { first, _ in first }
         return await withTaskGroup(of: NodeInspection.self) { group in
             for node in nodes.members(at: nil) {
                 guard let report = reports[node.endpoint.name] else { continue }

@@ -44,6 +44,8 @@ final class RedisConnection: ChannelInboundHandler {
     private var isOpen = false
     /// Set once the connection has ended, by whatever came first.
     private var hasEnded = false
+    /// Why it ends as soon as nothing waits on it any more; nil while it goes on.
+    private var finishing: NodeTrouble?
 
     /// Creates the handler of one connection.
     ///
@@ -62,9 +64,20 @@ final class RedisConnection: ChannelInboundHandler {
     private(set) var lastSent = NIODeadline.uptimeNanoseconds(0)
 
     /// Sends one command; its completion is called once.
-    func send(_ arguments: [[UInt8]], deadline: NIODeadline, completion: @escaping Completion) {
-        guard let context, !hasEnded else { return completion(.failure(.closed)) }
-        guard pending.count < maximumPending else { return completion(.failure(.overloaded)) }
+    ///
+    /// - Parameter prefix: a command to send right before it, whose reply is of no account; neither goes without the
+    ///   other.
+    func send(
+        _ arguments: [[UInt8]], after prefix: [[UInt8]]? = nil, deadline: NIODeadline,
+        completion: @escaping Completion
+    ) {
+        guard let context, !hasEnded, finishing == nil else { return completion(.failure(.closed)) }
+        let count = prefix == nil ? 1 : 2
+        guard pending.count + count <= maximumPending else { return completion(.failure(.overloaded)) }
+        if let prefix {
+            RESPCommand.write(prefix, to: &unsent)
+            pending.append(Pending(deadline: deadline) { _ in })
+        }
         lastSent = context.eventLoop.now
         RESPCommand.write(arguments, to: &unsent)
         pending.append(Pending(deadline: deadline, completion: completion))
@@ -109,6 +122,12 @@ final class RedisConnection: ChannelInboundHandler {
     /// Closes the connection, failing whatever waits on it.
     func close(_ trouble: NodeTrouble) {
         end(trouble, failure: .closed)
+    }
+
+    /// Takes no more commands, and closes the connection once all that wait on it have been answered or are too late.
+    func finish(_ trouble: NodeTrouble) {
+        finishing = trouble
+        if pending.isEmpty { close(trouble) }
     }
 
     private func end(_ trouble: NodeTrouble, failure: Failure) {
@@ -159,6 +178,7 @@ final class RedisConnection: ChannelInboundHandler {
                 }
                 command.completion(.success(reply))
             }
+            if let finishing, pending.isEmpty { close(finishing) }
         } catch {
             end(NodeTrouble(.protocol, "protocol error: \(error)"), failure: .closed)
         }

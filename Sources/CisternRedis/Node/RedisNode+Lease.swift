@@ -42,8 +42,9 @@ extension RedisNode {
         let deadline = eventLoop.now + .nanoseconds(remaining)
         let arguments = LeaseScript.arguments(of: request, keys: keys)
         func ask(_ script: [[UInt8]], then: @escaping (Result<RESPValue, RedisConnection.Failure>) -> Void) {
-            if isAsking { connection.send([Array("ASKING".utf8)], deadline: deadline) { _ in } }
-            connection.send(script + arguments, deadline: deadline, completion: then)
+            // It is good for one command, and that is used up even where the command fails.
+            connection.send(
+                script + arguments, after: isAsking ? Self.asking : nil, deadline: deadline, completion: then)
         }
         ask([Array("EVALSHA".utf8), loop.value.scriptDigest]) { result in
             guard case .success(.error(let message)) = result, message.hasPrefix("NOSCRIPT") else {
@@ -70,13 +71,15 @@ extension RedisNode {
             }
             if let trouble = NodeTrouble(reply: message) {
                 connection.close(trouble)
-            } else {
+            } else if !message.hasPrefix("STALE") {
+                // A late give-back that comes after a later request has nothing more to say.
                 logRejection(message)
             }
             finish(request, .failure(.rejected(message)), reply)
         case .success(let value):
             guard let grant = LeaseScript.grant(from: value) else {
-                connection.close(NodeTrouble(.protocol, "unexpected answer to the lease script: \(value)"))
+                let words = "unexpected answer to the lease script: \(value)".prefix(200)
+                connection.close(NodeTrouble(.protocol, String(words)))
                 return finish(request, .failure(.rejected("unexpected answer")), reply)
             }
             if loop.value.health.serve() { logger.notice("Redis node is up; decisions are metered") }

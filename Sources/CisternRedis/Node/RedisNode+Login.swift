@@ -18,19 +18,22 @@ extension RedisNode {
         }
         if let password = endpoint.password {
             let credentials = [endpoint.username, password].compactMap { $0 }
-            expectNoError(connection, Self.command(["AUTH"] + credentials), deadline: deadline)
+            expectNoError(
+                connection, Self.command(["AUTH"] + credentials), secrets: credentials, deadline: deadline)
         }
         if endpoint.database != 0 {
             expectNoError(connection, Self.command(["SELECT", "\(endpoint.database)"]), deadline: deadline)
         }
         sendWriteProbe(connection, deadline: deadline)
         renewShare(connection, deadline: deadline)
+        if role.isClustered { askForVersion(connection, deadline: deadline) }
         connection.send(Self.command(["SCRIPT", "LOAD", LeaseScript.source]), deadline: deadline) { result in
             switch result {
             case .success(.string(let digest)): self.becomeUp(scriptDigest: digest)
             case .success(.error(let message)): connection.close(NodeTrouble(loginReply: message))
             case .success(let other):
-                connection.close(NodeTrouble(.protocol, "unexpected answer to SCRIPT LOAD: \(other)"))
+                let words = "unexpected answer to SCRIPT LOAD: \(other)".prefix(200)
+                connection.close(NodeTrouble(.protocol, String(words)))
             // Nothing new where the connection has told why it ended.
             case .failure(let failure): self.fail(NodeTrouble(.closed, "\(failure)"))
             }
@@ -42,10 +45,27 @@ extension RedisNode {
         words.map { Array($0.utf8) }
     }
 
-    private func expectNoError(_ connection: RedisConnection, _ command: [[UInt8]], deadline: NIODeadline) {
+    private func expectNoError(
+        _ connection: RedisConnection, _ command: [[UInt8]], secrets: [String] = [], deadline: NIODeadline
+    ) {
         connection.send(command, deadline: deadline) { result in
             guard case .success(.error(let message)) = result else { return }
-            connection.close(NodeTrouble(loginReply: message))
+            connection.close(NodeTrouble(loginReply: Self.without(secrets, message)))
+        }
+    }
+
+    /// A reply without what was sent: a node that does not know a command repeats the beginning of its arguments.
+    private static func without(_ secrets: [String], _ message: String) -> String {
+        guard !secrets.isEmpty else { return message }
+        let end = message.firstRange(of: " args")?.lowerBound ?? message.endIndex
+        return secrets.reduce(String(message[..<end])) { $0.replacing($1, with: "***") }
+    }
+
+    private func askForVersion(_ connection: RedisConnection, deadline: NIODeadline) {
+        connection.send(Self.command(["EVAL", "return redis.REDIS_VERSION_NUM or 0", "0"]), deadline: deadline) {
+            result in
+            guard case .success(.integer(let version)) = result else { return }
+            self.shared.withLock { $0.version = version }
         }
     }
 
@@ -80,9 +100,9 @@ extension RedisNode {
     private func renewShare(_ connection: RedisConnection, deadline: NIODeadline) {
         guard let sharer = role.sharer else { return }
         let sentAt = clock.now()
-        let held = shared.withLock { $0.share.held(now: sentAt) }
+        let ask = shared.withLock { $0.share.ask(now: sentAt) }
         let drift = settings.clockDriftPerMille
-        connection.send(ShareScript.command(server: sharer, held: held), deadline: deadline) { result in
+        connection.send(ShareScript.command(server: sharer, ask), deadline: deadline) { result in
             switch result {
             case .success(.error(let message)): connection.close(NodeTrouble(loginReply: message))
             case .success(let reply):
@@ -98,8 +118,10 @@ extension RedisNode {
     /// Gives the part of all limits up for others; `whenDone` is called once that is known there, or cannot be.
     func giveUpShare(whenDone: @escaping @Sendable () -> Void) {
         guard isUp, let sharer = role.sharer, let connection = loop.value.connection else { return whenDone() }
-        let deadline = eventLoop.now + .milliseconds(settings.connectTimeoutMilliseconds)
-        connection.send(ShareScript.command(server: sharer, held: 0, isLeaving: true), deadline: deadline) { _ in
+        // A node that hangs must not keep the server from stopping; there the part lapses by itself.
+        let deadline = eventLoop.now + .milliseconds(settings.connectTimeoutMilliseconds / 4)
+        let ask = shared.withLock { $0.share.ask(now: clock.now()) }
+        connection.send(ShareScript.command(server: sharer, ask, isLeaving: true), deadline: deadline) { _ in
             whenDone()
         }
     }

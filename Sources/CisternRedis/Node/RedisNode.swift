@@ -42,7 +42,8 @@ final class RedisNode: Sendable {
         var statistics = NodeStatistics()
         var trouble: NodeTrouble?
         var share = ShareLease()
-        var lostAt: Instant
+        /// Redis's version as it says it in scripts, 0x070000 for 7.0; 0 before that, and where nobody has asked.
+        var version: Int64 = 0
     }
 
     let endpoint: RedisEndpoint
@@ -76,7 +77,7 @@ final class RedisNode: Sendable {
         var backOff = NodeHealth.BackOff()
         backOff.firstMilliseconds = settings.firstRetryMilliseconds
         backOff.longestMilliseconds = settings.longestRetryMilliseconds
-        shared = Mutex(Shared(lostAt: clock.now()))
+        shared = Mutex(Shared())
         loop = .makeBoxSendingValue(
             Loop(
                 health: NodeHealth(backOff: backOff),
@@ -98,6 +99,16 @@ final class RedisNode: Sendable {
         }
     }
 
+    /// Whether the node has been tried since it was made, and whatever came of it is known.
+    ///
+    /// Any thread may ask.
+    var hasBeenTried: Bool { isUp || shared.withLock { $0.trouble != nil } }
+
+    /// Whether the node sends a request on (`ASK`) only once none of its keys is left with it: from Redis 7 on.
+    ///
+    /// Any thread may ask.
+    var asksForWholeBuckets: Bool { shared.withLock { $0.version >= 0x070000 } }
+
     // MARK: Life
 
     /// Starts connecting, and returns once the first attempt has succeeded or failed.
@@ -114,28 +125,33 @@ final class RedisNode: Sendable {
         eventLoop.execute { self.probe(whenDone: whenDone) }
     }
 
-    /// Closes the connection for good.
+    /// Takes no more requests, and closes the connection for good once those in flight are answered or too late.
     func stop() async {
         await withCheckedContinuation { continuation in
             end { continuation.resume() }
         }
     }
 
-    /// Closes the connection for good.
+    /// The same; any thread may call, and `whenDone` is called on the event loop once no more requests are taken.
     ///
-    /// Any thread may call; `whenDone` is called on the event loop.
-    func end(whenDone: @escaping @Sendable () -> Void = {}) {
+    /// - Parameter isReplaced: whether another connection to the same node takes its place, and with it this server's part
+    ///   of all limits.
+    func end(isReplaced: Bool = false, whenDone: @escaping @Sendable () -> Void = {}) {
         eventLoop.execute {
             self.loop.value.health.stop()
             self.loop.value.retry?.cancel()
             self.loop.value.heartbeat?.cancel()
-            self.giveUpShare {
-                self.loop.value.connection?.close(NodeTrouble(.stopped, "the server is stopping"))
-                self.loop.value.connection = nil
-                self.setUp(false, trouble: NodeTrouble(.stopped, "the server is stopping"))
-                whenDone()
-            }
+            guard !isReplaced else { return self.finish(whenDone) }
+            self.giveUpShare { self.finish(whenDone) }
         }
+    }
+
+    private func finish(_ whenDone: () -> Void) {
+        let trouble = NodeTrouble(.stopped, "the server has no more use for it")
+        setUp(false, trouble: trouble)
+        loop.value.connection?.finish(trouble)
+        loop.value.connection = nil
+        whenDone()
     }
 
     private func probe(whenDone: @escaping @Sendable () -> Void = {}) {
@@ -218,12 +234,7 @@ final class RedisNode: Sendable {
         let isChange = isUp != self.isUp
         shared.withLock { shared in
             shared.trouble = trouble
-            if isUp {
-                shared.share.regain()
-            } else if isChange {
-                shared.lostAt = now
-            }
-            if !isUp { shared.share.lose(now: now) }
+            if isUp { shared.share.regain() } else { shared.share.lose(now: now) }
         }
         isUpFlag.store(isUp, ordering: .relaxed)
         if isChange { role.changed(self, isUp) }
@@ -237,6 +248,8 @@ final class RedisNode: Sendable {
     }
 
     // MARK: Commands
+
+    static let asking = [Array("ASKING".utf8)]
 
     /// Sends one command; `reply` is called once, on the event loop or before this returns.
     ///
@@ -252,8 +265,7 @@ final class RedisNode: Sendable {
         }
         guard isUp, let connection = loop.value.connection else { return reply(.failure(.unreachable)) }
         let deadline = eventLoop.now + .milliseconds(timeoutMilliseconds)
-        if isAsking { connection.send([Array("ASKING".utf8)], deadline: deadline) { _ in } }
-        connection.send(words, deadline: deadline) { result in
+        connection.send(words, after: isAsking ? Self.asking : nil, deadline: deadline) { result in
             reply(result.mapError { $0.asLeaseFailure })
         }
     }

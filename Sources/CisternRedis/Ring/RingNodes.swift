@@ -16,6 +16,7 @@ final class RingNodes: StoreNodes {
         var numbers: [String: BucketHome]
         /// Nodes that keep nothing any more, but may have leases to take back.
         var leaving: [BucketHome: RedisNode] = [:]
+        var isStopped = false
     }
 
     private let context: StoreContext
@@ -78,7 +79,11 @@ final class RingNodes: StoreNodes {
     }
 
     func stop() async {
-        await state.withLock { Array($0.nodes.values) + Array($0.leaving.values) }.forAll { await $0.stop() }
+        let nodes = state.withLock { state in
+            state.isStopped = true
+            return Array(state.nodes.values) + Array(state.leaving.values)
+        }
+        await nodes.forAll { await $0.stop() }
     }
 
     var reports: [NodeReport] {
@@ -118,6 +123,12 @@ final class RingNodes: StoreNodes {
             }
         }
         await fresh.forAll { await $0.start() }
+        // A new password that is wrong must not take the place of one that works.
+        let failed = nodes.filter { home, node in !node.isUp && current[home]?.isUp == true && current[home] !== node }
+        if !failed.isEmpty || state.withLock({ $0.isStopped }) {
+            await fresh.forAll { $0.end(isReplaced: true) }
+            throw RedisStore.UnusableNodes(Array(failed.values))
+        }
         let ring = Ring(endpoints.map { Ring.Member(name: $0.name, weight: $0.weight) })
         for (home, node) in nodes { current[home] = current[home] === node ? nil : current[home] }
         // Where a node has another address or password now, the old connection has nothing more to do.
@@ -127,7 +138,7 @@ final class RingNodes: StoreNodes {
             state = State(ring: ring, homes: homes, nodes: nodes, numbers: numbers, leaving: leaving)
             for (home, node) in nodes { reachability.set(home, isUp: node.isUp) }
         }
-        await Array(replaced.values).forAll { await $0.stop() }
+        replaced.values.forEach { $0.end(isReplaced: true) }
     }
 
     /// Closes the connections of nodes that keep nothing any more.

@@ -1,5 +1,6 @@
 internal import CisternRedis
 internal import Foundation
+internal import NIOCore
 internal import NIOSSL
 
 extension ServerSettings.Redis {
@@ -32,8 +33,11 @@ extension ServerSettings.Redis {
         if endpoints.contains(where: \.usesTLS) {
             try readTLS(reader, verification)
         } else {
-            try Self.refuse(
-                Self.settingsOfTLS, reader, remedy: "it needs a redis URL that starts with rediss://")
+            let remedy = "it needs a redis URL that starts with rediss://"
+            try Self.refuse(Self.settingsOfTLS, reader, remedy: remedy)
+            guard verification == .name else {
+                throw SettingsError(.redisVerify, value: verification.rawValue, remedy: remedy)
+            }
         }
     }
 
@@ -57,7 +61,8 @@ extension ServerSettings.Redis {
                 .redisUser, value: username ?? "", remedy: "it needs a password: set redisPasswordFile as well")
         }
         var endpoints: [RedisEndpoint] = []
-        for url in urls.split(separator: ",", omittingEmptySubsequences: false) {
+        // A comma parts two of them only where another URL begins; elsewhere it may stand in a password.
+        for url in urls.replacing(/,\s*(?=rediss?:\/\/)/, with: "\n").split(separator: "\n") {
             do {
                 let endpoint = try RedisEndpoint(url: url.trimmingCharacters(in: .whitespaces))
                 endpoints.append(endpoint.entered(by: username, with: password))
@@ -90,6 +95,11 @@ extension ServerSettings.Redis {
 
     private mutating func readTLS(_ reader: SettingsReader, _ verification: Verification) throws(SettingsError) {
         settings.serverName = reader.text(.redisServerName)
+        if let name = settings.serverName, (try? SocketAddress(ipAddress: name, port: 0)) != nil {
+            throw SettingsError(
+                .redisServerName, value: name,
+                remedy: "use a name; an address is checked where the URL has it as the host")
+        }
         settings.tls.certificateVerification = verification == .name ? .fullVerification : .noHostnameVerification
         if let path = reader.text(.redisCaFile) {
             settings.tls.trustRoots = .certificates(try Self.certificates(.redisCaFile, path))
