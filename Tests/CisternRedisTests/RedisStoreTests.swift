@@ -130,6 +130,16 @@ struct RedisStoreTests {
         #expect(keys.text.contains("6"))
     }
 
+    @Test("a node that repeats what it is sent does not make the password known")
+    func repeatsThePassword() async throws {
+        let redis = try await RedisServer(["--rename-command", "AUTH", ""])
+        let store = try store("redis://someone:hunter2@127.0.0.1:\(redis.port)")
+        await store.start()
+        let reason = try #require(store.reports[0].reason)
+        #expect(reason.contains("AUTH") && !reason.contains("hunter2") && !reason.contains("someone"), "\(reason)")
+        await store.stop()
+    }
+
     @Test("a wrong password leaves the node down with Redis's own words, and requests go by the policy")
     func wrongPassword() async throws {
         let redis = try await RedisServer(["--requirepass", "right"])

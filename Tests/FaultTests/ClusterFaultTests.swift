@@ -180,6 +180,52 @@ struct ClusterFaultTests {
         await fleet.stop()
     }
 
+    @Test("new seeds lead to a cluster that has been built anew elsewhere")
+    func newSeeds() async throws {
+        var old: RedisCluster? = try await RedisCluster(primaries: 3, replicasPerPrimary: 0)
+        let fleet = try await Fleet(1, urls: [try #require(old).urls[0]], topology: .cluster, limit: Self.limit.get())
+        #expect(fleet.areAllUp && fleet.reports.count == 3)
+        old = nil
+        try await eventually("the old nodes to be lost") { fleet.reports.allSatisfy { !$0.isUp } }
+        let new = try await RedisCluster(primaries: 3, replicasPerPrimary: 0)
+        try await fleet.servers[0].store.change(to: [RedisEndpoint(url: new.urls[1])])
+        try await eventually("the new nodes to be in use") {
+            fleet.areAllUp && Set(fleet.reports.map(\.name)) == Set(new.ports.map { "127.0.0.1:\($0)" })
+        }
+        #expect(await fleet.servers[0].limiter.decide("org-1", now: fleet.clock.now()).outcome == .allowed)
+        await fleet.stop()
+    }
+
+    @Test("under the policy local a lost primary's organisations are metered on, and nobody else's notice")
+    func local() async throws {
+        let cluster = try await RedisCluster(
+            replicasPerPrimary: 0, arguments: ["--cluster-require-full-coverage", "no"])
+        let fleet = try await Fleet(
+            urls: [cluster.urls[0]], topology: .cluster, limit: Self.limit.get(), policy: .local)
+        // The node that shares the limits out stays; another one is lost.
+        let registry = try await cluster.primary(ofSlot: cluster.slot(ofKey: "ratelimit:servers"))
+        try await eventually("half of the limits for each server") {
+            let records = try await cluster.command(on: registry, "HVALS", "ratelimit:servers")
+            return records.split(separator: "\n").count { $0.hasPrefix("500000:") } == 2
+        }
+        let victim = try #require(cluster.ports.first { $0 != registry })
+        let owned = try #require(fleet.reports.first { $0.name == "127.0.0.1:\(victim)" }).slots
+        let own = Set(
+            organizations.indices.filter { index in
+                owned.contains { $0.contains(fleet.home(of: organizations[index])) }
+            })
+        let traffic = Traffic(fleet, organizations: organizations, perSecond: 4000)
+        try await traffic.goOn(for: 8000)
+        try await cluster.kill(victim)
+        try await traffic.goOn(for: 16_000)
+        let report = try await traffic.stop()
+        let lost = report.filter { own.contains($0.organization) }
+        print("local on a cluster: \(report.summary); of the lost node: \(lost.summary)")
+        #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0)
+        #expect(report.worstExcess <= 0)
+        await fleet.stop()
+    }
+
     @Test("says so where one node on its own is taken for a cluster, and the other way round")
     func mixedUp() async throws {
         let redis = try await RedisServer()

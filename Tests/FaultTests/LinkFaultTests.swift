@@ -81,6 +81,27 @@ struct LinkFaultTests {
                 _ = try await mend.exitCode()
             }),
         Fault(
+            name: "a script that does not end", trouble: .busy,
+            begin: { redis in
+                try await redis.command("CONFIG", "SET", "busy-reply-threshold", "50")
+                let connection = try Socket(port: redis.port)
+                try connection.send(Array("EVAL \"while true do end\" 0\r\n".utf8))
+            },
+            end: { _ = try await $0.command("SCRIPT", "KILL") }),
+        Fault(
+            name: "snapshots that fail", trouble: .cannotPersist,
+            begin: { redis in
+                var folder: TemporaryDirectory? = try TemporaryDirectory()
+                try await redis.command("CONFIG", "SET", "dir", folder?.path ?? "")
+                try await redis.command("CONFIG", "SET", "save", "3600 1")
+                folder = nil
+                try await redis.command("BGSAVE")
+                try await eventually("the snapshot to fail") {
+                    try await redis.command("INFO", "persistence").contains("rdb_last_bgsave_status:err")
+                }
+            },
+            end: { try await $0.command("CONFIG", "SET", "stop-writes-on-bgsave-error", "no") }),
+        Fault(
             name: "min-replicas-to-write", trouble: .tooFewReplicas,
             begin: { try await $0.command("CONFIG", "SET", "min-replicas-to-write", "1") },
             end: { try await $0.command("CONFIG", "SET", "min-replicas-to-write", "0") }),
@@ -88,7 +109,7 @@ struct LinkFaultTests {
 
     @Test("is named, waited for by nobody after it is known, and gone by itself", arguments: faults)
     func node(fault: Fault) async throws {
-        let redis = try await RedisServer(["--enable-debug-command", "yes"])
+        let redis = try await RedisServer(["--enable-debug-command", "yes", "--enable-protected-configs", "yes"])
         let fleet = try await Fleet(urls: [redis.url], limit: Self.limit.get())
         let traffic = Traffic(fleet, organizations: organizations, perSecond: 1000)
         try await traffic.goOn(for: 2000)

@@ -98,17 +98,17 @@ extension RedisNode {
     }
 
     private func renewShare(_ connection: RedisConnection, deadline: NIODeadline) {
-        guard let sharer = role.sharer else { return }
+        guard let share = role.share else { return }
         let sentAt = clock.now()
-        let ask = shared.withLock { $0.share.ask(now: sentAt) }
+        let ask = share.lease.withLock { $0.ask(now: sentAt) }
         let drift = settings.clockDriftPerMille
-        connection.send(ShareScript.command(server: sharer, ask), deadline: deadline) { result in
+        connection.send(ShareScript.command(server: share.server, ask), deadline: deadline) { result in
             switch result {
             case .success(.error(let message)): connection.close(NodeTrouble(loginReply: message))
             case .success(let reply):
-                guard let share = ShareScript.share(in: reply) else { return }
-                self.shared.withLock {
-                    $0.share.grant(share.millionths, sentAt: sentAt, clockDriftPerMille: drift)
+                guard let granted = ShareScript.share(in: reply) else { return }
+                share.lease.withLock {
+                    $0.grant(granted.millionths, sentAt: sentAt, clockDriftPerMille: drift)
                 }
             case .failure: break
             }
@@ -117,11 +117,11 @@ extension RedisNode {
 
     /// Gives the part of all limits up for others; `whenDone` is called once that is known there, or cannot be.
     func giveUpShare(whenDone: @escaping @Sendable () -> Void) {
-        guard isUp, let sharer = role.sharer, let connection = loop.value.connection else { return whenDone() }
+        guard isUp, let share = role.share, let connection = loop.value.connection else { return whenDone() }
         // A node that hangs must not keep the server from stopping; there the part lapses by itself.
         let deadline = eventLoop.now + .milliseconds(settings.connectTimeoutMilliseconds / 4)
-        let ask = shared.withLock { $0.share.ask(now: clock.now()) }
-        connection.send(ShareScript.command(server: sharer, ask, isLeaving: true), deadline: deadline) { _ in
+        let ask = share.lease.withLock { $0.ask(now: clock.now()) }
+        connection.send(ShareScript.command(server: share.server, ask, isLeaving: true), deadline: deadline) { _ in
             whenDone()
         }
     }

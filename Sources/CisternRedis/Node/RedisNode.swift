@@ -17,8 +17,8 @@ final class RedisNode: Sendable {
         var isClustered = false
         /// A key with which to try whether the node takes writes; nil where it keeps none.
         var probeKey: @Sendable () -> [UInt8]? = { KeyNames.probe }
-        /// The name under which this server has its part of all limits from this node; nil for none.
-        var sharer: String?
+        /// This server's part of all limits from this node; nil for none.
+        var share: SharePart?
         /// Whether it is sent few requests at first even though it has not been lost itself.
         var startsSlowly = false
         /// Told, on the event loop, when the node comes into use and when it is lost.
@@ -41,7 +41,6 @@ final class RedisNode: Sendable {
     struct Shared {
         var statistics = NodeStatistics()
         var trouble: NodeTrouble?
-        var share = ShareLease()
         /// Redis's version as it says it in scripts, 0x070000 for 7.0; 0 before that, and where nobody has asked.
         var version: Int64 = 0
     }
@@ -141,14 +140,14 @@ final class RedisNode: Sendable {
             self.loop.value.health.stop()
             self.loop.value.retry?.cancel()
             self.loop.value.heartbeat?.cancel()
-            guard !isReplaced else { return self.finish(whenDone) }
-            self.giveUpShare { self.finish(whenDone) }
+            guard !isReplaced else { return self.finish(isReplaced: true, whenDone) }
+            self.giveUpShare { self.finish(isReplaced: false, whenDone) }
         }
     }
 
-    private func finish(_ whenDone: () -> Void) {
+    private func finish(isReplaced: Bool, _ whenDone: () -> Void) {
         let trouble = NodeTrouble(.stopped, "the server has no more use for it")
-        setUp(false, trouble: trouble)
+        setUp(false, trouble: trouble, keepsShare: isReplaced)
         loop.value.connection?.finish(trouble)
         loop.value.connection = nil
         whenDone()
@@ -229,12 +228,14 @@ final class RedisNode: Sendable {
     }
 
     /// Makes it known whether the node is in use; with the part of the limits to go on with before anyone needs it.
-    private func setUp(_ isUp: Bool, trouble: NodeTrouble?) {
+    private func setUp(_ isUp: Bool, trouble: NodeTrouble?, keepsShare: Bool = false) {
         let now = clock.now()
         let isChange = isUp != self.isUp
-        shared.withLock { shared in
-            shared.trouble = trouble
-            if isUp { shared.share.regain() } else { shared.share.lose(now: now) }
+        shared.withLock { $0.trouble = trouble }
+        if isUp {
+            role.share?.lease.withLock { $0.regain() }
+        } else if isChange, !keepsShare {
+            role.share?.lease.withLock { $0.lose(now: now) }
         }
         isUpFlag.store(isUp, ordering: .relaxed)
         if isChange { role.changed(self, isUp) }

@@ -35,9 +35,12 @@ final class RingNodes: StoreNodes {
         }
     }
 
-    private func makeNode(_ endpoint: RedisEndpoint, home: BucketHome) throws -> RedisNode {
+    /// - Parameter other: another connection to the same node, whose part of all limits goes over to this one.
+    private func makeNode(
+        _ endpoint: RedisEndpoint, home: BucketHome, inPlaceOf other: RedisNode? = nil
+    ) throws -> RedisNode {
         var role = RedisNode.Role()
-        role.sharer = context.settings.keepsLocalShare ? context.server : nil
+        if context.settings.keepsLocalShare { role.share = other?.role.share ?? SharePart(server: context.server) }
         role.changed = { [weak self] node, isUp in self?.note(node, at: home, isUp: isUp) }
         return try context.makeNode(endpoint, role: role)
     }
@@ -61,7 +64,7 @@ final class RingNodes: StoreNodes {
     }
 
     func localShare(of home: BucketHome) -> LocalShare? {
-        node(at: home)?.shared.withLock { $0.share.localShare }
+        node(at: home)?.role.share?.lease.withLock { $0.localShare }
     }
 
     func lease(
@@ -117,7 +120,7 @@ final class RingNodes: StoreNodes {
             if let node = current[home], node.endpoint.isSameNode(as: endpoint) {
                 nodes[home] = node
             } else {
-                let node = try makeNode(endpoint, home: home)
+                let node = try makeNode(endpoint, home: home, inPlaceOf: current[home])
                 nodes[home] = node
                 fresh.append(node)
             }
