@@ -13,7 +13,7 @@ struct ServeCommand: AsyncParsableCommand {
         discussion: """
             Settings come from these flags, then from environment variables (CISTERN_ and the flag's name in upper \
             case with underscores), then from the file that --config names. SIGTERM drains, gives every lease back \
-            and exits with 0. Exit codes: 64 for a setting that is wrong, 69 where the address cannot be listened on.
+            and exits with 0. SIGHUP reads the Redis nodes anew. Exit codes: 64 for a setting that is wrong, 69 where the address cannot be listened on.
             """)
 
     @OptionGroup var options: ServeOptions
