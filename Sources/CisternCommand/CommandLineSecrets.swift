@@ -18,20 +18,19 @@ enum CommandLineSecrets {
         }
     }
 
-    /// Where credentials stand in a text: between `://` and the last `@` before the next comma.
+    /// Where credentials stand in a text: from each `://` to the last `@` before the next one.
+    ///
+    /// A comma may part two URLs or stand in a password; so it says nothing here.
     static func secrets(in text: [UInt8]) -> [Range<Int>] {
         var ranges: [Range<Int>] = []
         var start: Int?
-        var end: Int?
         for (position, byte) in text.enumerated() {
             if text[...position].suffix(3).elementsEqual("://".utf8) {
                 start = position + 1
-            } else if byte == UInt8(ascii: "@"), start != nil {
-                end = position
+            } else if byte == UInt8(ascii: "@"), let start {
+                if ranges.last?.lowerBound == start { ranges.removeLast() }
+                ranges.append(start..<position)
             }
-            guard byte == UInt8(ascii: ",") || position == text.count - 1 else { continue }
-            if let start, let end, start < end { ranges.append(start..<end) }
-            (start, end) = (nil, nil)
         }
         return ranges
     }

@@ -16,7 +16,10 @@ public enum RedisTopology: String, Sendable, CaseIterable {
 /// It connects by itself, whenever a node can be reached; until then, and whenever it is lost, `isReachable` says so for
 /// what is kept there, and requests fail at once. Call ``start()`` once before use and ``stop()`` at the end.
 public final class RedisStore: LeaseStore {
+    let topology: RedisTopology
     let nodes: any StoreNodes
+    /// This server's name among those that share the nodes: another one for each run.
+    package let serverName: String
 
     /// Creates the store of some nodes.
     ///
@@ -38,6 +41,8 @@ public final class RedisStore: LeaseStore {
     ) throws {
         try InvalidNodes.check(endpoints, topology: topology)
         let context = StoreContext(settings: settings, clock: clock, eventLoopGroup: eventLoopGroup, logger: logger)
+        self.topology = topology
+        serverName = context.server
         nodes =
             switch topology {
             case .ring: try RingNodes(endpoints: endpoints, context: context)
@@ -73,7 +78,7 @@ public final class RedisStore: LeaseStore {
     /// - Throws: ``InvalidNodes``, or ``UnusableNodes`` where nodes that are in use cannot be entered in the new way; then
     ///   nothing has changed.
     public func change(to endpoints: [RedisEndpoint]) async throws {
-        try InvalidNodes.check(endpoints, topology: nodes is RingNodes ? .ring : .cluster)
+        try InvalidNodes.check(endpoints, topology: topology)
         try await nodes.change(to: endpoints)
     }
 

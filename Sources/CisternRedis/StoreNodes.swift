@@ -38,7 +38,8 @@ struct StoreContext: Sendable {
     let clock: any TimeSource
     let eventLoopGroup: any EventLoopGroup
     let logger: Logger
-    /// This server's name among those that share the nodes: another one for each run.
+    /// This server's name among those that share the nodes: another one for each run, since what an earlier run of this
+    /// server held is not this one's to give back.
     let server = "\(ProcessInfo.processInfo.processIdentifier)-\(String(UInt64.random(in: 0 ... .max), radix: 16))"
 
     func makeNode(_ endpoint: RedisEndpoint, role: RedisNode.Role) throws -> RedisNode {

@@ -87,10 +87,8 @@ package struct CisternService: Service, CustomStringConvertible {
     private func makeLimiter(store: RedisStore?) -> RateLimiter {
         let seed = UInt64.random(in: 0 ... .max)
         guard let store else { return RateLimiter(limits: settings.limits, settings: settings.limiter, seed: seed) }
-        // A new name for each run: what an earlier run of this server held is not this one's to give back.
-        let lessee = "\(ProcessInfo.processInfo.processIdentifier)-\(String(UInt64.random(in: 0 ... .max), radix: 16))"
         return RateLimiter(
-            limits: settings.limits, store: store, lessee: lessee, settings: settings.limiter, seed: seed)
+            limits: settings.limits, store: store, lessee: store.serverName, settings: settings.limiter, seed: seed)
     }
 
     private func stop(_ server: HTTPServer, limiter: RateLimiter, store: RedisStore?, clock: some TimeSource) async {

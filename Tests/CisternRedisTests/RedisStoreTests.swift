@@ -70,7 +70,8 @@ struct RedisStoreTests {
     @Test("a hung Redis costs the requests in flight one deadline and later ones nothing")
     func hangs() async throws {
         let redis = try await RedisServer()
-        let store = try store(redis.url)
+        // Requests are to find it hung, and not a heartbeat before them.
+        let store = try store(redis.url) { $0.heartbeatMilliseconds = 86_400_000 }
         await store.start()
         let limiter = limiter(store, timeout: 1500)
         #expect(await decide(limiter).outcome == .allowed)
@@ -242,7 +243,11 @@ struct RedisStoreTests {
     @Test("beyond the bound on waiting requests the policy decides at once")
     func overload() async throws {
         let redis = try await RedisServer()
-        let store = try store(redis.url) { $0.maximumPendingRequests = 2 }
+        let store = try store(redis.url) {
+            $0.maximumPendingRequests = 2
+            // A heartbeat would take one of the two places.
+            $0.heartbeatMilliseconds = 86_400_000
+        }
         await store.start()
         let limiter = limiter(store)
         redis.process.signal(SIGSTOP)

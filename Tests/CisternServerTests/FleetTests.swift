@@ -265,7 +265,7 @@ struct FleetTests {
         let nobody = try ReservedPort()
         let inURL = "redis://:hunter2@127.0.0.1:\(redis.port)"
         let ways: [(arguments: [String], environment: [String: String])] = [
-            (["--redis", "\(inURL),redis://:hunter2@127.0.0.1:\(nobody.number)"], [:]),
+            (["--redis", "\(inURL),redis://:a,hunter2@127.0.0.1:\(nobody.number)"], [:]),
             (["--redis", redis.url, "--redis-password-file", "\(folder.path)/password"], [:]),
             (["--redis", redis.url], ["CISTERN_REDIS_PASSWORD": "hunter2"]),
             ([], ["CISTERN_REDIS": inURL]),

@@ -80,6 +80,8 @@ final class ProxyLoop: Sendable {
     private func rebound() throws -> Int32 {
         for _ in 0..<2000 {
             if let (listener, _) = try? ProxySocket.bound(port: port) { return listener }
+            // A pause between tries, not a wait for something: only binding tells whether the port can be had, and the
+            // caller is not asynchronous.
             usleep(1000)
         }
         throw ProxySocket.failure("cannot bind port \(port) again")

@@ -55,8 +55,7 @@ public struct LeaseSettings: Sendable, Equatable {
 
     /// When a lease asked for at `sentAt` lapses at the lessee: before it can lapse at the store.
     func expiry(sentAt: Instant) -> Instant {
-        sentAt.advanced(
-            byMilliseconds: durationMilliseconds - (durationMilliseconds * clockDriftPerMille + 999) / 1000)
+        sentAt.advanced(byMilliseconds: durationMilliseconds, lessDriftPerMille: clockDriftPerMille)
     }
 
     /// How long to wait on this server's clock until so many milliseconds have surely passed on every other.
@@ -71,5 +70,13 @@ public struct LeaseSettings: Sendable, Equatable {
         let elapsed = max(0, end.milliseconds - start.milliseconds)
         // Rounding each instant down to its millisecond may have added one; no bound is needed beyond a day.
         return max(0, min(elapsed, 86_400_000) * (1000 - clockDriftPerMille) / 1000 - 1)
+    }
+}
+
+extension Instant {
+    /// The instant that is so many milliseconds later, or sooner by what a clock may run slow: no later than it comes for
+    /// whoever counts them on another clock.
+    func advanced(byMilliseconds milliseconds: Int64, lessDriftPerMille drift: Int64) -> Instant {
+        advanced(byMilliseconds: milliseconds - (milliseconds * drift + 999) / 1000)
     }
 }

@@ -5,32 +5,28 @@ extension Lessee {
         _ organization: Span<UInt8>, hash: UInt64, home: BucketHome, costMicrotokens: Int64, in state: inout State,
         now: Instant
     ) -> Decision {
-        let limit = limits.limit(of: organization)
-        switch settings.failurePolicy {
-        case .open: return counted(.unmetered(limit, at: now), in: &state)
-        case .closed: return refusal(limit, in: &state, now: now)
-        case .local:
-            guard let position = position(of: organization, hash: hash, in: &state, now: now) else {
-                return refusal(limit, in: &state, now: now)
-            }
-            return decideByPolicy(costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now)
-        }
+        guard settings.failurePolicy == .local,
+            let position = position(of: organization, hash: hash, in: &state, now: now)
+        else { return decideUnmetered(limits.limit(of: organization), in: &state, now: now) }
+        return decideByPolicy(costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now)
     }
 
     /// Decides for an organisation in memory whose node is out of reach, or does not answer.
     func decideByPolicy(
         costMicrotokens: Int64, home: BucketHome, at position: Int, in state: inout State, now: Instant
     ) -> Decision {
-        let limit = state.table[position].limit
-        switch settings.failurePolicy {
-        case .open: return counted(.unmetered(limit, at: now), in: &state)
-        case .closed: return refusal(limit, in: &state, now: now)
-        case .local:
-            guard let share = store.localShare(of: home) else { return refusal(limit, in: &state, now: now) }
-            let decision = decideLocally(
-                costMicrotokens: costMicrotokens, home: home, share: share, at: position, in: &state, now: now)
-            return counted(decision, in: &state)
+        guard settings.failurePolicy == .local, let share = store.localShare(of: home) else {
+            return decideUnmetered(state.table[position].limit, in: &state, now: now)
         }
+        let decision = decideLocally(
+            costMicrotokens: costMicrotokens, home: home, share: share, at: position, in: &state, now: now)
+        return counted(decision, in: &state)
+    }
+
+    /// Decides where nothing can be metered: every policy but `open` turns away.
+    private func decideUnmetered(_ limit: Limit, in state: inout State, now: Instant) -> Decision {
+        guard settings.failurePolicy == .open else { return refusal(limit, in: &state, now: now) }
+        return counted(.unmetered(limit, at: now), in: &state)
     }
 
     private func decideLocally(

@@ -24,13 +24,16 @@ extension Lessee {
             sequence: sequence, settings: settings.lease, now: now, tally: &state.tokens)
         guard let ask else { return nil }
         state.sequence = sequence
-        return request(for: ask, waiting: [], at: position, in: state, since: now, now: now)
+        let name = state.table.key(at: position)
+        return request(for: ask, of: name, waiting: [], at: position, in: state, since: now, now: now)
     }
 
-    /// Turns to another bucket of an organisation, and sees to it that the old one gets its tokens back.
+    /// Turns to the bucket at a home, if that is another one than before, and sees to it that the old one gets its tokens
+    /// back.
     ///
-    /// No request may be in flight.
-    func leave(_ position: Int, for home: BucketHome, in state: inout State, now: Instant) {
+    /// While a request is in flight nothing changes; its answer brings the next occasion.
+    func turn(_ position: Int, to home: BucketHome, in state: inout State, now: Instant) {
+        guard home != state.table[position].home, !state.table[position].isAsking else { return }
         if let request = giveBack(at: position, in: &state, now: now), state.partings.count < Self.maximumPartings {
             state.partings.append(request)
         }
@@ -52,9 +55,7 @@ extension Lessee {
                     return (takePartings(in: &state, now: now), position)
                 }
                 let name = state.table.key(at: position)
-                let home = store.home(of: name.span)
-                guard home != state.table[position].home, !state.table[position].isAsking else { continue }
-                leave(position, for: home, in: &state, now: now)
+                turn(position, to: store.home(of: name.span), in: &state, now: now)
             }
             return (takePartings(in: &state, now: now), nil)
         }

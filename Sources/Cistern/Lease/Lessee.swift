@@ -104,7 +104,7 @@ final class Lessee: Sendable {
                 // Its bucket may be another one by now.
                 let home = store.home(of: organization)
                 if home != state.table[position].home, store.isReachable(home) {
-                    if !state.table[position].isAsking { leave(position, for: home, in: &state, now: now) }
+                    turn(position, to: home, in: &state, now: now)
                     return Verdict()
                 }
                 return Verdict(
@@ -196,10 +196,7 @@ final class Lessee: Sendable {
             state.table[position].settle(
                 grant, sentAt: request.sentAt, settings: settings.lease, now: now, tally: &state.tokens)
             let settlement = settleGranted(&queue, at: position, in: &state, now: now)
-            let home = store.home(of: organization)
-            if home != state.table[position].home, !state.table[position].isAsking {
-                leave(position, for: home, in: &state, now: now)
-            }
+            turn(position, to: store.home(of: organization), in: &state, now: now)
             watch(position, from: now, in: &state)
             return settlement
         }
@@ -266,8 +263,7 @@ final class Lessee: Sendable {
     /// second request.
     private func ask(at position: Int, in state: inout State, now: Instant) -> LeaseRequest {
         let name = state.table.key(at: position)
-        let home = store.home(of: name.span)
-        if home != state.table[position].home { leave(position, for: home, in: &state, now: now) }
+        turn(position, to: store.home(of: name.span), in: &state, now: now)
         let (waiting, included) = Self.runs(of: state.queues[position]?.waiters ?? [])
         state.queues[position]?.included = included
         state.sequence += 1
@@ -275,7 +271,7 @@ final class Lessee: Sendable {
             waitingTokens: waiting.reduce(0) { $0 + $1.cost * $1.count }, sequence: state.sequence,
             sizing: sizing, settings: settings.lease, now: now, tally: &state.tokens)
         let since = state.queues[position]?.waiters.first?.since ?? now
-        return request(for: ask, waiting: waiting, at: position, in: state, since: since, now: now)
+        return request(for: ask, of: name, waiting: waiting, at: position, in: state, since: since, now: now)
     }
 
     /// How many stretches of equal costs one request carries; the rest waits for the next.
@@ -297,11 +293,11 @@ final class Lessee: Sendable {
     }
 
     func request(
-        for ask: Lease.Ask, waiting: [WaitingCost], at position: Int, in state: borrowing State, since: Instant,
-        now: Instant
+        for ask: Lease.Ask, of name: [UInt8], waiting: [WaitingCost], at position: Int, in state: borrowing State,
+        since: Instant, now: Instant
     ) -> LeaseRequest {
         LeaseRequest(
-            organization: state.table.key(at: position), home: state.table[position].home,
+            organization: name, home: state.table[position].home,
             limit: state.table[position].limit, lessee: lessee, sequence: state.table[position].sequence,
             acknowledged: state.table[position].acknowledged,
             held: ask.held, quietMilliseconds: ask.quietMilliseconds, earlySpent: ask.earlySpent,

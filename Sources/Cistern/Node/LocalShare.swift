@@ -2,7 +2,7 @@
 public struct LocalShare: Sendable, Hashable, BitwiseCopyable {
     /// The part, in millionths of the limit, 1 to 1,000,000.
     public var millionths: Int64
-    /// When the node was lost: tokens flow in here from then on.
+    /// When the node was lost.
     public var lostAt: Instant
 
     /// Creates a part.
@@ -62,14 +62,14 @@ package struct ShareLease: Sendable {
     /// - Parameter sentAt: when it was asked; the part is counted from there, and less the margin for drifting clocks.
     package mutating func grant(_ millionths: Int64, sentAt: Instant, clockDriftPerMille: Int64) {
         self.millionths = min(max(0, millionths), 1_000_000)
-        let margin = (Self.durationMilliseconds * clockDriftPerMille + 999) / 1000
-        expiresAt = sentAt.advanced(byMilliseconds: Self.durationMilliseconds - margin)
+        expiresAt = sentAt.advanced(
+            byMilliseconds: Self.durationMilliseconds, lessDriftPerMille: clockDriftPerMille)
     }
 
     /// The node is out of reach from now on.
     package mutating func lose(now: Instant) {
         guard frozen == nil else { return }
-        frozen = LocalShare(millionths: now < expiresAt ? millionths : 0, lostAt: now)
+        frozen = LocalShare(millionths: held(now: now), lostAt: now)
     }
 
     /// The node is in use again.

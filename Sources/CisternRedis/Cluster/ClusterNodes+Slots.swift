@@ -24,11 +24,11 @@ extension ClusterNodes {
     /// Asks again where a slot is out of reach, or the last answer is old.
     func refreshSlotsIfDue() {
         let now = context.clock.now()
-        let isDue = state.withLock { state in
-            let isWhole = state.hasSlots && state.owners.allSatisfy { $0?.isUp == true }
-            return !isWhole || now.milliseconds - state.refresh.lastAt.milliseconds >= Self.longestMilliseconds
+        let lastAt = state.withLock { $0.refresh.lastAt }
+        guard !reachability.areAllUp || now.milliseconds - lastAt.milliseconds >= Self.longestMilliseconds else {
+            return
         }
-        if isDue { refreshSlots() }
+        refreshSlots()
     }
 
     /// Asks which node has which slots; any thread may call, as often as it likes.
@@ -115,7 +115,7 @@ extension ClusterNodes {
             let parted = parted
             eventLoop.scheduleTask(in: Self.partingDelay) { parted.forEach { $0.end() } }
         }
-        begin(fresh[...])
+        begin(fresh)
     }
 
     /// The node at an address, which is made if there is none; nil where it cannot be made.
@@ -137,8 +137,7 @@ extension ClusterNodes {
         }
     }
 
-    private func begin(_ nodes: ArraySlice<RedisNode>) {
-        guard !nodes.isEmpty else { return finishRefresh() }
+    private func begin(_ nodes: [RedisNode]) {
         let promises = nodes.map { node in
             let promise = eventLoop.makePromise(of: Void.self)
             node.begin { promise.succeed() }

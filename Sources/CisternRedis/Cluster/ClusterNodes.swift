@@ -25,7 +25,6 @@ final class ClusterNodes: StoreNodes {
         /// Whether the slots have ever been told.
         var hasSlots = false
         var refresh = Refresh()
-        var share = ShareLease()
         /// This server's part of all limits as it was when each node was lost, by the node's address.
         var lostShares: [NodeAddress: LocalShare] = [:]
         var shareLog = LogThrottle()
@@ -34,6 +33,8 @@ final class ClusterNodes: StoreNodes {
 
     let context: StoreContext
     let reachability = Reachability()
+    /// This server's part of all limits, which the node with one slot grants for all of them.
+    private let share: SharePart
     let state: Mutex<State>
     /// One event loop for the clock's ticks.
     let eventLoop: any EventLoop
@@ -42,6 +43,7 @@ final class ClusterNodes: StoreNodes {
     init(seeds: [RedisEndpoint], context: StoreContext) throws {
         self.context = context
         eventLoop = context.eventLoopGroup.next()
+        share = SharePart(server: context.server)
         state = Mutex(State(seeds: seeds))
         for seed in seeds {
             let node = try makeNode(seed)
@@ -84,9 +86,9 @@ final class ClusterNodes: StoreNodes {
             if isUp {
                 state.lostShares[address] = nil
             } else {
-                let millionths = state.share.held(now: now)
+                let millionths = share.lease.withLock { $0.held(now: now) }
                 state.lostShares[address] = millionths > 0 ? LocalShare(millionths: millionths, lostAt: now) : nil
-                if state.owners[Int(Self.registry.number)] === node { state.share.lose(now: now) }
+                if state.owners[Int(Self.registry.number)] === node { share.lease.withLock { $0.lose(now: now) } }
             }
         }
         if !isUp { refreshSlots() }
@@ -130,11 +132,9 @@ final class ClusterNodes: StoreNodes {
     func stop() async {
         ticks.withLock { $0.forEach { $0.cancel() } }
         if context.settings.keepsLocalShare {
-            let now = context.clock.now()
-            let ask = state.withLock { $0.share.ask(now: now) }
             // A node that hangs must not keep the server from stopping; there the part lapses by itself.
             _ = await command(
-                ShareScript.command(server: context.server, ask, isLeaving: true), at: Self.registry,
+                share.request(now: context.clock.now(), isLeaving: true), at: Self.registry,
                 timeoutMilliseconds: context.settings.connectTimeoutMilliseconds / 4)
         }
         let nodes = state.withLock { state in
@@ -169,18 +169,15 @@ final class ClusterNodes: StoreNodes {
         let isInUse = state.withLock { $0.nodes.values.contains(where: \.isUp) }
         let isStopped = state.withLock { $0.isStopped }
         if isStopped || isInUse && !fresh.contains(where: \.isUp) {
-            await fresh.forAll { $0.end(isReplaced: true) }
+            fresh.forEach { $0.end(isReplaced: true) }
             throw RedisStore.UnusableNodes(fresh)
         }
         let old = state.withLock { state in
             let old = state.nodes
-            for slot in 0..<HashSlot.count {
-                let address = old.first { $0.value === state.owners[slot] }?.key
-                state.owners[slot] = address.flatMap { nodes[$0] }
-                reachability.set(BucketHome(UInt16(slot)), isUp: state.owners[slot]?.isUp == true)
-            }
+            state.owners = state.owners.map { $0.flatMap { nodes[$0.endpoint.address] } }
             state.nodes = nodes
             state.seeds = seeds
+            setReachability(state)
             return Array(old.values)
         }
         old.forEach { $0.end(isReplaced: true) }
@@ -227,19 +224,17 @@ final class ClusterNodes: StoreNodes {
 
     private func sendShareRequest(whenDone: @escaping @Sendable () -> Void) {
         let sentAt = context.clock.now()
-        let ask = state.withLock { $0.share.ask(now: sentAt) }
-        let request = ShareScript.command(server: context.server, ask)
         let drift = context.settings.clockDriftPerMille
         route(
-            request, at: Self.registry, timeoutMilliseconds: context.settings.connectTimeoutMilliseconds
+            share.request(now: sentAt), at: Self.registry,
+            timeoutMilliseconds: context.settings.connectTimeoutMilliseconds
         ) { [weak self] result in
-            if case .success(let reply) = result, let share = ShareScript.share(in: reply) {
-                self?.state.withLock { state in
-                    state.share.grant(share.millionths, sentAt: sentAt, clockDriftPerMille: drift)
-                    state.share.regain()
-                }
-            } else if case .success(.error(let message)) = result {
+            if case .success(.error(let message)) = result {
                 self?.logShareTrouble(message)
+            } else if case .success(let reply) = result, let self,
+                share.take(reply, sentAt: sentAt, clockDriftPerMille: drift)
+            {
+                share.lease.withLock { $0.regain() }
             }
             whenDone()
         }

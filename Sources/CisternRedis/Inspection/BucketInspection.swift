@@ -40,7 +40,7 @@ extension RedisStore {
     package func inspectBucket(
         of organization: String, limit: Limit
     ) async throws(BucketInspection.Failure) -> BucketInspection {
-        let isTagged = nodes is ClusterNodes
+        let isTagged = topology == .cluster
         let name = Array(organization.utf8)
         let home = home(of: name.span)
         guard let node = nodes.members(at: home).first?.endpoint.name else {

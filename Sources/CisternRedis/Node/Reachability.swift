@@ -13,6 +13,11 @@ final class Reachability: Sendable {
         return words[number / 64 % 256].load(ordering: .relaxed) >> UInt64(number % 64) & 1 == 1
     }
 
+    /// Whether every home can be reached.
+    var areAllUp: Bool {
+        words.indices.allSatisfy { words[$0].load(ordering: .relaxed) == .max }
+    }
+
     func set(_ home: BucketHome, isUp: Bool) {
         let number = Int(home.number)
         let bit = UInt64(1) << UInt64(number % 64)

@@ -100,16 +100,11 @@ extension RedisNode {
     private func renewShare(_ connection: RedisConnection, deadline: NIODeadline) {
         guard let share = role.share else { return }
         let sentAt = clock.now()
-        let ask = share.lease.withLock { $0.ask(now: sentAt) }
         let drift = settings.clockDriftPerMille
-        connection.send(ShareScript.command(server: share.server, ask), deadline: deadline) { result in
+        connection.send(share.request(now: sentAt), deadline: deadline) { result in
             switch result {
             case .success(.error(let message)): connection.close(NodeTrouble(loginReply: message))
-            case .success(let reply):
-                guard let granted = ShareScript.share(in: reply) else { return }
-                share.lease.withLock {
-                    $0.grant(granted.millionths, sentAt: sentAt, clockDriftPerMille: drift)
-                }
+            case .success(let reply): share.take(reply, sentAt: sentAt, clockDriftPerMille: drift)
             case .failure: break
             }
         }
@@ -120,9 +115,6 @@ extension RedisNode {
         guard isUp, let share = role.share, let connection = loop.value.connection else { return whenDone() }
         // A node that hangs must not keep the server from stopping; there the part lapses by itself.
         let deadline = eventLoop.now + .milliseconds(settings.connectTimeoutMilliseconds / 4)
-        let ask = share.lease.withLock { $0.ask(now: clock.now()) }
-        connection.send(ShareScript.command(server: share.server, ask, isLeaving: true), deadline: deadline) { _ in
-            whenDone()
-        }
+        connection.send(share.request(now: clock.now(), isLeaving: true), deadline: deadline) { _ in whenDone() }
     }
 }

@@ -129,7 +129,7 @@ final class RingNodes: StoreNodes {
         // A new password that is wrong must not take the place of one that works.
         let failed = nodes.filter { home, node in !node.isUp && current[home]?.isUp == true && current[home] !== node }
         if !failed.isEmpty || state.withLock({ $0.isStopped }) {
-            await fresh.forAll { $0.end(isReplaced: true) }
+            fresh.forEach { $0.end(isReplaced: true) }
             throw RedisStore.UnusableNodes(Array(failed.values))
         }
         let ring = Ring(endpoints.map { Ring.Member(name: $0.name, weight: $0.weight) })
