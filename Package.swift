@@ -18,8 +18,10 @@ let package = Package(
         .library(name: "Cistern", targets: ["Cistern"]),
         .library(name: "CisternRedis", targets: ["CisternRedis"]),
         .executable(name: "cistern", targets: ["CisternCommand"]),
+        .executable(name: "perf", targets: ["Perf"]),
     ],
     dependencies: [
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
@@ -112,6 +114,29 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]
+        ),
+
+        // Load benchmarks: `swift run perf`. It starts `cistern serve`, so that is built with it.
+        .executableTarget(
+            name: "Perf",
+            dependencies: [
+                "Cistern",
+                "CisternCommand",
+                "CisternHTTP",
+                "CisternRedis",
+                "CisternServer",
+                "CisternTesting",
+                "CJemalloc",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            path: "Perf"
         ),
 
         // What several test targets share: a clock set by hand, real processes, a plain HTTP client.

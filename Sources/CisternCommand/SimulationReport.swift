@@ -1,4 +1,5 @@
 internal import Cistern
+internal import CisternServer
 internal import CisternSimulation
 internal import Foundation
 
@@ -106,8 +107,4 @@ extension Violation {
     fileprivate var json: String {
         #"{"checker":"\#(checker)","seconds":\#(decimal(time.seconds, 9)),"what":"\#(what)"}"#
     }
-}
-
-func decimal(_ value: Double, _ digits: Int) -> String {
-    String(format: "%.\(digits)f", value)
 }

@@ -7,7 +7,7 @@ internal import Synchronization
 
 /// The data plane: an HTTP/1.1 server that asks a limiter about each request.
 package final class HTTPServer: Sendable {
-    private let limiter: RateLimiter
+    private let limiter: any Decider
     private let settings: HTTPSettings
     private let pages: OperatorPages
     private let group: any EventLoopGroup
@@ -26,7 +26,7 @@ package final class HTTPServer: Sendable {
     ///   - unixMilliseconds: the wall clock, for dates; in milliseconds since 1970-01-01 UTC.
     ///   - pages: what stands on the pages for operators.
     package init(
-        limiter: RateLimiter, settings: HTTPSettings, clock: any TimeSource,
+        limiter: any Decider, settings: HTTPSettings, clock: any TimeSource,
         unixMilliseconds: @escaping @Sendable () -> Int64, pages: OperatorPages, group: any EventLoopGroup
     ) {
         self.limiter = limiter
@@ -105,7 +105,7 @@ package final class HTTPServer: Sendable {
 
     /// Puts the handlers of one connection into its pipeline.
     static func addHandlers(
-        to channel: any Channel, limiter: RateLimiter, pages: OperatorPages, settings: HTTPSettings, loop: LoopContext
+        to channel: any Channel, limiter: any Decider, pages: OperatorPages, settings: HTTPSettings, loop: LoopContext
     ) throws {
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = settings.maximumHeaderBytes

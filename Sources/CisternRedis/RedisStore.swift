@@ -109,6 +109,17 @@ public final class RedisStore: LeaseStore {
         nodes.lease(request, reply: reply)
     }
 
+    /// The text of the script that keeps a bucket, for tools that run it without a store.
+    package static var leaseScript: String { LeaseScript.source }
+
+    /// Carries one plain command to the node that keeps an organisation's bucket; `reply` is called once, on any thread.
+    package func command(
+        _ words: [[UInt8]], about organization: Span<UInt8>, timeoutMilliseconds: Int64,
+        reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
+    ) {
+        nodes.command(words, at: nodes.home(of: organization), timeoutMilliseconds: timeoutMilliseconds, reply: reply)
+    }
+
     /// What is known of each node now.
     package var reports: [NodeReport] {
         nodes.reports

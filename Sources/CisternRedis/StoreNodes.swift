@@ -17,10 +17,21 @@ protocol StoreNodes: LeaseStore {
     var reports: [NodeReport] { get }
     /// The nodes; with a home, the one that is there.
     func members(at home: BucketHome?) -> [RedisNode]
-    /// Carries one command about what is kept at a home.
+    /// Carries one command about what is kept at a home; `reply` is called once, on any thread.
+    func command(
+        _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64,
+        reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void)
+}
+
+extension StoreNodes {
+    /// The same for those that can wait.
     func command(
         _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64
-    ) async -> Result<RESPValue, LeaseFailure>
+    ) async -> Result<RESPValue, LeaseFailure> {
+        await withCheckedContinuation { continuation in
+            command(words, at: home, timeoutMilliseconds: timeoutMilliseconds) { continuation.resume(returning: $0) }
+        }
+    }
 }
 
 extension [RedisNode] {

@@ -3,31 +3,23 @@ import Foundation
 
 /// A `cistern serve` of a test's own, as it was built with the tests.
 final class CisternProcess {
-    let process: ChildProcess
-    let port: Int
+    private let server: ListeningProcess
+
+    var process: ChildProcess { server.process }
+    var port: Int { server.port }
 
     /// Starts a server on a free port and waits until it listens.
     init(_ arguments: [String] = [], environment: [String: String] = [:]) async throws {
-        let process = try Self.run(["serve", "--port", "0"] + arguments, environment: environment)
-        self.process = process
-        var found: Int?
-        try await eventually("cistern to listen; it wrote:\n\(process.text)") {
-            let match = process.text.firstMatch(of: /listening on http:\/\/127\.0\.0\.1:(\d+)\n/)
-            found = match.flatMap { Int($0.1) }
-            return found != nil || !process.isRunning
-        }
-        guard let found else { throw ChildProcess.Failure(description: "cistern ended: \(process.text)") }
-        port = found
+        server = try await ListeningProcess(
+            Self.program, ["serve", "--port", "0"] + arguments, environment: environment)
     }
 
     /// Runs the command with any arguments.
     static func run(_ arguments: [String], environment: [String: String] = [:]) throws -> ChildProcess {
-        // Swift's tests run from a bundle beside the products.
-        let folder =
-            Bundle.main.bundleURL.path.hasSuffix(".xctest")
-            ? Bundle.main.bundleURL.deletingLastPathComponent() : Bundle.main.bundleURL
-        return try ChildProcess(folder.appendingPathComponent("cistern").path, arguments, environment: environment)
+        try ChildProcess(program, arguments, environment: environment)
     }
+
+    private static var program: String { BuiltProduct.path("cistern") }
 
     func connect() throws -> Socket {
         try Socket(port: port)

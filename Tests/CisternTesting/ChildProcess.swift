@@ -66,7 +66,7 @@ package final class ChildProcess: Sendable {
         if program.contains("/") { return URL(fileURLWithPath: program) }
         let folders = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/bin"]
         guard let folder = folders.first(where: { FileManager.default.isExecutableFile(atPath: "\($0)/\(program)") })
-        else { throw Failure(description: "\(program) is not installed: 'make test' installs what tests need") }
+        else { throw Failure(description: "\(program) is not installed: 'make install-test' installs it") }
         return URL(fileURLWithPath: "\(folder)/\(program)")
     }
 }
@@ -84,5 +84,16 @@ package func eventually(
             throw ChildProcess.Failure(description: "waited \(seconds) s in vain for \(what())")
         }
         try await Task.sleep(for: .milliseconds(5))
+    }
+}
+
+/// An executable that was built with this one.
+package enum BuiltProduct {
+    /// Where it is.
+    package static func path(_ name: String) -> String {
+        // Tests run from a bundle beside the products; on Linux, from one of the products' folder.
+        let bundle = Bundle.main.bundleURL
+        let folder = bundle.path.hasSuffix(".xctest") ? bundle.deletingLastPathComponent() : bundle
+        return folder.appendingPathComponent(name).path
     }
 }

@@ -70,7 +70,7 @@ extension Decision {
             retryAfterMilliseconds: max(1, retryAfterMilliseconds), balanceMicrotokens: balanceMicrotokens)
     }
 
-    static func unmetered(_ limit: Limit, at now: Instant) -> Decision {
+    package static func unmetered(_ limit: Limit, at now: Instant) -> Decision {
         Decision(
             outcome: .unmetered, limit: limit, decidedAt: now, retryAfterMilliseconds: 0,
             balanceMicrotokens: limit.capacityMicrotokens)

@@ -34,7 +34,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private static let lingerTime = TimeAmount.seconds(1)
 
-    private let limiter: RateLimiter
+    private let limiter: any Decider
     private let pages: OperatorPages
     private let settings: HTTPSettings
     private let loop: LoopContext
@@ -54,7 +54,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var expiresAt = NIODeadline.distantFuture
     private var expiryCheck: Scheduled<Void>?
 
-    init(limiter: RateLimiter, pages: OperatorPages, settings: HTTPSettings, loop: LoopContext) {
+    init(limiter: any Decider, pages: OperatorPages, settings: HTTPSettings, loop: LoopContext) {
         self.limiter = limiter
         self.pages = pages
         self.settings = settings
@@ -175,7 +175,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             let now = loop.clock.now()
             let eventLoop = context.eventLoop
             let handler = NIOLoopBound(self, eventLoop: eventLoop)
-            let decision = limiter.decide(request.identity.organization.utf8.span, now: now) { decision in
+            let decision = limiter.decide(request.identity.organization.utf8.span, cost: 1, now: now) { decision in
                 eventLoop.execute { handler.value.resume(decision) }
             }
             if let decision {

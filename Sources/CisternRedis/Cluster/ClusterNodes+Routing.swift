@@ -33,27 +33,22 @@ extension ClusterNodes {
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        let keys = KeyNames.bucket(of: request.organization, isTagged: true)
         let journey = Journey(
             slot: Int(request.home.number), deadline: request.deadline,
             send: { node, entry, redirect in
                 // Where none of the keys is left behind, some may not exist at all. A node that is being given a slot
                 // cannot tell those from keys that have not arrived yet, unless it is told one key alone.
-                let keys = entry == .askingWithoutRest ? [keys[0]] : keys
-                node.lease(request, keys: keys, isAsking: entry != .owner) { attempt, now in
-                    switch attempt {
-                    case .redirected(let target): redirect(target)
-                    case .finished(let result):
-                        redirect(nil)
-                        reply(result, now)
-                    }
+                let keys = KeyNames.Choice(isTagged: true, count: entry == .askingWithoutRest ? 1 : 3)
+                node.lease(request, keys: keys, isAsking: entry != .owner, redirected: { redirect($0) }) { result, now in
+                    redirect(nil)
+                    reply(result, now)
                 }
             }, fail: { failure, now in reply(.failure(failure), now) })
         go(journey)
     }
 
     /// Carries one command about what is in a slot.
-    func route(
+    func command(
         _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64,
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
     ) {
@@ -70,14 +65,6 @@ extension ClusterNodes {
                 }
             }, fail: { failure, _ in reply(.failure(failure)) })
         go(journey)
-    }
-
-    func command(
-        _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64
-    ) async -> Result<RESPValue, LeaseFailure> {
-        await withCheckedContinuation { continuation in
-            route(words, at: home, timeoutMilliseconds: timeoutMilliseconds) { continuation.resume(returning: $0) }
-        }
     }
 
     private func go(_ journey: Journey) {

@@ -225,7 +225,7 @@ final class ClusterNodes: StoreNodes {
     private func sendShareRequest(whenDone: @escaping @Sendable () -> Void) {
         let sentAt = context.clock.now()
         let drift = context.settings.clockDriftPerMille
-        route(
+        command(
             share.request(now: sentAt), at: Self.registry,
             timeoutMilliseconds: context.settings.connectTimeoutMilliseconds
         ) { [weak self] result in

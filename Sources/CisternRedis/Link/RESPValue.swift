@@ -2,7 +2,7 @@ internal import CHiredis
 internal import NIOCore
 
 /// One value of the Redis protocol (RESP2).
-enum RESPValue: Equatable {
+package enum RESPValue: Equatable, Sendable {
     case string([UInt8])
     case integer(Int64)
     case array([RESPValue])

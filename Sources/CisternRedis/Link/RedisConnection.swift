@@ -34,7 +34,7 @@ final class RedisConnection: ChannelInboundHandler {
     private let ended: (RedisConnection, NodeTrouble) -> Void
     private var reader: RESPReader?
     private var pending: Deque<Pending> = []
-    private var unsent: ByteBuffer
+    private var unsent = RESPCommands()
     private var isFlushDue = false
     private var deadlineCheck: Scheduled<Void>?
     /// When `deadlineCheck` is due.
@@ -55,7 +55,6 @@ final class RedisConnection: ChannelInboundHandler {
     init(maximumPending: Int, ended: @escaping (RedisConnection, NodeTrouble) -> Void) {
         self.maximumPending = maximumPending
         self.ended = ended
-        unsent = ByteBuffer()
     }
 
     // MARK: Commands
@@ -68,18 +67,24 @@ final class RedisConnection: ChannelInboundHandler {
     /// - Parameter prefix: a command to send right before it, whose reply is of no account; neither goes without the
     ///   other.
     func send(
-        _ arguments: [[UInt8]], after prefix: [[UInt8]]? = nil, deadline: NIODeadline,
-        completion: @escaping Completion
+        _ words: [[UInt8]], after prefix: [[UInt8]]? = nil, deadline: NIODeadline, completion: @escaping Completion
+    ) {
+        send(after: prefix, deadline: deadline, completion: completion) { $0.append(command: words) }
+    }
+
+    /// The same for a command that `write` writes.
+    func send(
+        after prefix: [[UInt8]]? = nil, deadline: NIODeadline, completion: @escaping Completion,
+        write: (inout RESPCommands) -> Void
     ) {
         guard let context, !hasEnded, finishing == nil else { return completion(.failure(.closed)) }
         let count = prefix == nil ? 1 : 2
         guard pending.count + count <= maximumPending else { return completion(.failure(.overloaded)) }
         if let prefix {
-            RESPCommand.write(prefix, to: &unsent)
+            unsent.append(command: prefix)
             pending.append(Pending(deadline: deadline) { _ in })
         }
-        lastSent = context.eventLoop.now
-        RESPCommand.write(arguments, to: &unsent)
+        write(&unsent)
         pending.append(Pending(deadline: deadline, completion: completion))
         if !isFlushDue {
             isFlushDue = true
@@ -91,9 +96,10 @@ final class RedisConnection: ChannelInboundHandler {
 
     private func flush() {
         isFlushDue = false
-        guard let context, unsent.readableBytes > 0 else { return }
-        context.writeAndFlush(wrapOutboundOut(unsent), promise: nil)
-        unsent = ByteBuffer()
+        guard let context, !unsent.bytes.isEmpty else { return }
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: unsent.bytes)), promise: nil)
+        unsent.removeAll()
+        lastSent = context.eventLoop.now
     }
 
     private func scheduleDeadlineCheck(at deadline: NIODeadline) {

@@ -5,32 +5,39 @@ internal import Synchronization
 
 /// How lease requests are carried.
 extension RedisNode {
-    /// What came of one attempt.
-    enum Attempt: Sendable {
-        case finished(Result<Grant, LeaseFailure>)
-        /// The node has not acted on it: in a Redis Cluster another one has to, or this one later.
-        case redirected(Redirect)
-    }
+    typealias Reply = @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
 
-    typealias Reply = @Sendable (Attempt, Instant) -> Void
+    /// Told that the node has not acted on a request: in a Redis Cluster another one has to, or this one later.
+    typealias Redirected = @Sendable (Redirect) -> Void
 
     /// Carries one lease request.
     ///
-    /// Any thread may call; `reply` is called once, on the node's event loop or before this returns.
+    /// Any thread may call; either `reply` or `redirected` is called once, on the node's event loop or before this
+    /// returns.
     ///
     /// - Parameters:
-    ///   - keys: the organisation's keys, or the first of them alone.
+    ///   - keys: which of the organisation's keys the node is told.
     ///   - isAsking: whether another node has sent the request on to this one, while a slot is being moved.
-    func lease(_ request: LeaseRequest, keys: [[UInt8]], isAsking: Bool = false, reply: @escaping Reply) {
+    ///   - redirected: for a node of a Redis Cluster.
+    func lease(
+        _ request: LeaseRequest, keys: KeyNames.Choice, isAsking: Bool = false, redirected: Redirected? = nil,
+        reply: @escaping Reply
+    ) {
         guard isUp else { return finish(request, .failure(.unreachable), reply) }
         if eventLoop.inEventLoop {
-            send(request, keys: keys, isAsking: isAsking, reply)
+            send(request, as: nil, keys: keys, isAsking: isAsking, redirected, reply)
         } else {
-            eventLoop.execute { self.send(request, keys: keys, isAsking: isAsking, reply) }
+            eventLoop.execute {
+                self.send(request, as: nil, keys: keys, isAsking: isAsking, redirected, reply)
+            }
         }
     }
 
-    private func send(_ request: LeaseRequest, keys: [[UInt8]], isAsking: Bool, _ reply: @escaping Reply) {
+    /// - Parameter call: how the node is told to run the script; by the digest that it gave unless said.
+    private func send(
+        _ request: LeaseRequest, as call: LeaseScript.Call?, keys: KeyNames.Choice, isAsking: Bool,
+        _ redirected: Redirected?, _ reply: @escaping Reply
+    ) {
         guard isUp, let connection = loop.value.connection else {
             return finish(request, .failure(.unreachable), reply)
         }
@@ -38,36 +45,37 @@ extension RedisNode {
         let remaining = request.deadline.nanoseconds - now.nanoseconds
         // One that has waited too long already says nothing about the node.
         guard remaining > 0 else { return finish(request, .failure(.timedOut), reply) }
-        guard loop.value.ramp.permits(now: now) else { return finish(request, .failure(.overloaded), reply) }
-        let deadline = eventLoop.now + .nanoseconds(remaining)
-        let arguments = LeaseScript.arguments(of: request, keys: keys)
-        func ask(_ script: [[UInt8]], then: @escaping (Result<RESPValue, RedisConnection.Failure>) -> Void) {
-            // It is good for one command, and that is used up even where the command fails.
-            connection.send(
-                script + arguments, after: isAsking ? Self.asking : nil, deadline: deadline, completion: then)
+        let isFirst = call == nil
+        guard !isFirst || loop.value.ramp.permits(now: now) else {
+            return finish(request, .failure(.overloaded), reply)
         }
-        ask([Array("EVALSHA".utf8), loop.value.scriptDigest]) { result in
-            guard case .success(.error(let message)) = result, message.hasPrefix("NOSCRIPT") else {
-                return self.take(result, of: request, connection, reply)
-            }
-            // Somebody has emptied the node's script cache; EVAL runs the script and fills it again.
-            ask([Array("EVAL".utf8), Array(LeaseScript.source.utf8)]) { result in
-                self.take(result, of: request, connection, reply)
-            }
-        }
+        // It is good for one command, and that is used up even where the command fails.
+        connection.send(
+            after: isAsking ? Self.asking : nil, deadline: eventLoop.now + .nanoseconds(remaining),
+            completion: { result in
+                if isFirst, case .success(.error(let message)) = result, message.hasPrefix("NOSCRIPT") {
+                    // Somebody has emptied the node's script cache; EVAL runs the script and fills it again.
+                    return self.send(request, as: .source, keys: keys, isAsking: isAsking, redirected, reply)
+                }
+                self.take(result, of: request, connection, redirected, reply)
+            },
+            write: { commands in
+                let call = call ?? .digest(loop.value.scriptDigest)
+                LeaseScript.write(request, as: call, keys: keys, to: &commands)
+            })
     }
 
     /// Takes in the answer to a request, or that there is none.
     private func take(
         _ result: Result<RESPValue, RedisConnection.Failure>, of request: LeaseRequest, _ connection: RedisConnection,
-        _ reply: Reply
+        _ redirected: Redirected?, _ reply: Reply
     ) {
         switch result {
         case .failure(let failure): finish(request, .failure(failure.asLeaseFailure), reply)
         case .success(.error(let message)):
-            if role.isClustered, let redirect = Redirect(message) {
+            if let redirected, let redirect = Redirect(message) {
                 shared.withLock { $0.statistics.redirected &+= 1 }
-                return reply(.redirected(redirect), clock.now())
+                return redirected(redirect)
             }
             if let trouble = NodeTrouble(reply: message) {
                 connection.close(trouble)
@@ -90,7 +98,7 @@ extension RedisNode {
     private func finish(_ request: LeaseRequest, _ result: Result<Grant, LeaseFailure>, _ reply: Reply) {
         let now = clock.now()
         shared.withLock { $0.statistics.count(request, result, now: now) }
-        reply(.finished(result), now)
+        reply(result, now)
     }
 
     private func logRejection(_ reason: String) {

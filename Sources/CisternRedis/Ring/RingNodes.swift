@@ -71,10 +71,7 @@ final class RingNodes: StoreNodes {
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
         guard let node = node(at: request.home) else { return reply(.failure(.unreachable), context.clock.now()) }
-        node.lease(request, keys: KeyNames.bucket(of: request.organization, isTagged: false)) { attempt, now in
-            guard case .finished(let result) = attempt else { return reply(.failure(.unreachable), now) }
-            reply(result, now)
-        }
+        node.lease(request, keys: KeyNames.Choice(isTagged: false), reply: reply)
     }
 
     func start() async {
@@ -161,10 +158,11 @@ final class RingNodes: StoreNodes {
     }
 
     func command(
-        _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64
-    ) async -> Result<RESPValue, LeaseFailure> {
-        guard let node = node(at: home) else { return .failure(.unreachable) }
-        return await node.command(words, timeoutMilliseconds: timeoutMilliseconds)
+        _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64,
+        reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
+    ) {
+        guard let node = node(at: home) else { return reply(.failure(.unreachable)) }
+        node.command(words, timeoutMilliseconds: timeoutMilliseconds, reply: reply)
     }
 
     private func node(at home: BucketHome) -> RedisNode? {

@@ -10,17 +10,39 @@ enum KeyNames {
     /// The hash of servers that use the failure policy `local`.
     static let servers = Array("ratelimit:servers".utf8)
 
+    private static let fields = ["tokens", "lastRefill", "leases"]
+
     /// The names of an organisation's keys: tokens, time of the last refill, leases.
     static func bucket(of organization: [UInt8], isTagged: Bool) -> [[UInt8]] {
-        ["tokens", "lastRefill", "leases"].map { key(of: organization, $0, isTagged: isTagged) }
+        fields.map { key(of: organization, $0, isTagged: isTagged) }
     }
 
     static func key(of organization: [UInt8], _ field: String, isTagged: Bool) -> [UInt8] {
         guard isTagged else { return prefix + organization + Array(":\(field)".utf8) }
-        return prefix + [UInt8(ascii: "{")] + tag(of: organization) + Array("}:\(field)".utf8)
+        return taggedPrefix + tag(of: organization) + Array("}:\(field)".utf8)
     }
 
     private static let prefix = Array("ratelimit:".utf8)
+    private static let taggedPrefix = Array("ratelimit:{".utf8)
+    private static let suffixes = fields.map { Array(":\($0)".utf8) }
+    private static let taggedSuffixes = fields.map { Array("}:\($0)".utf8) }
+
+    /// Which of an organisation's keys a script is told, and how they are written.
+    struct Choice: Sendable {
+        let isTagged: Bool
+        /// 3 for all of them, 1 for the first alone.
+        var count = 3
+    }
+
+    /// Writes an organisation's keys as the next words of a command: the same names, without making them first.
+    static func append(_ choice: Choice, of organization: [UInt8], to commands: inout RESPCommands) {
+        let name = choice.isTagged ? tag(of: organization) : organization
+        for index in 0..<choice.count {
+            commands.append(
+                choice.isTagged ? taggedPrefix : prefix, name,
+                choice.isTagged ? taggedSuffixes[index] : suffixes[index])
+        }
+    }
 
     /// An organisation's name as a hash tag.
     ///

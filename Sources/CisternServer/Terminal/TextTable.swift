@@ -1,5 +1,7 @@
+internal import Foundation
+
 /// Rows under headings, in columns as wide as they have to be.
-struct TextTable {
+package struct TextTable {
     /// The headings, and whether what stands under each is words.
     private let columns: [(title: String, isText: Bool)]
     private var rows: [[String]] = []
@@ -7,16 +9,16 @@ struct TextTable {
     /// - Parameters:
     ///   - columns: the headings.
     ///   - texts: the headings of columns that hold words, and so stand to the left; numbers stand to the right.
-    init(_ columns: [String], texts: Set<String>) {
+    package init(_ columns: [String], texts: Set<String>) {
         self.columns = columns.map { ($0, texts.contains($0)) }
     }
 
-    mutating func add(_ row: [String]) {
+    package mutating func add(_ row: [String]) {
         precondition(row.count == columns.count, "a row has a cell for each column")
         rows.append(row)
     }
 
-    var text: String {
+    package var text: String {
         let lines = [columns.map(\.title)] + rows
         let widths = columns.indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
         return lines.map { line in
@@ -28,4 +30,9 @@ struct TextTable {
             return text
         }.joined(separator: "\n")
     }
+}
+
+/// A number with so many decimals.
+package func decimal(_ value: Double, _ digits: Int) -> String {
+    String(format: "%.\(digits)f", value)
 }

@@ -1,0 +1,28 @@
+internal import ArgumentParser
+internal import Foundation
+
+/// A debug build measures nothing worth knowing.
+enum ReleaseBuild {
+    /// In a debug build: says so, and becomes the release build, with the same arguments. It does not come back then.
+    ///
+    /// Not for a smoke run: that looks at counts, which are the same.
+    static func turnToIt(_ arguments: [String]) {
+        guard !Machine.isRelease, !arguments.contains("--smoke"), !isHelp(arguments),
+            arguments.first != BaselineCommand.configuration.commandName
+        else { return }
+        FileHandle.standardError.write(
+            Data("perf: this is a debug build, whose figures say nothing; going on with the release build\n".utf8))
+        let package = URL(fileURLWithPath: #filePath)
+            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+        let words = ["swift", "run", "-c", "release", "--package-path", package, "perf"] + arguments
+        var pointers = words.map { strdup($0) } + [nil]
+        execvp("swift", &pointers)
+        FileHandle.standardError.write(
+            Data("perf: 'swift' cannot be run (\(String(cString: strerror(errno)))): use 'swift run -c release perf'\n".utf8))
+        exit(PerfError.Code.unavailable.rawValue)
+    }
+
+    private static func isHelp(_ arguments: [String]) -> Bool {
+        arguments.contains { ["-h", "--help", "help"].contains($0) }
+    }
+}

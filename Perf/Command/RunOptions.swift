@@ -1,0 +1,85 @@
+internal import ArgumentParser
+internal import CisternServer
+internal import Foundation
+
+/// The flags that every benchmark has.
+struct RunOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("How long each row counts, such as 4s or 500ms.", valueName: "time"))
+    var duration: String?
+    @Option(name: .customLong("repeat"), help: ArgumentHelp("How often each row is measured, 1 to 100.", valueName: "count"))
+    var repetitions: String?
+    @Flag(help: "Run for a few seconds in all, show counts alone, and fail where one is not what it must be.")
+    var smoke = false
+    @Option(help: ArgumentHelp("Write everything that was measured to a file.", valueName: "file")) var json: String?
+    @Option(help: ArgumentHelp("Write one self-contained page with plots.", valueName: "file.html")) var report: String?
+    @Option(help: ArgumentHelp("Show what has changed since a result that --json wrote.", valueName: "old.json"))
+    var compare: String?
+
+    /// What was given, checked.
+    struct Checked {
+        var seconds: Double
+        var repetitions: Int
+        var old: PerfResult?
+    }
+
+    /// Checks the flags before anything is started.
+    ///
+    /// - Parameter standard: what a benchmark does unless told otherwise.
+    func checked(standard: Checked) throws(PerfError) -> Checked {
+        var checked = standard
+        if let duration {
+            guard let milliseconds = SettingsReader.milliseconds(duration), 10...3_600_000 ~= milliseconds else {
+                throw PerfError("--duration is '\(duration)': use a time from 10ms to 1h, such as 4s", .usage)
+            }
+            checked.seconds = Double(milliseconds) / 1000
+        }
+        if let repetitions {
+            checked.repetitions = try Self.integer("repeat", repetitions, in: 1...100)
+        }
+        for (flag, path) in [("json", json), ("report", report)] {
+            guard let path else { continue }
+            let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+            guard FileManager.default.isWritableFile(atPath: folder) else {
+                throw PerfError("--\(flag) is '\(path)': \(folder) is no folder that can be written to", .usage)
+            }
+        }
+        if smoke {
+            checked.seconds = min(checked.seconds, duration == nil ? 0.3 : checked.seconds)
+            checked.repetitions = repetitions == nil ? 1 : checked.repetitions
+        }
+        if let compare { checked.old = try PerfResult.read(compare) }
+        return checked
+    }
+
+    static func integer(_ flag: String, _ text: String, in range: ClosedRange<Int>) throws(PerfError) -> Int {
+        guard let number = Int(text), range ~= number else {
+            throw PerfError(
+                "--\(flag) is '\(text)': use a whole number from \(range.lowerBound) to \(range.upperBound)", .usage)
+        }
+        return number
+    }
+
+    static func number(_ flag: String, _ text: String, in range: ClosedRange<Double>) throws(PerfError) -> Double {
+        guard let number = Double(text), range ~= number else {
+            throw PerfError(
+                "--\(flag) is '\(text)': use a number from \(written(range.lowerBound)) to \(written(range.upperBound))",
+                .usage)
+        }
+        return number
+    }
+
+    private static func written(_ number: Double) -> String {
+        number == number.rounded() ? "\(Int(number))" : "\(number)"
+    }
+
+    /// Shows a result, and writes what was asked for.
+    func deliver(_ result: PerfResult, columns: [Metric], comparedWith old: PerfResult?) throws(PerfError) {
+        let comparison = try old.map { old throws(PerfError) in try Comparison(old: old, new: result) }
+        if let json { try result.write(to: json) }
+        if let report { try HTMLReport(result, columns: columns, comparison: comparison).write(to: report) }
+        let text = TextReport(result, columns: smoke ? columns.filter(\.isCount) : columns)
+        print(text.table)
+        if !smoke, !text.notes.isEmpty { print("\n" + text.notes) }
+        if let comparison { print("\n" + TextReport.text(comparison, columns: columns)) }
+    }
+}

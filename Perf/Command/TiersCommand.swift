@@ -1,0 +1,148 @@
+internal import ArgumentParser
+internal import Foundation
+
+/// `perf tiers`: what each stage of a rate limiter gives on this machine.
+struct TiersCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tiers",
+        abstract: "Measure each stage of a rate limiter: the reference, one script, a ring, leases (the default).",
+        discussion: """
+            Each tier is measured through the library, in this process, and through HTTP, with a server of its own. \
+            Redis servers and servers are started on free ports and stopped again. Latencies are a closed loop's, \
+            corrected for what it did not send while it waited. Excess are tokens that an ideal bucket would not have \
+            given: one request in 32 is of four organisations that are far over their limit of 100 and 10 a second.
+            """)
+
+    @Option(help: ArgumentHelp("Organisations besides those four, 1 to 1000000. (default: 100)", valueName: "count"))
+    var organizations: String?
+    @Option(help: ArgumentHelp("Exponent of Zipf's law by which they ask, 0 to 3; 0 for all alike. (default: 0)"))
+    var skew: String?
+    @Option(help: ArgumentHelp("HTTP connections, 1 to 100000. (default: 64)", valueName: "count"))
+    var connections: String?
+    @Option(
+        help: ArgumentHelp("Requests under way at once through the library, for each node, 1 to 10000. (default: 256)"))
+    var depth: String?
+    @Option(help: ArgumentHelp("Threads that decide, 1 to 64. (default: half of the cores)", valueName: "count"))
+    var threads: String?
+    @OptionGroup var options: RunOptions
+
+    static let columns: [Metric] = [
+        .decisionsPerSecond, .p50Microseconds, .p99Microseconds, .p999Microseconds, .maxMicroseconds,
+        .processorMicroseconds, .storeProcessorMicroseconds, .storeCallsPerThousand, .failed, .unmetered,
+        .excessTokens,
+    ]
+
+    func run() async throws {
+        let checked = try options.checked(standard: .init(seconds: 4, repetitions: 3))
+        var settings = TierRun.Settings()
+        settings.organizations = try RunOptions.integer("organizations", organizations ?? "100", in: 1...1_000_000)
+        settings.skew = try RunOptions.number("skew", skew ?? "0", in: 0...3)
+        settings.connections = try RunOptions.integer("connections", connections ?? "64", in: 1...100_000)
+        settings.depth = try RunOptions.integer("depth", depth ?? "256", in: 1...10_000)
+        let cores = ProcessInfo.processInfo.activeProcessorCount
+        settings.threads = try RunOptions.integer("threads", threads ?? "\(max(1, cores / 2))", in: 1...64)
+        settings.seconds = checked.seconds
+        settings.warmUpSeconds = options.smoke ? 0.2 : 1
+        try FileLimit.ensure(settings.connections + 200)
+        let result = try await measure(settings, repetitions: checked.repetitions)
+        try options.deliver(result, columns: Self.columns, comparedWith: checked.old)
+        if options.smoke { try Self.checkCounts(result) }
+    }
+
+    private func measure(_ settings: TierRun.Settings, repetitions: Int) async throws -> PerfResult {
+        let machine = await Machine.current()
+        var result = PerfResult(
+            kind: "tiers",
+            settings: [
+                "organizations": "\(settings.organizations)", "skew": "\(settings.skew)",
+                "connections": "\(settings.connections)", "depth": "\(settings.depth)",
+                "threads": "\(settings.threads)", "seconds": "\(settings.seconds)", "repetitions": "\(repetitions)",
+            ], machine: machine)
+        let plan = Tier.Door.allCases.flatMap { door in Tier.allCases.map { (tier: $0, door: door) } }
+        result.rows = plan.map {
+            .init(name: $0.tier.rowName($0.door), referencePerSecond: $0.tier.referencePerSecond, samples: [])
+        }
+        let needsBenchmark = !options.smoke
+        let progress = Progress(steps: repetitions * (plan.count + (needsBenchmark ? 1 : 0)))
+        let run = TierRun(settings)
+        var benchmarks: [Double] = []
+        // One after the other and round again, so that a machine that slows down slows all of them.
+        for repetition in 1...repetitions {
+            let suffix = repetitions > 1 ? " (\(repetition) of \(repetitions))" : ""
+            for (index, step) in plan.enumerated() {
+                progress.begin(step.tier.rowName(step.door) + suffix)
+                result.rows[index].samples.append(try await run.run(step.tier, step.door))
+                // Right after the tier that it is compared with.
+                if needsBenchmark, step.tier == .cluster, step.door == .library {
+                    progress.begin("redis-benchmark" + suffix)
+                    let benchmark = RedisBenchmark(
+                        nodes: Tier.cluster.nodes, depth: settings.depth, organizations: settings.organizations,
+                        seconds: settings.seconds)
+                    benchmarks.append(try await benchmark.run())
+                }
+            }
+        }
+        progress.end()
+        if needsBenchmark {
+            result.rows.append(
+                .init(
+                    name: "redis-benchmark, cluster's script",
+                    samples: benchmarks.map { .init(values: [.decisionsPerSecond: $0], seconds: settings.seconds) }))
+            result.ratios = Self.ratios(result)
+        }
+        return result
+    }
+
+    /// What must hold between the tiers, whatever the machine.
+    static func ratios(_ result: PerfResult) -> [PerfResult.Ratio] {
+        func ratio(_ name: String, over other: String) -> Double? {
+            guard let row = result.rows.first(where: { $0.name == name })?[.decisionsPerSecond],
+                let base = result.rows.first(where: { $0.name == other })?[.decisionsPerSecond], base > 0
+            else { return nil }
+            return row / base
+        }
+        let wanted: [(what: String, value: Double?, wanted: Double)] = [
+            (
+                "cache over reference, library",
+                ratio(Tier.cache.rowName(.library), over: Tier.reference.rowName(.library)), 20
+            ),
+            ("cache over reference, HTTP", ratio(Tier.cache.rowName(.http), over: Tier.reference.rowName(.http)), 4),
+            (
+                "cluster over redis-benchmark, library",
+                ratio(Tier.cluster.rowName(.library), over: "redis-benchmark, cluster's script"), 0.9
+            ),
+        ]
+        return wanted.compactMap { entry in
+            entry.value.map { PerfResult.Ratio(what: entry.what, value: $0, wanted: entry.wanted) }
+        }
+    }
+
+    /// What a smoke run must have counted.
+    static func checkCounts(_ result: PerfResult) throws(PerfError) {
+        for row in result.rows {
+            for (metric, range) in expectedCounts(row.name) {
+                guard let value = row[metric] else { continue }
+                guard range ~= value else {
+                    throw PerfError(
+                        "\(row.name): \(metric.heading) is \(decimalText(value)), where \(decimalText(range.lowerBound)) "
+                            + "to \(decimalText(range.upperBound)) is right", .wrongCount)
+                }
+            }
+        }
+    }
+
+    private static func expectedCounts(_ row: String) -> [(Metric, ClosedRange<Double>)] {
+        var counts: [(Metric, ClosedRange<Double>)] = [(.failed, 0...0), (.unmetered, 0...0)]
+        if row.hasPrefix("reference") {
+            // Two calls for a request that is denied, four for the others; some are under way at either end.
+            counts.append((.storeCallsPerThousand, 3000...4400))
+        } else if row.hasPrefix("single") || row.hasPrefix("cluster,") {
+            counts += [(.storeCallsPerThousand, 900...1100), (.excessTokens, 0...0)]
+        } else {
+            counts += [(.storeCallsPerThousand, 0...100), (.excessTokens, 0...0)]
+        }
+        return counts
+    }
+
+    private static func decimalText(_ value: Double) -> String { String(format: "%g", value) }
+}

@@ -1,0 +1,109 @@
+internal import Cistern
+internal import NIOCore
+internal import NIOPosix
+
+/// Requests over HTTP, on connections that stay open.
+///
+/// A *closed loop* sends a request as soon as one is answered. An *open loop* sends at a fixed rate whatever the server
+/// does, and counts latency from when each request was meant to be sent: one that found every connection busy has waited
+/// since then.
+final class HTTPLoad: Load {
+    /// How requests are sent, and where.
+    struct Plan: Sendable {
+        /// The servers; connections are spread over them evenly.
+        var targets: [HTTPTarget]
+        var connections = 64
+        /// How many requests each connection has under way at once.
+        var depth = 1
+        /// Requests a second, over all connections; nil for a closed loop.
+        var ratePerSecond: Double?
+    }
+
+    let phase = LoadPhase()
+    private let loops: [any EventLoop]
+    private let parts: [NIOLoopBound<HTTPLoadPart>]
+
+    /// Opens the connections.
+    ///
+    /// - Throws: `PerfError` where one cannot be opened.
+    init(_ plan: Plan, workload: Workload, loops: [any EventLoop], clock: any TimeSource) async throws {
+        self.loops = loops
+        var parts: [NIOLoopBound<HTTPLoadPart>] = []
+        for (number, loop) in loops.enumerated() {
+            let phase = phase
+            let part = loop.submit {
+                NIOLoopBound(
+                    HTTPLoadPart(
+                        loop: loop, workload: workload, phase: phase, clock: clock, depth: plan.depth,
+                        ratePerSecond: plan.ratePerSecond.map { $0 / Double(loops.count) },
+                        firstTurn: number * workload.turns.count / loops.count), eventLoop: loop)
+            }
+            parts.append(try await part.get())
+        }
+        self.parts = parts
+        for index in 0..<plan.connections {
+            let target = plan.targets[index % plan.targets.count]
+            try await Self.connect(to: target, loop: loops[index % loops.count], part: parts[index % loops.count])
+        }
+    }
+
+    private static func connect(
+        to target: HTTPTarget, loop: any EventLoop, part: NIOLoopBound<HTTPLoadPart>
+    ) async throws {
+        do {
+            _ = try await ClientBootstrap(group: loop)
+                .connectTimeout(.seconds(5))
+                .channelOption(.socketOption(.tcp_nodelay), value: 1)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let connection = HTTPLoadConnection(target, part: part.value)
+                        part.value.connections.append(connection)
+                        try channel.pipeline.syncOperations.addHandler(connection)
+                    }
+                }
+                .connect(host: target.host, port: target.port)
+                .get()
+        } catch {
+            let remedy =
+                (error as? IOError)?.errnoCode == EMFILE
+                ? "too many open files: raise the limit with 'ulimit -n', or use fewer connections"
+                : "is a server listening there? (\(error))"
+            throw PerfError("cannot connect to \(target): \(remedy)", .unavailable)
+        }
+    }
+
+    func start() {
+        for (loop, part) in zip(loops, parts) { loop.execute { part.value.start() } }
+    }
+
+    func finish() async throws -> LoadTally {
+        phase.turn(to: .over)
+        var sum = LoadTally()
+        for (loop, part) in zip(loops, parts) {
+            sum += try await loop.flatSubmit { part.value.whenDone() }.get()
+        }
+        return sum
+    }
+}
+
+/// Where requests go.
+struct HTTPTarget: Sendable, Equatable, CustomStringConvertible {
+    let host: String
+    let port: Int
+    var path = "/chat"
+
+    var description: String { "http://\(host.contains(":") ? "[\(host)]" : host):\(port)\(path)" }
+
+    private static let body = #"{"message":"hello"}"#
+
+    /// A request's bytes up to the organisation's name.
+    var head: [UInt8] {
+        Array("POST \(path) HTTP/1.1\r\nHost: \(host):\(port)\r\nx-org-id: ".utf8)
+    }
+
+    /// A request's bytes from there on.
+    static let rest = Array(
+        """
+        \r\nx-user-id: u\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)
+        """.utf8)
+}

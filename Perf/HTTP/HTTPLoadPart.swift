@@ -1,0 +1,170 @@
+internal import Cistern
+internal import Histogram
+internal import NIOCore
+
+/// One event loop's part of a load over HTTP; it lives there.
+final class HTTPLoadPart {
+    let workload: Workload
+    let phase: LoadPhase
+    let clock: any TimeSource
+    let depth: Int
+    private let loop: any EventLoop
+    private var schedule: SendSchedule?
+    private let ratePerSecond: Double?
+    private var turn: Int
+    private var timer: Scheduled<Void>?
+    private var tally = LoadTally()
+    private var done: EventLoopPromise<LoadTally>?
+    private var failure: PerfError?
+    /// Where to look for a connection with room next.
+    private var nextConnection = 0
+    var connections: [HTTPLoadConnection] = []
+
+    init(
+        loop: any EventLoop, workload: Workload, phase: LoadPhase, clock: any TimeSource, depth: Int,
+        ratePerSecond: Double?, firstTurn: Int
+    ) {
+        self.loop = loop
+        self.workload = workload
+        self.phase = phase
+        self.clock = clock
+        self.depth = depth
+        self.ratePerSecond = ratePerSecond
+        turn = firstTurn
+    }
+
+    func start() {
+        guard let ratePerSecond else {
+            for connection in connections {
+                connection.fill(now: clock.now())
+                connection.flush()
+            }
+            return
+        }
+        schedule = SendSchedule(startingAt: clock.now(), perSecond: ratePerSecond)
+        sendDue()
+    }
+
+    /// Whose turn it is.
+    func nextOrganization() -> UInt32 {
+        let organization = workload.turns[turn]
+        turn = turn + 1 == workload.turns.count ? 0 : turn + 1
+        return organization
+    }
+
+    // MARK: Open loop
+
+    /// Sends what is due on connections that have room; what finds none is sent as soon as one has.
+    private func sendDue() {
+        guard phase.current != .over, schedule != nil else { return }
+        let now = clock.now()
+        var used: [HTTPLoadConnection] = []
+        while let intended = schedule?.due(at: now), let connection = connectionWithRoom() {
+            schedule?.sent()
+            connection.send(intended: intended, now: now)
+            if used.last !== connection { used.append(connection) }
+        }
+        for connection in used { connection.flush() }
+        guard let next = schedule?.next, next > now, timer == nil else { return }
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        timer = loop.scheduleTask(in: .nanoseconds(next.nanoseconds - now.nanoseconds)) {
+            bound.value.timer = nil
+            bound.value.sendDue()
+        }
+    }
+
+    private func connectionWithRoom() -> HTTPLoadConnection? {
+        for _ in connections.indices {
+            let connection = connections[nextConnection]
+            nextConnection = nextConnection + 1 == connections.count ? 0 : nextConnection + 1
+            if connection.hasRoom { return connection }
+        }
+        return nil
+    }
+
+    // MARK: Answers
+
+    func take(_ status: Int, organization: UInt32, intended: Instant, sentAt: Instant, now: Instant) {
+        if phase.current == .counting {
+            switch status {
+            case 200: tally.allowed += 1
+            case 429: tally.denied += 1
+            case 503: tally.refused += 1
+            default: tally.failed += 1
+            }
+            tally.latency.record(from: intended, to: now)
+        }
+        if organization < workload.metered {
+            tally.metered.append(
+                MeteredRequest(
+                    organization: organization, isAllowed: status == 200, arrivedAt: intended.nanoseconds,
+                    earliest: sentAt.nanoseconds, latest: now.nanoseconds))
+        }
+    }
+
+    /// A connection has taken in all that had come, and may have room again.
+    func answersTaken(on connection: HTTPLoadConnection, now: Instant) {
+        if phase.current == .over { return checkDone() }
+        if ratePerSecond == nil {
+            connection.fill(now: now)
+            connection.flush()
+        } else {
+            sendDue()
+        }
+    }
+
+    func connectionEnded(_ connection: HTTPLoadConnection, _ reason: String) {
+        guard done == nil || connection.inFlight > 0 else { return }
+        if failure == nil {
+            failure = PerfError("\(connection.target) \(reason) in the middle of the run", .unavailable)
+        }
+        checkDone()
+    }
+
+    // MARK: The end
+
+    func whenDone() -> EventLoopFuture<LoadTally> {
+        let promise = loop.makePromise(of: LoadTally.self)
+        done = promise
+        timer?.cancel()
+        checkDone()
+        // A server that hangs must not hold the benchmark up.
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        timer = loop.scheduleTask(in: .seconds(10)) {
+            guard bound.value.done != nil else { return }
+            bound.value.failure = PerfError("the server has not answered for ten seconds", .unavailable)
+            bound.value.checkDone()
+        }
+        return promise.futureResult
+    }
+
+    private func checkDone() {
+        guard let done, failure != nil || connections.allSatisfy({ $0.inFlight == 0 }) else { return }
+        self.done = nil
+        timer?.cancel()
+        for connection in connections { connection.close() }
+        connections = []
+        if let failure { done.fail(failure) } else { done.succeed(tally) }
+    }
+}
+
+/// When the requests of an open loop are meant to be sent: at equal distances, from one moment on.
+struct SendSchedule {
+    private let start: Instant
+    private let interval: Double
+    private var count = 0
+
+    init(startingAt start: Instant, perSecond: Double) {
+        self.start = start
+        interval = 1e9 / perSecond
+    }
+
+    /// When the next request is meant to be sent; it may be long ago.
+    var next: Instant { Instant(nanoseconds: start.nanoseconds + Int64(Double(count) * interval)) }
+
+    /// When the next request was meant to be sent, if that has come.
+    func due(at now: Instant) -> Instant? { next > now ? nil : next }
+
+    /// The next one has been sent.
+    mutating func sent() { count += 1 }
+}

@@ -1,0 +1,169 @@
+internal import Cistern
+internal import Histogram
+internal import NIOCore
+internal import Synchronization
+
+/// Requests to limiters in this process, each thread with so many under way at once.
+///
+/// Every thread is an event loop, as in a service: what memory decides comes back at once, what the store decides comes
+/// back on the loop, and a request that is answered makes room for the next.
+final class LibraryLoad: Load {
+    private let parts: [NIOLoopBound<Part>]
+    private let loops: [any EventLoop]
+    let phase = LoadPhase()
+
+    /// - Parameters:
+    ///   - deciders: one for each loop; several may be the same.
+    ///   - depth: how many requests each loop has under way at once.
+    init(
+        loops: [any EventLoop], deciders: [any Decider], workload: Workload, depth: Int, clock: any TimeSource
+    ) async throws {
+        self.loops = loops
+        var parts: [NIOLoopBound<Part>] = []
+        for (number, (loop, decider)) in zip(loops, deciders).enumerated() {
+            let phase = phase
+            let part = loop.submit {
+                let part = Part(
+                    loop: loop, decider: decider, workload: workload, clock: clock, phase: phase,
+                    firstTurn: number * workload.turns.count / loops.count)
+                part.prepare(depth: depth)
+                return NIOLoopBound(part, eventLoop: loop)
+            }
+            parts.append(try await part.get())
+        }
+        self.parts = parts
+    }
+
+    func start() {
+        for (loop, part) in zip(loops, parts) { loop.execute { part.value.pump() } }
+    }
+
+    /// Sends no more, and returns what came of all that counted, once each is answered.
+    func finish() async throws -> LoadTally {
+        phase.turn(to: .over)
+        var sum = LoadTally()
+        for (loop, part) in zip(loops, parts) {
+            sum += try await loop.flatSubmit { part.value.whenDone() }.get()
+        }
+        return sum
+    }
+
+    /// One loop's part of the load; it lives there.
+    private final class Part {
+        /// One request after the other.
+        final class Client {
+            var organization: UInt32 = 0
+            var startedAt = Instant(nanoseconds: 0)
+            /// Made once, so that asking allocates nothing.
+            var resume: @Sendable (Decision) -> Void = { _ in }
+        }
+
+        /// How many are decided before the loop may see to its connections.
+        private static let decisionsPerTurn = 1024
+
+        private let loop: any EventLoop
+        private let decider: any Decider
+        private let workload: Workload
+        private let clock: any TimeSource
+        private let phase: LoadPhase
+        private var turn: Int
+        private var idle: [Client] = []
+        private var clientCount = 0
+        private var isPumping = false
+        private var tally = LoadTally()
+        private var done: EventLoopPromise<LoadTally>?
+
+        init(
+            loop: any EventLoop, decider: any Decider, workload: Workload, clock: any TimeSource, phase: LoadPhase,
+            firstTurn: Int
+        ) {
+            self.loop = loop
+            self.decider = decider
+            self.workload = workload
+            self.clock = clock
+            self.phase = phase
+            turn = firstTurn
+        }
+
+        func prepare(depth: Int) {
+            clientCount = depth
+            let loop = loop
+            for _ in 0..<depth {
+                let client = Client()
+                let bound = NIOLoopBound((self, client), eventLoop: loop)
+                client.resume = { decision in
+                    if loop.inEventLoop {
+                        bound.value.0.take(decision, for: bound.value.1)
+                    } else {
+                        loop.execute { bound.value.0.take(decision, for: bound.value.1) }
+                    }
+                }
+                idle.append(client)
+            }
+        }
+
+        /// Asks for all that are idle, and again in the loop's next turn for those that were answered at once.
+        func pump() {
+            isPumping = true
+            var now = clock.now()
+            for _ in 0..<Self.decisionsPerTurn {
+                guard phase.current != .over, let client = idle.popLast() else {
+                    isPumping = false
+                    return checkDone()
+                }
+                client.organization = workload.turns[turn]
+                turn = turn + 1 == workload.turns.count ? 0 : turn + 1
+                client.startedAt = now
+                let name = workload.names[Int(client.organization)]
+                if let decision = decider.decide(name.span, cost: 1, now: now, resume: client.resume) {
+                    now = clock.now()
+                    note(decision, of: client, now: now)
+                    idle.append(client)
+                }
+            }
+            schedulePump()
+        }
+
+        private func schedulePump() {
+            isPumping = true
+            let bound = NIOLoopBound(self, eventLoop: loop)
+            loop.execute { bound.value.pump() }
+        }
+
+        private func take(_ decision: Decision, for client: Client) {
+            note(decision, of: client, now: clock.now())
+            idle.append(client)
+            if !isPumping { schedulePump() }
+        }
+
+        @inline(__always)
+        private func note(_ decision: Decision, of client: Client, now: Instant) {
+            if phase.current == .counting {
+                tally.count(decision.outcome)
+                tally.latency.record(from: client.startedAt, to: now)
+            }
+            if client.organization < workload.metered {
+                let decidedAt = decision.decidedAt.nanoseconds
+                tally.metered.append(
+                    MeteredRequest(
+                        organization: client.organization, isAllowed: decision.isAllowed,
+                        arrivedAt: client.startedAt.nanoseconds, earliest: decidedAt, latest: decidedAt))
+            }
+        }
+
+        func whenDone() -> EventLoopFuture<LoadTally> {
+            let promise = loop.makePromise(of: LoadTally.self)
+            done = promise
+            checkDone()
+            return promise.futureResult
+        }
+
+        private func checkDone() {
+            guard let done, idle.count == clientCount else { return }
+            self.done = nil
+            // Its clients hold it, and it them.
+            for client in idle { client.resume = { _ in } }
+            done.succeed(tally)
+        }
+    }
+}

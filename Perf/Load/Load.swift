@@ -1,0 +1,13 @@
+/// Requests that go on until they are told to end.
+protocol Load: Sendable {
+    /// Where it stands; whoever measures turns it on.
+    var phase: LoadPhase { get }
+
+    /// Sends the first requests.
+    func start()
+
+    /// Sends no more, and returns what came of all that counted, once each is answered.
+    ///
+    /// - Throws: where something broke on the way.
+    func finish() async throws -> LoadTally
+}

@@ -1,0 +1,45 @@
+internal import CisternTesting
+internal import Foundation
+
+/// Asks Redis servers what they have been asked, by Redis's own count.
+///
+/// Its connections stay open, so that a look takes no new process and next to no time.
+final class StoreProbe {
+    private let servers: [RedisServer]
+    private let connections: [Socket]
+
+    init(_ servers: [RedisServer]) throws {
+        self.servers = servers
+        connections = try servers.map { try Socket(port: $0.port) }
+    }
+
+    var processIdentifiers: [Int32] { servers.map(\.process.processIdentifier) }
+
+    /// How often these commands have been called at all of the servers together.
+    func calls(of commands: [String]) throws -> Int {
+        try connections.reduce(0) { sum, connection in
+            let counts = Self.counts(in: try Self.info(connection))
+            return sum + commands.reduce(0) { $0 + (counts[$1] ?? 0) }
+        }
+    }
+
+    private static func info(_ connection: Socket) throws -> String {
+        try connection.send("INFO commandstats\r\n")
+        var bytes: [UInt8] = []
+        while true {
+            bytes += try connection.receive()
+            let text = String(decoding: bytes, as: UTF8.self)
+            guard text.hasPrefix("$"), let end = text.firstRange(of: "\r\n"),
+                let length = Int(text[..<end.lowerBound].dropFirst())
+            else { continue }
+            if text[end.upperBound...].utf8.count >= length + 2 { return text }
+        }
+    }
+
+    /// Calls by command in what `INFO commandstats` answers.
+    static func counts(in text: String) -> [String: Int] {
+        var counts: [String: Int] = [:]
+        for match in text.matches(of: /cmdstat_(\S+?):calls=(\d+)/) { counts[String(match.1)] = Int(match.2) }
+        return counts
+    }
+}

@@ -1,0 +1,5 @@
+internal import Foundation
+struct HTMLReport {
+    init(_ result: PerfResult, columns: [Metric], comparison: Comparison?) {}
+    func write(to path: String) throws(PerfError) {}
+}

@@ -1,0 +1,80 @@
+/// What is measured; the raw values are the names in the JSON.
+enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
+    case decisionsPerSecond
+    case nanosecondsPerDecision
+    case p50Microseconds
+    case p99Microseconds
+    case p999Microseconds
+    case maxMicroseconds
+    case processorMicroseconds
+    case storeProcessorMicroseconds
+    case storeCallsPerSecond
+    case storeCallsPerThousand
+    case deniedPercent
+    case failed
+    case unmetered
+    case excessTokens
+    case lostPercent
+    case outstandingTokens
+    case strandedTokens
+    case allocatedBytes
+    case bytesPerOrganization
+
+    /// What a change of it means.
+    enum Direction {
+        case higherIsBetter
+        case lowerIsBetter
+        case neither
+    }
+
+    /// The heading of its column, unit included.
+    var heading: String {
+        switch self {
+        case .decisionsPerSecond: "decisions/s"
+        case .nanosecondsPerDecision: "ns/decision"
+        case .p50Microseconds: "p50 µs"
+        case .p99Microseconds: "p99 µs"
+        case .p999Microseconds: "p99.9 µs"
+        case .maxMicroseconds: "max µs"
+        case .processorMicroseconds: "CPU µs"
+        case .storeProcessorMicroseconds: "Redis CPU µs"
+        case .storeCallsPerSecond: "store calls/s"
+        case .storeCallsPerThousand: "store calls/1000"
+        case .deniedPercent: "denied %"
+        case .failed: "failed"
+        case .unmetered: "unmetered"
+        case .excessTokens: "excess"
+        case .lostPercent: "lost %"
+        case .outstandingTokens: "outstanding"
+        case .strandedTokens: "stranded"
+        case .allocatedBytes: "bytes allocated/decision"
+        case .bytesPerOrganization: "bytes/organisation"
+        }
+    }
+
+    var decimals: Int {
+        switch self {
+        case .decisionsPerSecond, .maxMicroseconds, .failed, .unmetered, .excessTokens, .bytesPerOrganization: 0
+        case .outstandingTokens, .strandedTokens: 0
+        case .nanosecondsPerDecision, .p50Microseconds, .p99Microseconds, .p999Microseconds, .storeCallsPerSecond: 1
+        case .deniedPercent, .allocatedBytes: 1
+        case .processorMicroseconds, .storeProcessorMicroseconds, .storeCallsPerThousand, .lostPercent: 2
+        }
+    }
+
+    var direction: Direction {
+        switch self {
+        case .decisionsPerSecond: .higherIsBetter
+        case .deniedPercent, .outstandingTokens: .neither
+        default: .lowerIsBetter
+        }
+    }
+
+    /// Whether it is counted and comes out alike on any machine: what a short run under a test may look at.
+    var isCount: Bool {
+        switch self {
+        case .storeCallsPerThousand, .failed, .unmetered, .excessTokens, .allocatedBytes, .bytesPerOrganization: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,138 @@
+internal import Cistern
+internal import CisternTesting
+internal import Foundation
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+
+/// What a benchmark starts for itself: Redis servers and servers that decide, on free ports of 127.0.0.1, gone with it.
+final class Rig {
+    let stores: [RedisServer]
+    let servers: [ListeningProcess]
+    let probe: StoreProbe?
+    private let folder: TemporaryDirectory?
+
+    /// The limits of a workload: as good as none, but for organisations that are metered.
+    struct Limits {
+        /// The limit of the metered organisations.
+        let metered: Cistern.Limit
+        /// How many they are, from the first name on; nil for all there are.
+        let count: Int?
+
+        var asLimits: Cistern.Limits {
+            guard let count else { return Cistern.Limits(standard: metered) }
+            let names = (0..<count).map { String(decoding: Workload.name($0), as: UTF8.self) }
+            return Cistern.Limits(
+                standard: Rig.boundless, organizations: Dictionary(uniqueKeysWithValues: names.map { ($0, metered) }))
+        }
+
+        /// The same as a limits file.
+        var text: String {
+            func written(_ limit: Cistern.Limit) -> String {
+                "{capacity: \(limit.capacity), refillPerSecond: \(limit.refillPerSecond)}"
+            }
+            let names = (0..<(count ?? 0)).map { String(decoding: Workload.name($0), as: UTF8.self) }
+            let own = names.map { "  \($0): \(written(metered))\n" }.joined()
+            return "default: \(written(count == nil ? metered : Rig.boundless))\n"
+                + (own.isEmpty ? "" : "organizations:\n\(own)")
+        }
+    }
+
+    /// What starts a server, besides its port, its Redis and its limits.
+    enum Server {
+        /// `cistern serve` with these flags.
+        case cistern([String])
+        case baseline(Baseline)
+    }
+
+    /// A limit that no load reaches: 10^9 tokens and 10^8 a second.
+    static let boundless: Cistern.Limit = {
+        guard let limit = try? Cistern.Limit(capacity: 1_000_000_000, refillPerSecond: 100_000_000) else {
+            preconditionFailure("within the bounds of a limit")
+        }
+        return limit
+    }()
+
+    /// Starts Redis servers, and then the servers that decide.
+    ///
+    /// - Parameters:
+    ///   - server: what decides; nil where that happens in this process.
+    ///   - count: how many of them.
+    ///   - port: the port of the first; a free one unless given.
+    init(
+        stores storeCount: Int, server: Server?, count: Int = 1, port: Int = 0, limits: Limits, threads: Int
+    ) async throws {
+        do {
+            var stores: [RedisServer] = []
+            for _ in 0..<storeCount { stores.append(try await RedisServer()) }
+            self.stores = stores
+            probe = stores.isEmpty ? nil : try StoreProbe(stores)
+            guard let server else {
+                (servers, folder) = ([], nil)
+                return
+            }
+            let folder = try TemporaryDirectory()
+            let file = "\(folder.path)/limits.yaml"
+            try limits.text.write(toFile: file, atomically: true, encoding: .utf8)
+            var servers: [ListeningProcess] = []
+            for index in 0..<count {
+                var arguments = ["--threads", "\(threads)", "--limits", file]
+                if !stores.isEmpty { arguments += ["--redis", stores.map(\.url).joined(separator: ",")] }
+                let program: String
+                switch server {
+                case .cistern(let flags):
+                    program = BuiltProduct.path("cistern")
+                    let chosen = index == 0 ? port : 0
+                    arguments = ["serve", "--port", "\(chosen)", "--log-level", "error"] + arguments + flags
+                case .baseline(let baseline):
+                    program = BuiltProduct.path("perf")
+                    arguments = ["baseline-server", "--limiter", baseline.rawValue] + arguments
+                }
+                servers.append(try await ListeningProcess(program, arguments))
+            }
+            self.servers = servers
+            self.folder = folder
+        } catch let failure as ChildProcess.Failure {
+            throw PerfError(failure.description, .unavailable)
+        } catch let failure as Socket.Failure {
+            throw PerfError(failure.description, .unavailable)
+        }
+    }
+
+    /// Ends the run where a process that it needs has ended.
+    func checkAlive() throws(PerfError) {
+        for (name, process) in servers.map({ ("the server", $0.process) }) + stores.map({ ("redis-server", $0.process) })
+        where !process.isRunning {
+            throw PerfError("\(name) ended in the middle of the run; it wrote:\n\(process.text.suffix(2000))", .unavailable)
+        }
+    }
+
+    /// The value of a metric, summed over the servers.
+    func metric(_ name: String) async throws -> [Double] {
+        try servers.map { server in
+            let reply = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics"))
+            let line = reply.body.split(separator: "\n").first { $0.hasPrefix(name + " ") }
+            return line.flatMap { Double($0.dropFirst(name.utf8.count + 1)) } ?? 0
+        }
+    }
+}
+
+extension Logger {
+    /// One that says nothing: a benchmark ends its Redis servers while it is connected to them.
+    static let silent = Logger(label: "perf") { _ in SwiftLogNoOpLogHandler() }
+}
+
+/// Runs `body` with so many event loops, and ends them with it.
+func withEventLoops<Result>(
+    _ count: Int, _ body: (MultiThreadedEventLoopGroup) async throws -> Result
+) async throws -> Result {
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: count)
+    do {
+        let result = try await body(group)
+        try await group.shutdownGracefully()
+        return result
+    } catch {
+        try? await group.shutdownGracefully()
+        throw error
+    }
+}

@@ -1,0 +1,68 @@
+internal import ArgumentParser
+internal import Cistern
+internal import CisternHTTP
+internal import CisternRedis
+internal import CisternServer
+internal import Foundation
+internal import NIOPosix
+
+/// The algorithms that tiers without a lease stand for.
+enum Baseline: String, CaseIterable, ExpressibleByArgument, Sendable {
+    /// GET, GET, SET, SET.
+    case reference
+    /// One call of the atomic script.
+    case script
+
+    /// What Redis counts as a call of it.
+    var commands: [String] {
+        switch self {
+        case .reference: ["get", "set"]
+        case .script: ["evalsha", "eval"]
+        }
+    }
+
+    func decider(store: RedisStore, settings: ServerSettings, clock: any TimeSource) -> any Decider {
+        let lease = settings.limiter.lease
+        switch self {
+        case .reference:
+            return ReferenceLimiter(
+                store: store, limits: settings.limits, timeoutMilliseconds: lease.timeoutMilliseconds, clock: clock)
+        case .script:
+            return ScriptLimiter(store: store, limits: settings.limits, settings: lease, clock: clock)
+        }
+    }
+}
+
+/// `perf baseline-server`: the HTTP server of `cistern serve` with another algorithm behind it, for the tiers to start.
+struct BaselineCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "baseline-server", abstract: "Serve HTTP with an algorithm that has no leases.",
+        shouldDisplay: false)
+
+    @Option var limiter: Baseline
+    @Option var redis: String
+    @Option var limits: String
+    @Option var storeTimeout = "1s"
+    @Option var threads = 1
+
+    func run() async throws {
+        let settings = try ServerSettings(
+            flags: ["redis": redis, "limits": limits, "storeTimeout": storeTimeout, "port": "0"], environment: [:],
+            configPath: nil)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
+        let clock = Timeline(ContinuousClock())
+        let store = try RedisStore(
+            endpoints: settings.redis?.endpoints ?? [], clock: clock, eventLoopGroup: group, logger: .silent)
+        await store.start()
+        let server = HTTPServer(
+            limiter: limiter.decider(store: store, settings: settings, clock: clock), settings: settings.http,
+            clock: clock, unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) },
+            pages: OperatorPages(
+                health: { .init(text: "{}", contentType: "application/json") },
+                metrics: { .init(text: "", contentType: "text/plain") }), group: group)
+        let port = try await server.start()
+        FileHandle.standardOutput.write(Data("listening on http://127.0.0.1:\(port)\n".utf8))
+        // Until whoever started it ends it.
+        while true { try await Task.sleep(for: .seconds(3600)) }
+    }
+}

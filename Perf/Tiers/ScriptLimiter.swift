@@ -1,0 +1,52 @@
+internal import Cistern
+internal import CisternRedis
+internal import Synchronization
+
+/// A limiter without memory: one call of the atomic script for each request.
+///
+/// What Redis alone gives, and the base from which leasing starts. Calls are pipelined, and each asks for one token that
+/// its request takes at once; nothing is leased ahead, and no denial is remembered.
+final class ScriptLimiter: Decider {
+    private let store: RedisStore
+    private let limits: Limits
+    private let settings: LeaseSettings
+    private let clock: any TimeSource
+    private let sequence = Atomic<UInt64>(0)
+
+    init(store: RedisStore, limits: Limits, settings: LeaseSettings, clock: any TimeSource) {
+        self.store = store
+        self.limits = limits
+        self.settings = settings
+        self.clock = clock
+    }
+
+    func decide(
+        _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
+    ) -> Decision? {
+        let limit = limits.limit(of: organization)
+        let number = sequence.add(1, ordering: .relaxed).newValue
+        // Requests of one connection are answered in their order: what was granted before is spent and known to be.
+        let request = LeaseRequest(
+            organization: organization.withUnsafeBufferPointer { Array($0) }, home: store.home(of: organization),
+            limit: limit, lessee: store.serverName, sequence: number, acknowledged: number - 1, held: 0,
+            quietMilliseconds: 0, earlySpent: 0, earlyMilliseconds: 0, returned: 0,
+            waiting: [WaitingCost(cost: cost, count: 1)], wish: .none,
+            durationMilliseconds: settings.durationMilliseconds, sentAt: now,
+            deadline: now.advanced(byMilliseconds: settings.timeoutMilliseconds))
+        store.lease(request) { result, now in
+            switch result {
+            case .success(let grant) where grant.tokens >= cost:
+                resume(.allowed(limit, balanceMicrotokens: max(0, grant.openMicrotokens), at: now))
+            case .success(let grant):
+                let missing = Int64(cost) * Limit.microtokensPerToken - grant.openMicrotokens
+                resume(
+                    .denied(
+                        limit, balanceMicrotokens: max(0, grant.openMicrotokens),
+                        retryAfterMilliseconds: missing / max(1, limit.refillMicrotokensPerMillisecond), at: now))
+            case .failure:
+                resume(.unmetered(limit, at: now))
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,115 @@
+internal import Cistern
+internal import CisternRedis
+internal import CisternTesting
+internal import Foundation
+internal import NIOCore
+internal import NIOPosix
+
+/// Measures one tier, through one door, once.
+struct TierRun {
+    /// What all tiers are run with.
+    struct Settings: Sendable {
+        var organizations = 100
+        var skew = 0.0
+        /// Requests under way at once through the library, for each node.
+        var depth = 256
+        /// Connections, through HTTP.
+        var connections = 64
+        /// Threads that decide.
+        var threads = 1
+        var seconds = 4.0
+        var warmUpSeconds = 1.0
+
+        /// The organisations whose limit is meant to be hit, so that excess can be seen: one in 32 requests is theirs.
+        static let metered = 4
+        static let meteredShare = 1.0 / 32
+        static let meteredLimit = Limit.standard
+    }
+
+    let settings: Settings
+    private let clock = Timeline(ContinuousClock())
+    private let workload: Workload
+    private let limits = Rig.Limits(metered: Settings.meteredLimit, count: Settings.metered)
+
+    init(_ settings: Settings) {
+        self.settings = settings
+        workload = Workload(
+            organizations: settings.organizations, skew: settings.skew, metered: Settings.metered,
+            meteredShare: Settings.meteredShare)
+    }
+
+    func run(_ tier: Tier, _ door: Tier.Door) async throws -> PerfResult.Sample {
+        switch door {
+        case .library: try await runLibrary(tier)
+        case .http: try await runHTTP(tier)
+        }
+    }
+
+    private func runLibrary(_ tier: Tier) async throws -> PerfResult.Sample {
+        let rig = try await Rig(stores: tier.nodes, server: nil, limits: limits, threads: settings.threads)
+        return try await withEventLoops(settings.threads) { group in
+            let store = try RedisStore(
+                endpoints: try rig.stores.map { try RedisEndpoint(url: $0.url) }, settings: Self.link, clock: clock,
+                eventLoopGroup: group, logger: .silent)
+            await store.start()
+            var limiterSettings = LimiterSettings()
+            limiterSettings.lease.timeoutMilliseconds = 1000
+            let decider: any Decider =
+                switch tier.baseline {
+                case .reference?:
+                    ReferenceLimiter(
+                        store: store, limits: limits.asLimits, timeoutMilliseconds: 1000, clock: clock)
+                case .script?:
+                    ScriptLimiter(store: store, limits: limits.asLimits, settings: limiterSettings.lease, clock: clock)
+                case nil:
+                    RateLimiter(
+                        limits: limits.asLimits, store: store, lessee: store.serverName, settings: limiterSettings,
+                        seed: .random(in: 0 ... .max))
+                }
+            let depth = tier.nodes * settings.depth / settings.threads
+            let loops = (0..<settings.threads).map { _ in group.next() }
+            let load = try await LibraryLoad(
+                loops: loops, deciders: loops.map { _ in decider }, workload: workload, depth: depth, clock: clock)
+            let measurement = try await measure(load, of: tier, rig: rig, deciders: [getpid()])
+            await store.stop()
+            // What memory decides is decided one after the other; only what waits for the store is under way together.
+            let inFlight = tier.baseline == nil ? settings.threads : depth * settings.threads
+            return measurement.sample(limit: Settings.meteredLimit, correctedFor: inFlight)
+        }
+    }
+
+    private func runHTTP(_ tier: Tier) async throws -> PerfResult.Sample {
+        let server: Rig.Server =
+            tier.baseline.map { .baseline($0) } ?? .cistern(["--store-timeout", "1s"])
+        let rig = try await Rig(stores: tier.nodes, server: server, limits: limits, threads: settings.threads)
+        return try await withEventLoops(1) { group in
+            let plan = HTTPLoad.Plan(
+                targets: rig.servers.map { HTTPTarget(host: "127.0.0.1", port: $0.port) },
+                connections: settings.connections)
+            let load = try await HTTPLoad(plan, workload: workload, loops: [group.next()], clock: clock)
+            let deciders = rig.servers.map(\.process.processIdentifier)
+            let measurement = try await measure(load, of: tier, rig: rig, deciders: deciders)
+            var sample = measurement.sample(limit: Settings.meteredLimit, correctedFor: settings.connections)
+            // An answer does not say that it was let through unmetered; the server does.
+            let unmetered = try await rig.metric(#"cistern_decisions_total{outcome="unmetered"}"#)
+            sample.values[.unmetered] = unmetered.reduce(0, +)
+            return sample
+        }
+    }
+
+    private func measure(
+        _ load: some Load, of tier: Tier, rig: Rig, deciders: [Int32]
+    ) async throws -> Measurement {
+        let subject = Measurement.Subject(deciders: deciders, stores: rig.probe, commands: tier.commands)
+        return try await Measurement.take(
+            of: load, subject: subject, warmUpSeconds: settings.warmUpSeconds, seconds: settings.seconds, clock: clock
+        ) { try rig.checkAlive() }
+    }
+
+    /// Room for every request that is under way at once, four commands each.
+    private static var link: RedisSettings {
+        var settings = RedisSettings()
+        settings.maximumPendingRequests = 1_000_000
+        return settings
+    }
+}
