@@ -15,6 +15,8 @@ final class HTTPLoad: Load {
         var connections = 64
         /// How many requests each connection has under way at once.
         var depth = 1
+        /// Whether all requests of an open loop go to one of the servers at a time: to the next one each second.
+        var moves = false
         /// Requests a second, over all connections; nil for a closed loop.
         var ratePerSecond: Double?
     }
@@ -36,6 +38,7 @@ final class HTTPLoad: Load {
                     HTTPLoadPart(
                         loop: loop, workload: workload, phase: phase, clock: clock, depth: plan.depth,
                         ratePerSecond: plan.ratePerSecond.map { $0 / Double(loops.count) },
+                        movesOver: plan.moves ? plan.targets.count : 1,
                         firstTurn: number * workload.turns.count / loops.count), eventLoop: loop)
             }
             parts.append(try await part.get())

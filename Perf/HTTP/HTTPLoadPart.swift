@@ -11,6 +11,8 @@ final class HTTPLoadPart {
     private let loop: any EventLoop
     private var schedule: SendSchedule?
     private let ratePerSecond: Double?
+    /// How many servers take turns; 1 where all are asked at all times.
+    private let movesOver: Int
     private var turn: Int
     private var timer: Scheduled<Void>?
     private var tally = LoadTally()
@@ -22,7 +24,7 @@ final class HTTPLoadPart {
 
     init(
         loop: any EventLoop, workload: Workload, phase: LoadPhase, clock: any TimeSource, depth: Int,
-        ratePerSecond: Double?, firstTurn: Int
+        ratePerSecond: Double?, movesOver: Int, firstTurn: Int
     ) {
         self.loop = loop
         self.workload = workload
@@ -30,6 +32,7 @@ final class HTTPLoadPart {
         self.clock = clock
         self.depth = depth
         self.ratePerSecond = ratePerSecond
+        self.movesOver = movesOver
         turn = firstTurn
     }
 
@@ -59,7 +62,7 @@ final class HTTPLoadPart {
         guard phase.current != .over, schedule != nil else { return }
         let now = clock.now()
         var used: [HTTPLoadConnection] = []
-        while let intended = schedule?.due(at: now), let connection = connectionWithRoom() {
+        while let intended = schedule?.due(at: now), let connection = connectionWithRoom(at: now) {
             schedule?.sent()
             connection.send(intended: intended, now: now)
             if used.last !== connection { used.append(connection) }
@@ -73,11 +76,13 @@ final class HTTPLoadPart {
         }
     }
 
-    private func connectionWithRoom() -> HTTPLoadConnection? {
+    private func connectionWithRoom(at now: Instant) -> HTTPLoadConnection? {
+        let server = Int(now.milliseconds / 1000) % movesOver
         for _ in connections.indices {
-            let connection = connections[nextConnection]
-            nextConnection = nextConnection + 1 == connections.count ? 0 : nextConnection + 1
-            if connection.hasRoom { return connection }
+            let index = nextConnection
+            nextConnection = index + 1 == connections.count ? 0 : index + 1
+            // Connections are dealt out to the servers in turn.
+            if index % movesOver == server, connections[index].hasRoom { return connections[index] }
         }
         return nil
     }

@@ -15,8 +15,10 @@ final class LibraryLoad: Load {
     /// - Parameters:
     ///   - deciders: one for each loop; several may be the same.
     ///   - depth: how many requests each loop has under way at once.
+    ///   - decidesElsewhere: whether decisions are made where their time is not known: between asking and answering.
     init(
-        loops: [any EventLoop], deciders: [any Decider], workload: Workload, depth: Int, clock: any TimeSource
+        loops: [any EventLoop], deciders: [any Decider], workload: Workload, depth: Int, clock: any TimeSource,
+        decidesElsewhere: Bool = false
     ) async throws {
         self.loops = loops
         var parts: [NIOLoopBound<Part>] = []
@@ -25,7 +27,7 @@ final class LibraryLoad: Load {
             let part = loop.submit {
                 let part = Part(
                     loop: loop, decider: decider, workload: workload, clock: clock, phase: phase,
-                    firstTurn: number * workload.turns.count / loops.count)
+                    decidesElsewhere: decidesElsewhere, firstTurn: number * workload.turns.count / loops.count)
                 part.prepare(depth: depth)
                 return NIOLoopBound(part, eventLoop: loop)
             }
@@ -66,6 +68,7 @@ final class LibraryLoad: Load {
         private let workload: Workload
         private let clock: any TimeSource
         private let phase: LoadPhase
+        private let decidesElsewhere: Bool
         private var turn: Int
         private var idle: [Client] = []
         private var clientCount = 0
@@ -75,13 +78,14 @@ final class LibraryLoad: Load {
 
         init(
             loop: any EventLoop, decider: any Decider, workload: Workload, clock: any TimeSource, phase: LoadPhase,
-            firstTurn: Int
+            decidesElsewhere: Bool, firstTurn: Int
         ) {
             self.loop = loop
             self.decider = decider
             self.workload = workload
             self.clock = clock
             self.phase = phase
+            self.decidesElsewhere = decidesElsewhere
             turn = firstTurn
         }
 
@@ -144,10 +148,12 @@ final class LibraryLoad: Load {
             }
             if client.organization < workload.metered {
                 let decidedAt = decision.decidedAt.nanoseconds
+                let startedAt = client.startedAt.nanoseconds
                 tally.metered.append(
                     MeteredRequest(
                         organization: client.organization, isAllowed: decision.isAllowed,
-                        arrivedAt: client.startedAt.nanoseconds, earliest: decidedAt, latest: decidedAt))
+                        arrivedAt: startedAt,
+                        earliest: decidesElsewhere ? startedAt : decidedAt, latest: decidedAt))
             }
         }
 

@@ -9,7 +9,7 @@ struct Workload: Sendable {
     /// The names, 36 bytes each, as UUIDs have.
     let names: [[UInt8]]
     /// How many of them, from the first on, are metered.
-    let metered: Int
+    private(set) var metered: Int
     /// Whose turn it is, as positions in ``names``: drawn in advance, so that drawing costs nothing while it counts.
     let turns: [UInt32]
 
@@ -38,6 +38,13 @@ struct Workload: Sendable {
                 UInt32(metered + zipf.draw(using: &random))
             }
         }
+    }
+
+    /// The same with all of its organisations metered.
+    func withAllMetered() -> Workload {
+        var workload = self
+        workload.metered = names.count
+        return workload
     }
 
     /// The name of the organisation with a number.

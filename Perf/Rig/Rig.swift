@@ -107,7 +107,12 @@ final class Rig {
         }
     }
 
-    /// The value of a metric, summed over the servers.
+    /// How many requests the servers have let through unmetered; an answer does not say so.
+    func unmetered() async throws -> Double {
+        try await metric(#"cistern_decisions_total{outcome="unmetered"}"#).reduce(0, +)
+    }
+
+    /// The value of a metric at each of the servers; 0 where one has none of that name.
     func metric(_ name: String) async throws -> [Double] {
         try servers.map { server in
             let reply = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics"))

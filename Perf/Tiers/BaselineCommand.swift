@@ -21,14 +21,14 @@ enum Baseline: String, CaseIterable, ExpressibleByArgument, Sendable {
         }
     }
 
-    func decider(store: RedisStore, settings: ServerSettings, clock: any TimeSource) -> any Decider {
-        let lease = settings.limiter.lease
+    /// How many connections it has to each node.
+    var connections: Int { self == .reference ? ReferenceLimiter.connections : 1 }
+
+    /// - Parameter stores: as many as it has connections.
+    func decider(stores: [RedisStore], limits: Limits, clock: any TimeSource) -> any Decider {
         switch self {
-        case .reference:
-            return ReferenceLimiter(
-                store: store, limits: settings.limits, timeoutMilliseconds: lease.timeoutMilliseconds, clock: clock)
-        case .script:
-            return ScriptLimiter(store: store, limits: settings.limits, settings: lease, clock: clock)
+        case .reference: ReferenceLimiter(stores: stores, limits: limits, clock: clock)
+        case .script: ScriptLimiter(store: stores[0], limits: limits, clock: clock)
         }
     }
 }
@@ -42,20 +42,17 @@ struct BaselineCommand: AsyncParsableCommand {
     @Option var limiter: Baseline
     @Option var redis: String
     @Option var limits: String
-    @Option var storeTimeout = "1s"
     @Option var threads = 1
 
     func run() async throws {
         let settings = try ServerSettings(
-            flags: ["redis": redis, "limits": limits, "storeTimeout": storeTimeout, "port": "0"], environment: [:],
-            configPath: nil)
+            flags: ["redis": redis, "limits": limits, "port": "0"], environment: [:], configPath: nil)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let clock = Timeline(ContinuousClock())
-        let store = try RedisStore(
-            endpoints: settings.redis?.endpoints ?? [], clock: clock, eventLoopGroup: group, logger: .silent)
-        await store.start()
+        let endpoints = settings.redis?.endpoints ?? []
+        let stores = try await Link.open(limiter.connections, to: endpoints, group: group, clock: clock)
         let server = HTTPServer(
-            limiter: limiter.decider(store: store, settings: settings, clock: clock), settings: settings.http,
+            limiter: limiter.decider(stores: stores, limits: settings.limits, clock: clock), settings: settings.http,
             clock: clock, unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) },
             pages: OperatorPages(
                 health: { .init(text: "{}", contentType: "application/json") },

@@ -18,11 +18,12 @@ struct RedisBenchmark {
         for store in rig.stores {
             digest = try await store.command("SCRIPT", "LOAD", RedisStore.leaseScript)
         }
+        let range = max(10, organizations / nodes)
         let drivers = try rig.stores.map { store in
             try ChildProcess(
                 "redis-benchmark",
                 ["-p", "\(store.port)", "-c", "1", "-P", "\(depth)", "-n", "1000000000", "-q"]
-                    + ["-r", "\(max(1000, organizations / nodes))"] + Self.command(digest: digest))
+                    + ["-r", "\(range)"] + Self.command(digest: digest, range: range))
         }
         defer { drivers.forEach { $0.signal(SIGKILL) } }
         try await Task.sleep(for: .seconds(1))
@@ -41,12 +42,16 @@ struct RedisBenchmark {
     ///
     /// redis-benchmark cannot count, and the script acts on a number once: so each call is another lessee's, whose lease
     /// ends at once. The script does as much work for it as for a lessee that comes back.
-    static func command(digest: String) -> [String] {
+    ///
+    /// - Parameter range: how many different numbers redis-benchmark puts in for each of its placeholders.
+    static func command(digest: String, range: Int) -> [String] {
         let organization = "ratelimit:\(String(decoding: Workload.name(0), as: UTF8.self).dropLast(12))__rand_int__"
         let keys = ["tokens", "lastRefill", "leases"].map { "\(organization):\($0)" }
         let limit = Rig.boundless
         let amounts = [limit.capacityMicrotokens, limit.refillMicrotokensPerMillisecond].map { "\($0)" }
-        let lessee = "perf-__rand_int____rand_int____rand_int____rand_int__"
+        // So many that the same lessee all but never comes twice in a row.
+        let placeholders = Int((12 / log10(Double(range))).rounded(.up))
+        let lessee = "perf-" + String(repeating: "__rand_int__", count: placeholders)
         return ["EVALSHA", digest, "3"] + keys + amounts
             + [lessee, "1", "0", "0", "0", "0", "0", "0", "0", "0", "0", "0", "1", "1", "1"]
     }

@@ -1,47 +1,66 @@
 internal import Cistern
 internal import CisternRedis
+internal import DequeModule
 internal import Foundation
+internal import Synchronization
 
 /// The limiter that most services begin with: GET, GET, compute, SET, SET, one after the other.
 ///
-/// It reads and writes the keys that Cistern does. Two requests of an organisation that overlap read the same balance,
-/// and both take the same token: it exceeds the limit, and how far is measured.
+/// Each request takes a connection out of a pool, and waits for each answer before it asks on; nothing is pipelined. It
+/// reads and writes the keys that Cistern does. Two requests of an organisation that overlap read the same balance, and
+/// both take the same token: it exceeds the limit, and how far is measured.
 final class ReferenceLimiter: Decider {
+    /// How many connections the pool has.
+    static let connections = 64
+    private static let timeoutMilliseconds: Int64 = 1000
     private static let timeToLive = Array("60".utf8)
     private static let (get, set, expire) = (Array("GET".utf8), Array("SET".utf8), Array("EX".utf8))
 
-    private let store: RedisStore
+    private struct Pool {
+        var idle: [RedisStore]
+        /// Requests for which there was no connection.
+        var waiting: Deque<@Sendable (RedisStore) -> Void> = []
+    }
+
+    private let pool: Mutex<Pool>
     private let limits: Limits
-    private let timeoutMilliseconds: Int64
     private let clock: any TimeSource
 
-    init(store: RedisStore, limits: Limits, timeoutMilliseconds: Int64, clock: any TimeSource) {
-        self.store = store
+    /// - Parameter stores: the pool, a connection each.
+    init(stores: [RedisStore], limits: Limits, clock: any TimeSource) {
+        pool = Mutex(Pool(idle: stores))
         self.limits = limits
-        self.timeoutMilliseconds = timeoutMilliseconds
         self.clock = clock
     }
 
     private struct Request: Sendable {
+        let store: RedisStore
+        let organization: [UInt8]
         let tokensKey: [UInt8]
         let refillKey: [UInt8]
-        let organization: [UInt8]
         let limit: Limit
         let cost: Int
-        let resume: @Sendable (Decision) -> Void
+        let answer: @Sendable (Decision) -> Void
     }
 
     func decide(
         _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
     ) -> Decision? {
         let name = organization.withUnsafeBufferPointer { Array($0) }
-        let prefix = Array("ratelimit:".utf8) + name
-        let request = Request(
-            tokensKey: prefix + Array(":tokens".utf8), refillKey: prefix + Array(":lastRefill".utf8),
-            organization: name, limit: limits.limit(of: organization), cost: cost, resume: resume)
-        call([Self.get, request.tokensKey], for: request) { tokens in
-            self.call([Self.get, request.refillKey], for: request) { lastRefill in
-                self.decide(request, tokens: tokens, lastRefill: lastRefill)
+        let limit = limits.limit(of: organization)
+        withConnection { store in
+            let prefix = Array("ratelimit:".utf8) + name
+            let request = Request(
+                store: store, organization: name, tokensKey: prefix + Array(":tokens".utf8),
+                refillKey: prefix + Array(":lastRefill".utf8), limit: limit, cost: cost
+            ) { decision in
+                self.putBack(store)
+                resume(decision)
+            }
+            self.call([Self.get, request.tokensKey], for: request) { tokens in
+                self.call([Self.get, request.refillKey], for: request) { lastRefill in
+                    self.decide(request, tokens: tokens, lastRefill: lastRefill)
+                }
             }
         }
         return nil
@@ -54,19 +73,18 @@ final class ReferenceLimiter: Decider {
         var balance = min(capacity, (tokens.number ?? capacity) + elapsed / 1000 * request.limit.refillPerSecond)
         guard balance >= Double(request.cost) else {
             let missing = (Double(request.cost) - balance) / request.limit.refillPerSecond
-            return request.resume(
+            return request.answer(
                 .denied(
                     request.limit, balanceMicrotokens: Int64(balance * 1e6),
                     retryAfterMilliseconds: Int64((missing * 1000).rounded(.up)), at: clock.now()))
         }
         balance -= Double(request.cost)
-        let left = balance
-        let decidedAt = clock.now()
-        let writes = [(request.tokensKey, "\(balance)"), (request.refillKey, String(Int64(wall)))]
+        let (left, decidedAt) = (balance, clock.now())
+        let writes = [(request.tokensKey, "\(left)"), (request.refillKey, String(Int64(wall)))]
             .map { key, value in [Self.set, key, Array(value.utf8), Self.expire, Self.timeToLive] }
         call(writes[0], for: request) { _ in
             self.call(writes[1], for: request) { _ in
-                request.resume(.allowed(request.limit, balanceMicrotokens: Int64(left * 1e6), at: decidedAt))
+                request.answer(.allowed(request.limit, balanceMicrotokens: Int64(left * 1e6), at: decidedAt))
             }
         }
     }
@@ -75,12 +93,34 @@ final class ReferenceLimiter: Decider {
     private func call(
         _ words: [[UInt8]], for request: Request, then: @escaping @Sendable (RESPValue) -> Void
     ) {
-        store.command(words, about: request.organization.span, timeoutMilliseconds: timeoutMilliseconds) { result in
+        request.store.command(
+            words, about: request.organization.span, timeoutMilliseconds: Self.timeoutMilliseconds
+        ) { result in
             switch result {
-            case .success(.error), .failure: request.resume(.unmetered(request.limit, at: self.clock.now()))
+            case .success(.error), .failure: request.answer(.unmetered(request.limit, at: self.clock.now()))
             case .success(let value): then(value)
             }
         }
+    }
+
+    // MARK: The pool
+
+    private func withConnection(_ body: @escaping @Sendable (RedisStore) -> Void) {
+        let store = pool.withLock { pool in
+            let store = pool.idle.popLast()
+            if store == nil { pool.waiting.append(body) }
+            return store
+        }
+        if let store { body(store) }
+    }
+
+    private func putBack(_ store: RedisStore) {
+        let next = pool.withLock { pool in
+            let next = pool.waiting.popFirst()
+            if next == nil { pool.idle.append(store) }
+            return next
+        }
+        next?(store)
     }
 }
 

@@ -9,14 +9,15 @@ internal import Synchronization
 final class ScriptLimiter: Decider {
     private let store: RedisStore
     private let limits: Limits
-    private let settings: LeaseSettings
+    /// As a server would have it, but for the timeout: under full load no answer is given up.
+    private let settings = LeaseSettings()
+    private static let timeoutMilliseconds: Int64 = 1000
     private let clock: any TimeSource
     private let sequence = Atomic<UInt64>(0)
 
-    init(store: RedisStore, limits: Limits, settings: LeaseSettings, clock: any TimeSource) {
+    init(store: RedisStore, limits: Limits, clock: any TimeSource) {
         self.store = store
         self.limits = limits
-        self.settings = settings
         self.clock = clock
     }
 
@@ -32,7 +33,7 @@ final class ScriptLimiter: Decider {
             quietMilliseconds: 0, earlySpent: 0, earlyMilliseconds: 0, returned: 0,
             waiting: [WaitingCost(cost: cost, count: 1)], wish: .none,
             durationMilliseconds: settings.durationMilliseconds, sentAt: now,
-            deadline: now.advanced(byMilliseconds: settings.timeoutMilliseconds))
+            deadline: now.advanced(byMilliseconds: Self.timeoutMilliseconds))
         store.lease(request) { result, now in
             switch result {
             case .success(let grant) where grant.tokens >= cost:

@@ -48,34 +48,29 @@ struct TierRun {
     private func runLibrary(_ tier: Tier) async throws -> PerfResult.Sample {
         let rig = try await Rig(stores: tier.nodes, server: nil, limits: limits, threads: settings.threads)
         return try await withEventLoops(settings.threads) { group in
-            let store = try RedisStore(
-                endpoints: try rig.stores.map { try RedisEndpoint(url: $0.url) }, settings: Self.link, clock: clock,
-                eventLoopGroup: group, logger: .silent)
-            await store.start()
-            var limiterSettings = LimiterSettings()
-            limiterSettings.lease.timeoutMilliseconds = 1000
+            let endpoints = try rig.stores.map { try RedisEndpoint(url: $0.url) }
+            let count = tier.baseline?.connections ?? 1
+            let stores = try await Link.open(count, to: endpoints, group: group, clock: clock)
+            let limits = limits.asLimits
             let decider: any Decider =
-                switch tier.baseline {
-                case .reference?:
-                    ReferenceLimiter(
-                        store: store, limits: limits.asLimits, timeoutMilliseconds: 1000, clock: clock)
-                case .script?:
-                    ScriptLimiter(store: store, limits: limits.asLimits, settings: limiterSettings.lease, clock: clock)
-                case nil:
-                    RateLimiter(
-                        limits: limits.asLimits, store: store, lessee: store.serverName, settings: limiterSettings,
-                        seed: .random(in: 0 ... .max))
-                }
-            let depth = tier.nodes * settings.depth / settings.threads
+                tier.baseline?.decider(stores: stores, limits: limits, clock: clock)
+                ?? Self.limiter(store: stores[0], limits: limits)
+            let depth = (tier.baseline == .reference ? count : tier.nodes * settings.depth) / settings.threads
             let loops = (0..<settings.threads).map { _ in group.next() }
             let load = try await LibraryLoad(
-                loops: loops, deciders: loops.map { _ in decider }, workload: workload, depth: depth, clock: clock)
+                loops: loops, deciders: loops.map { _ in decider }, workload: workload, depth: depth, clock: clock,
+                decidesElsewhere: tier.baseline != nil)
             let measurement = try await measure(load, of: tier, rig: rig, deciders: [getpid()])
-            await store.stop()
-            // What memory decides is decided one after the other; only what waits for the store is under way together.
-            let inFlight = tier.baseline == nil ? settings.threads : depth * settings.threads
-            return measurement.sample(limit: Settings.meteredLimit, correctedFor: inFlight)
+            for store in stores { await store.stop() }
+            return measurement.sample(limit: Settings.meteredLimit, correctedFor: depth * settings.threads)
         }
+    }
+
+    private static func limiter(store: RedisStore, limits: Limits) -> RateLimiter {
+        var settings = LimiterSettings()
+        settings.lease.timeoutMilliseconds = 1000
+        return RateLimiter(
+            limits: limits, store: store, lessee: store.serverName, settings: settings, seed: .random(in: 0 ... .max))
     }
 
     private func runHTTP(_ tier: Tier) async throws -> PerfResult.Sample {
@@ -90,9 +85,7 @@ struct TierRun {
             let deciders = rig.servers.map(\.process.processIdentifier)
             let measurement = try await measure(load, of: tier, rig: rig, deciders: deciders)
             var sample = measurement.sample(limit: Settings.meteredLimit, correctedFor: settings.connections)
-            // An answer does not say that it was let through unmetered; the server does.
-            let unmetered = try await rig.metric(#"cistern_decisions_total{outcome="unmetered"}"#)
-            sample.values[.unmetered] = unmetered.reduce(0, +)
+            sample.values[.unmetered] = try await rig.unmetered()
             return sample
         }
     }
@@ -104,12 +97,5 @@ struct TierRun {
         return try await Measurement.take(
             of: load, subject: subject, warmUpSeconds: settings.warmUpSeconds, seconds: settings.seconds, clock: clock
         ) { try rig.checkAlive() }
-    }
-
-    /// Room for every request that is under way at once, four commands each.
-    private static var link: RedisSettings {
-        var settings = RedisSettings()
-        settings.maximumPendingRequests = 1_000_000
-        return settings
     }
 }

@@ -1,0 +1,73 @@
+internal import ArgumentParser
+internal import Foundation
+
+/// `perf engine`: the decision itself.
+struct EngineCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "engine",
+        abstract: "Measure decisions in memory: ns, allocations, bytes for each organisation.",
+        discussion: """
+            Each decision reads the clock, looks up a name of 36 bytes and is allowed from memory. Embedded: the limiter \
+            keeps the bucket. Leased: it hands out tokens that it holds. The name's turn is drawn in advance.
+            """)
+
+    @OptionGroup var options: RunOptions
+
+    static let columns: [Metric] = [
+        .nanosecondsPerDecision, .decisionsPerSecond, .allocatedBytes, .bytesPerOrganization,
+    ]
+
+    func run() async throws {
+        let checked = try options.checked(standard: .init(seconds: 1, repetitions: 3))
+        let cores = ProcessInfo.processInfo.activeProcessorCount
+        let mixes = Self.mixes(cores: cores, isSmoke: options.smoke)
+        var result = PerfResult(
+            kind: "engine", settings: ["seconds": "\(checked.seconds)", "repetitions": "\(checked.repetitions)"],
+            machine: await Machine.current())
+        result.rows = mixes.map { .init(name: $0.name, samples: []) }
+        let progress = Progress(steps: checked.repetitions * mixes.count)
+        for _ in 1...checked.repetitions {
+            for (index, mix) in mixes.enumerated() {
+                progress.begin(mix.name)
+                result.rows[index].samples.append(try await EngineRun(mix, seconds: checked.seconds).run())
+                try Task.checkCancellation()
+            }
+        }
+        progress.end()
+        try options.deliver(result, columns: Self.columns, comparedWith: checked.old)
+        if options.smoke { try Self.checkCounts(result) }
+    }
+
+    /// Organisations, spread and threads, from one to all cores.
+    static func mixes(cores: Int, isSmoke: Bool) -> [EngineRun.Mix] {
+        var threadCounts: [Int] = []
+        var threads = 1
+        while threads < cores {
+            threadCounts.append(threads)
+            threads *= 2
+        }
+        threadCounts.append(cores)
+        let spreads: [(organizations: Int, skew: Double)] =
+            isSmoke ? [(1, 0), (100_000, 1)] : [(1, 0), (10_000, 0), (10_000, 1), (1_000_000, 0), (1_000_000, 1)]
+        return EngineRun.Kind.allCases.flatMap { kind in
+            spreads.flatMap { spread in
+                threadCounts.map {
+                    EngineRun.Mix(
+                        kind: kind, organizations: spread.organizations, skew: spread.skew, threads: $0)
+                }
+            }
+        }
+    }
+
+    /// What a smoke run must have counted: a decision allocates nothing, and an organisation takes what it takes.
+    static func checkCounts(_ result: PerfResult) throws(PerfError) {
+        for row in result.rows {
+            if let bytes = row[.allocatedBytes], bytes > 0 {
+                throw PerfError("\(row.name): a decision allocates \(bytes) bytes, where 0 is right", .wrongCount)
+            }
+            if let bytes = row[.bytesPerOrganization], bytes > 1000 {
+                throw PerfError("\(row.name): an organisation takes \(bytes) bytes, where 1000 is much", .wrongCount)
+            }
+        }
+    }
+}

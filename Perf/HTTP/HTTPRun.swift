@@ -1,0 +1,62 @@
+internal import Cistern
+internal import CisternTesting
+internal import Foundation
+internal import NIOCore
+internal import NIOPosix
+
+/// Measures one server over HTTP, once.
+struct HTTPRun {
+    struct Settings: Sendable {
+        var workload: Workload
+        /// A server that runs; nil to start one.
+        var target: HTTPTarget?
+        /// Requests a second; nil for a closed loop.
+        var rate: Double?
+        var depth = 1
+        var connections = 64
+        var nodes = 0
+        var port = 0
+        var threads = 1
+        /// The limit of every organisation; nil for one that is not reached, or is not known.
+        var limit: Limit?
+        var seconds = 5.0
+        var warmUpSeconds = 1.0
+    }
+
+    let settings: Settings
+    private let workload: Workload
+    private let clock = Timeline(ContinuousClock())
+
+    init(_ settings: Settings) {
+        self.settings = settings
+        workload = settings.limit == nil ? settings.workload : settings.workload.withAllMetered()
+    }
+
+    func run() async throws -> PerfResult.Sample {
+        let limits = Rig.Limits(metered: settings.limit ?? Rig.boundless, count: nil)
+        let isStarted = settings.target == nil
+        let rig = try await Rig(
+            stores: settings.nodes, server: isStarted ? .cistern(["--store-timeout", "1s"]) : nil, port: settings.port,
+            limits: limits, threads: settings.threads)
+        let target = settings.target ?? HTTPTarget(host: "127.0.0.1", port: rig.servers[0].port)
+        return try await withEventLoops(1) { group in
+            var plan = HTTPLoad.Plan(targets: [target])
+            plan.connections = settings.connections
+            plan.depth = settings.depth
+            plan.ratePerSecond = settings.rate
+            let load = try await HTTPLoad(plan, workload: workload, loops: [group.next()], clock: clock)
+            let subject = Measurement.Subject(
+                deciders: rig.servers.map(\.process.processIdentifier), stores: rig.probe,
+                commands: Baseline.script.commands)
+            let measurement = try await Measurement.take(
+                of: load, subject: subject, warmUpSeconds: settings.warmUpSeconds, seconds: settings.seconds,
+                clock: clock
+            ) { try rig.checkAlive() }
+            let inFlight = settings.connections * settings.depth
+            var sample = measurement.sample(
+                limit: settings.limit, correctedFor: settings.rate == nil ? inFlight : nil)
+            sample.values[.unmetered] = isStarted ? try await rig.unmetered() : nil
+            return sample
+        }
+    }
+}

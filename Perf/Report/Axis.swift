@@ -1,0 +1,73 @@
+internal import CisternServer
+internal import Foundation
+
+/// One axis of a plot: from values to pixels, with marks at round values.
+struct Axis {
+    enum Scale {
+        case linear
+        case logarithmic
+    }
+
+    struct Mark: Equatable {
+        let value: Double
+        let text: String
+    }
+
+    private let scale: Scale
+    private let low: Double
+    private let high: Double
+    private let start: Double
+    private let end: Double
+
+    /// - Parameters:
+    ///   - values: what is to be shown; those that are not above 0 count for nothing on a logarithmic axis.
+    ///   - start: the pixel of the lowest value.
+    ///   - end: the pixel of the highest one.
+    init(_ scale: Scale, showing values: [Double], from start: Double, to end: Double) {
+        self.scale = scale
+        self.start = start
+        self.end = end
+        switch scale {
+        case .linear:
+            let most = values.max() ?? 1
+            low = 0
+            high = most > 0 ? most * 1.08 : 1
+        case .logarithmic:
+            let shown = values.filter { $0 > 0 }
+            // Whole decades, so that there are always two marks at least.
+            low = floor(log10(shown.min() ?? 1))
+            high = max(low + 1, ceil(log10(shown.max() ?? 10) + 1e-9))
+        }
+    }
+
+    /// Where a value stands; one below the axis stands at its beginning.
+    func position(_ value: Double) -> Double {
+        let place = scale == .linear ? value : log10(max(value, pow(10, low)))
+        return start + (place - low) / (high - low) * (end - start)
+    }
+
+    /// The marks, at round values.
+    var marks: [Mark] {
+        switch scale {
+        case .logarithmic:
+            return (Int(low)...Int(high)).map { Mark(value: pow(10, Double($0)), text: Self.written(pow(10, Double($0)))) }
+        case .linear:
+            let rough = high / 5
+            let power = pow(10, floor(log10(rough)))
+            let step = [1, 2, 5, 10].map { $0 * power }.first { $0 >= rough } ?? rough
+            return stride(from: 0, through: high, by: step).map { Mark(value: $0, text: Self.written($0)) }
+        }
+    }
+
+    /// A value in few characters: 1.5M, 20k, 300, 0.02.
+    static func written(_ value: Double) -> String {
+        let (divisor, unit): (Double, String) =
+            switch abs(value) {
+            case 1e9...: (1e9, "G")
+            case 1e6...: (1e6, "M")
+            case 1e4...: (1e3, "k")
+            default: (1, "")
+            }
+        return String(format: "%.3g", value / divisor) + unit
+    }
+}

@@ -1,0 +1,88 @@
+internal import CisternServer
+internal import Foundation
+
+/// Lines through points, drawn as SVG.
+struct LinePlot {
+    struct Series {
+        let name: String
+        /// Values along and up, and what is said of each; in their order along.
+        let points: [(x: Double, y: Double, label: String)]
+    }
+
+    let title: String
+    let xTitle: String
+    let yTitle: String
+    let series: [Series]
+    var xScale = Axis.Scale.logarithmic
+    var yScale = Axis.Scale.logarithmic
+    /// Marks along, where they are not just round values.
+    var xMarks: [Axis.Mark]?
+    /// Whether to write at each point what is said of it.
+    var labelsPoints = false
+
+    static let width = 1080.0
+    private let (top, bottom, left, right) = (16.0, 340.0, 76.0, 880.0)
+
+    var svg: String {
+        let points = series.flatMap(\.points)
+        let xAxis = Axis(xScale, showing: points.map(\.x), from: left, to: right)
+        let yAxis = Axis(yScale, showing: points.map(\.y), from: bottom, to: top)
+        var parts = yAxis.marks.map { mark in
+            let y = SVG.number(yAxis.position(mark.value))
+            return """
+                <line class="grid" x1="\(SVG.number(left))" x2="\(SVG.number(right))" y1="\(y)" y2="\(y)"/>\
+                <text class="mark" x="\(SVG.number(left - 8))" y="\(y)" dy="4" text-anchor="end">\(mark.text)</text>
+                """
+        }
+        parts += (xMarks ?? xAxis.marks).map { mark in
+            """
+            <text class="mark" x="\(SVG.number(xAxis.position(mark.value)))" y="\(SVG.number(bottom + 20))" \
+            text-anchor="middle">\(mark.text)</text>
+            """
+        }
+        var labelled: [Double] = []
+        for (number, line) in series.enumerated() where !line.points.isEmpty {
+            parts.append(draw(line, number: number, xAxis, yAxis, labelled: &labelled))
+        }
+        parts.append(
+            """
+            <text class="title" x="\(SVG.number((left + right) / 2))" y="\(SVG.number(bottom + 44))" \
+            text-anchor="middle">\(SVG.escaped(xTitle))</text>\
+            <text class="title" transform="translate(16 \(SVG.number((top + bottom) / 2))) rotate(-90)" \
+            text-anchor="middle">\(SVG.escaped(yTitle))</text>
+            """)
+        return SVG.figure(title, width: Self.width, height: bottom + 56, parts)
+    }
+
+    private func draw(
+        _ line: Series, number: Int, _ xAxis: Axis, _ yAxis: Axis, labelled: inout [Double]
+    ) -> String {
+        let places = line.points.map { (x: xAxis.position($0.x), y: yAxis.position($0.y), label: $0.label) }
+        let path = places.map { "\(SVG.number($0.x)),\(SVG.number($0.y))" }.joined(separator: " ")
+        let color = "series-\(number % SVG.seriesCount)"
+        var text = "<polyline class=\"line \(color)\" points=\"\(path)\"/>"
+        for place in places {
+            text += """
+                <circle class="dot \(color)" cx="\(SVG.number(place.x))" cy="\(SVG.number(place.y))" r="4">\
+                <title>\(SVG.escaped("\(line.name): \(place.label)"))</title></circle>
+                """
+            if labelsPoints {
+                text += """
+                    <text class="mark" x="\(SVG.number(place.x))" y="\(SVG.number(place.y - 10))" \
+                    text-anchor="middle">\(SVG.escaped(place.label))</text>
+                    """
+            }
+        }
+        // The name stands at the line's end, and keeps clear of those before it.
+        var y = places.last?.y ?? 0
+        while let other = labelled.first(where: { abs($0 - y) < 17 }) { y = other + 17 }
+        labelled.append(y)
+        let x = right + 24
+        text += """
+            <line class="line \(color)" x1="\(SVG.number(x - 14))" x2="\(SVG.number(x - 2))" y1="\(SVG.number(y))" \
+            y2="\(SVG.number(y))"/>\
+            <text class="name" x="\(SVG.number(x + 4))" y="\(SVG.number(y))" dy="4">\(SVG.escaped(line.name))</text>
+            """
+        return text
+    }
+}
