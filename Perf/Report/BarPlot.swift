@@ -17,7 +17,9 @@ struct BarPlot {
     let xTitle: String
     let bars: [Bar]
 
-    private let (left, right, rowHeight) = (290.0, 960.0, 28.0)
+    private let left = 290.0
+    private let right = 960.0
+    private let rowHeight = 28.0
 
     var svg: String {
         let bottom = 8 + Double(bars.count) * rowHeight

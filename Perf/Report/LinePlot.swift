@@ -21,7 +21,10 @@ struct LinePlot {
     var labelsPoints = false
 
     static let width = 1080.0
-    private let (top, bottom, left, right) = (16.0, 340.0, 76.0, 880.0)
+    private let top = 16.0
+    private let bottom = 340.0
+    private let left = 76.0
+    private let right = 880.0
 
     var svg: String {
         let points = series.flatMap(\.points)

@@ -15,28 +15,33 @@ struct RequestID: Equatable {
 extension ByteBuffer {
     /// Writes the id in its usual form: 36 characters, in groups of 8, 4, 4, 4 and 12.
     mutating func writeRequestID(_ id: RequestID) {
-        writeHexadecimal(id.fields.0, digits: 8)
-        writeInteger(UInt8(ascii: "-"))
-        writeHexadecimal(id.fields.1, digits: 4)
-        writeInteger(UInt8(ascii: "-"))
-        writeHexadecimal(id.fields.2, digits: 4)
-        writeInteger(UInt8(ascii: "-"))
-        writeHexadecimal(id.fields.3, digits: 4)
-        writeInteger(UInt8(ascii: "-"))
-        writeHexadecimal(id.fields.4, digits: 12)
-    }
-
-    private mutating func writeHexadecimal(_ number: UInt64, digits: Int) {
-        for index in stride(from: digits - 1, through: 0, by: -1) {
-            let digit = UInt8(truncatingIfNeeded: number >> UInt64(4 * index) & 0xf)
-            writeInteger(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit)
+        // Byte by byte the buffer would be asked for room 36 times, twice an answer.
+        writeWithUnsafeMutableBytes(minimumWritableBytes: RequestID.length) { bytes in
+            var position = 0
+            let groups = id.groups
+            for group in groups.indices {
+                let (number, digits) = groups[group]
+                if position > 0 {
+                    bytes[position] = UInt8(ascii: "-")
+                    position += 1
+                }
+                for index in stride(from: digits - 1, through: 0, by: -1) {
+                    let digit = UInt8(truncatingIfNeeded: number >> UInt64(4 * index) & 0xf)
+                    bytes[position] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit
+                    position += 1
+                }
+            }
+            return position
         }
     }
 }
 
 extension RequestID {
-    fileprivate var fields: (UInt64, UInt64, UInt64, UInt64, UInt64) {
-        (high >> 32, high >> 16 & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
+    fileprivate static let length = 36
+
+    /// The groups of hexadecimal digits, and how many each has.
+    fileprivate var groups: InlineArray<5, (UInt64, Int)> {
+        [(high >> 32, 8), (high >> 16 & 0xffff, 4), (high & 0xffff, 4), (low >> 48, 4), (low & 0xffff_ffff_ffff, 12)]
     }
 }
 

@@ -91,24 +91,20 @@ extension ByteBuffer {
 
     /// Writes the last `count` digits of a number that is not negative, with leading zeros.
     private mutating func writeDigits(_ number: Int, count: Int) {
-        var divisor = 1
-        for _ in 1..<count { divisor *= 10 }
-        writeDigits(number, from: divisor)
+        writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
+            var rest = number
+            for index in stride(from: count - 1, through: 0, by: -1) {
+                bytes[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+                rest /= 10
+            }
+            return count
+        }
     }
 
     /// Writes a number that is not negative in decimal, without leading zeros.
     mutating func writeDecimal(_ number: Int) {
-        var divisor = 1
-        while number / divisor >= 10 { divisor *= 10 }
-        writeDigits(number, from: divisor)
-    }
-
-    /// Writes the digits from the one that counts `highest`, a power of ten, down to the ones.
-    private mutating func writeDigits(_ number: Int, from highest: Int) {
-        var divisor = highest
-        while divisor > 0 {
-            writeInteger(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / divisor % 10))
-            divisor /= 10
-        }
+        var (count, rest) = (1, number / 10)
+        while rest > 0 { (count, rest) = (count + 1, rest / 10) }
+        writeDigits(number, count: count)
     }
 }

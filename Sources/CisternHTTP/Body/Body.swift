@@ -21,6 +21,8 @@ enum Body {
 
     /// The format that a Content-Type names, whatever its parameters.
     static func format(ofContentType value: String) -> Request.BodyFormat {
+        // As nearly everybody writes it.
+        if value == "application/json" { return .json }
         let type = value.prefix { $0 != ";" }.lowercased().filter { $0 != " " && $0 != "\t" }
         switch type {
         case "application/json": return .json
@@ -34,6 +36,11 @@ extension ByteBuffer {
     /// Writes a string in quotes, escaped as RFC 8259, 7 asks.
     mutating func writeJSONString(_ text: String) {
         writeInteger(UInt8(ascii: "\""))
+        guard text.utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) else {
+            writeString(text)
+            writeInteger(UInt8(ascii: "\""))
+            return
+        }
         for byte in text.utf8 {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"):
