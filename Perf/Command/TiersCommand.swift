@@ -24,6 +24,13 @@ struct TiersCommand: AsyncParsableCommand {
     var depth: String?
     @Option(help: ArgumentHelp("Threads that decide, 1 to 64. (default: half of the cores)", valueName: "count"))
     var threads: String?
+    @Option(
+        help: ArgumentHelp(
+            "Only these tiers, such as reference,cache: \(Tier.allCases.map(\.rawValue).joined(separator: ", ")).",
+            valueName: "names"))
+    var tiers: String?
+    @Option(help: ArgumentHelp("Only through the library, or only through HTTP.", valueName: "library|http"))
+    var through: String?
     @OptionGroup var options: RunOptions
 
     static let columns: [Metric] = [
@@ -43,13 +50,38 @@ struct TiersCommand: AsyncParsableCommand {
         settings.threads = try RunOptions.integer("threads", threads ?? "\(max(1, cores / 2))", in: 1...64)
         settings.seconds = checked.seconds
         settings.warmUpSeconds = options.smoke ? 0.2 : 1
+        let plan = try plan()
         try FileLimit.ensure(settings.connections + 200)
-        let result = try await measure(settings, repetitions: checked.repetitions)
+        let result = try await measure(settings, plan, repetitions: checked.repetitions)
         try options.deliver(result, columns: Self.columns, comparedWith: checked.old)
         if options.smoke { try Self.checkCounts(result) }
     }
 
-    private func measure(_ settings: TierRun.Settings, repetitions: Int) async throws -> PerfResult {
+    private typealias Step = (tier: Tier, door: Tier.Door)
+
+    /// Every tier through every door, or those that were asked for.
+    private func plan() throws(PerfError) -> [Step] {
+        var (chosenTiers, doors) = (Tier.allCases, Tier.Door.allCases)
+        if let tiers {
+            chosenTiers = []
+            for word in tiers.split(separator: ",").map({ $0.trimmingCharacters(in: .whitespaces) }) {
+                guard let tier = Tier(rawValue: word) else {
+                    let names = Tier.allCases.map(\.rawValue).joined(separator: ", ")
+                    throw PerfError("--tiers has '\(word)': use some of \(names), with commas", .usage)
+                }
+                chosenTiers.append(tier)
+            }
+        }
+        if let through {
+            doors = Tier.Door.allCases.filter { $0.rawValue.lowercased() == through.lowercased() }
+            guard !doors.isEmpty else { throw PerfError("--through is '\(through)': use library or http", .usage) }
+        }
+        return doors.flatMap { door in chosenTiers.map { (tier: $0, door: door) } }
+    }
+
+    private func measure(
+        _ settings: TierRun.Settings, _ plan: [Step], repetitions: Int
+    ) async throws -> PerfResult {
         let machine = await Machine.current()
         var result = PerfResult(
             kind: "tiers",
@@ -58,11 +90,10 @@ struct TiersCommand: AsyncParsableCommand {
                 "connections": "\(settings.connections)", "depth": "\(settings.depth)",
                 "threads": "\(settings.threads)", "seconds": "\(settings.seconds)", "repetitions": "\(repetitions)",
             ], machine: machine)
-        let plan = Tier.Door.allCases.flatMap { door in Tier.allCases.map { (tier: $0, door: door) } }
         result.rows = plan.map {
             .init(name: $0.tier.rowName($0.door), referencePerSecond: $0.tier.referencePerSecond, samples: [])
         }
-        let needsBenchmark = !options.smoke
+        let needsBenchmark = !options.smoke && plan.contains { $0 == (.cluster, .library) }
         let progress = Progress(steps: repetitions * (plan.count + (needsBenchmark ? 1 : 0)))
         let run = TierRun(settings)
         var benchmarks: [Double] = []
@@ -88,8 +119,8 @@ struct TiersCommand: AsyncParsableCommand {
                 .init(
                     name: "redis-benchmark, cluster's script",
                     samples: benchmarks.map { .init(values: [.decisionsPerSecond: $0], seconds: settings.seconds) }))
-            result.ratios = Self.ratios(result)
         }
+        if !options.smoke { result.ratios = Self.ratios(result) }
         return result
     }
 

@@ -6,47 +6,21 @@ struct RESPCommands {
     /// What is to be sent.
     private(set) var bytes: [UInt8] = []
 
-    /// Begins a command of so many words, its name counted; they must follow.
-    mutating func begin(words: Int) {
-        appendHeader(UInt8(ascii: "*"), words)
+    /// Writes a command of so many words, its name counted; `write` must write each of them.
+    ///
+    /// - Parameter payload: how many bytes the words have in all, at most; ``numberBytes`` for a number.
+    mutating func append(words: Int, payload: Int, write: (inout OutputSpan<UInt8>) -> Void) {
+        bytes.append(addingCapacity: payload + (words + 1) * Self.framingBytes) { output in
+            output.appendHeader(UInt8(ascii: "*"), words)
+            write(&output)
+        }
     }
 
-    /// Writes the next word.
-    mutating func append(_ word: [UInt8]) {
-        appendHeader(UInt8(ascii: "$"), word.count)
-        bytes.append(contentsOf: word)
-        appendLineEnd()
-    }
-
-    /// Writes three pieces as the next word.
-    mutating func append(_ first: [UInt8], _ second: [UInt8], _ third: [UInt8]) {
-        appendHeader(UInt8(ascii: "$"), first.count + second.count + third.count)
-        bytes.append(contentsOf: first)
-        bytes.append(contentsOf: second)
-        bytes.append(contentsOf: third)
-        appendLineEnd()
-    }
-
-    /// Writes a text as the next word.
-    mutating func append(_ word: String) {
-        appendHeader(UInt8(ascii: "$"), word.utf8.count)
-        bytes.append(contentsOf: word.utf8)
-        appendLineEnd()
-    }
-
-    /// Writes a number as the next word.
-    mutating func append(_ number: Int64) {
-        let digits = Decimal(number.magnitude)
-        appendHeader(UInt8(ascii: "$"), digits.count + (number < 0 ? 1 : 0))
-        if number < 0 { bytes.append(UInt8(ascii: "-")) }
-        append(digits)
-        appendLineEnd()
-    }
-
-    /// Writes a whole command.
+    /// Writes a command whose words are at hand.
     mutating func append(command words: [[UInt8]]) {
-        begin(words: words.count)
-        for word in words { append(word) }
+        append(words: words.count, payload: words.reduce(0) { $0 + $1.count }) { output in
+            for word in words { output.appendWord(word) }
+        }
     }
 
     /// Forgets what has been sent, and keeps the room.
@@ -54,48 +28,84 @@ struct RESPCommands {
         bytes.removeAll(keepingCapacity: true)
     }
 
-    private mutating func appendHeader(_ type: UInt8, _ count: Int) {
-        bytes.append(type)
-        append(Decimal(count.magnitude))
+    /// The bytes of the longest number.
+    static let numberBytes = 20
+    /// What stands around a word: its type, its length and two line ends.
+    private static let framingBytes = 1 + numberBytes + 4
+}
+
+extension OutputSpan<UInt8> {
+    /// Writes the next word.
+    mutating func appendWord(_ word: [UInt8]) {
+        appendHeader(UInt8(ascii: "$"), word.count)
+        append(bytes: word)
         appendLineEnd()
     }
 
-    private mutating func append(_ digits: Decimal) {
-        for index in digits.first..<Decimal.room { bytes.append(digits.text[index]) }
+    /// Writes three pieces as the next word.
+    mutating func appendWord(_ first: [UInt8], _ second: [UInt8], _ third: [UInt8]) {
+        appendHeader(UInt8(ascii: "$"), first.count + second.count + third.count)
+        append(bytes: first)
+        append(bytes: second)
+        append(bytes: third)
+        appendLineEnd()
+    }
+
+    /// Writes a text as the next word.
+    mutating func appendWord(_ word: String) {
+        appendHeader(UInt8(ascii: "$"), word.utf8.count)
+        for byte in word.utf8 { append(byte) }
+        appendLineEnd()
+    }
+
+    /// Writes a number as the next word.
+    @inline(__always)
+    mutating func appendWord(_ number: Int64) {
+        let digits = Self.digits(of: number.magnitude)
+        appendHeader(UInt8(ascii: "$"), digits + (number < 0 ? 1 : 0))
+        if number < 0 { append(UInt8(ascii: "-")) }
+        appendDecimal(number.magnitude, digits: digits)
+        appendLineEnd()
+    }
+
+    fileprivate mutating func appendHeader(_ type: UInt8, _ count: Int) {
+        append(type)
+        appendDecimal(count.magnitude.asUInt64, digits: Self.digits(of: count.magnitude.asUInt64))
+        appendLineEnd()
+    }
+
+    private mutating func append(bytes: [UInt8]) {
+        for byte in bytes { append(byte) }
     }
 
     private mutating func appendLineEnd() {
-        bytes.append(UInt8(ascii: "\r"))
-        bytes.append(UInt8(ascii: "\n"))
+        append(UInt8(ascii: "\r"))
+        append(UInt8(ascii: "\n"))
     }
 
-    /// A number's decimal digits, without memory of their own.
-    private struct Decimal {
-        /// As many as the largest number of 64 bits has.
-        static let room = 20
+    private static func digits(of number: UInt64) -> Int {
+        var (count, bound) = (1, UInt64(10))
+        while count < RESPCommands.numberBytes, number >= bound {
+            count += 1
+            bound = bound &* 10
+        }
+        return count
+    }
 
-        private(set) var text = InlineArray<20, UInt8>(repeating: UInt8(ascii: "0"))
-        /// Where the digits begin; they go on to the end.
-        private(set) var first = Decimal.room - 1
-
-        var count: Int { Decimal.room - first }
-
-        init(_ number: some FixedWidthInteger & UnsignedInteger) {
-            var rest = number
-            // Two digits a division.
-            while rest >= 100 {
-                let pair = rest % 100
-                rest /= 100
-                text[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: pair % 10)
-                text[first - 1] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: pair / 10)
-                first -= 2
-            }
-            if rest >= 10 {
-                text[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+    private mutating func appendDecimal(_ number: UInt64, digits: Int) {
+        guard digits > 1 else { return append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number)) }
+        append(repeating: UInt8(ascii: "0"), count: digits)
+        withUnsafeMutableBufferPointer { buffer, count in
+            var (rest, position) = (number, count)
+            while rest > 0 {
+                position -= 1
+                buffer[position] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
                 rest /= 10
-                first -= 1
             }
-            text[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest)
         }
     }
+}
+
+extension UInt {
+    fileprivate var asUInt64: UInt64 { UInt64(self) }
 }

@@ -34,13 +34,18 @@ enum KeyNames {
         var count = 3
     }
 
+    /// The bytes of three keys beside the organisation's name, at most.
+    static let bytesBesideName = 3 * (taggedPrefix.count + taggedSuffixes[1].count + 1)
+
     /// Writes an organisation's keys as the next words of a command: the same names, without making them first.
-    static func append(_ choice: Choice, of organization: [UInt8], to commands: inout RESPCommands) {
+    static func append(_ choice: Choice, of organization: [UInt8], to output: inout OutputSpan<UInt8>) {
         let name = choice.isTagged ? tag(of: organization) : organization
         for index in 0..<choice.count {
-            commands.append(
-                choice.isTagged ? taggedPrefix : prefix, name,
-                choice.isTagged ? taggedSuffixes[index] : suffixes[index])
+            if choice.isTagged {
+                output.appendWord(taggedPrefix, name, taggedSuffixes[index])
+            } else {
+                output.appendWord(prefix, name, suffixes[index])
+            }
         }
     }
 

@@ -195,35 +195,39 @@ enum LeaseScript {
     ///
     /// - Parameter keys: which of the organisation's keys it is told.
     static func write(_ request: LeaseRequest, as call: Call, keys: KeyNames.Choice, to commands: inout RESPCommands) {
-        commands.begin(words: 3 + keys.count + 15 + 2 * request.waiting.count)
-        switch call {
-        case .digest(let digest):
-            commands.append(byDigest)
-            commands.append(digest)
-        case .source:
-            commands.append(bySource)
-            commands.append(sourceBytes)
-        }
-        commands.append(Int64(keys.count))
-        KeyNames.append(keys, of: request.organization, to: &commands)
-        commands.append(request.limit.capacityMicrotokens)
-        commands.append(request.limit.refillMicrotokensPerMillisecond)
-        commands.append(request.lessee)
-        commands.append(Int64(request.sequence))
-        commands.append(Int64(request.acknowledged))
-        commands.append(request.durationMilliseconds)
-        commands.append(Int64(request.held))
-        commands.append(request.quietMilliseconds)
-        commands.append(Int64(request.returned))
-        commands.append(Int64(request.earlySpent))
-        commands.append(request.earlyMilliseconds)
-        commands.append(Int64(request.wish.ahead))
-        commands.append(request.wish.weight)
-        commands.append(request.wish.paceMilliseconds)
-        commands.append(Int64(request.wish.loneFactor))
-        for costs in request.waiting {
-            commands.append(Int64(costs.cost))
-            commands.append(Int64(costs.count))
+        let (name, script): ([UInt8], [UInt8]) =
+            switch call {
+            case .digest(let digest): (byDigest, digest)
+            case .source: (bySource, sourceBytes)
+            }
+        let numbers = 15 + 2 * request.waiting.count
+        let texts = name.count + script.count + request.lessee.utf8.count
+        let payload =
+            texts + 3 * request.organization.count + KeyNames.bytesBesideName + numbers * RESPCommands.numberBytes
+        commands.append(words: 3 + keys.count + numbers, payload: payload) { output in
+            output.appendWord(name)
+            output.appendWord(script)
+            output.appendWord(Int64(keys.count))
+            KeyNames.append(keys, of: request.organization, to: &output)
+            output.appendWord(request.limit.capacityMicrotokens)
+            output.appendWord(request.limit.refillMicrotokensPerMillisecond)
+            output.appendWord(request.lessee)
+            output.appendWord(Int64(request.sequence))
+            output.appendWord(Int64(request.acknowledged))
+            output.appendWord(request.durationMilliseconds)
+            output.appendWord(Int64(request.held))
+            output.appendWord(request.quietMilliseconds)
+            output.appendWord(Int64(request.returned))
+            output.appendWord(Int64(request.earlySpent))
+            output.appendWord(request.earlyMilliseconds)
+            output.appendWord(Int64(request.wish.ahead))
+            output.appendWord(request.wish.weight)
+            output.appendWord(request.wish.paceMilliseconds)
+            output.appendWord(Int64(request.wish.loneFactor))
+            for costs in request.waiting {
+                output.appendWord(Int64(costs.cost))
+                output.appendWord(Int64(costs.count))
+            }
         }
     }
 
