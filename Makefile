@@ -2,14 +2,15 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test sanitize lint format install install-test
+.PHONY: help run perf test sanitize lint format install install-test
 
 # apt needs root; elsewhere sudo asks for it.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-RUN_PACKAGES := libhiredis-dev libjemalloc-dev
-TEST_PACKAGES := $(RUN_PACKAGES) redis-server redis-tools prometheus openssl
-RUN_FORMULAE := hiredis jemalloc
-TEST_FORMULAE := $(RUN_FORMULAE) redis prometheus openssl
+# redis-server and redis-tools are for perf, which starts its own.
+RUN_PACKAGES := libhiredis-dev libjemalloc-dev redis-server redis-tools
+TEST_PACKAGES := $(RUN_PACKAGES) prometheus openssl
+RUN_FORMULAE := hiredis jemalloc redis
+TEST_FORMULAE := $(RUN_FORMULAE) prometheus openssl
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,12 +19,17 @@ run: install ## Build in release mode and serve on 127.0.0.1:8080 from the embed
 	swift build -c release --product cistern
 	exec "$$(swift build -c release --show-bin-path)/cistern" serve $(ARGS)
 
+perf: install ## Measure this machine: swift run perf.
+	swift run -c release perf $(ARGS)
+
 # Simulated worlds keep every core busy for a minute; apart, they do not starve the tests that talk to real processes.
-# Nodes that fail under load are tested one at a time, so that what is measured there is the fault and not the neighbour.
+# Nodes that fail under load are tested one at a time, so that what is measured there is the fault and not the neighbour;
+# so are benchmarks, whose smoke runs look at counts.
 test: install-test lint ## Check the format, build with warnings as errors, and run every test.
 	swift build --build-tests
-	swift test --skip-build --skip CisternSimulationTests --skip FaultTests
+	swift test --skip-build --skip CisternSimulationTests --skip FaultTests --skip PerfTests
 	swift test --skip-build --no-parallel --filter FaultTests
+	swift test --skip-build --no-parallel --filter PerfTests
 	swift test --skip-build --filter CisternSimulationTests
 	$(MAKE) sanitize
 
@@ -31,10 +37,10 @@ sanitize: ## Run the decision module's concurrency tests under the thread saniti
 	CISTERN_SANITIZE=thread swift test --sanitize=thread --scratch-path .build/sanitize --filter ConcurrencyTests
 
 lint: ## Check the format of the sources.
-	swift format lint --strict --parallel --recursive Package.swift Sources Tests
+	swift format lint --strict --parallel --recursive Package.swift Sources Perf Tests
 
 format: ## Put the sources into their format.
-	swift format --in-place --parallel --recursive Package.swift Sources Tests
+	swift format --in-place --parallel --recursive Package.swift Sources Perf Tests
 
 install: ## Install what building and running need.
 	@$(call install_missing,$(RUN_PACKAGES),$(RUN_FORMULAE))

@@ -158,6 +158,16 @@ let package = Package(
             ]
         ),
         .testTarget(name: "RepositoryTests", dependencies: ["CisternServer"]),
+        .testTarget(
+            name: "PerfTests",
+            dependencies: [
+                "Cistern",
+                "CisternTesting",
+                "Perf",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ]
+        ),
         .testTarget(name: "AllocationTests", dependencies: ["Cistern", "CisternTesting", "CJemalloc"]),
         .testTarget(
             name: "ReadmeTests",

@@ -15,7 +15,9 @@ struct PerfCommand: AsyncParsableCommand {
             0; 1 where a count of --smoke is wrong; 64 for an argument that is wrong; 69 where something is missing or \
             ends early.
             """,
-        subcommands: [TiersCommand.self, EngineCommand.self, HTTPCommand.self, LeasesCommand.self, BaselineCommand.self],
+        subcommands: [
+            TiersCommand.self, EngineCommand.self, HTTPCommand.self, LeasesCommand.self, BaselineCommand.self,
+        ],
         defaultSubcommand: TiersCommand.self)
 
     static func main() async {

@@ -19,7 +19,8 @@ struct HTTPCommand: AsyncParsableCommand {
     var url: String?
     @Option(help: ArgumentHelp("Requests a second in all, 1 to 1000000; a closed loop unless given."))
     var rate: String?
-    @Option(help: ArgumentHelp("Requests under way at once on a connection, 1 to 1000. (default: 1)", valueName: "count"))
+    @Option(
+        help: ArgumentHelp("Requests under way at once on a connection, 1 to 1000. (default: 1)", valueName: "count"))
     var depth: String?
     @Option(
         help: ArgumentHelp(
@@ -54,10 +55,11 @@ struct HTTPCommand: AsyncParsableCommand {
         settings.connections = try load.connectionCount()
         settings.limit = try load.limit(standard: nil)
         settings.seconds = checked.seconds
-        settings.warmUpSeconds = options.smoke ? 0.2 : 1
+        settings.warmUpSeconds = options.smoke ? 0 : 1
         if settings.target != nil {
             for (flag, value) in [("nodes", nodes), ("port", port), ("threads", threads)] where value != nil {
-                throw PerfError("--\(flag) and --url do not go together: that server runs already; leave one out", .usage)
+                throw PerfError(
+                    "--\(flag) and --url do not go together: that server runs already; leave one out", .usage)
             }
         }
         try FileLimit.ensure(settings.connections + 200)

@@ -17,7 +17,8 @@ struct LeasesCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Servers that share the limits, 1 to 16. (default: 2)", valueName: "count"))
     var servers: String?
     @Option(
-        help: ArgumentHelp("Load in multiples of what the buckets refill, 0.01 to 100. (default: 1.2)", valueName: "factor"))
+        help: ArgumentHelp(
+            "Load in multiples of what the buckets refill, 0.01 to 100. (default: 1.2)", valueName: "factor"))
     var load: String?
     @Option(
         help: ArgumentHelp(
@@ -52,7 +53,7 @@ struct LeasesCommand: AsyncParsableCommand {
         }
         settings.connections = try workload.connectionCount()
         settings.seconds = checked.seconds
-        settings.warmUpSeconds = options.smoke ? 0.5 : 2
+        settings.warmUpSeconds = options.smoke ? 0 : 2
         guard settings.ratePerSecond <= 200_000 else {
             throw PerfError(
                 "that makes \(Int(settings.ratePerSecond)) requests a second: use a lower --load, --refill-per-second or "
@@ -68,7 +69,8 @@ struct LeasesCommand: AsyncParsableCommand {
     /// Every horizon with every duration that it goes with.
     func chosen() throws(PerfError) -> [LeaseRun.Choice] {
         let isSmoke = options.smoke
-        let horizons = try Self.times("horizons", horizons ?? (isSmoke ? "250ms" : "50ms,100ms,250ms,500ms,1s"), 10...10_000)
+        let horizons = try Self.times(
+            "horizons", horizons ?? (isSmoke ? "250ms" : "50ms,100ms,250ms,500ms,1s"), 10...10_000)
         let durations = try Self.times("durations", durations ?? (isSmoke ? "2s" : "2s,5s"), 100...60_000)
         let choices = durations.flatMap { duration in
             horizons.filter { $0 * 2 <= duration }.map {
@@ -76,7 +78,8 @@ struct LeasesCommand: AsyncParsableCommand {
             }
         }
         guard !choices.isEmpty else {
-            throw PerfError("no horizon is at most half of a duration: use shorter --horizons or longer --durations", .usage)
+            throw PerfError(
+                "no horizon is at most half of a duration: use shorter --horizons or longer --durations", .usage)
         }
         return choices
     }

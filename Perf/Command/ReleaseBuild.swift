@@ -3,7 +3,7 @@ internal import Foundation
 
 /// A debug build measures nothing worth knowing.
 enum ReleaseBuild {
-    /// In a debug build: says so, and becomes the release build, with the same arguments. It does not come back then.
+    /// In a debug build: says so, and becomes the release build, with the same arguments.
     ///
     /// Not for a smoke run: that looks at counts, which are the same.
     static func turnToIt(_ arguments: [String]) {
@@ -18,7 +18,9 @@ enum ReleaseBuild {
         var pointers = words.map { strdup($0) } + [nil]
         execvp("swift", &pointers)
         FileHandle.standardError.write(
-            Data("perf: 'swift' cannot be run (\(String(cString: strerror(errno)))): use 'swift run -c release perf'\n".utf8))
+            Data(
+                "perf: 'swift' cannot be run (\(String(cString: strerror(errno)))): use 'swift run -c release perf'\n"
+                    .utf8))
         exit(PerfError.Code.unavailable.rawValue)
     }
 

@@ -6,7 +6,9 @@ internal import Foundation
 struct RunOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How long each row counts, such as 4s or 500ms.", valueName: "time"))
     var duration: String?
-    @Option(name: .customLong("repeat"), help: ArgumentHelp("How often each row is measured, 1 to 100.", valueName: "count"))
+    @Option(
+        name: .customLong("repeat"), help: ArgumentHelp("How often each row is measured, 1 to 100.", valueName: "count")
+    )
     var repetitions: String?
     @Flag(help: "Run for a few seconds in all, show counts alone, and fail where one is not what it must be.")
     var smoke = false
@@ -44,7 +46,7 @@ struct RunOptions: ParsableArguments {
             }
         }
         if smoke {
-            checked.seconds = min(checked.seconds, duration == nil ? 0.3 : checked.seconds)
+            checked.seconds = min(checked.seconds, duration == nil ? 1 : checked.seconds)
             checked.repetitions = repetitions == nil ? 1 : checked.repetitions
         }
         if let compare { checked.old = try PerfResult.read(compare) }

@@ -1,5 +1,5 @@
-internal import Cistern
 internal import CJemalloc
+internal import Cistern
 internal import Foundation
 
 /// Measures decisions in memory, without a server, a store or a network.
@@ -104,13 +104,13 @@ struct EngineRun {
         let (threads, clock) = (mix.threads, clock)
         return try await withThrowingTaskGroup(of: Counts.self) { group in
             for number in 0..<threads {
-                let first = number * workload.turns.count / threads
+                let firstTurn = number * workload.turns.count / threads
                 group.addTask {
                     await withCheckedContinuation { continuation in
                         // A thread of its own: the loop gives way to nobody.
                         Thread.detachNewThread {
                             continuation.resume(
-                                returning: Self.decide(limiter, workload, from: first, clock: clock, phase: phase))
+                                returning: Self.decide(limiter, workload, from: firstTurn, clock: clock, phase: phase))
                         }
                     }
                 }
@@ -126,23 +126,31 @@ struct EngineRun {
     /// One thread's decisions: a clock read, a name, a decision.
     @inline(never)
     private static func decide(
-        _ limiter: RateLimiter, _ workload: Workload, from first: Int, clock: Timeline<ContinuousClock>,
+        _ limiter: RateLimiter, _ workload: Workload, from firstTurn: Int, clock: Timeline<ContinuousClock>,
         phase: LoadPhase
     ) -> Counts {
         var counts = Counts()
-        var turn = first
-        let allocatedBefore = Jemalloc.allocatedByThisThread()
-        let start = clock.now()
-        while phase.current != .over {
+        var turn = firstTurn
+        /// Whether to go on.
+        func decideSome() -> Bool {
             for _ in 0..<256 {
                 let name = workload.names[Int(workload.turns[turn])]
                 turn = turn + 1 == workload.turns.count ? 0 : turn + 1
                 if limiter.decideNow(name.span, now: clock.now())?.outcome != .allowed { counts.unexpected += 1 }
             }
-            counts.decisions += 256
+            return phase.current.sends
         }
-        counts.seconds = Double(clock.now().nanoseconds - start.nanoseconds) / 1e9
-        counts.allocated = Jemalloc.allocatedByThisThread() - allocatedBefore
+        // The first of a thread also pay for what the runtime sets up once.
+        _ = decideSome()
+        // So does reading the counter, and it does so each time.
+        _ = Jemalloc.allocatedByThisThread()
+        let first = Jemalloc.allocatedByThisThread()
+        let second = Jemalloc.allocatedByThisThread()
+        let start = clock.now()
+        repeat { counts.decisions += 256 } while decideSome()
+        let end = clock.now()
+        counts.allocated = Jemalloc.allocatedByThisThread() - second - (second - first)
+        counts.seconds = Double(end.nanoseconds - start.nanoseconds) / 1e9
         return counts
     }
 }

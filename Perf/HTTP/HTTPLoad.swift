@@ -79,8 +79,8 @@ final class HTTPLoad: Load {
         for (loop, part) in zip(loops, parts) { loop.execute { part.value.start() } }
     }
 
-    func finish() async throws -> LoadTally {
-        phase.turn(to: .over)
+    func finish(countingAll: Bool) async throws -> LoadTally {
+        phase.turn(to: countingAll ? .ending : .over)
         var sum = LoadTally()
         for (loop, part) in zip(loops, parts) {
             sum += try await loop.flatSubmit { part.value.whenDone() }.get()

@@ -35,7 +35,7 @@ final class HTTPLoadConnection: ChannelInboundHandler {
 
     /// Sends as many as there is room for.
     func fill(now: Instant) {
-        while hasRoom, part.phase.current != .over { send(intended: now, now: now) }
+        while hasRoom, part.phase.current.sends { send(intended: now, now: now) }
     }
 
     /// Writes one request, to be sent with ``flush()``.

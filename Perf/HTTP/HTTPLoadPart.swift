@@ -59,7 +59,7 @@ final class HTTPLoadPart {
 
     /// Sends what is due on connections that have room; what finds none is sent as soon as one has.
     private func sendDue() {
-        guard phase.current != .over, schedule != nil else { return }
+        guard phase.current.sends, schedule != nil else { return }
         let now = clock.now()
         var used: [HTTPLoadConnection] = []
         while let intended = schedule?.due(at: now), let connection = connectionWithRoom(at: now) {
@@ -90,7 +90,7 @@ final class HTTPLoadPart {
     // MARK: Answers
 
     func take(_ status: Int, organization: UInt32, intended: Instant, sentAt: Instant, now: Instant) {
-        if phase.current == .counting {
+        if phase.current.counts {
             switch status {
             case 200: tally.allowed += 1
             case 429: tally.denied += 1
@@ -109,7 +109,7 @@ final class HTTPLoadPart {
 
     /// A connection has taken in all that had come, and may have room again.
     func answersTaken(on connection: HTTPLoadConnection, now: Instant) {
-        if phase.current == .over { return checkDone() }
+        if !phase.current.sends { return checkDone() }
         if ratePerSecond == nil {
             connection.fill(now: now)
             connection.flush()
@@ -120,6 +120,7 @@ final class HTTPLoadPart {
 
     func connectionEnded(_ connection: HTTPLoadConnection, _ reason: String) {
         guard done == nil || connection.inFlight > 0 else { return }
+        phase.fail()
         if failure == nil {
             failure = PerfError("\(connection.target) \(reason) in the middle of the run", .unavailable)
         }

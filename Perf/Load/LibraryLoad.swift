@@ -41,8 +41,8 @@ final class LibraryLoad: Load {
     }
 
     /// Sends no more, and returns what came of all that counted, once each is answered.
-    func finish() async throws -> LoadTally {
-        phase.turn(to: .over)
+    func finish(countingAll: Bool) async throws -> LoadTally {
+        phase.turn(to: countingAll ? .ending : .over)
         var sum = LoadTally()
         for (loop, part) in zip(loops, parts) {
             sum += try await loop.flatSubmit { part.value.whenDone() }.get()
@@ -111,7 +111,7 @@ final class LibraryLoad: Load {
             isPumping = true
             var now = clock.now()
             for _ in 0..<Self.decisionsPerTurn {
-                guard phase.current != .over, let client = idle.popLast() else {
+                guard phase.current.sends, let client = idle.popLast() else {
                     isPumping = false
                     return checkDone()
                 }
@@ -142,7 +142,7 @@ final class LibraryLoad: Load {
 
         @inline(__always)
         private func note(_ decision: Decision, of client: Client, now: Instant) {
-            if phase.current == .counting {
+            if phase.current.counts {
                 tally.count(decision.outcome)
                 tally.latency.record(from: client.startedAt, to: now)
             }

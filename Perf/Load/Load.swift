@@ -8,6 +8,7 @@ protocol Load: Sendable {
 
     /// Sends no more, and returns what came of all that counted, once each is answered.
     ///
+    /// - Parameter countingAll: whether what is answered from now on counts, too.
     /// - Throws: where something broke on the way.
-    func finish() async throws -> LoadTally
+    func finish(countingAll: Bool) async throws -> LoadTally
 }

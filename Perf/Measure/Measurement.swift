@@ -38,22 +38,30 @@ struct Measurement: Sendable {
 
     /// Lets a load warm up, counts for a while, and ends it.
     ///
+    /// Without a warm-up everything counts, to the last answer: then the store's calls are exactly those of the decisions
+    /// that are counted. With one, those that are under way at either end count on one side only.
+    ///
     /// - Parameter during: run once a tenth of a second while it counts.
     static func take(
         of load: some Load, subject: Subject, warmUpSeconds: Double, seconds: Double, clock: any TimeSource,
         during: () async throws -> Void = {}
     ) async throws -> Measurement {
-        load.start()
-        try await Task.sleep(for: .seconds(warmUpSeconds))
+        let isWhole = warmUpSeconds == 0
+        if !isWhole {
+            load.start()
+            try await Task.sleep(for: .seconds(warmUpSeconds))
+        }
         let before = try Reading(subject, clock: clock)
         load.phase.turn(to: .counting)
+        if isWhole { load.start() }
         let end = ContinuousClock.now + .seconds(seconds)
-        while ContinuousClock.now < end {
+        while ContinuousClock.now < end, !load.phase.hasFailed {
             try await Task.sleep(until: min(end, ContinuousClock.now + .milliseconds(100)))
             try await during()
         }
-        let after = try Reading(subject, clock: clock)
-        let tally = try await load.finish()
+        var after = try Reading(subject, clock: clock)
+        let tally = try await load.finish(countingAll: isWhole)
+        if isWhole { after = try Reading(subject, clock: clock) }
         func difference(_ value: (Reading) -> Double?) -> Double? {
             value(before).flatMap { start in value(after).map { $0 - start } }
         }

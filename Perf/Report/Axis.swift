@@ -50,7 +50,9 @@ struct Axis {
     var marks: [Mark] {
         switch scale {
         case .logarithmic:
-            return (Int(low)...Int(high)).map { Mark(value: pow(10, Double($0)), text: Self.written(pow(10, Double($0)))) }
+            return (Int(low)...Int(high)).map {
+                Mark(value: pow(10, Double($0)), text: Self.written(pow(10, Double($0))))
+            }
         case .linear:
             let rough = high / 5
             let power = pow(10, floor(log10(rough)))
@@ -65,7 +67,7 @@ struct Axis {
             switch abs(value) {
             case 1e9...: (1e9, "G")
             case 1e6...: (1e6, "M")
-            case 1e4...: (1e3, "k")
+            case 1e3...: (1e3, "k")
             default: (1, "")
             }
         return String(format: "%.3g", value / divisor) + unit

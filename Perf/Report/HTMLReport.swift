@@ -55,14 +55,15 @@ struct HTMLReport {
 
     private var throughput: String {
         BarPlot(
-            title: "Decisions a second, by tier", xTitle: "decisions a second (dashed: the reference's figure; black: spread)",
+            title: "Decisions a second, by tier",
+            xTitle: "decisions a second (dashed: the reference's figure; thin: spread)",
             bars: bars(.decisionsPerSecond) { $0.name.hasSuffix(Tier.Door.http.rawValue) ? 1 : 0 }
         ).svg
     }
 
     private var engine: String {
         BarPlot(
-            title: "Nanoseconds a decision", xTitle: "nanoseconds a decision, clock read included (black: spread)",
+            title: "Nanoseconds a decision", xTitle: "nanoseconds a decision, clock read included (thin: spread)",
             bars: bars(.nanosecondsPerDecision) { $0.name.hasPrefix(EngineRun.Kind.leased.rawValue) ? 1 : 0 }
         ).svg
     }
@@ -94,7 +95,8 @@ struct HTMLReport {
             Axis.Mark(value: 1 / (1 - $0 / 100), text: $0 == 0 ? "0 %" : "\(Axis.percent($0)) %")
         }
         return LinePlot(
-            title: "Latency by percentile" + (door.map { ", \($0)" } ?? ""), xTitle: "percentile", yTitle: "microseconds",
+            title: "Latency by percentile" + (door.map { ", \($0)" } ?? ""), xTitle: "percentile",
+            yTitle: "microseconds",
             series: series, xMarks: marks
         ).svg
     }
@@ -117,14 +119,15 @@ struct HTMLReport {
             (.p99Microseconds, "Latency (p99) against store calls", .linear),
         ].map { metric, title, scale in
             let durations = result.rows.compactMap { $0.settings["leaseDuration"] }
-            let series = durations.enumerated().filter { durations.firstIndex(of: $0.element) == $0.offset }.map { entry in
+            let series = durations.enumerated().filter { durations.firstIndex(of: $0.element) == $0.offset }.map {
+                entry in
                 let rows = result.rows.filter { $0.settings["leaseDuration"] == entry.element }
                 return LinePlot.Series(
                     name: "duration \(entry.element)",
                     points: rows.compactMap { row in
                         guard let x = row[.storeCallsPerThousand], let y = row[metric], x > 0 else { return nil }
                         return (x: x, y: y, label: row.settings["leaseHorizon"] ?? "")
-                    }.sorted { $0.x < $1.x })
+                    })
             }
             return LinePlot(
                 title: "\(title), by lease horizon", xTitle: "store calls for 1000 decisions", yTitle: metric.heading,
@@ -141,7 +144,8 @@ struct HTMLReport {
         let rows = result.rows.map { row in
             [row.name] + columns.map { TextReport.written(row[$0], $0) }
                 + (hasReference
-                    ? [row.referencePerSecond.map { TextReport.grouped(Int($0)) } ?? "", TextReport.met(row) ?? ""] : [])
+                    ? [row.referencePerSecond.map { TextReport.grouped(Int($0)) } ?? "", TextReport.met(row) ?? ""]
+                    : [])
         }
         return Self.table(headings, rows)
     }

@@ -5,7 +5,7 @@ internal import Foundation
 struct LinePlot {
     struct Series {
         let name: String
-        /// Values along and up, and what is said of each; in their order along.
+        /// Values along and up, and what is said of each; the line goes from one to the next.
         let points: [(x: Double, y: Double, label: String)]
     }
 
@@ -71,7 +71,7 @@ struct LinePlot {
                 """
             if labelsPoints {
                 text += """
-                    <text class="mark" x="\(SVG.number(place.x))" y="\(SVG.number(place.y - 10))" \
+                    <text class="mark" x="\(SVG.number(place.x))" y="\(SVG.number(place.y + (number == 0 ? -10 : 20)))" \
                     text-anchor="middle">\(SVG.escaped(place.label))</text>
                     """
             }

@@ -33,8 +33,8 @@ enum SVG {
           font: 15px/1.5 system-ui, sans-serif; }
         h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 32px 0 8px; }
         p { margin: 4px 0; color: var(--quiet); } .scroll { overflow-x: auto; }
-        table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-        th, td { padding: 4px 10px; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
+        table { border-collapse: collapse; font-size: 12px; font-variant-numeric: tabular-nums; }
+        th, td { padding: 4px 7px; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
         th { color: var(--quiet); font-weight: 600; } th:first-child, td:first-child, .text { text-align: left; }
         figure { margin: 24px 0; } figcaption { font-weight: 600; margin-bottom: 4px; }
         svg { width: 100%; height: auto; font: 13px system-ui, sans-serif; }

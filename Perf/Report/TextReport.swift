@@ -13,7 +13,8 @@ struct TextReport {
     }
 
     var table: String {
-        let hasReference = result.rows.contains { $0.referencePerSecond != nil } && columns.contains(.decisionsPerSecond)
+        let hasReference =
+            result.rows.contains { $0.referencePerSecond != nil } && columns.contains(.decisionsPerSecond)
         var table = TextTable(
             [result.kind.uppercased()] + columns.map(\.heading) + (hasReference ? ["reference/s", "met"] : []),
             texts: [result.kind.uppercased(), "met"])
@@ -54,7 +55,9 @@ struct TextReport {
                 decimal(change.noisePercent, 1), change.verdict.rawValue,
             ])
         }
-        let rest = comparison.unmatched.isEmpty ? "" : "\nonly in one of the two: \(comparison.unmatched.joined(separator: "; "))"
+        let rest =
+            comparison.unmatched.isEmpty
+            ? "" : "\nonly in one of the two: \(comparison.unmatched.joined(separator: "; "))"
         return table.text + rest
     }
 

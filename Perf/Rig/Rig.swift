@@ -101,9 +101,11 @@ final class Rig {
 
     /// Ends the run where a process that it needs has ended.
     func checkAlive() throws(PerfError) {
-        for (name, process) in servers.map({ ("the server", $0.process) }) + stores.map({ ("redis-server", $0.process) })
+        for (name, process) in servers.map({ ("the server", $0.process) })
+            + stores.map({ ("redis-server", $0.process) })
         where !process.isRunning {
-            throw PerfError("\(name) ended in the middle of the run; it wrote:\n\(process.text.suffix(2000))", .unavailable)
+            throw PerfError(
+                "\(name) ended in the middle of the run; it wrote:\n\(process.text.suffix(2000))", .unavailable)
         }
     }
 

@@ -11,6 +11,8 @@ enum Link {
         var settings = RedisSettings()
         // Room for every request that is under way at once.
         settings.maximumPendingRequests = 1_000_000
+        // Whether a node lives is not the question here, and asking would count as a store call.
+        settings.heartbeatMilliseconds = 3_600_000
         var stores: [RedisStore] = []
         for _ in 0..<count {
             let store = try RedisStore(

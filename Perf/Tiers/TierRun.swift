@@ -19,11 +19,23 @@ struct TierRun {
         var threads = 1
         var seconds = 4.0
         var warmUpSeconds = 1.0
+        /// Which part of the requests is of organisations whose limit is meant to be hit, so that excess can be seen.
+        var meteredShare = 1.0 / 32
 
-        /// The organisations whose limit is meant to be hit, so that excess can be seen: one in 32 requests is theirs.
+        /// How many these organisations are.
         static let metered = 4
-        static let meteredShare = 1.0 / 32
+        /// Their limit.
         static let meteredLimit = Limit.standard
+
+        /// A short run of which nothing but counts is looked at, on a machine that may be slow and busy.
+        static let smoke: Settings = {
+            var settings = Settings()
+            settings.organizations = 4
+            settings.depth = 64
+            settings.warmUpSeconds = 0
+            settings.meteredShare = 0.5
+            return settings
+        }()
     }
 
     let settings: Settings
@@ -35,7 +47,7 @@ struct TierRun {
         self.settings = settings
         workload = Workload(
             organizations: settings.organizations, skew: settings.skew, metered: Settings.metered,
-            meteredShare: Settings.meteredShare)
+            meteredShare: settings.meteredShare)
     }
 
     func run(_ tier: Tier, _ door: Tier.Door) async throws -> PerfResult.Sample {

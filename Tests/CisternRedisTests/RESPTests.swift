@@ -1,3 +1,4 @@
+import Cistern
 import NIOCore
 import Testing
 
@@ -43,9 +44,45 @@ struct RESPTests {
 
     @Test("commands are written with their lengths, binary bytes and all")
     func writesCommands() {
-        var buffer = ByteBuffer()
-        RESPCommand.write([Array("SET".utf8), [0, 13, 10, 255], []], to: &buffer)
+        var commands = RESPCommands()
+        commands.append(command: [Array("SET".utf8), [0, 13, 10, 255], []])
         let expected = Array("*3\r\n$3\r\nSET\r\n$4\r\n".utf8) + [0, 13, 10, 255] + Array("\r\n$0\r\n\r\n".utf8)
-        #expect(Array(buffer.readableBytesView) == expected)
+        #expect(commands.bytes == expected)
+        commands.removeAll()
+        #expect(commands.bytes.isEmpty)
+    }
+
+    @Test("numbers are written as Swift writes them, whatever their length and sign")
+    func writesNumbers() {
+        var random = SystemRandomNumberGenerator()
+        let edges: [Int64] = [0, 9, 10, 99, 100, 101, -1, -10, .max, .min, 1_000_000_000_000_000]
+        for number in edges + (0..<1000).map({ .random(in: .min ... .max, using: &random) >> Int64($0 % 64) }) {
+            var commands = RESPCommands()
+            commands.append(words: 1, payload: RESPCommands.numberBytes) { $0.appendWord(number) }
+            #expect(String(decoding: commands.bytes, as: UTF8.self) == "*1\r\n$\("\(number)".count)\r\n\(number)\r\n")
+        }
+    }
+
+    @Test("a lease request with the longest names and numbers there are fits into the room that is made for it")
+    func longestRequest() throws {
+        let limit = try Limit(capacity: Limit.maximumCapacity, refillPerSecond: Limit.maximumRefillPerSecond)
+        let request = LeaseRequest(
+            organization: [UInt8](repeating: 0x7b, count: 1000), limit: limit,
+            lessee: String(repeating: "é", count: 100), sequence: UInt64(Int64.max), acknowledged: UInt64(Int64.max),
+            held: .max, quietMilliseconds: .min, earlySpent: .max, earlyMilliseconds: .min, returned: .max,
+            waiting: [WaitingCost](repeating: WaitingCost(cost: .max, count: .max), count: 64),
+            wish: LeaseWish(ahead: .max, weight: .max, paceMilliseconds: .min, loneFactor: .max),
+            durationMilliseconds: .max, sentAt: Instant(milliseconds: 0), deadline: Instant(milliseconds: 1))
+        for call in [LeaseScript.Call.source, .digest([UInt8](repeating: 0x61, count: 40))] {
+            for keys in [KeyNames.Choice(isTagged: true), KeyNames.Choice(isTagged: false, count: 1)] {
+                var commands = RESPCommands()
+                LeaseScript.write(request, as: call, keys: keys, to: &commands)
+                let text = String(decoding: commands.bytes, as: UTF8.self)
+                let words = text.matches(of: /\r\n\$\d+\r\n/).count
+                #expect(text.hasPrefix("*\(words)\r\n"))
+                let names = KeyNames.bucket(of: request.organization, isTagged: keys.isTagged).prefix(keys.count)
+                for name in names { #expect(text.contains("\r\n" + String(decoding: name, as: UTF8.self) + "\r\n")) }
+            }
+        }
     }
 }

@@ -66,7 +66,9 @@ package final class ChildProcess: Sendable {
         if program.contains("/") { return URL(fileURLWithPath: program) }
         let folders = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/bin"]
         guard let folder = folders.first(where: { FileManager.default.isExecutableFile(atPath: "\($0)/\(program)") })
-        else { throw Failure(description: "\(program) is not installed: 'make install-test' installs it") }
+        else {
+            throw Failure(description: "\(program) is not installed: 'make install' or 'make install-test' installs it")
+        }
         return URL(fileURLWithPath: "\(folder)/\(program)")
     }
 }

@@ -122,9 +122,8 @@ package struct StoreBucket: Sendable, Equatable {
         let credit = min(request.returned + unseen, own.tokens - held)
         let spent = own.tokens - held - credit
         let early = min(request.earlySpent, spent)
-        return Report(
-            held: held, credit: credit,
-            spent: [(early, min(quiet, now - request.earlyMilliseconds)), (spent - early, quiet)])
+        let parts = [(early, min(quiet, now - request.earlyMilliseconds)), (spent - early, quiet)]
+        return Report(held: held, credit: credit, spent: parts.filter { $0.0 > 0 })
     }
 
     /// Brings the balance up to date, and takes the lessee's own record and those that have lapsed out.

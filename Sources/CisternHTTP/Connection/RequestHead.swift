@@ -97,7 +97,9 @@ struct RequestHead {
     /// The path of a target in origin form (`/chat?x`) or absolute form (`http://host/chat`), without the query.
     private static func path(of target: String) -> String {
         let isPath = target.utf8.first == UInt8(ascii: "/")
-        if isPath, !target.utf8.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) { return target }
+        if isPath, !target.utf8.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) {
+            return target
+        }
         var rest = target[...]
         if !rest.hasPrefix("/"), let scheme = rest.firstIndex(of: ":"), rest[scheme...].hasPrefix("://") {
             rest = rest[scheme...].dropFirst(3)

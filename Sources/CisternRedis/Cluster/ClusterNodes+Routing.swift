@@ -39,7 +39,8 @@ extension ClusterNodes {
                 // Where none of the keys is left behind, some may not exist at all. A node that is being given a slot
                 // cannot tell those from keys that have not arrived yet, unless it is told one key alone.
                 let keys = KeyNames.Choice(isTagged: true, count: entry == .askingWithoutRest ? 1 : 3)
-                node.lease(request, keys: keys, isAsking: entry != .owner, redirected: { redirect($0) }) { result, now in
+                node.lease(request, keys: keys, isAsking: entry != .owner, redirected: { redirect($0) }) {
+                    result, now in
                     redirect(nil)
                     reply(result, now)
                 }

@@ -1,0 +1,57 @@
+import Cistern
+import Testing
+
+@testable import Perf
+
+@Suite("The ideal bucket")
+struct IdealBucketTests {
+    private let limit = Limit.standard
+
+    private func request(
+        _ milliseconds: Int64, until latest: Int64? = nil, organization: UInt32 = 0, isAllowed: Bool = true
+    ) -> MeteredRequest {
+        let (earliest, latest) = (milliseconds * 1_000_000, (latest ?? milliseconds) * 1_000_000)
+        return MeteredRequest(
+            organization: organization, isAllowed: isAllowed, arrivedAt: earliest, earliest: earliest, latest: latest)
+    }
+
+    @Test("finds nothing in what a bucket of 100 and 10 a second gives")
+    func withinTheLimit() {
+        let burst = (0..<100).map { _ in request(0) }
+        let after = (1...50).map { request(Int64($0) * 100) }
+        #expect(IdealBucket.excess(burst + after, limit: limit) == 0)
+    }
+
+    @Test("finds each token too many, in whatever order the admissions come")
+    func beyondTheLimit() {
+        let burst = (0..<103).map { _ in request(0) }
+        #expect(IdealBucket.excess(burst, limit: limit) == 3)
+        let after = (1...50).map { request(Int64($0) * 50) }
+        #expect(IdealBucket.excess((Array(burst.prefix(100)) + after).shuffled(), limit: limit) == 25)
+    }
+
+    @Test("gives an admission the best moment that it can have been decided at")
+    func windows() {
+        let burst = (0..<100).map { _ in request(0) }
+        // The next token comes after 100 ms: in time for one of the two.
+        #expect(IdealBucket.excess(burst + [request(0, until: 100)], limit: limit) == 0)
+        #expect(IdealBucket.excess(burst + [request(0, until: 90)], limit: limit) == 1)
+        #expect(IdealBucket.excess(burst + [request(0, until: 110), request(50, until: 110)], limit: limit) == 1)
+    }
+
+    @Test("keeps organisations apart, and counts admissions alone")
+    func organizations() {
+        let requests = (0..<200).map { request(0, organization: UInt32($0 % 2)) }
+        #expect(IdealBucket.excess(requests, limit: limit) == 0)
+        let denied = (0..<50).map { _ in request(0, isAllowed: false) }
+        #expect(IdealBucket.excess(requests + denied, limit: limit) == 0)
+        #expect(IdealBucket.excess(requests + [request(0)], limit: limit) == 1)
+    }
+
+    @Test("says how many requests could have been admitted")
+    func admissible() {
+        let burst = (0..<150).map { _ in request(0, isAllowed: false) }
+        let after = (1...10).map { request(Int64($0) * 50, isAllowed: false) }
+        #expect(IdealBucket.admissible(burst + after, limit: limit) == 105)
+    }
+}

@@ -1,0 +1,84 @@
+import Cistern
+import Histogram
+import Testing
+
+@testable import Perf
+
+@Suite("What is measured")
+struct MeasureTests {
+    @Test("a request that took long stands for those that were not sent meanwhile")
+    func correction() {
+        var latency = LatencyRecord.make()
+        // A hundred requests, one each millisecond, and one that took a second, in which nothing was sent.
+        for _ in 0..<100 { latency.record(1_000_000) }
+        latency.record(1_000_000_000)
+        #expect(latency.microseconds(99) < 1100)
+        let corrected = latency.corrected(expectedIntervalNanoseconds: 1_000_000)
+        #expect(corrected.totalCount == 100 + 1000)
+        #expect(abs(corrected.microseconds(99) - 989_000) < 2000)
+        #expect(abs(corrected.microseconds(50) - 450_000) < 2000)
+        #expect(corrected.microseconds(100) >= 999_000)
+    }
+
+    @Test("percentiles are listed from the least to the most, and none where nothing was measured")
+    func percentiles() {
+        #expect(LatencyRecord.make().percentileList.isEmpty)
+        var latency = LatencyRecord.make()
+        for value in 1...10_000 { latency.record(UInt64(value) * 1000) }
+        let list = latency.percentileList
+        #expect(list.map(\.percent) == LatencyRecord.listed)
+        #expect(list.map(\.microseconds) == list.map(\.microseconds).sorted())
+        #expect(abs((list.first { $0.percent == 99 }?.microseconds ?? 0) - 9900) < 20)
+    }
+
+    @Test("processor time is read behind a name that may hold anything")
+    func processorTime() throws {
+        let line = "4711 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 3 0 100"
+        let ticks = try #require(ProcessorTime.ticks(in: line))
+        #expect(ticks == (250, 50))
+        #expect(ProcessorTime.ticks(in: "4711 (a) S 1 2") == nil)
+        #expect(ProcessorTime.microseconds(of: [-1]) == nil)
+    }
+
+    @Test("Redis's counts are read, those of subcommands too")
+    func commandCounts() {
+        let text = """
+            # Commandstats\r
+            cmdstat_evalsha:calls=12,usec=3,usec_per_call=0.25,rejected_calls=0,failed_calls=0\r
+            cmdstat_script|load:calls=1,usec=215,usec_per_call=215.00,rejected_calls=0,failed_calls=0\r
+
+            """
+        #expect(StoreProbe.counts(in: text) == ["evalsha": 12, "script|load": 1])
+    }
+
+    @Test("stranded is what a server holds beyond what it spends in a horizon")
+    func holdings() {
+        var holdings = Holdings(horizonSeconds: 0.5)
+        holdings.note(outstanding: [10, 10], spent: [0, 0], now: Instant(milliseconds: 0))
+        // The first spends 10 a second and needs 5; the second spends nothing.
+        holdings.note(outstanding: [20, 30], spent: [10, 0], now: Instant(milliseconds: 1000))
+        #expect(holdings.meanOutstanding == 35)
+        #expect(holdings.meanStranded == 45)
+    }
+
+    @Test("every turn of a load ends up in one of the counts")
+    func sample() {
+        var tally = LoadTally()
+        for outcome in [Decision.Outcome.allowed, .allowed, .denied, .unmetered] {
+            tally.count(outcome)
+            tally.latency.record(2000)
+        }
+        tally.failed = 1
+        let measurement = Measurement(
+            tally: tally, seconds: 0.5, processorMicroseconds: 50, storeProcessorMicroseconds: nil, storeCalls: 2)
+        let values = measurement.sample(limit: nil).values
+        #expect(values[.decisionsPerSecond] == 10)
+        #expect(values[.deniedPercent] == 20)
+        #expect(values[.failed] == 1)
+        #expect(values[.unmetered] == 1)
+        #expect(values[.processorMicroseconds] == 10)
+        #expect(values[.storeProcessorMicroseconds] == nil)
+        #expect(values[.storeCallsPerThousand] == 400)
+        #expect(values[.excessTokens] == nil)
+    }
+}

@@ -1,0 +1,180 @@
+import CisternTesting
+import Foundation
+import Testing
+
+@testable import Perf
+
+/// The command as it was built with the tests, run as its users run it, for a few seconds in all.
+@Suite("The perf command")
+struct PerfCommandTests {
+    private func run(_ arguments: [String], environment: [String: String] = [:]) throws -> ChildProcess {
+        try ChildProcess(BuiltProduct.path("perf"), arguments, environment: environment)
+    }
+
+    private func finished(_ arguments: [String]) async throws -> (code: Int32, text: String) {
+        let process = try run(arguments)
+        return (try await process.exitCode(within: 120), process.text)
+    }
+
+    @Test("counts what each tier does, and leaves nothing behind but what was asked for")
+    func tiers() async throws {
+        let folder = try TemporaryDirectory()
+        let (json, page) = ("\(folder.path)/t.json", "\(folder.path)/t.html")
+        let (code, text) = try await finished(["--smoke", "--json", json, "--report", page])
+        #expect(code == 0, "\(text)")
+        let result = try PerfResult.read(json)
+        #expect(
+            result.rows.map(\.name) == Tier.Door.allCases.flatMap { door in Tier.allCases.map { $0.rowName(door) } })
+        for row in result.rows {
+            #expect((row.samples.first?.decisions ?? 0) > 0)
+            #expect(row.samples.first?.percentiles.isEmpty == false)
+        }
+        // The check bites: four calls race, and let too much through.
+        #expect((result.rows[0][.excessTokens] ?? 0) > 0)
+        #expect(try String(contentsOfFile: page, encoding: .utf8).contains("<svg"))
+        #expect(text.contains("store calls/1000"))
+        #expect(!text.contains("decisions/s"), "a smoke run shows counts alone")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() == ["t.html", "t.json"])
+    }
+
+    @Test("counts allocations and memory of the engine")
+    func engine() async throws {
+        let folder = try TemporaryDirectory()
+        let (code, text) = try await finished(["engine", "--smoke", "--json", "\(folder.path)/e.json"])
+        #expect(code == 0, "\(text)")
+        let result = try PerfResult.read("\(folder.path)/e.json")
+        #expect(result.rows.count >= 4)
+        #expect(result.rows.allSatisfy { $0[.allocatedBytes] == 0 })
+        #expect(result.rows.contains { (50...1000).contains($0[.bytesPerOrganization] ?? 0) })
+    }
+
+    @Test("counts what lease settings do on real servers")
+    func leases() async throws {
+        let folder = try TemporaryDirectory()
+        let path = "\(folder.path)/l.json"
+        let (code, text) = try await finished(
+            ["leases", "--smoke", "--organizations", "2", "--spread", "moving", "--json", path])
+        #expect(code == 0, "\(text)")
+        let row = try #require(try PerfResult.read(path).rows.first)
+        #expect(row.name == "horizon 250 ms, duration 2 s")
+        #expect(row[.excessTokens] == 0)
+        #expect((row[.storeCallsPerThousand] ?? 0) > 0)
+        #expect((row[.outstandingTokens] ?? 0) > 0)
+    }
+
+    @Test("drives a server that runs already, closed and open loop, and counts as the server counts")
+    func http() async throws {
+        let server = try await ListeningProcess(
+            BuiltProduct.path("cistern"),
+            ["serve", "--port", "0", "--capacity", "1000000000", "--refill-per-second", "100000000"])
+        let folder = try TemporaryDirectory()
+        let path = "\(folder.path)/h.json"
+        let url = "http://127.0.0.1:\(server.port)/chat"
+        for rate in [[], ["--rate", "500"]] {
+            let (code, text) = try await finished(["http", "--smoke", "--url", url, "--json", path] + rate)
+            #expect(code == 0, "\(text)")
+        }
+        let open = try #require(try PerfResult.read(path).rows.first)
+        #expect(open.name == "open loop, 500/s")
+        let page = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics")).body
+        let counted = page.firstMatch(of: /cistern_decisions_total\{outcome="allowed"\} (\d+)/).flatMap { Int($0.1) }
+        #expect((counted ?? 0) >= (open.samples.first?.decisions ?? .max))
+    }
+
+    @Test("names a server that ends half-way, and leaves nothing running")
+    func serverDies() async throws {
+        let server = try await ListeningProcess(BuiltProduct.path("cistern"), ["serve", "--port", "0"])
+        let process = try run(
+            ["http", "--smoke", "--duration", "30s", "--url", "http://127.0.0.1:\(server.port)/chat"])
+        try await eventually("the load to begin") { process.text.contains("closed loop") }
+        try await eventually("requests to arrive") {
+            let page = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics")).body
+            return !page.contains("cistern_decisions_total{outcome=\"allowed\"} 0\n")
+        }
+        server.process.signal(SIGKILL)
+        #expect(try await process.exitCode(within: 60) == 69)
+        #expect(process.text.contains("perf: http://127.0.0.1:\(server.port)/chat"), "\(process.text)")
+        #expect(process.text.contains("in the middle of the run"), "\(process.text)")
+    }
+
+    @Test("ends what it has started when it is interrupted")
+    func interrupted() async throws {
+        let process = try run(["http", "--smoke", "--nodes", "1", "--duration", "60s"])
+        var children: [Int32] = []
+        try await eventually("a server and a Redis of its own") {
+            children = Self.children(of: process.processIdentifier)
+            return children.count == 2 && process.text.contains("closed loop")
+        }
+        process.signal(SIGINT)
+        #expect(try await process.exitCode(within: 60) == 130)
+        #expect(process.text.contains("perf: interrupted; what was started has been stopped"))
+        try await eventually("the end of what it started") { children.allSatisfy { kill($0, 0) != 0 } }
+    }
+
+    private static func children(of parent: Int32) -> [Int32] {
+        // Each thread has those that it started.
+        let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(parent)/task")) ?? []
+        return threads.flatMap { thread in
+            let text = try? String(contentsOfFile: "/proc/\(parent)/task/\(thread)/children", encoding: .utf8)
+            return (text ?? "").split(separator: " ").compactMap { Int32($0) }
+        }
+    }
+
+    @Test("names a port that is taken")
+    func portTaken() async throws {
+        let server = try await ListeningProcess(BuiltProduct.path("cistern"), ["serve", "--port", "0"])
+        let (code, text) = try await finished(["http", "--smoke", "--port", "\(server.port)"])
+        #expect(code == 69)
+        #expect(text.contains("the port is in use"), "\(text)")
+    }
+
+    @Test(
+        "names what is wrong, its value and what would be right",
+        arguments: [
+            (["--repeat", "0"], 64, "--repeat is '0': use a whole number from 1 to 100"),
+            (["--duration", "4"], 64, "--duration is '4': use a time from 10ms to 1h, such as 4s"),
+            (["--skew", "x"], 64, "--skew is 'x': use a number from 0 to 3"),
+            (
+                ["--tiers", "best"], 64,
+                "--tiers has 'best': use some of reference, single, cluster, cache, cluster + cache"
+            ),
+            (["--through", "wall"], 64, "--through is 'wall': use library or http"),
+            (["--json", "/nowhere/x.json"], 64, "--json is '/nowhere/x.json': /nowhere is no folder"),
+            (["--compare", "/nowhere/x.json"], 64, "--compare /nowhere/x.json cannot be read: "),
+            (["http", "--url", "ftp://x"], 64, "--url is 'ftp://x': use http://HOST:PORT/PATH"),
+            (["http", "--url", "http://127.0.0.1:1/", "--nodes", "1"], 64, "--nodes and --url do not go together"),
+            (
+                ["http", "--url", "http://127.0.0.1:1/"], 69,
+                "cannot connect to http://127.0.0.1:1/: is a server listening"
+            ),
+            (["http", "--rate", "0"], 64, "--rate is '0': use a number from 1 to 1000000"),
+            (
+                ["http", "--connections", "100000", "--url", "http://127.0.0.1:1/"], 69,
+                "100200 files and sockets are needed"
+            ),
+            (["http", "--capacity", "0"], 64, "--capacity is '0': use a whole number from 1 to 1000000000"),
+            (["leases", "--spread", "odd"], 64, "--spread is 'odd': use one of even, moving"),
+            (["leases", "--horizons", "1s", "--durations", "1s"], 64, "no horizon is at most half of a duration"),
+            (["leases", "--horizons", "soon"], 64, "--horizons has 'soon': use times from 10ms to 10s with commas"),
+            (
+                ["leases", "--load", "100", "--organizations", "1000"], 64,
+                "that makes 100000000 requests a second: use"
+            ),
+        ])
+    func badArguments(arguments: [String], code: Int32, message: String) async throws {
+        // A limit that no machine of a test's exceeds by itself.
+        let command = "ulimit -n 4096; exec \"$0\" \"$@\""
+        let process = try ChildProcess("/bin/sh", ["-c", command, BuiltProduct.path("perf")] + arguments + ["--smoke"])
+        #expect(try await process.exitCode(within: 60) == code)
+        #expect(
+            process.text.hasPrefix("perf: \(message)") || process.text.contains("\nperf: \(message)"), "\(process.text)"
+        )
+    }
+
+    @Test("names a program that is missing, and how to get it")
+    func missingProgram() {
+        let error = #expect(throws: ChildProcess.Failure.self) { try ChildProcess("redis-sorver", []) }
+        #expect(
+            error?.description == "redis-sorver is not installed: 'make install' or 'make install-test' installs it")
+    }
+}

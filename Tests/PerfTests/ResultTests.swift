@@ -1,0 +1,117 @@
+import CisternTesting
+import Foundation
+import Testing
+
+@testable import Perf
+
+@Suite("Results")
+struct ResultTests {
+    static let machine = Machine(
+        cores: 2, processor: "P", memoryGibibytes: 24, system: "S", redis: "7.0.15", commit: "abc", build: "release")
+
+    static func result(_ kind: String = "tiers", rows: [(String, [Metric: [Double]])]) -> PerfResult {
+        var result = PerfResult(kind: kind, settings: ["depth": "1"], machine: machine)
+        result.rows = rows.map { name, metrics in
+            let count = metrics.values.map(\.count).max() ?? 0
+            return PerfResult.Row(
+                name: name,
+                samples: (0..<count).map { index in
+                    PerfResult.Sample(
+                        values: metrics.mapValues { $0[index] }, seconds: 1, decisions: 5,
+                        percentiles: [50, 99, 100].map { .init(percent: $0, microseconds: $0 * 2) })
+                })
+        }
+        return result
+    }
+
+    @Test("come back from JSON as they were written, with their version")
+    func roundTrip() throws {
+        let folder = try TemporaryDirectory()
+        let path = "\(folder.path)/a.json"
+        let result = Self.result(rows: [("cache, HTTP", [.decisionsPerSecond: [3, 1, 2], .excessTokens: [0, 0, 0]])])
+        try result.write(to: path)
+        let read = try PerfResult.read(path)
+        #expect(read.rows[0][.decisionsPerSecond] == 2)
+        #expect(read.rows[0].samples.map(\.percentiles) == result.rows[0].samples.map(\.percentiles))
+        let data = try Data(contentsOf: URL(fileURLWithPath: path))
+        let json = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+        #expect(json["version"] as? Int == 1)
+        let rows = try #require(json["rows"] as? [[String: Any]])
+        let samples = try #require(rows[0]["samples"] as? [[String: Any]])
+        #expect((samples[0]["values"] as? [String: Double])?["decisionsPerSecond"] == 3)
+    }
+
+    @Test("that cannot be read are named, with the remedy")
+    func unreadable() throws {
+        let folder = try TemporaryDirectory()
+        let path = "\(folder.path)/a.json"
+        func message() -> String? { #expect(throws: PerfError.self) { try PerfResult.read(path) }?.description }
+        #expect(message()?.hasPrefix("--compare \(path) cannot be read: ") == true)
+        try "{}".write(toFile: path, atomically: true, encoding: .utf8)
+        #expect(message() == "--compare \(path): this is no result of perf; name a file that --json wrote")
+        try #"{"version":7}"#.write(toFile: path, atomically: true, encoding: .utf8)
+        #expect(message()?.contains("its version is 7, and this perf reads 1") == true)
+    }
+
+    @Test("changes count where the repetitions of the two do not overlap")
+    func comparison() throws {
+        let old = Self.result(rows: [
+            ("a", [.decisionsPerSecond: [100, 110, 105], .p99Microseconds: [5, 6, 7], .deniedPercent: [1, 1, 1]]),
+            ("gone", [.failed: [0]]),
+        ])
+        let new = Self.result(rows: [
+            ("a", [.decisionsPerSecond: [120, 130, 125], .p99Microseconds: [7, 8, 9], .deniedPercent: [2, 2, 2]])
+        ])
+        let comparison = try Comparison(old: old, new: new)
+        let verdicts = Dictionary(uniqueKeysWithValues: comparison.changes.map { ($0.metric, $0) })
+        #expect(verdicts[.decisionsPerSecond]?.verdict == .better)
+        #expect(abs((verdicts[.decisionsPerSecond]?.percent ?? 0) - 19.05) < 0.01)
+        #expect(verdicts[.p99Microseconds]?.verdict == .withinNoise)
+        #expect(verdicts[.deniedPercent]?.verdict == .changed)
+        #expect(comparison.unmatched == ["gone"])
+        #expect(Comparison.verdict(.p99Microseconds, [1, 2], [3, 4]) == .worse)
+        #expect(Comparison.verdict(.p99Microseconds, [1], [3, 4]) == .unknownNoise)
+        #expect(throws: PerfError.self) { try Comparison(old: old, new: Self.result("http", rows: [])) }
+    }
+
+    @Test("are shown in aligned columns, with units, beside the reference's figures")
+    func table() {
+        var result = Self.result(rows: [
+            ("reference, library", [.decisionsPerSecond: [9000], .p50Microseconds: [12.34]]),
+            ("cache, library", [.decisionsPerSecond: [5_000_000], .p50Microseconds: [0.2]]),
+        ])
+        result.rows[0].referencePerSecond = 10_000
+        result.rows[1].referencePerSecond = 50_000
+        let text = TextReport(result, columns: [.decisionsPerSecond, .p50Microseconds, .excessTokens])
+        #expect(
+            text.table == """
+                TIERS               decisions/s  p50 µs  reference/s  met
+                reference, library        9,000    12.3       10,000  no, 90 %
+                cache, library        5,000,000     0.2       50,000  yes
+                """)
+        #expect(text.notes.contains("2 cores of P, 24 GiB, S, Redis 7.0.15, commit abc, release build"))
+    }
+
+    @Test("set tiers against each other")
+    func ratios() {
+        let result = Self.result(rows: [
+            ("reference, library", [.decisionsPerSecond: [10]]), ("cache, library", [.decisionsPerSecond: [300]]),
+            ("reference, HTTP", [.decisionsPerSecond: [10]]), ("cache, HTTP", [.decisionsPerSecond: [30]]),
+        ])
+        let ratios = TiersCommand.ratios(result)
+        #expect(ratios.map(\.value) == [30, 3])
+        #expect(ratios.map(\.isMet) == [true, false])
+    }
+
+    @Test("that a smoke run must not have are named")
+    func counts() throws {
+        let good = Self.result(rows: [("cache, HTTP", [.storeCallsPerThousand: [5], .excessTokens: [0], .failed: [0]])])
+        try TiersCommand.checkCounts(good)
+        let bad = Self.result(rows: [("cluster, library", [.storeCallsPerThousand: [1000], .excessTokens: [2]])])
+        let error = #expect(throws: PerfError.self) { try TiersCommand.checkCounts(bad) }
+        #expect(error?.description == "cluster, library: excess is 2, where 0 to 0 is right")
+        #expect(error?.code == .wrongCount)
+        let engine = Self.result("engine", rows: [("leased", [.allocatedBytes: [0.5]])])
+        #expect(throws: PerfError.self) { try EngineCommand.checkCounts(engine) }
+    }
+}
