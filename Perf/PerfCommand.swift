@@ -25,7 +25,7 @@ struct PerfCommand: AsyncParsableCommand {
         ReleaseBuild.turnToIt(arguments)
         let work = Task { await run(arguments) }
         let interruption = Task {
-            for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm) {
+            for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup) {
                 // What was started ends with the task that holds it.
                 work.cancel()
                 return
@@ -55,6 +55,9 @@ struct PerfCommand: AsyncParsableCommand {
         } catch let failure as ChildProcess.Failure {
             complain(failure.description)
             return PerfError.Code.unavailable.rawValue
+        } catch let failure as Socket.Failure {
+            complain("\(failure.description): something that was measured has gone away")
+            return PerfError.Code.unavailable.rawValue
         } catch {
             let code = exitCode(for: error)
             let text = fullMessage(for: error)
@@ -65,6 +68,8 @@ struct PerfCommand: AsyncParsableCommand {
     }
 
     private static func complain(_ text: String) {
-        FileHandle.standardError.write(Data("perf: \(text)\n".utf8))
+        // Over the bar, where there is one.
+        let start = isatty(STDERR_FILENO) == 1 ? "\r\u{1b}[K" : ""
+        FileHandle.standardError.write(Data("\(start)perf: \(text)\n".utf8))
     }
 }

@@ -18,7 +18,11 @@ struct EngineCommand: AsyncParsableCommand {
     ]
 
     func run() async throws {
-        let checked = try options.checked(standard: .init(seconds: 1, repetitions: 3))
+        let checked = try options.checked("engine", standard: .init(seconds: 1, repetitions: 3))
+        guard checked.seconds <= 30 else {
+            throw PerfError(
+                "--duration is '\(options.duration ?? "")': use at most 30s, a leased row has no more tokens", .usage)
+        }
         let cores = ProcessInfo.processInfo.activeProcessorCount
         let mixes = Self.mixes(cores: cores, isSmoke: options.smoke)
         var result = PerfResult(

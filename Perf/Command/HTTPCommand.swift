@@ -40,11 +40,12 @@ struct HTTPCommand: AsyncParsableCommand {
     ]
 
     func run() async throws {
-        let checked = try options.checked(standard: .init(seconds: 5, repetitions: 3))
+        let checked = try options.checked("http", standard: .init(seconds: 5, repetitions: 3))
+        let organizations = try load.organizationCount(standard: 100)
         var settings = HTTPRun.Settings(
             workload: Workload(
-                organizations: try load.organizationCount(standard: 100), skew: try load.chosenSkew(),
-                turns: 1 << 20))
+                organizations: organizations, skew: try load.chosenSkew(),
+                turns: Workload.turns(for: organizations)))
         settings.target = try url.map { url throws(PerfError) in try HTTPTarget(url: url) }
         settings.rate = try rate.map { try RunOptions.number("rate", $0, in: 1...1_000_000) }
         settings.depth = try RunOptions.integer("depth", depth ?? "1", in: 1...1000)
@@ -56,6 +57,11 @@ struct HTTPCommand: AsyncParsableCommand {
         settings.limit = try load.limit(standard: nil)
         settings.seconds = checked.seconds
         settings.warmUpSeconds = options.smoke ? 0 : 1
+        guard settings.limit == nil || checked.seconds <= 300 else {
+            throw PerfError(
+                "--duration is '\(options.duration ?? "")': use at most 5m with a limit, since every request is kept to tell "
+                    + "the excess", .usage)
+        }
         if settings.target != nil {
             for (flag, value) in [("nodes", nodes), ("port", port), ("threads", threads)] where value != nil {
                 throw PerfError(
@@ -74,6 +80,7 @@ struct HTTPCommand: AsyncParsableCommand {
         let settings = run.settings
         var described = [
             "connections": "\(settings.connections)", "depth": "\(settings.depth)",
+            "rate": settings.rate.map { "\(Int($0))/s" } ?? "closed loop",
             "organizations": "\(settings.workload.names.count)", "skew": load.skew ?? "0",
             "seconds": "\(settings.seconds)", "repetitions": "\(repetitions)",
             "server": settings.target.map { "\($0)" } ?? "started, \(settings.nodes) Redis nodes",

@@ -33,12 +33,13 @@ struct LeasesCommand: AsyncParsableCommand {
     @OptionGroup var options: RunOptions
 
     static let columns: [Metric] = [
-        .storeCallsPerSecond, .storeCallsPerThousand, .p50Microseconds, .p99Microseconds, .lostPercent,
+        .decisionsPerSecond, .storeCallsPerSecond, .storeCallsPerThousand, .p50Microseconds, .p99Microseconds,
+        .lostPercent,
         .outstandingTokens, .strandedTokens, .deniedPercent, .excessTokens, .failed, .unmetered,
     ]
 
     func run() async throws {
-        let checked = try options.checked(standard: .init(seconds: 5, repetitions: 1))
+        let checked = try options.checked("leases", standard: .init(seconds: 5, repetitions: 1))
         var settings = LeaseRun.Settings()
         settings.servers = try RunOptions.integer("servers", servers ?? "2", in: 1...16)
         settings.organizations = try workload.organizationCount(standard: 10)
@@ -54,6 +55,13 @@ struct LeasesCommand: AsyncParsableCommand {
         settings.connections = try workload.connectionCount()
         settings.seconds = checked.seconds
         settings.warmUpSeconds = options.smoke ? 0 : 2
+        guard settings.connections >= settings.servers else {
+            throw PerfError(
+                "--connections is '\(settings.connections)': use one for each of the servers at least", .usage)
+        }
+        guard checked.seconds <= 300 else {
+            throw PerfError("--duration is '\(options.duration ?? "")': use at most 5m for each setting", .usage)
+        }
         guard settings.ratePerSecond <= 200_000 else {
             throw PerfError(
                 "that makes \(Int(settings.ratePerSecond)) requests a second: use a lower --load, --refill-per-second or "

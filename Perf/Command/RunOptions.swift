@@ -26,8 +26,10 @@ struct RunOptions: ParsableArguments {
 
     /// Checks the flags before anything is started.
     ///
-    /// - Parameter standard: what a benchmark does unless told otherwise.
-    func checked(standard: Checked) throws(PerfError) -> Checked {
+    /// - Parameters:
+    ///   - kind: the benchmark's name.
+    ///   - standard: what it does unless told otherwise.
+    func checked(_ kind: String, standard: Checked) throws(PerfError) -> Checked {
         var checked = standard
         if let duration {
             guard let milliseconds = SettingsReader.milliseconds(duration), 10...3_600_000 ~= milliseconds else {
@@ -44,12 +46,24 @@ struct RunOptions: ParsableArguments {
             guard FileManager.default.isWritableFile(atPath: folder) else {
                 throw PerfError("--\(flag) is '\(path)': \(folder) is no folder that can be written to", .usage)
             }
+            var isFolder: ObjCBool = false
+            guard !FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) || !isFolder.boolValue else {
+                throw PerfError("--\(flag) is '\(path)': that is a folder, name a file", .usage)
+            }
         }
         if smoke {
             checked.seconds = min(checked.seconds, duration == nil ? 1 : checked.seconds)
             checked.repetitions = repetitions == nil ? 1 : checked.repetitions
         }
-        if let compare { checked.old = try PerfResult.read(compare) }
+        if let compare {
+            let old = try PerfResult.read(compare)
+            guard old.kind == kind else {
+                throw PerfError(
+                    "--compare \(compare): that is a result of 'perf \(old.kind)', and this is 'perf \(kind)'; "
+                        + "compare like with like", .usage)
+            }
+            checked.old = old
+        }
         return checked
     }
 
@@ -76,12 +90,13 @@ struct RunOptions: ParsableArguments {
 
     /// Shows a result, and writes what was asked for.
     func deliver(_ result: PerfResult, columns: [Metric], comparedWith old: PerfResult?) throws(PerfError) {
-        let comparison = try old.map { old throws(PerfError) in try Comparison(old: old, new: result) }
-        if let json { try result.write(to: json) }
-        if let report { try HTMLReport(result, columns: columns, comparison: comparison).write(to: report) }
+        let comparison = old.map { Comparison(old: $0, new: result) }
         let text = TextReport(result, columns: smoke ? columns.filter(\.isCount) : columns)
         print(text.table)
         if !smoke, !text.notes.isEmpty { print("\n" + text.notes) }
         if let comparison { print("\n" + TextReport.text(comparison, columns: columns)) }
+        // After that, so that a full disk does not cost the figures.
+        if let json { try result.write(to: json) }
+        if let report { try HTMLReport(result, columns: columns, comparison: comparison).write(to: report) }
     }
 }

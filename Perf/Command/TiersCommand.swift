@@ -40,7 +40,7 @@ struct TiersCommand: AsyncParsableCommand {
     ]
 
     func run() async throws {
-        let checked = try options.checked(standard: .init(seconds: 4, repetitions: 3))
+        let checked = try options.checked("tiers", standard: .init(seconds: 4, repetitions: 3))
         var settings = options.smoke ? TierRun.Settings.smoke : TierRun.Settings()
         settings.organizations = try RunOptions.integer(
             "organizations", organizations ?? "\(settings.organizations)", in: 1...1_000_000)
@@ -69,8 +69,9 @@ struct TiersCommand: AsyncParsableCommand {
                     let names = Tier.allCases.map(\.rawValue).joined(separator: ", ")
                     throw PerfError("--tiers has '\(word)': use some of \(names), with commas", .usage)
                 }
-                chosenTiers.append(tier)
+                if !chosenTiers.contains(tier) { chosenTiers.append(tier) }
             }
+            guard !chosenTiers.isEmpty else { throw PerfError("--tiers is '\(tiers)': name one at least", .usage) }
         }
         if let through {
             doors = Tier.Door.allCases.filter { $0.rawValue.lowercased() == through.lowercased() }
@@ -152,7 +153,9 @@ struct TiersCommand: AsyncParsableCommand {
     static func checkCounts(_ result: PerfResult) throws(PerfError) {
         for row in result.rows {
             for (metric, range) in expectedCounts(row.name) {
-                guard let value = row[metric] else { continue }
+                guard let value = row[metric] else {
+                    throw PerfError("\(row.name): \(metric.heading) was not measured", .wrongCount)
+                }
                 guard range ~= value else {
                     throw PerfError(
                         "\(row.name): \(metric.heading) is \(decimalText(value)), where \(decimalText(range.lowerBound)) "

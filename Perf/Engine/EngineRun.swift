@@ -38,7 +38,7 @@ struct EngineRun {
     func run() async throws -> PerfResult.Sample {
         // Enough turns that every organisation comes, and the processor cannot learn them.
         let workload = Workload(
-            organizations: mix.organizations, skew: mix.skew, turns: mix.organizations > 100_000 ? 1 << 22 : 1 << 18)
+            organizations: mix.organizations, skew: mix.skew, turns: Workload.turns(for: mix.organizations))
         let before = Jemalloc.allocatedBytes()
         let limiter = makeLimiter()
         for name in workload.names { _ = limiter.decideNow(name.span, now: clock.now()) }
@@ -74,7 +74,7 @@ struct EngineRun {
         case .leased:
             return RateLimiter(
                 limits: limits, store: GenerousStore(clock: clock), lessee: "perf", settings: settings,
-                sizing: FixedSizing(tokens: 100_000_000), seed: 1)
+                sizing: FixedSizing(tokens: Limit.maximumCapacity), seed: 1)
         }
     }
 

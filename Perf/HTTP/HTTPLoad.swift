@@ -1,4 +1,5 @@
 internal import Cistern
+internal import Foundation
 internal import NIOCore
 internal import NIOPosix
 
@@ -22,6 +23,10 @@ final class HTTPLoad: Load {
     }
 
     let phase = LoadPhase()
+    let isOpenLoop: Bool
+    /// How many threads send: half of the cores.
+    static var threads: Int { max(1, ProcessInfo.processInfo.activeProcessorCount / 2) }
+
     private let loops: [any EventLoop]
     private let parts: [NIOLoopBound<HTTPLoadPart>]
 
@@ -30,6 +35,7 @@ final class HTTPLoad: Load {
     /// - Throws: `PerfError` where one cannot be opened.
     init(_ plan: Plan, workload: Workload, loops: [any EventLoop], clock: any TimeSource) async throws {
         self.loops = loops
+        isOpenLoop = plan.ratePerSecond != nil
         var parts: [NIOLoopBound<HTTPLoadPart>] = []
         for (number, loop) in loops.enumerated() {
             let phase = phase
@@ -45,32 +51,40 @@ final class HTTPLoad: Load {
         }
         self.parts = parts
         for index in 0..<plan.connections {
-            let target = plan.targets[index % plan.targets.count]
-            try await Self.connect(to: target, loop: loops[index % loops.count], part: parts[index % loops.count])
+            try await Self.connect(
+                to: index % plan.targets.count, of: plan.targets, loop: loops[index % loops.count],
+                part: parts[index % loops.count])
         }
     }
 
     private static func connect(
-        to target: HTTPTarget, loop: any EventLoop, part: NIOLoopBound<HTTPLoadPart>
+        to server: Int, of targets: [HTTPTarget], loop: any EventLoop, part: NIOLoopBound<HTTPLoadPart>
     ) async throws {
+        let target = targets[server]
         do {
-            _ = try await ClientBootstrap(group: loop)
+            try await ClientBootstrap(group: loop)
                 .connectTimeout(.seconds(5))
                 .channelOption(.socketOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        let connection = HTTPLoadConnection(target, part: part.value)
-                        part.value.connections.append(connection)
-                        try channel.pipeline.syncOperations.addHandler(connection)
+                        try channel.pipeline.syncOperations.addHandler(
+                            HTTPLoadConnection(target, server: server, part: part.value))
                     }
                 }
                 .connect(host: target.host, port: target.port)
+                // Of a name with several addresses more than one may have been tried: this is the one that answered.
+                .flatMapThrowing { channel in
+                    let connection = try channel.pipeline.syncOperations.handler(type: HTTPLoadConnection.self)
+                    part.value.connections.append(connection)
+                }
                 .get()
         } catch {
             let remedy =
-                (error as? IOError)?.errnoCode == EMFILE
-                ? "too many open files: raise the limit with 'ulimit -n', or use fewer connections"
-                : "is a server listening there? (\(error))"
+                switch (error as? IOError)?.errnoCode {
+                case EMFILE: "too many open files: raise the limit with 'ulimit -n', or use fewer --connections"
+                case EADDRNOTAVAIL: "this machine has no more ports for connections to it: use fewer --connections"
+                default: "is a server listening there? (\(error))"
+                }
             throw PerfError("cannot connect to \(target): \(remedy)", .unavailable)
         }
     }
@@ -95,13 +109,16 @@ struct HTTPTarget: Sendable, Equatable, CustomStringConvertible {
     let port: Int
     var path = "/chat"
 
-    var description: String { "http://\(host.contains(":") ? "[\(host)]" : host):\(port)\(path)" }
+    var description: String { "http://\(authority)\(path)" }
+
+    /// Host and port, as they stand in a URL and in the Host header.
+    private var authority: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
     private static let body = #"{"message":"hello"}"#
 
     /// A request's bytes up to the organisation's name.
     var head: [UInt8] {
-        Array("POST \(path) HTTP/1.1\r\nHost: \(host):\(port)\r\nx-org-id: ".utf8)
+        Array("POST \(path) HTTP/1.1\r\nHost: \(authority)\r\nx-org-id: ".utf8)
     }
 
     /// A request's bytes from there on.

@@ -14,6 +14,8 @@ final class HTTPLoadConnection: ChannelInboundHandler {
     }
 
     let target: HTTPTarget
+    /// The number of the server, where there are several.
+    let server: Int
     private let head: [UInt8]
     private let part: HTTPLoadPart
     private var context: ChannelHandlerContext?
@@ -22,8 +24,9 @@ final class HTTPLoadConnection: ChannelInboundHandler {
     private var unread = ByteBuffer()
     private var isClosing = false
 
-    init(_ target: HTTPTarget, part: HTTPLoadPart) {
+    init(_ target: HTTPTarget, server: Int, part: HTTPLoadPart) {
         self.target = target
+        self.server = server
         head = target.head
         self.part = part
     }

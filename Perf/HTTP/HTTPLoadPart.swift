@@ -18,6 +18,8 @@ final class HTTPLoadPart {
     private var tally = LoadTally()
     private var done: EventLoopPromise<LoadTally>?
     private var failure: PerfError?
+    /// Requests that have been sent and not answered.
+    private var underWay = 0
     /// Where to look for a connection with room next.
     private var nextConnection = 0
     var connections: [HTTPLoadConnection] = []
@@ -48,8 +50,9 @@ final class HTTPLoadPart {
         sendDue()
     }
 
-    /// Whose turn it is.
+    /// Whose turn it is, for a request that is sent now.
     func nextOrganization() -> UInt32 {
+        underWay += 1
         let organization = workload.turns[turn]
         turn = turn + 1 == workload.turns.count ? 0 : turn + 1
         return organization
@@ -77,12 +80,14 @@ final class HTTPLoadPart {
     }
 
     private func connectionWithRoom(at now: Instant) -> HTTPLoadConnection? {
+        guard underWay < connections.count * depth else { return nil }
         let server = Int(now.milliseconds / 1000) % movesOver
         for _ in connections.indices {
             let index = nextConnection
             nextConnection = index + 1 == connections.count ? 0 : index + 1
-            // Connections are dealt out to the servers in turn.
-            if index % movesOver == server, connections[index].hasRoom { return connections[index] }
+            if movesOver == 1 || connections[index].server == server, connections[index].hasRoom {
+                return connections[index]
+            }
         }
         return nil
     }
@@ -90,6 +95,7 @@ final class HTTPLoadPart {
     // MARK: Answers
 
     func take(_ status: Int, organization: UInt32, intended: Instant, sentAt: Instant, now: Instant) {
+        underWay -= 1
         if phase.current.counts {
             switch status {
             case 200: tally.allowed += 1
@@ -97,7 +103,7 @@ final class HTTPLoadPart {
             case 503: tally.refused += 1
             default: tally.failed += 1
             }
-            tally.latency.record(from: intended, to: now)
+            tally.waits.record(from: intended, to: now)
         }
         if organization < workload.metered {
             tally.metered.append(
@@ -133,6 +139,13 @@ final class HTTPLoadPart {
         let promise = loop.makePromise(of: LoadTally.self)
         done = promise
         timer?.cancel()
+        // What was due and found no connection to the end has waited since then, and is not forgotten.
+        let now = clock.now()
+        while phase.current.counts, connectionWithRoom(at: now) == nil, let intended = schedule?.due(at: now) {
+            schedule?.sent()
+            tally.failed += 1
+            tally.waits.record(from: intended, to: now)
+        }
         checkDone()
         // A server that hangs must not hold the benchmark up.
         let bound = NIOLoopBound(self, eventLoop: loop)

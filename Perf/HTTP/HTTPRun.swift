@@ -37,14 +37,14 @@ struct HTTPRun {
         let isStarted = settings.target == nil
         let rig = try await Rig(
             stores: settings.nodes, server: isStarted ? .cistern(["--store-timeout", "1s"]) : nil, port: settings.port,
-            limits: limits, threads: settings.threads)
+            limits: limits, threads: settings.threads, connections: settings.connections)
         let target = settings.target ?? HTTPTarget(host: "127.0.0.1", port: rig.servers[0].port)
-        return try await withEventLoops(1) { group in
+        return try await withEventLoops(HTTPLoad.threads) { group in
             var plan = HTTPLoad.Plan(targets: [target])
             plan.connections = settings.connections
             plan.depth = settings.depth
             plan.ratePerSecond = settings.rate
-            let load = try await HTTPLoad(plan, workload: workload, loops: [group.next()], clock: clock)
+            let load = try await HTTPLoad(plan, workload: workload, loops: Array(group.makeIterator()), clock: clock)
             let subject = Measurement.Subject(
                 deciders: rig.servers.map(\.process.processIdentifier), stores: rig.probe,
                 commands: Baseline.script.commands)

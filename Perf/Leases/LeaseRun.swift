@@ -60,21 +60,23 @@ struct LeaseRun {
     init(_ settings: Settings) {
         self.settings = settings
         workload = Workload(
-            organizations: settings.organizations, skew: settings.skew, turns: 1 << 20
+            organizations: settings.organizations, skew: settings.skew,
+            turns: Workload.turns(for: settings.organizations)
         ).withAllMetered()
     }
 
     func run(_ choice: Choice) async throws -> PerfResult.Sample {
         let rig = try await Rig(
             stores: 1, server: .cistern(choice.flags), count: settings.servers,
-            limits: Rig.Limits(metered: settings.limit, count: nil), threads: 1)
-        return try await withEventLoops(1) { group in
+            limits: Rig.Limits(metered: settings.limit, count: nil), threads: 1,
+            connections: settings.connections)
+        return try await withEventLoops(HTTPLoad.threads) { group in
             var plan = HTTPLoad.Plan(targets: rig.servers.map { HTTPTarget(host: "127.0.0.1", port: $0.port) })
             plan.connections = settings.connections
             plan.depth = 64
             plan.moves = settings.spread == .moving
             plan.ratePerSecond = settings.ratePerSecond
-            let load = try await HTTPLoad(plan, workload: workload, loops: [group.next()], clock: clock)
+            let load = try await HTTPLoad(plan, workload: workload, loops: Array(group.makeIterator()), clock: clock)
             let subject = Measurement.Subject(
                 deciders: rig.servers.map(\.process.processIdentifier), stores: rig.probe,
                 commands: Baseline.script.commands)

@@ -11,6 +11,7 @@ final class LibraryLoad: Load {
     private let parts: [NIOLoopBound<Part>]
     private let loops: [any EventLoop]
     let phase = LoadPhase()
+    let isOpenLoop = false
 
     /// - Parameters:
     ///   - deciders: one for each loop; several may be the same.
@@ -121,7 +122,7 @@ final class LibraryLoad: Load {
                 let name = workload.names[Int(client.organization)]
                 if let decision = decider.decide(name.span, cost: 1, now: now, resume: client.resume) {
                     now = clock.now()
-                    note(decision, of: client, now: now)
+                    note(decision, of: client, now: now, isImmediate: true)
                     idle.append(client)
                 }
             }
@@ -135,16 +136,20 @@ final class LibraryLoad: Load {
         }
 
         private func take(_ decision: Decision, for client: Client) {
-            note(decision, of: client, now: clock.now())
+            note(decision, of: client, now: clock.now(), isImmediate: false)
             idle.append(client)
             if !isPumping { schedulePump() }
         }
 
         @inline(__always)
-        private func note(_ decision: Decision, of client: Client, now: Instant) {
+        private func note(_ decision: Decision, of client: Client, now: Instant, isImmediate: Bool) {
             if phase.current.counts {
                 tally.count(decision.outcome)
-                tally.latency.record(from: client.startedAt, to: now)
+                if isImmediate {
+                    tally.immediate.record(from: client.startedAt, to: now)
+                } else {
+                    tally.waits.record(from: client.startedAt, to: now)
+                }
             }
             if client.organization < workload.metered {
                 let decidedAt = decision.decidedAt.nanoseconds

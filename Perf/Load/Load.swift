@@ -3,6 +3,10 @@ protocol Load: Sendable {
     /// Where it stands; whoever measures turns it on.
     var phase: LoadPhase { get }
 
+    /// Whether requests are sent at their time, whatever becomes of those before; those that are under way at the end
+    /// count then, or a stall at the end would not be seen.
+    var isOpenLoop: Bool { get }
+
     /// Sends the first requests.
     func start()
 

@@ -21,13 +21,15 @@ extension LatencyRecord {
 
 /// What came of the requests of one load.
 struct LoadTally: Sendable {
-    /// How long decisions took, of those that came in while it counted.
-    var latency = LatencyRecord.make()
+    /// How long decisions took that came in while it counted.
+    var waits = LatencyRecord.make()
+    /// Those of them that were made at once, by memory, one after the other.
+    var immediate = LatencyRecord.make()
     var allowed = 0
     var denied = 0
     var unmetered = 0
     var refused = 0
-    /// Answers that are none of these, and requests whose connection broke.
+    /// Answers that are none of these, and requests that were due and found no connection to the end.
     var failed = 0
     /// Every decided request of a metered organisation since the load began, warm-up included.
     var metered: [MeteredRequest] = []
@@ -45,7 +47,8 @@ struct LoadTally: Sendable {
     }
 
     static func += (sum: inout LoadTally, other: LoadTally) {
-        sum.latency.add(other.latency)
+        sum.waits.add(other.waits)
+        sum.immediate.add(other.immediate)
         sum.allowed += other.allowed
         sum.denied += other.denied
         sum.unmetered += other.unmetered

@@ -40,6 +40,9 @@ struct Workload: Sendable {
         }
     }
 
+    /// How many turns to draw so that all but every organisation comes.
+    static func turns(for organizations: Int) -> Int { max(1 << 18, organizations * 8) }
+
     /// The same with all of its organisations metered.
     func withAllMetered() -> Workload {
         var workload = self

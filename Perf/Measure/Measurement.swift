@@ -47,21 +47,32 @@ struct Measurement: Sendable {
         during: () async throws -> Void = {}
     ) async throws -> Measurement {
         let isWhole = warmUpSeconds == 0
-        if !isWhole {
-            load.start()
-            try await Task.sleep(for: .seconds(warmUpSeconds))
-        }
-        let before = try Reading(subject, clock: clock)
-        load.phase.turn(to: .counting)
-        if isWhole { load.start() }
-        let end = ContinuousClock.now + .seconds(seconds)
-        while ContinuousClock.now < end, !load.phase.hasFailed {
-            try await Task.sleep(until: min(end, ContinuousClock.now + .milliseconds(100)))
+        let (before, after, tally): (Reading, Reading, LoadTally)
+        do {
+            if !isWhole {
+                load.start()
+                try await Task.sleep(for: .seconds(warmUpSeconds))
+            }
             try await during()
+            before = try Reading(subject, clock: clock)
+            load.phase.turn(to: .counting)
+            if isWhole { load.start() }
+            let end = ContinuousClock.now + .seconds(seconds)
+            while ContinuousClock.now < end, !load.phase.hasFailed {
+                try await Task.sleep(until: min(end, ContinuousClock.now + .milliseconds(100)))
+                try await during()
+            }
+            let atEnd = try Reading(subject, clock: clock)
+            tally = try await load.finish(countingAll: isWhole || load.isOpenLoop)
+            after = isWhole ? try Reading(subject, clock: clock) : atEnd
+        } catch {
+            // Its threads must not go on behind the back of whoever is told.
+            _ = try? await load.finish(countingAll: false)
+            throw error
         }
-        var after = try Reading(subject, clock: clock)
-        let tally = try await load.finish(countingAll: isWhole)
-        if isWhole { after = try Reading(subject, clock: clock) }
+        guard tally.decisions > 0 else {
+            throw PerfError("nothing was decided in \(seconds) s: use a longer --duration", .unavailable)
+        }
         func difference(_ value: (Reading) -> Double?) -> Double? {
             value(before).flatMap { start in value(after).map { $0 - start } }
         }
@@ -95,13 +106,20 @@ struct Measurement: Sendable {
         if let limit {
             sample.values[.excessTokens] = Double(IdealBucket.excess(tally.metered, limit: limit))
         }
-        var latency = tally.latency
+        var latency = tally.waits
+        latency.add(tally.immediate)
         if let inFlight, tally.decisions > inFlight {
             sample.uncorrectedPercentiles = latency.percentileList
+            // Of those that wait so many are under way at once; those that are decided at once come one by one.
             let interval = seconds * 1e9 * Double(inFlight) / decisions
-            latency = latency.corrected(expectedIntervalNanoseconds: UInt64(max(1, interval)))
+            latency = tally.waits.corrected(expectedIntervalNanoseconds: UInt64(max(1, interval)))
+            if tally.immediate.totalCount > 0 {
+                latency.add(
+                    tally.immediate.corrected(expectedIntervalNanoseconds: UInt64(max(1, tally.immediate.mean))))
+            }
         }
         sample.percentiles = latency.percentileList
+        guard latency.totalCount > 0 else { return sample }
         sample.values[.p50Microseconds] = latency.microseconds(50)
         sample.values[.p99Microseconds] = latency.microseconds(99)
         sample.values[.p999Microseconds] = latency.microseconds(99.9)

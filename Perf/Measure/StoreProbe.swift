@@ -27,7 +27,9 @@ final class StoreProbe {
         try connection.send("INFO commandstats\r\n")
         var bytes: [UInt8] = []
         while true {
-            bytes += try connection.receive()
+            let more = try connection.receive()
+            guard !more.isEmpty else { throw Socket.Failure(description: "redis-server has closed the connection") }
+            bytes += more
             let text = String(decoding: bytes, as: UTF8.self)
             guard text.hasPrefix("$"), let end = text.firstRange(of: "\r\n"),
                 let length = Int(text[..<end.lowerBound].dropFirst())

@@ -23,7 +23,9 @@ struct BarPlot {
 
     var svg: String {
         let bottom = 8 + Double(bars.count) * rowHeight
-        let values = bars.flatMap { [$0.value, $0.range.lowerBound] + ($0.reference.map { [$0] } ?? []) }
+        let values = bars.flatMap {
+            [$0.value, $0.range.lowerBound, $0.range.upperBound] + ($0.reference.map { [$0] } ?? [])
+        }
         let axis = Axis(.logarithmic, showing: values, from: left, to: right)
         var parts = axis.marks.map { mark in
             let x = SVG.number(axis.position(mark.value))

@@ -162,7 +162,8 @@ struct HTMLReport {
 
     private var changes: String {
         guard let comparison else { return "" }
-        return "<h2>Since then</h2>"
+        let unlike = comparison.differences.map { "<p>not run alike: \(SVG.escaped($0))</p>" }.joined()
+        return "<h2>Since then</h2>\(unlike)"
             + Self.table(
                 ["", "figure", "before", "now", "change %", "noise %", "verdict"],
                 comparison.changes.filter { columns.contains($0.metric) }.map {

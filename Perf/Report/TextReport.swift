@@ -55,10 +55,12 @@ struct TextReport {
                 decimal(change.noisePercent, 1), change.verdict.rawValue,
             ])
         }
+        let unlike =
+            comparison.differences.isEmpty ? "" : "\nnot run alike: \(comparison.differences.joined(separator: "; "))"
         let rest =
             comparison.unmatched.isEmpty
             ? "" : "\nonly in one of the two: \(comparison.unmatched.joined(separator: "; "))"
-        return table.text + rest
+        return table.text + unlike + rest
     }
 
     static func signed(_ percent: Double) -> String { (percent > 0 ? "+" : "") + decimal(percent, 1) }

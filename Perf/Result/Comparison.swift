@@ -1,8 +1,8 @@
 /// What has changed from an earlier result to this one, and whether that is more than noise.
 ///
-/// The noise of a figure is how far its repetitions lie apart, in both results. A change counts where the two do not
-/// overlap: the worst repetition of one is better than the best of the other. With fewer than two repetitions on either
-/// side nothing is known of the noise, and no change counts.
+/// The noise of a figure is how far its repetitions lie apart, in either result. A change counts where the two do not
+/// overlap, the worst repetition of one being better than the best of the other, and the medians differ by more than the
+/// noise. With fewer than two repetitions on either side nothing is known of the noise, and no change counts.
 struct Comparison {
     enum Verdict: String {
         case better
@@ -29,15 +29,18 @@ struct Comparison {
     /// Rows that only one of the two has.
     let unmatched: [String]
 
-    /// Compares rows of the same name.
-    ///
-    /// - Throws: where the two are of different kinds.
-    init(old: PerfResult, new: PerfResult) throws(PerfError) {
-        guard old.kind == new.kind else {
-            throw PerfError(
-                "--compare: that is a result of 'perf \(old.kind)', and this is 'perf \(new.kind)'; compare like with like",
-                .usage)
+    /// What the two were not run with alike: name, then, now.
+    let differences: [String]
+
+    /// Compares rows of the same name, of two results of one kind.
+    init(old: PerfResult, new: PerfResult) {
+        var differences = Set(old.settings.keys).union(new.settings.keys).sorted().compactMap { name -> String? in
+            let (before, now) = (old.settings[name] ?? "none", new.settings[name] ?? "none")
+            return before == now ? nil : "\(name) \(before) then, \(now) now"
         }
+        let machines = [old.machine, new.machine].map { "\($0.cores) cores of \($0.processor), \($0.build) build" }
+        if machines[0] != machines[1] { differences.append("\(machines[0]) then, \(machines[1]) now") }
+        self.differences = differences
         let before = Dictionary(old.rows.map { ($0.name, $0) }) { first, _ in first }
         changes = new.rows.flatMap { row in
             guard let earlier = before[row.name] else { return [Change]() }
@@ -66,12 +69,20 @@ struct Comparison {
         return (most - least) / median * 100
     }
 
+    private static func median(_ values: [Double]) -> Double {
+        let sorted = values.sorted()
+        return (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
+    }
+
     static func verdict(_ metric: Metric, _ old: [Double], _ new: [Double]) -> Verdict {
         guard old.count > 1, new.count > 1 else { return .unknownNoise }
         guard let oldLeast = old.min(), let oldMost = old.max(), let least = new.min(), let most = new.max() else {
             return .unknownNoise
         }
-        guard least > oldMost || most < oldLeast else { return .withinNoise }
+        let change = abs(median(new) - median(old))
+        guard least > oldMost || most < oldLeast, change > max(most - least, oldMost - oldLeast) else {
+            return .withinNoise
+        }
         switch metric.direction {
         case .neither: return .changed
         case .higherIsBetter: return least > oldMost ? .better : .worse

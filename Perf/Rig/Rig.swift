@@ -59,8 +59,10 @@ final class Rig {
     ///   - server: what decides; nil where that happens in this process.
     ///   - count: how many of them.
     ///   - port: the port of the first; a free one unless given.
+    ///   - connections: how many each must be able to take.
     init(
-        stores storeCount: Int, server: Server?, count: Int = 1, port: Int = 0, limits: Limits, threads: Int
+        stores storeCount: Int, server: Server?, count: Int = 1, port: Int = 0, limits: Limits, threads: Int,
+        connections: Int = 0
     ) async throws {
         do {
             var stores: [RedisServer] = []
@@ -76,7 +78,10 @@ final class Rig {
             try limits.text.write(toFile: file, atomically: true, encoding: .utf8)
             var servers: [ListeningProcess] = []
             for index in 0..<count {
-                var arguments = ["--threads", "\(threads)", "--limits", file]
+                var arguments = [
+                    "--threads", "\(threads)", "--limits", file, "--max-connections",
+                    "\(max(10_000, connections + 100))",
+                ]
                 if !stores.isEmpty { arguments += ["--redis", stores.map(\.url).joined(separator: ",")] }
                 let program: String
                 switch server {
@@ -111,15 +116,21 @@ final class Rig {
 
     /// How many requests the servers have let through unmetered; an answer does not say so.
     func unmetered() async throws -> Double {
-        try await metric(#"cistern_decisions_total{outcome="unmetered"}"#).reduce(0, +)
+        try await metric(Self.unmeteredMetric).reduce(0, +)
     }
 
-    /// The value of a metric at each of the servers; 0 where one has none of that name.
+    static let unmeteredMetric = #"cistern_decisions_total{outcome="unmetered"}"#
+
+    /// The value of a metric at each of the servers.
     func metric(_ name: String) async throws -> [Double] {
-        try servers.map { server in
+        try checkAlive()
+        return try servers.map { server in
             let reply = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics"))
             let line = reply.body.split(separator: "\n").first { $0.hasPrefix(name + " ") }
-            return line.flatMap { Double($0.dropFirst(name.utf8.count + 1)) } ?? 0
+            guard let value = line.flatMap({ Double($0.dropFirst(name.utf8.count + 1)) }) else {
+                throw PerfError("the server at port \(server.port) has no metric \(name)", .unavailable)
+            }
+            return value
         }
     }
 }

@@ -4,6 +4,7 @@ internal import CisternHTTP
 internal import CisternRedis
 internal import CisternServer
 internal import Foundation
+internal import NIOCore
 internal import NIOPosix
 
 /// The algorithms that tiers without a lease stand for.
@@ -24,13 +25,23 @@ enum Baseline: String, CaseIterable, ExpressibleByArgument, Sendable {
     /// How many connections it has to each node.
     var connections: Int { self == .reference ? ReferenceLimiter.connections : 1 }
 
-    /// - Parameter stores: as many as it has connections.
-    func decider(stores: [RedisStore], limits: Limits, clock: any TimeSource) -> any Decider {
+    /// - Parameters:
+    ///   - stores: as many as it has connections.
+    ///   - loops: those on which it is asked.
+    func limiter(
+        stores: [RedisStore], limits: Limits, loops: [any EventLoop], clock: any TimeSource
+    ) -> any BaselineLimiter {
         switch self {
         case .reference: ReferenceLimiter(stores: stores, limits: limits, clock: clock)
-        case .script: ScriptLimiter(store: stores[0], limits: limits, clock: clock)
+        case .script: ScriptLimiter(store: stores[0], limits: limits, loops: loops, clock: clock)
         }
     }
+}
+
+/// A limiter that stands for a tier without leases.
+protocol BaselineLimiter: Decider {
+    /// Requests that it has let through because Redis did not answer.
+    var unmetered: Int { get }
 }
 
 /// `perf baseline-server`: the HTTP server of `cistern serve` with another algorithm behind it, for the tiers to start.
@@ -43,20 +54,26 @@ struct BaselineCommand: AsyncParsableCommand {
     @Option var redis: String
     @Option var limits: String
     @Option var threads = 1
+    @Option var maxConnections: String
 
     func run() async throws {
         let settings = try ServerSettings(
-            flags: ["redis": redis, "limits": limits, "port": "0"], environment: [:], configPath: nil)
+            flags: ["redis": redis, "limits": limits, "port": "0", "maxConnections": maxConnections], environment: [:],
+            configPath: nil)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let clock = Timeline(ContinuousClock())
         let endpoints = settings.redis?.endpoints ?? []
         let stores = try await Link.open(limiter.connections, to: endpoints, group: group, clock: clock)
+        let decider = limiter.limiter(
+            stores: stores, limits: settings.limits, loops: Array(group.makeIterator()), clock: clock)
         let server = HTTPServer(
-            limiter: limiter.decider(stores: stores, limits: settings.limits, clock: clock), settings: settings.http,
+            limiter: decider, settings: settings.http,
             clock: clock, unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) },
             pages: OperatorPages(
                 health: { .init(text: "{}", contentType: "application/json") },
-                metrics: { .init(text: "", contentType: "text/plain") }), group: group)
+                metrics: {
+                    .init(text: "\(Rig.unmeteredMetric) \(decider.unmetered)\n", contentType: "text/plain")
+                }), group: group)
         let port = try await server.start()
         FileHandle.standardOutput.write(Data("listening on http://127.0.0.1:\(port)\n".utf8))
         // Until whoever started it ends it.

@@ -32,6 +32,7 @@ struct RedisBenchmark {
         let (start, before) = (clock.now, try probe.calls(of: ["evalsha"]))
         try await Task.sleep(for: .seconds(seconds))
         let (end, after) = (clock.now, try probe.calls(of: ["evalsha"]))
+        // It ends at the first error.
         if let driver = drivers.first(where: { !$0.isRunning }) {
             throw PerfError("redis-benchmark ended early; it wrote:\n\(driver.text.suffix(1000))", .unavailable)
         }
@@ -41,7 +42,8 @@ struct RedisBenchmark {
     /// One token of one organisation, as a server asks for it that holds none.
     ///
     /// redis-benchmark cannot count, and the script acts on a number once: so each call is another lessee's, whose lease
-    /// ends at once. The script does as much work for it as for a lessee that comes back.
+    /// ends at once. The script then finds one record as for a lessee that comes back, and has to remove it: one HDEL more
+    /// for Redis.
     ///
     /// - Parameter range: how many different numbers redis-benchmark puts in for each of its placeholders.
     static func command(digest: String, range: Int) -> [String] {

@@ -9,7 +9,7 @@ internal import Synchronization
 /// Each request takes a connection out of a pool, and waits for each answer before it asks on; nothing is pipelined. It
 /// reads and writes the keys that Cistern does. Two requests of an organisation that overlap read the same balance, and
 /// both take the same token: it exceeds the limit, and how far is measured.
-final class ReferenceLimiter: Decider {
+final class ReferenceLimiter: BaselineLimiter {
     /// How many connections the pool has.
     static let connections = 64
     private static let timeoutMilliseconds: Int64 = 1000
@@ -25,6 +25,9 @@ final class ReferenceLimiter: Decider {
     private let pool: Mutex<Pool>
     private let limits: Limits
     private let clock: any TimeSource
+    private let unmeteredCount = Atomic(0)
+
+    var unmetered: Int { unmeteredCount.load(ordering: .relaxed) }
 
     /// - Parameter stores: the pool, a connection each.
     init(stores: [RedisStore], limits: Limits, clock: any TimeSource) {
@@ -97,7 +100,9 @@ final class ReferenceLimiter: Decider {
             words, about: request.organization.span, timeoutMilliseconds: Self.timeoutMilliseconds
         ) { result in
             switch result {
-            case .success(.error), .failure: request.answer(.unmetered(request.limit, at: self.clock.now()))
+            case .success(.error), .failure:
+                self.unmeteredCount.add(1, ordering: .relaxed)
+                request.answer(.unmetered(request.limit, at: self.clock.now()))
             case .success(let value): then(value)
             }
         }

@@ -1,35 +1,58 @@
 internal import Cistern
 internal import CisternRedis
+internal import NIOCore
+internal import NIOPosix
 internal import Synchronization
 
 /// A limiter without memory: one call of the atomic script for each request.
 ///
 /// What Redis alone gives, and the base from which leasing starts. Calls are pipelined, and each asks for one token that
 /// its request takes at once; nothing is leased ahead, and no denial is remembered.
-final class ScriptLimiter: Decider {
+final class ScriptLimiter: BaselineLimiter {
     private let store: RedisStore
     private let limits: Limits
     /// As a server would have it, but for the timeout: under full load no answer is given up.
     private let settings = LeaseSettings()
     private static let timeoutMilliseconds: Int64 = 1000
     private let clock: any TimeSource
-    private let sequence = Atomic<UInt64>(0)
+    private let lanes: [ObjectIdentifier: Lane]
+    private let unmeteredCount = Atomic(0)
 
-    init(store: RedisStore, limits: Limits, clock: any TimeSource) {
+    /// Requests of one event loop come to Redis in their order, those of two need not; so each loop is a lessee of its own.
+    private final class Lane: Sendable {
+        let lessee: String
+        let sequence = Atomic<UInt64>(0)
+
+        init(lessee: String) {
+            self.lessee = lessee
+        }
+    }
+
+    /// - Parameter loops: those on which it is asked.
+    init(store: RedisStore, limits: Limits, loops: [any EventLoop], clock: any TimeSource) {
+        lanes = Dictionary(
+            uniqueKeysWithValues: loops.enumerated().map {
+                (ObjectIdentifier($0.element), Lane(lessee: "\(store.serverName)-\($0.offset)"))
+            })
         self.store = store
         self.limits = limits
         self.clock = clock
     }
 
+    var unmetered: Int { unmeteredCount.load(ordering: .relaxed) }
+
     func decide(
         _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
     ) -> Decision? {
         let limit = limits.limit(of: organization)
-        let number = sequence.add(1, ordering: .relaxed).newValue
+        guard let loop = MultiThreadedEventLoopGroup.currentEventLoop, let lane = lanes[ObjectIdentifier(loop)] else {
+            preconditionFailure("it is asked on the loops that it was made for")
+        }
+        let number = lane.sequence.add(1, ordering: .relaxed).newValue
         // Requests of one connection are answered in their order: what was granted before is spent and known to be.
         let request = LeaseRequest(
             organization: organization.withUnsafeBufferPointer { Array($0) }, home: store.home(of: organization),
-            limit: limit, lessee: store.serverName, sequence: number, acknowledged: number - 1, held: 0,
+            limit: limit, lessee: lane.lessee, sequence: number, acknowledged: number - 1, held: 0,
             quietMilliseconds: 0, earlySpent: 0, earlyMilliseconds: 0, returned: 0,
             waiting: [WaitingCost(cost: cost, count: 1)], wish: .none,
             durationMilliseconds: settings.durationMilliseconds, sentAt: now,
@@ -45,6 +68,7 @@ final class ScriptLimiter: Decider {
                         limit, balanceMicrotokens: max(0, grant.openMicrotokens),
                         retryAfterMilliseconds: missing / max(1, limit.refillMicrotokensPerMillisecond), at: now))
             case .failure:
+                self.unmeteredCount.add(1, ordering: .relaxed)
                 resume(.unmetered(limit, at: now))
             }
         }

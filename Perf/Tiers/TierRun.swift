@@ -47,7 +47,7 @@ struct TierRun {
         self.settings = settings
         workload = Workload(
             organizations: settings.organizations, skew: settings.skew, metered: Settings.metered,
-            meteredShare: settings.meteredShare)
+            meteredShare: settings.meteredShare, turns: Workload.turns(for: settings.organizations))
     }
 
     func run(_ tier: Tier, _ door: Tier.Door) async throws -> PerfResult.Sample {
@@ -64,17 +64,23 @@ struct TierRun {
             let count = tier.baseline?.connections ?? 1
             let stores = try await Link.open(count, to: endpoints, group: group, clock: clock)
             let limits = limits.asLimits
+            let loops = Array(group.makeIterator()).map { $0 as any EventLoop }
             let decider: any Decider =
-                tier.baseline?.decider(stores: stores, limits: limits, clock: clock)
+                tier.baseline?.limiter(stores: stores, limits: limits, loops: loops, clock: clock)
                 ?? Self.limiter(store: stores[0], limits: limits)
-            let depth = (tier.baseline == .reference ? count : tier.nodes * settings.depth) / settings.threads
-            let loops = (0..<settings.threads).map { _ in group.next() }
+            let depth = max(1, (tier.baseline == .reference ? count : tier.nodes * settings.depth) / loops.count)
             let load = try await LibraryLoad(
                 loops: loops, deciders: loops.map { _ in decider }, workload: workload, depth: depth, clock: clock,
                 decidesElsewhere: tier.baseline != nil)
-            let measurement = try await measure(load, of: tier, rig: rig, deciders: [getpid()])
+            let measurement: Measurement
+            do {
+                measurement = try await measure(load, of: tier, rig: rig, deciders: [getpid()])
+            } catch {
+                for store in stores { await store.stop() }
+                throw error
+            }
             for store in stores { await store.stop() }
-            return measurement.sample(limit: Settings.meteredLimit, correctedFor: depth * settings.threads)
+            return measurement.sample(limit: Settings.meteredLimit, correctedFor: depth * loops.count)
         }
     }
 
@@ -88,12 +94,14 @@ struct TierRun {
     private func runHTTP(_ tier: Tier) async throws -> PerfResult.Sample {
         let server: Rig.Server =
             tier.baseline.map { .baseline($0) } ?? .cistern(["--store-timeout", "1s"])
-        let rig = try await Rig(stores: tier.nodes, server: server, limits: limits, threads: settings.threads)
-        return try await withEventLoops(1) { group in
+        let rig = try await Rig(
+            stores: tier.nodes, server: server, limits: limits, threads: settings.threads,
+            connections: settings.connections)
+        return try await withEventLoops(HTTPLoad.threads) { group in
             let plan = HTTPLoad.Plan(
                 targets: rig.servers.map { HTTPTarget(host: "127.0.0.1", port: $0.port) },
                 connections: settings.connections)
-            let load = try await HTTPLoad(plan, workload: workload, loops: [group.next()], clock: clock)
+            let load = try await HTTPLoad(plan, workload: workload, loops: Array(group.makeIterator()), clock: clock)
             let deciders = rig.servers.map(\.process.processIdentifier)
             let measurement = try await measure(load, of: tier, rig: rig, deciders: deciders)
             var sample = measurement.sample(limit: Settings.meteredLimit, correctedFor: settings.connections)

@@ -66,7 +66,7 @@ struct MeasureTests {
         var tally = LoadTally()
         for outcome in [Decision.Outcome.allowed, .allowed, .denied, .unmetered] {
             tally.count(outcome)
-            tally.latency.record(2000)
+            tally.waits.record(2000)
         }
         tally.failed = 1
         let measurement = Measurement(

@@ -70,15 +70,73 @@ struct PerfCommandTests {
         let folder = try TemporaryDirectory()
         let path = "\(folder.path)/h.json"
         let url = "http://127.0.0.1:\(server.port)/chat"
+        var decisions = 0
         for rate in [[], ["--rate", "500"]] {
             let (code, text) = try await finished(["http", "--smoke", "--url", url, "--json", path] + rate)
             #expect(code == 0, "\(text)")
+            decisions += try #require(try PerfResult.read(path).rows.first?.samples.first).decisions
         }
         let open = try #require(try PerfResult.read(path).rows.first)
         #expect(open.name == "open loop, 500/s")
+        // A second of it; as many as that, however busy the machine.
+        #expect((490...2000).contains(open.samples[0].decisions))
         let page = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics")).body
         let counted = page.firstMatch(of: /cistern_decisions_total\{outcome="allowed"\} (\d+)/).flatMap { Int($0.1) }
-        #expect((counted ?? 0) >= (open.samples.first?.decisions ?? .max))
+        #expect(counted == decisions)
+    }
+
+    @Test("counts the latency of an open loop from when each request was meant to be sent")
+    func openLoop() async throws {
+        let server = try await ListeningProcess(
+            BuiltProduct.path("cistern"),
+            ["serve", "--port", "0", "--capacity", "1000000000", "--refill-per-second", "100000000"])
+        let folder = try TemporaryDirectory()
+        let path = "\(folder.path)/h.json"
+        let process = try run([
+            "http", "--smoke", "--duration", "3s", "--connections", "2", "--rate", "200", "--json", path,
+            "--url", "http://127.0.0.1:\(server.port)/chat",
+        ])
+        try await eventually("requests to arrive") {
+            let page = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics")).body
+            return !page.contains("cistern_decisions_total{outcome=\"allowed\"} 0\n")
+        }
+        // The server stands still: two requests are on their way, and hundreds that were due wait for them.
+        server.process.signal(SIGSTOP)
+        let stopped = ContinuousClock.now
+        try await Task.sleep(for: .seconds(1))
+        let stood = (ContinuousClock.now - stopped) / .seconds(1)
+        server.process.signal(SIGCONT)
+        #expect(try await process.exitCode(within: 60) == 0, "\(process.text)")
+        let sample = try #require(try PerfResult.read(path).rows.first?.samples.first)
+        #expect((sample.percentiles.last?.microseconds ?? 0) > 0.9e6 * stood)
+        // Of some 600 requests 200 were due meanwhile, and waited half a second on average; only two were sent before.
+        #expect((sample.percentiles.first { $0.percent == 90 }?.microseconds ?? 0) > 0.3e6)
+    }
+
+    @Test("ends a run through the library, too, when a Redis of its own is lost")
+    func storeDies() async throws {
+        let process = try run(["--smoke", "--tiers", "cache,cluster", "--through", "library", "--duration", "60s"])
+        var children: [Int32] = []
+        try await eventually("a Redis of its own") {
+            children = Self.children(of: process.processIdentifier)
+            return children.count == 1 && process.text.contains("cache, library")
+        }
+        // Once the load goes, and not while the node is tried for the first time.
+        try await eventually("store calls") {
+            guard let port = Self.port(of: children[0]) else { return false }
+            let probe = try Socket(port: port)
+            try probe.send("INFO commandstats\r\n")
+            return String(decoding: try probe.receive(), as: UTF8.self).contains("cmdstat_evalsha")
+        }
+        kill(children[0], SIGKILL)
+        #expect(try await process.exitCode(within: 60) == 69)
+        #expect(process.text.contains("perf: redis-server ended in the middle of the run"), "\(process.text)")
+    }
+
+    /// The port of a redis-server, which it writes into its title: redis-server 127.0.0.1:PORT.
+    private static func port(of process: Int32) -> Int? {
+        let text = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
+        return text?.split(separator: ":").last.flatMap { Int($0.prefix { $0.isNumber }) }
     }
 
     @Test("names a server that ends half-way, and leaves nothing running")
@@ -138,6 +196,10 @@ struct PerfCommandTests {
                 ["--tiers", "best"], 64,
                 "--tiers has 'best': use some of reference, single, cluster, cache, cluster + cache"
             ),
+            (["--tiers", ""], 64, "--tiers is '': name one at least"),
+            (["--json", "/tmp"], 64, "--json is '/tmp': that is a folder"),
+            (["engine", "--duration", "1m"], 64, "--duration is '1m': use at most 30s"),
+            (["leases", "--connections", "1"], 64, "--connections is '1': use one for each of the servers"),
             (["--through", "wall"], 64, "--through is 'wall': use library or http"),
             (["--json", "/nowhere/x.json"], 64, "--json is '/nowhere/x.json': /nowhere is no folder"),
             (["--compare", "/nowhere/x.json"], 64, "--compare /nowhere/x.json cannot be read: "),

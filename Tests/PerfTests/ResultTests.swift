@@ -60,9 +60,9 @@ struct ResultTests {
             ("gone", [.failed: [0]]),
         ])
         let new = Self.result(rows: [
-            ("a", [.decisionsPerSecond: [120, 130, 125], .p99Microseconds: [7, 8, 9], .deniedPercent: [2, 2, 2]])
+            ("a", [.decisionsPerSecond: [120, 129, 125], .p99Microseconds: [7, 8, 9], .deniedPercent: [2, 2, 2]])
         ])
-        let comparison = try Comparison(old: old, new: new)
+        let comparison = Comparison(old: old, new: new)
         let verdicts = Dictionary(uniqueKeysWithValues: comparison.changes.map { ($0.metric, $0) })
         #expect(verdicts[.decisionsPerSecond]?.verdict == .better)
         #expect(abs((verdicts[.decisionsPerSecond]?.percent ?? 0) - 19.05) < 0.01)
@@ -71,7 +71,11 @@ struct ResultTests {
         #expect(comparison.unmatched == ["gone"])
         #expect(Comparison.verdict(.p99Microseconds, [1, 2], [3, 4]) == .worse)
         #expect(Comparison.verdict(.p99Microseconds, [1], [3, 4]) == .unknownNoise)
-        #expect(throws: PerfError.self) { try Comparison(old: old, new: Self.result("http", rows: [])) }
+        // Apart, and yet no further than each lies apart in itself.
+        #expect(Comparison.verdict(.p99Microseconds, [1, 9, 10], [11, 12, 20]) == .withinNoise)
+        #expect(comparison.differences.isEmpty)
+        let other = PerfResult(kind: "tiers", settings: ["depth": "2"], machine: Self.machine)
+        #expect(Comparison(old: old, new: other).differences == ["depth 1 then, 2 now"])
     }
 
     @Test("are shown in aligned columns, with units, beside the reference's figures")
@@ -105,12 +109,22 @@ struct ResultTests {
 
     @Test("that a smoke run must not have are named")
     func counts() throws {
-        let good = Self.result(rows: [("cache, HTTP", [.storeCallsPerThousand: [5], .excessTokens: [0], .failed: [0]])])
+        let good = Self.result(rows: [
+            ("cache, HTTP", [.storeCallsPerThousand: [5], .excessTokens: [0], .failed: [0], .unmetered: [0]])
+        ])
         try TiersCommand.checkCounts(good)
-        let bad = Self.result(rows: [("cluster, library", [.storeCallsPerThousand: [1000], .excessTokens: [2]])])
+        let bad = Self.result(rows: [
+            (
+                "cluster, library",
+                [.storeCallsPerThousand: [1000], .excessTokens: [2], .failed: [0], .unmetered: [0]]
+            )
+        ])
         let error = #expect(throws: PerfError.self) { try TiersCommand.checkCounts(bad) }
         #expect(error?.description == "cluster, library: excess is 2, where 0 to 0 is right")
         #expect(error?.code == .wrongCount)
+        let silent = Self.result(rows: [("cache, HTTP", [.storeCallsPerThousand: [5]])])
+        let silence = #expect(throws: PerfError.self) { try TiersCommand.checkCounts(silent) }
+        #expect(silence?.description == "cache, HTTP: failed was not measured")
         let engine = Self.result("engine", rows: [("leased", [.allocatedBytes: [0.5]])])
         #expect(throws: PerfError.self) { try EngineCommand.checkCounts(engine) }
     }

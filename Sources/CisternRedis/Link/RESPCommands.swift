@@ -23,9 +23,9 @@ struct RESPCommands {
         }
     }
 
-    /// Forgets what has been sent, and keeps the room.
+    /// Forgets what has been sent, and keeps the room, unless that was made for a flood.
     mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
+        bytes.removeAll(keepingCapacity: bytes.capacity <= 1 << 20)
     }
 
     /// The bytes of the longest number.
