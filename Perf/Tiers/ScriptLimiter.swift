@@ -1,7 +1,6 @@
 internal import Cistern
 internal import CisternRedis
 internal import NIOCore
-internal import NIOPosix
 internal import Synchronization
 
 /// A limiter without memory: one call of the atomic script for each request.
@@ -15,25 +14,24 @@ final class ScriptLimiter: BaselineLimiter {
     private let settings = LeaseSettings()
     private static let timeoutMilliseconds: Int64 = 1000
     private let clock: any TimeSource
-    private let lanes: [ObjectIdentifier: Lane]
+    private let lanes: [Lane]
     private let unmeteredCount = Atomic(0)
 
     /// Requests of one event loop come to Redis in their order, those of two need not; so each loop is a lessee of its own.
     private final class Lane: Sendable {
+        let loop: any EventLoop
         let lessee: String
         let sequence = Atomic<UInt64>(0)
 
-        init(lessee: String) {
+        init(loop: any EventLoop, lessee: String) {
+            self.loop = loop
             self.lessee = lessee
         }
     }
 
     /// - Parameter loops: those on which it is asked.
     init(store: RedisStore, limits: Limits, loops: [any EventLoop], clock: any TimeSource) {
-        lanes = Dictionary(
-            uniqueKeysWithValues: loops.enumerated().map {
-                (ObjectIdentifier($0.element), Lane(lessee: "\(store.serverName)-\($0.offset)"))
-            })
+        lanes = loops.enumerated().map { Lane(loop: $0.element, lessee: "\(store.serverName)-\($0.offset)") }
         self.store = store
         self.limits = limits
         self.clock = clock
@@ -44,14 +42,15 @@ final class ScriptLimiter: BaselineLimiter {
     func decide(
         _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
     ) -> Decision? {
-        let limit = limits.limit(of: organization)
-        guard let loop = MultiThreadedEventLoopGroup.currentEventLoop, let lane = lanes[ObjectIdentifier(loop)] else {
+        guard let lane = lanes.first(where: { $0.loop.inEventLoop }) else {
             preconditionFailure("it is asked on the loops that it was made for")
         }
+        let name = organization.withUnsafeBufferPointer { Array($0) }
+        let limit = limits.limit(of: name)
         let number = lane.sequence.add(1, ordering: .relaxed).newValue
         // Requests of one connection are answered in their order: what was granted before is spent and known to be.
         let request = LeaseRequest(
-            organization: organization.withUnsafeBufferPointer { Array($0) }, home: store.home(of: organization),
+            organization: name, home: store.home(of: organization),
             limit: limit, lessee: lane.lessee, sequence: number, acknowledged: number - 1, held: 0,
             quietMilliseconds: 0, earlySpent: 0, earlyMilliseconds: 0, returned: 0,
             waiting: [WaitingCost(cost: cost, count: 1)], wish: .none,

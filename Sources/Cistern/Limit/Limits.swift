@@ -23,6 +23,11 @@ public struct Limits: Sendable, Equatable {
     /// Called once when an organisation enters the cache, not for each decision.
     package func limit(of organization: Span<UInt8>) -> Limit {
         if organizations.isEmpty { return standard }
-        return organizations[organization.withUnsafeBufferPointer { Array($0) }] ?? standard
+        return limit(of: organization.withUnsafeBufferPointer { Array($0) })
+    }
+
+    /// The same for a name that is an array already.
+    package func limit(of organization: [UInt8]) -> Limit {
+        organizations[organization] ?? standard
     }
 }
