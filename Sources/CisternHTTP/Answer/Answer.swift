@@ -58,19 +58,25 @@ struct AnswerWriter {
     }
 
     /// Appends the answer, head and body, to `buffer`.
-    func write(_ answer: Answer, to buffer: inout ByteBuffer) {
-        var body = ByteBuffer()
-        writeBody(of: answer, to: &body)
-        writeHead(of: answer, contentLength: body.readableBytes, to: &buffer)
-        if !framing.omitsBody { buffer.writeBuffer(&body) }
+    ///
+    /// - Parameter scratch: where the body is written first, since its length stands in the head; what is in it is lost.
+    func write(_ answer: Answer, to buffer: inout ByteBuffer, scratch: inout ByteBuffer) {
+        scratch.clear()
+        writeBody(of: answer, to: &scratch)
+        writeHead(of: answer, contentLength: scratch.readableBytes, to: &buffer)
+        if !framing.omitsBody { buffer.writeImmutableBuffer(scratch) }
     }
 
     private func writeHead(of answer: Answer, contentLength: Int, to buffer: inout ByteBuffer) {
-        buffer.writeStaticString("HTTP/1.1 ")
-        buffer.writeDecimal(answer.status.rawValue)
-        buffer.writeStaticString(" ")
-        buffer.writeString(answer.status.reason)
-        buffer.writeStaticString("\r\nDate: ")
+        if answer.status == .ok {
+            buffer.writeStaticString("HTTP/1.1 200 OK\r\nDate: ")
+        } else {
+            buffer.writeStaticString("HTTP/1.1 ")
+            buffer.writeDecimal(answer.status.rawValue)
+            buffer.writeStaticString(" ")
+            buffer.writeString(answer.status.reason)
+            buffer.writeStaticString("\r\nDate: ")
+        }
         buffer.writeImmutableBuffer(calendar.httpDate)
         buffer.writeStaticString("\r\nX-Request-ID: ")
         buffer.writeRequestID(id)
@@ -90,13 +96,13 @@ struct AnswerWriter {
             buffer.writeStaticString("\r\nAllow: ")
             buffer.writeStaticString(allow)
         }
-        buffer.writeStaticString("\r\nContent-Type: ")
         if case .page(_, let type) = answer.content {
+            buffer.writeStaticString("\r\nContent-Type: ")
             buffer.writeString(type)
+            buffer.writeStaticString("\r\nContent-Length: ")
         } else {
-            buffer.writeStaticString("application/json")
+            buffer.writeStaticString("\r\nContent-Type: application/json\r\nContent-Length: ")
         }
-        buffer.writeStaticString("\r\nContent-Length: ")
         buffer.writeDecimal(contentLength)
         if !framing.keepsAlive {
             buffer.writeStaticString("\r\nConnection: close")

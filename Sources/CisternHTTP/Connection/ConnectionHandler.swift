@@ -32,6 +32,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case failure(RequestHead.Refusal)
     }
 
+    private static let keptOutboundBytes = 1 << 14
     private static let lingerTime = TimeAmount.seconds(1)
 
     private let limiter: any Decider
@@ -39,6 +40,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private let settings: HTTPSettings
     private let loop: LoopContext
     private var context: ChannelHandlerContext?
+    /// Takes a decision from any thread; made once, since most requests never call it.
+    private var resumeOnLoop: @Sendable (Decision) -> Void = { _ in }
 
     private var state = State.idle
     private var backlog: Deque<Event> = []
@@ -65,6 +68,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        let eventLoop = context.eventLoop
+        let handler = NIOLoopBound(self, eventLoop: eventLoop)
+        resumeOnLoop = { decision in eventLoop.execute { handler.value.resume(decision) } }
         outbound = context.channel.allocator.buffer(capacity: 1024)
         expiresAt = context.eventLoop.now + .milliseconds(settings.idleTimeoutMilliseconds)
         scheduleExpiryCheck(context)
@@ -73,6 +79,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func handlerRemoved(context: ChannelHandlerContext) {
         expiryCheck?.cancel()
         self.context = nil
+        // It holds this handler, and this handler it.
+        resumeOnLoop = { _ in }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -173,11 +181,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
             write(answer, route: route, framing: head.framing, context)
         case .decide(let request):
             let now = loop.clock.now()
-            let eventLoop = context.eventLoop
-            let handler = NIOLoopBound(self, eventLoop: eventLoop)
-            let decision = limiter.decide(request.identity.organization.utf8.span, cost: 1, now: now) { decision in
-                eventLoop.execute { handler.value.resume(decision) }
-            }
+            let decision = limiter.decide(
+                request.identity.organization.utf8.span, cost: 1, now: now, resume: resumeOnLoop)
             if let decision {
                 let answer = RequestChain.answer(request, decision)
                 write(answer, route: request.route, framing: head.framing, context)
@@ -208,8 +213,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     ) {
         var framing = framing
         if isQuiescing { framing.keepsAlive = false }
-        let calendar = loop.calendar(at: loop.clock.now())
-        AnswerWriter(id: loop.nextID(), calendar: calendar, framing: framing).write(answer, to: &outbound)
+        let calendar = loop.calendar(at: answer.decision?.decidedAt ?? loop.clock.now())
+        AnswerWriter(id: loop.nextID(), calendar: calendar, framing: framing)
+            .write(answer, to: &outbound, scratch: &loop.scratch)
         let end = context.eventLoop.now
         loop.count(route, answer.status, nanoseconds: (end - startedAt).nanoseconds)
         expiresAt = end + .milliseconds(settings.idleTimeoutMilliseconds)
@@ -250,7 +256,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func flush(_ context: ChannelHandlerContext) {
         guard outbound.readableBytes > 0 else { return }
         context.writeAndFlush(wrapOutboundOut(outbound), promise: nil)
-        outbound = context.channel.allocator.buffer(capacity: 1024)
+        // Where the socket has taken all of it at once, as nearly always, the room is used again; not that of a flood.
+        if outbound.capacity <= Self.keptOutboundBytes {
+            outbound.clear()
+        } else {
+            outbound = context.channel.allocator.buffer(capacity: 1024)
+        }
     }
 
     private var bodyTooLarge: RequestHead.Refusal {

@@ -13,6 +13,8 @@ final class LoopContext {
 
     let clock: any TimeSource
     let statistics: Statistics
+    /// Room for one body after the other.
+    var scratch = ByteBuffer()
     private let unixMilliseconds: @Sendable () -> Int64
     private var ids: RequestIDGenerator
     private var calendar = AnswerWriter.Calendar(offsetMilliseconds: 0, httpDate: ByteBuffer())
