@@ -154,10 +154,8 @@ struct HTMLReport {
         guard !result.ratios.isEmpty else { return "" }
         return "<h2>Ratios</h2>"
             + Self.table(
-                ["", "measured", "wanted", ""],
-                result.ratios.map {
-                    [$0.what, decimal($0.value, 2), decimal($0.wanted, 1), $0.isMet ? "met" : "not met"]
-                })
+                ["", "measured", ""],
+                result.ratios.map { [$0.what, decimal($0.value, 2), TextReport.verdict($0) ?? ""] })
     }
 
     private var changes: String {

@@ -36,12 +36,17 @@ struct TextReport {
     }
 
     var notes: String {
-        let ratios = result.ratios.map { ratio in
-            "\(ratio.what): \(decimal(ratio.value, 2)) (wanted: \(decimal(ratio.wanted, 1)), "
-                + (ratio.isMet ? "met)" : "not met)")
+        let ratios = result.ratios.map {
+            "\($0.what): \(decimal($0.value, 2))\(Self.verdict($0).map { " (\($0))" } ?? "")"
         }
         let settings = result.settings.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
         return (ratios + [settings.joined(separator: ", "), result.machine.summary]).joined(separator: "\n")
+    }
+
+    /// What a ratio should be at least, and whether it is.
+    static func verdict(_ ratio: PerfResult.Ratio) -> String? {
+        guard let wanted = ratio.wanted, let isMet = ratio.isMet else { return nil }
+        return "wanted \(decimal(wanted, 1)): \(isMet ? "met" : "not met")"
     }
 
     static func text(_ comparison: Comparison, columns: [Metric]) -> String {

@@ -48,10 +48,11 @@ struct PerfResult: Codable, Sendable {
     struct Ratio: Codable, Sendable {
         let what: String
         let value: Double
-        /// What it should be at least.
-        let wanted: Double
+        /// What it should be at least; nil where it may be anything.
+        var wanted: Double?
 
-        var isMet: Bool { value >= wanted }
+        /// Whether it is that; nil where nothing is wanted.
+        var isMet: Bool? { wanted.map { value >= $0 } }
     }
 
     var version = PerfResult.currentVersion

@@ -6,6 +6,8 @@ internal import Foundation
 /// What `redis-benchmark` drives through the same script at as many nodes, with the same pipelining: the most that these
 /// cores carry, with next to no client.
 struct RedisBenchmark {
+    static let rowName = "redis-benchmark, cluster's script"
+
     let nodes: Int
     let depth: Int
     let organizations: Int

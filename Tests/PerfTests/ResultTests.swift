@@ -101,10 +101,16 @@ struct ResultTests {
         let result = Self.result(rows: [
             ("reference, library", [.decisionsPerSecond: [10]]), ("cache, library", [.decisionsPerSecond: [300]]),
             ("reference, HTTP", [.decisionsPerSecond: [10]]), ("cache, HTTP", [.decisionsPerSecond: [30]]),
+            ("cluster, library", [.decisionsPerSecond: [80]]), (RedisBenchmark.rowName, [.decisionsPerSecond: [100]]),
         ])
         let ratios = TiersCommand.ratios(result)
-        #expect(ratios.map(\.value) == [30, 3])
-        #expect(ratios.map(\.isMet) == [true, false])
+        #expect(ratios.map(\.value) == [30, 3, 0.8])
+        #expect(ratios.map(\.isMet) == [true, false, false])
+        let fast = Self.result(rows: [
+            ("cluster, library", [.decisionsPerSecond: [120_000]]),
+            (RedisBenchmark.rowName, [.decisionsPerSecond: [150_000]]),
+        ])
+        #expect(TiersCommand.ratios(fast).map(\.isMet) == [nil])
     }
 
     @Test("that a smoke run must not have are named")
