@@ -55,9 +55,10 @@ struct LeasesCommand: AsyncParsableCommand {
         settings.connections = try workload.connectionCount()
         settings.seconds = checked.seconds
         settings.warmUpSeconds = options.smoke ? 0 : 2
-        guard settings.connections >= settings.servers else {
+        guard settings.connections >= settings.servers * HTTPLoad.threads else {
             throw PerfError(
-                "--connections is '\(settings.connections)': use one for each of the servers at least", .usage)
+                "--connections is '\(settings.connections)': use \(settings.servers * HTTPLoad.threads) or more, one for each server and thread",
+                .usage)
         }
         guard checked.seconds <= 300 else {
             throw PerfError("--duration is '\(options.duration ?? "")': use at most 5m for each setting", .usage)

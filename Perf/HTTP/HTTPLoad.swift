@@ -27,33 +27,26 @@ final class HTTPLoad: Load {
     /// How many threads send: half of the cores.
     static var threads: Int { max(1, ProcessInfo.processInfo.activeProcessorCount / 2) }
 
-    private let loops: [any EventLoop]
-    private let parts: [NIOLoopBound<HTTPLoadPart>]
+    private let parts: LoadParts<HTTPLoadPart>
 
     /// Opens the connections.
     ///
     /// - Throws: `PerfError` where one cannot be opened.
     init(_ plan: Plan, workload: Workload, loops: [any EventLoop], clock: any TimeSource) async throws {
-        self.loops = loops
         isOpenLoop = plan.ratePerSecond != nil
-        var parts: [NIOLoopBound<HTTPLoadPart>] = []
-        for (number, loop) in loops.enumerated() {
-            let phase = phase
-            let part = loop.submit {
-                NIOLoopBound(
-                    HTTPLoadPart(
-                        loop: loop, workload: workload, phase: phase, clock: clock, depth: plan.depth,
-                        ratePerSecond: plan.ratePerSecond.map { $0 / Double(loops.count) },
-                        movesOver: plan.moves ? plan.targets.count : 1,
-                        firstTurn: number * workload.turns.count / loops.count), eventLoop: loop)
-            }
-            parts.append(try await part.get())
+        let phase = phase
+        parts = try await LoadParts(on: loops) { number, loop in
+            HTTPLoadPart(
+                loop: loop, workload: workload, phase: phase, clock: clock, depth: plan.depth,
+                ratePerSecond: plan.ratePerSecond.map { $0 / Double(loops.count) },
+                movesOver: plan.moves ? plan.targets.count : 1,
+                firstTurn: number * workload.turns.count / loops.count)
         }
-        self.parts = parts
         for index in 0..<plan.connections {
-            try await Self.connect(
-                to: index % plan.targets.count, of: plan.targets, loop: loops[index % loops.count],
-                part: parts[index % loops.count])
+            let (loop, part) = parts[index]
+            // Every loop has connections to every server.
+            let server = index / loops.count % plan.targets.count
+            try await Self.connect(to: server, of: plan.targets, loop: loop, part: part)
         }
     }
 
@@ -90,16 +83,12 @@ final class HTTPLoad: Load {
     }
 
     func start() {
-        for (loop, part) in zip(loops, parts) { loop.execute { part.value.start() } }
+        parts.start()
     }
 
     func finish(countingAll: Bool) async throws -> LoadTally {
         phase.turn(to: countingAll ? .ending : .over)
-        var sum = LoadTally()
-        for (loop, part) in zip(loops, parts) {
-            sum += try await loop.flatSubmit { part.value.whenDone() }.get()
-        }
-        return sum
+        return try await parts.sum()
     }
 }
 

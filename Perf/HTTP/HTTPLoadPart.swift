@@ -3,7 +3,7 @@ internal import Histogram
 internal import NIOCore
 
 /// One event loop's part of a load over HTTP; it lives there.
-final class HTTPLoadPart {
+final class HTTPLoadPart: LoadPart {
     let workload: Workload
     let phase: LoadPhase
     let clock: any TimeSource

@@ -8,51 +8,38 @@ internal import Synchronization
 /// Every thread is an event loop, as in a service: what memory decides comes back at once, what the store decides comes
 /// back on the loop, and a request that is answered makes room for the next.
 final class LibraryLoad: Load {
-    private let parts: [NIOLoopBound<Part>]
-    private let loops: [any EventLoop]
+    private let parts: LoadParts<Part>
     let phase = LoadPhase()
     let isOpenLoop = false
 
     /// - Parameters:
-    ///   - deciders: one for each loop; several may be the same.
     ///   - depth: how many requests each loop has under way at once.
     ///   - decidesElsewhere: whether decisions are made where their time is not known: between asking and answering.
     init(
-        loops: [any EventLoop], deciders: [any Decider], workload: Workload, depth: Int, clock: any TimeSource,
+        loops: [any EventLoop], decider: any Decider, workload: Workload, depth: Int, clock: any TimeSource,
         decidesElsewhere: Bool = false
     ) async throws {
-        self.loops = loops
-        var parts: [NIOLoopBound<Part>] = []
-        for (number, (loop, decider)) in zip(loops, deciders).enumerated() {
-            let phase = phase
-            let part = loop.submit {
-                let part = Part(
-                    loop: loop, decider: decider, workload: workload, clock: clock, phase: phase,
-                    decidesElsewhere: decidesElsewhere, firstTurn: number * workload.turns.count / loops.count)
-                part.prepare(depth: depth)
-                return NIOLoopBound(part, eventLoop: loop)
-            }
-            parts.append(try await part.get())
+        let phase = phase
+        parts = try await LoadParts(on: loops) { number, loop in
+            let part = Part(
+                loop: loop, decider: decider, workload: workload, clock: clock, phase: phase,
+                decidesElsewhere: decidesElsewhere, firstTurn: number * workload.turns.count / loops.count)
+            part.prepare(depth: depth)
+            return part
         }
-        self.parts = parts
     }
 
     func start() {
-        for (loop, part) in zip(loops, parts) { loop.execute { part.value.pump() } }
+        parts.start()
     }
 
-    /// Sends no more, and returns what came of all that counted, once each is answered.
     func finish(countingAll: Bool) async throws -> LoadTally {
         phase.turn(to: countingAll ? .ending : .over)
-        var sum = LoadTally()
-        for (loop, part) in zip(loops, parts) {
-            sum += try await loop.flatSubmit { part.value.whenDone() }.get()
-        }
-        return sum
+        return try await parts.sum()
     }
 
     /// One loop's part of the load; it lives there.
-    private final class Part {
+    private final class Part: LoadPart {
         /// One request after the other.
         final class Client {
             var organization: UInt32 = 0
@@ -107,8 +94,12 @@ final class LibraryLoad: Load {
             }
         }
 
+        func start() {
+            pump()
+        }
+
         /// Asks for all that are idle, and again in the loop's next turn for those that were answered at once.
-        func pump() {
+        private func pump() {
             isPumping = true
             var now = clock.now()
             for _ in 0..<Self.decisionsPerTurn {

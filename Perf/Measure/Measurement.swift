@@ -110,12 +110,14 @@ struct Measurement: Sendable {
         latency.add(tally.immediate)
         if let inFlight, tally.decisions > inFlight {
             sample.uncorrectedPercentiles = latency.percentileList
-            // Of those that wait so many are under way at once; those that are decided at once come one by one.
-            let interval = seconds * 1e9 * Double(inFlight) / decisions
-            latency = tally.waits.corrected(expectedIntervalNanoseconds: UInt64(max(1, interval)))
             if tally.immediate.totalCount > 0 {
-                latency.add(
-                    tally.immediate.corrected(expectedIntervalNanoseconds: UInt64(max(1, tally.immediate.mean))))
+                // What memory decides comes one by one. What waits for the store holds nothing up: it stands for itself.
+                let interval = UInt64(max(1, tally.immediate.mean))
+                latency = tally.immediate.corrected(expectedIntervalNanoseconds: interval)
+                latency.add(tally.waits)
+            } else {
+                let interval = seconds * 1e9 * Double(inFlight) / decisions
+                latency = tally.waits.corrected(expectedIntervalNanoseconds: UInt64(max(1, interval)))
             }
         }
         sample.percentiles = latency.percentileList

@@ -70,7 +70,7 @@ struct TierRun {
                 ?? Self.limiter(store: stores[0], limits: limits)
             let depth = max(1, (tier.baseline == .reference ? count : tier.nodes * settings.depth) / loops.count)
             let load = try await LibraryLoad(
-                loops: loops, deciders: loops.map { _ in decider }, workload: workload, depth: depth, clock: clock,
+                loops: loops, decider: decider, workload: workload, depth: depth, clock: clock,
                 decidesElsewhere: tier.baseline != nil)
             let measurement: Measurement
             do {

@@ -20,6 +20,26 @@ struct MeasureTests {
         #expect(corrected.microseconds(100) >= 999_000)
     }
 
+    @Test("what waits for the store while memory goes on deciding stands for itself; a stall of all stands for many")
+    func correctionOfBoth() {
+        var tally = LoadTally()
+        for _ in 0..<10_000 {
+            tally.count(.allowed)
+            tally.immediate.record(200)
+        }
+        tally.count(.allowed)
+        tally.waits.record(2_000_000)
+        let measurement = Measurement(tally: tally, seconds: 0.002)
+        var values = measurement.sample(limit: nil, correctedFor: 256).values
+        #expect((values[.p999Microseconds] ?? 0) < 0.3)
+        #expect((values[.maxMicroseconds] ?? 0) > 1999)
+        tally.immediate.record(2_000_000)
+        values = Measurement(tally: tally, seconds: 0.004).sample(limit: nil, correctedFor: 256).values
+        // Two milliseconds in which some 5000 decisions of 400 ns on average were not made.
+        #expect((values[.p50Microseconds] ?? 0) < 0.3)
+        #expect((values[.p99Microseconds] ?? 0) > 1900)
+    }
+
     @Test("percentiles are listed from the least to the most, and none where nothing was measured")
     func percentiles() {
         #expect(LatencyRecord.make().percentileList.isEmpty)

@@ -199,7 +199,7 @@ struct PerfCommandTests {
             (["--tiers", ""], 64, "--tiers is '': name one at least"),
             (["--json", "/tmp"], 64, "--json is '/tmp': that is a folder"),
             (["engine", "--duration", "1m"], 64, "--duration is '1m': use at most 30s"),
-            (["leases", "--connections", "1"], 64, "--connections is '1': use one for each of the servers"),
+            (["leases", "--connections", "1"], 64, "--connections is '1': use "),
             (["--through", "wall"], 64, "--through is 'wall': use library or http"),
             (["--json", "/nowhere/x.json"], 64, "--json is '/nowhere/x.json': /nowhere is no folder"),
             (["--compare", "/nowhere/x.json"], 64, "--compare /nowhere/x.json cannot be read: "),
