@@ -139,15 +139,8 @@ struct HTMLReport {
     // MARK: Tables
 
     private var figures: String {
-        let hasReference = result.rows.contains { $0.referencePerSecond != nil }
-        let headings = [""] + columns.map(\.heading) + (hasReference ? ["reference/s", "met"] : [])
-        let rows = result.rows.map { row in
-            [row.name] + columns.map { TextReport.written(row[$0], $0) }
-                + (hasReference
-                    ? [row.referencePerSecond.map { TextReport.grouped(Int($0)) } ?? "", TextReport.met(row) ?? ""]
-                    : [])
-        }
-        return Self.table(headings, rows)
+        let cells = Cells(result, columns: columns)
+        return Self.table([""] + cells.headings, cells.rows)
     }
 
     private var ratios: String {
@@ -161,16 +154,8 @@ struct HTMLReport {
     private var changes: String {
         guard let comparison else { return "" }
         let unlike = comparison.differences.map { "<p>not run alike: \(SVG.escaped($0))</p>" }.joined()
-        return "<h2>Since then</h2>\(unlike)"
-            + Self.table(
-                ["", "figure", "before", "now", "change %", "noise %", "verdict"],
-                comparison.changes.filter { columns.contains($0.metric) }.map {
-                    [
-                        $0.row, $0.metric.heading, TextReport.written($0.old, $0.metric),
-                        TextReport.written($0.new, $0.metric), $0.percent.map { TextReport.signed($0) } ?? "-",
-                        decimal($0.noisePercent, 1), $0.verdict.rawValue,
-                    ]
-                })
+        let cells = Cells(comparison, columns: columns)
+        return "<h2>Since then</h2>\(unlike)" + Self.table([""] + cells.headings, cells.rows)
     }
 
     private static func table(_ headings: [String], _ rows: [[String]]) -> String {

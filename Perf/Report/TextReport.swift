@@ -13,19 +13,12 @@ struct TextReport {
     }
 
     var table: String {
-        let hasReference =
-            result.rows.contains { $0.referencePerSecond != nil } && columns.contains(.decisionsPerSecond)
-        var table = TextTable(
-            [result.kind.uppercased()] + columns.map(\.heading) + (hasReference ? ["reference/s", "met"] : []),
-            texts: [result.kind.uppercased(), "met"])
-        for row in result.rows {
-            var cells = [row.name] + columns.map { Self.written(row[$0], $0) }
-            if hasReference {
-                cells.append(row.referencePerSecond.map { Self.grouped(Int($0)) } ?? "")
-                cells.append(Self.met(row) ?? "")
-            }
-            table.add(cells)
-        }
+        Self.table(result.kind.uppercased(), Cells(result, columns: columns), texts: ["met"])
+    }
+
+    private static func table(_ title: String, _ cells: Cells, texts: Set<String>) -> String {
+        var table = TextTable([title] + cells.headings, texts: texts.union([title]))
+        for row in cells.rows { table.add(row) }
         return table.text
     }
 
@@ -50,22 +43,13 @@ struct TextReport {
     }
 
     static func text(_ comparison: Comparison, columns: [Metric]) -> String {
-        var table = TextTable(
-            ["SINCE THEN", "figure", "before", "now", "change %", "noise %", "verdict"],
-            texts: ["SINCE THEN", "figure", "verdict"])
-        for change in comparison.changes where columns.contains(change.metric) {
-            table.add([
-                change.row, change.metric.heading, written(change.old, change.metric),
-                written(change.new, change.metric), change.percent.map { signed($0) } ?? "-",
-                decimal(change.noisePercent, 1), change.verdict.rawValue,
-            ])
-        }
+        let table = table("SINCE THEN", Cells(comparison, columns: columns), texts: ["figure", "verdict"])
         let unlike =
             comparison.differences.isEmpty ? "" : "\nnot run alike: \(comparison.differences.joined(separator: "; "))"
         let rest =
             comparison.unmatched.isEmpty
             ? "" : "\nonly in one of the two: \(comparison.unmatched.joined(separator: "; "))"
-        return table.text + unlike + rest
+        return table + unlike + rest
     }
 
     static func signed(_ percent: Double) -> String { (percent > 0 ? "+" : "") + decimal(percent, 1) }

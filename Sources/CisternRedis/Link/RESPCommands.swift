@@ -70,7 +70,8 @@ extension OutputSpan<UInt8> {
 
     fileprivate mutating func appendHeader(_ type: UInt8, _ count: Int) {
         append(type)
-        appendDecimal(count.magnitude.asUInt64, digits: Self.digits(of: count.magnitude.asUInt64))
+        let number = UInt64(count)
+        appendDecimal(number, digits: Self.digits(of: number))
         appendLineEnd()
     }
 
@@ -104,8 +105,4 @@ extension OutputSpan<UInt8> {
             }
         }
     }
-}
-
-extension UInt {
-    fileprivate var asUInt64: UInt64 { UInt64(self) }
 }
