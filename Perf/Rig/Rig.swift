@@ -88,7 +88,9 @@ final class Rig {
                 case .cistern(let flags):
                     program = BuiltProduct.path("cistern")
                     let chosen = index == 0 ? port : 0
-                    arguments = ["serve", "--port", "\(chosen)", "--log-level", "error"] + arguments + flags
+                    arguments =
+                        ["serve", "--port", "\(chosen)", "--admin-port", "off", "--log-level", "error"] + arguments
+                        + flags
                 case .baseline(let baseline):
                     program = BuiltProduct.path("perf")
                     arguments = ["baseline-server", "--limiter", baseline.rawValue] + arguments

@@ -4,6 +4,7 @@ internal import CisternHTTP
 internal import CisternRedis
 internal import CisternServer
 internal import Foundation
+internal import Logging
 internal import NIOCore
 internal import NIOPosix
 
@@ -73,7 +74,7 @@ struct BaselineCommand: AsyncParsableCommand {
                 health: { .init(text: "{}", contentType: "application/json") },
                 metrics: {
                     .init(text: "\(Rig.unmeteredMetric) \(decider.unmetered)\n", contentType: "text/plain")
-                }), group: group)
+                }), group: group, logger: Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() }))
         let port = try await server.start()
         FileHandle.standardOutput.write(Data("listening on http://127.0.0.1:\(port)\n".utf8))
         // Until whoever started it ends it.

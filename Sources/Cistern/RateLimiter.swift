@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// The one door: decides whether an organisation may do something now.
 ///
 /// A limiter either owns its buckets (the embedded store) or leases tokens from a store that other servers share. It
@@ -5,17 +7,20 @@
 ///
 /// The cost of a request is in whole tokens, 0 to 10^9; one above the organisation's capacity is always denied.
 public final class RateLimiter: Sendable {
-    private enum Backend: Sendable {
+    enum Backend: Sendable {
         case embedded(EmbeddedStore)
         case leased(Lessee)
     }
 
-    private let backend: Backend
+    let backend: Backend
+    /// What the backend has been told; held by whoever changes it, until every organisation has been gone over.
+    let currentLimits: Mutex<Limits>
 
     /// Creates a limiter that keeps the buckets itself and shares them with nobody.
     ///
     /// - Parameter seed: a secret random number; it keeps outsiders from choosing names that collide in the table.
     public init(limits: Limits, settings: LimiterSettings = LimiterSettings(), seed: UInt64) {
+        currentLimits = Mutex(limits)
         backend = .embedded(
             EmbeddedStore(limits: limits, maximumBuckets: settings.maximumBuckets, hash: SipHash(seed: seed)))
     }
@@ -31,6 +36,7 @@ public final class RateLimiter: Sendable {
         limits: Limits, store: some LeaseStore, lessee: String, settings: LimiterSettings = LimiterSettings(),
         sizing: any LeaseSizing = DemandSizing(), seed: UInt64
     ) {
+        currentLimits = Mutex(limits)
         backend = .leased(
             Lessee(
                 limits: limits, store: store, lessee: lessee, settings: settings, sizing: sizing,
@@ -167,7 +173,7 @@ public final class RateLimiter: Sendable {
     }
 
     /// Carries a request to the store, and whatever follows from its answer.
-    private static func carry(
+    static func carry(
         _ request: LeaseRequest, from lessee: Lessee, whenAnswered: @escaping @Sendable () -> Void = {}
     ) {
         lessee.store.lease(request) { result, now in

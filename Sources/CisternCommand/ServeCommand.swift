@@ -13,28 +13,37 @@ struct ServeCommand: AsyncParsableCommand {
         discussion: """
             Settings come from these flags, then from environment variables (CISTERN_ and the flag's name in upper \
             case with underscores), then from the file that --config names. SIGTERM drains, gives every lease back \
-            and exits with 0. SIGHUP reads the Redis nodes anew. Exit codes: 64 for a setting that is wrong, 69 where the address cannot be listened on.
+            and exits with 0. SIGHUP reads limits, tokens and the Redis nodes anew; the limits file is also read when it \
+            changes. Exit codes: 64 for a setting that is wrong, 69 where an address cannot be listened on.
             """)
 
     @OptionGroup var options: ServeOptions
 
     func run() async throws {
         let (flags, config) = (options.values, options.config)
-        let readSettings: @Sendable () throws -> ServerSettings = {
+        let readSettings: @Sendable (_ readsLimits: Bool) throws -> ServerSettings = { readsLimits in
             try ServerSettings(
-                flags: flags, environment: ProcessInfo.processInfo.environment, configPath: config)
+                flags: flags, environment: ProcessInfo.processInfo.environment, configPath: config,
+                readsLimits: readsLimits)
         }
         let settings: ServerSettings
         do {
-            settings = try readSettings()
+            settings = try readSettings(true)
         } catch {
             throw Exit.say("\(error)", code: .usage)
         }
-        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        let format: LineLogHandler.Format = isatty(STDERR_FILENO) == 1 ? .text : .json
+        let throttle = WarningThrottle()
+        LoggingSystem.bootstrap { _ in
+            LineLogHandler(format: format, throttle: throttle) { line in
+                FileHandle.standardError.write(Data(line.utf8))
+            }
+        }
         var logger = Logger(label: "cistern")
         logger.logLevel = settings.logLevel
         logger.debug("starting", metadata: ["jemalloc": "\(Allocator.version)"])
-        let service = CisternService(settings: settings, rereadSettings: readSettings, logger: logger) { host, port in
+        let reread: @Sendable () throws -> ServerSettings = { try readSettings(false) }
+        let service = CisternService(settings: settings, rereadSettings: reread, logger: logger) { host, port in
             let name = host.contains(":") ? "[\(host)]" : host
             FileHandle.standardOutput.write(Data("listening on http://\(name):\(port)\n".utf8))
         }

@@ -7,6 +7,9 @@ internal import CisternServer
 struct ServeOptions: ParsableArguments {
     @Option(help: .of("host")) var host: String?
     @Option(help: .of("port")) var port: String?
+    @Option(help: .of("adminHost")) var adminHost: String?
+    @Option(help: .of("adminPort")) var adminPort: String?
+    @Option(help: .of("adminTokenFile")) var adminTokenFile: String?
     @OptionGroup var link: RedisOptions
     @Option(help: .of("capacity")) var capacity: String?
     @Option(help: .of("refillPerSecond")) var refillPerSecond: String?
@@ -29,7 +32,8 @@ struct ServeOptions: ParsableArguments {
     /// The values given, by the names of their settings.
     var values: [String: String] {
         let single: [(String, String?)] = [
-            ("host", host), ("port", port), ("capacity", capacity), ("refillPerSecond", refillPerSecond),
+            ("host", host), ("port", port), ("adminHost", adminHost), ("adminPort", adminPort),
+            ("adminTokenFile", adminTokenFile), ("capacity", capacity), ("refillPerSecond", refillPerSecond),
             ("limits", limits), ("onStoreFailure", onStoreFailure),
             ("maxBuckets", maxBuckets), ("maxWaiters", maxWaiters),
             ("maxStoreRequests", maxStoreRequests), ("recoveryRequests", recoveryRequests),

@@ -1,4 +1,5 @@
 package import Cistern
+package import Logging
 package import NIOCore
 internal import NIOExtras
 internal import NIOHTTP1
@@ -16,6 +17,7 @@ package final class HTTPServer: Sendable {
     private let loopStatistics: [LoopContext.Statistics]
     private let connections = Atomic(0)
     private let listening = Mutex<(channel: any Channel, quiescing: ServerQuiescingHelper)?>(nil)
+    private let lagChecks = Mutex<[RepeatedTask]>([])
 
     /// Creates a server.
     ///
@@ -25,9 +27,11 @@ package final class HTTPServer: Sendable {
     ///   - clock: where the limiter's `now` comes from.
     ///   - unixMilliseconds: the wall clock, for dates; in milliseconds since 1970-01-01 UTC.
     ///   - pages: what stands on the pages for operators.
+    ///   - logger: told of each decision, at level debug, and now and then of what limits in shadow would have denied.
     package init(
         limiter: any Decider, settings: HTTPSettings, clock: any TimeSource,
-        unixMilliseconds: @escaping @Sendable () -> Int64, pages: OperatorPages, group: any EventLoopGroup
+        unixMilliseconds: @escaping @Sendable () -> Int64, pages: OperatorPages, group: any EventLoopGroup,
+        logger: Logger
     ) {
         self.limiter = limiter
         self.settings = settings
@@ -39,7 +43,9 @@ package final class HTTPServer: Sendable {
             let statistics = LoopContext.Statistics()
             loopStatistics.append(statistics)
             loops[ObjectIdentifier(loop)] = .makeBoxSendingValue(
-                LoopContext(clock: clock, unixMilliseconds: unixMilliseconds, statistics: statistics), eventLoop: loop)
+                LoopContext(
+                    clock: clock, unixMilliseconds: unixMilliseconds, statistics: statistics, logger: logger),
+                eventLoop: loop)
         }
         self.loops = loops
         self.loopStatistics = loopStatistics
@@ -69,6 +75,7 @@ package final class HTTPServer: Sendable {
             .bind(host: settings.host, port: settings.port)
             .get()
         listening.withLock { $0 = (channel, quiescing) }
+        checkLag()
         return channel.localAddress?.port ?? settings.port
     }
 
@@ -77,14 +84,45 @@ package final class HTTPServer: Sendable {
         guard let (channel, quiescing) = listening.withLock({ $0 }) else { return }
         let drained = channel.eventLoop.makePromise(of: Void.self)
         quiescing.initiateShutdown(promise: drained)
+        for check in lagChecks.withLock({ $0 }) { check.cancel() }
         try await drained.futureResult.get()
     }
 
     /// Requests answered since the start, summed over the event loops.
     package var statistics: HTTPStatistics {
         var sum = HTTPStatistics()
-        for loop in loopStatistics { sum += loop.mutex.withLock { $0 } }
+        for loop in loopStatistics { sum += loop.mutex.withLock { $0.requests } }
         return sum
+    }
+
+    /// How late the event loops come to what is due, ten times a second for each.
+    package var lag: LatencyHistogram {
+        var sum = LatencyHistogram()
+        for loop in loopStatistics { sum += loop.mutex.withLock { $0.lag } }
+        return sum
+    }
+
+    /// The organisations that are decided for most often, the busiest first.
+    package func busiest(_ most: Int, by order: BusiestOrganizations.Order, now: Instant) -> [BusiestNames.Entry] {
+        BusiestNames.busiest(
+            most, of: loopStatistics.map { loop in loop.mutex.withLock { $0.busiest[order] } },
+            second: now.milliseconds / 1000)
+    }
+
+    private static let lagInterval = TimeAmount.milliseconds(100)
+
+    /// Measures how late each loop is: what is due waits for what the loop is at.
+    private func checkLag() {
+        let checks = zip(group.makeIterator(), loopStatistics).map { loop, statistics in
+            let due = NIOLoopBoundBox.makeBoxSendingValue(NIODeadline.now() + Self.lagInterval, eventLoop: loop)
+            return loop.scheduleRepeatedTask(initialDelay: Self.lagInterval, delay: Self.lagInterval) { _ in
+                let now = NIODeadline.now()
+                let lag = max(0, (now - due.value).nanoseconds)
+                due.value = now + Self.lagInterval
+                statistics.mutex.withLock { $0.lag.record(nanoseconds: lag) }
+            }
+        }
+        lagChecks.withLock { $0 = checks }
     }
 
     /// Connections open now.

@@ -16,10 +16,11 @@ public enum RedisTopology: String, Sendable, CaseIterable {
 /// It connects by itself, whenever a node can be reached; until then, and whenever it is lost, `isReachable` says so for
 /// what is kept there, and requests fail at once. Call ``start()`` once before use and ``stop()`` at the end.
 public final class RedisStore: LeaseStore {
-    let topology: RedisTopology
+    package let topology: RedisTopology
     let nodes: any StoreNodes
     /// This server's name among those that share the nodes: another one for each run.
     package let serverName: String
+    private let tracing = StoreTracing()
 
     /// Creates the store of some nodes.
     ///
@@ -103,10 +104,12 @@ public final class RedisStore: LeaseStore {
     }
 
     /// Carries one request to its node; see ``LeaseStore``.
+    ///
+    /// Where the process has a tracer, each has a span: swift-distributed-tracing, `cistern.lease`.
     public func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        nodes.lease(request, reply: reply)
+        nodes.lease(request, reply: tracing?.traced(request, reply: reply) ?? reply)
     }
 
     /// The text of the script that keeps a bucket, for tools that run it without a store.

@@ -17,6 +17,8 @@ protocol StoreNodes: LeaseStore {
     var reports: [NodeReport] { get }
     /// The nodes; with a home, the one that is there.
     func members(at home: BucketHome?) -> [RedisNode]
+    /// The places within reach that have a copy of all overrides.
+    var overrideHolders: [OverrideCopies.Holder] { get }
     /// Carries one command about what is kept at a home; `reply` is called once, on any thread.
     func command(
         _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64,

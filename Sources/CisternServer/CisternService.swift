@@ -7,9 +7,11 @@ package import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import ServiceLifecycle
+internal import Synchronization
 internal import UnixSignals
 
-/// A whole server: the store's link, the limiter and the data plane, started in that order and stopped in reverse.
+/// A whole server: the store's link, the limiter, the data plane and the operators' plane, started in that order and stopped
+/// in reverse.
 package struct CisternService: Service, CustomStringConvertible {
     private let settings: ServerSettings
     private let rereadSettings: @Sendable () throws -> ServerSettings
@@ -36,31 +38,32 @@ package struct CisternService: Service, CustomStringConvertible {
 
     /// Serves until it is told to stop; then finishes the requests at hand and gives every lease back.
     ///
-    /// - Throws: `StartError`, where the address cannot be listened on.
+    /// - Throws: `StartError`, where an address cannot be listened on.
     package func run() async throws {
         let threads = settings.threads == 0 ? System.coreCount : settings.threads
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let clock = Timeline(ContinuousClock())
-        let store = try settings.redis.map { redis in
-            var settings = redis.settings
-            settings.keepsLocalShare = self.settings.limiter.failurePolicy == .local
-            return try RedisStore(
-                endpoints: redis.endpoints, topology: redis.topology, settings: settings, clock: clock,
-                eventLoopGroup: group, logger: logger)
-        }
+        let store = try makeStore(group: group, clock: clock)
         await store?.start()
         let limiter = makeLimiter(store: store)
-        let overview = Overview(limiter: limiter, store: store, clock: clock)
+        let limits = LimitsKeeper(
+            standard: settings.limits.standard, path: settings.limitsPath, limiter: limiter, clock: clock,
+            logger: logger)
+        let overrides = OverrideKeeper(
+            copies: store?.overrideCopies(clock: clock, logger: logger), limiter: limiter, clock: clock)
+        // What others have overridden holds from the first request on.
+        await overrides.refresh()
+        let operations = ServerOperations(
+            limiter: limiter, store: store, limits: limits, overrides: overrides,
+            failurePolicy: settings.limiter.failurePolicy, clock: clock)
         let server = HTTPServer(
             limiter: limiter, settings: settings.http, clock: clock,
-            unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) }, pages: overview.pages, group: group)
-        overview.observe(server)
-        let port: Int
-        do {
-            port = try await server.start()
-        } catch {
-            throw StartError(host: settings.http.host, port: settings.http.port, cause: error)
-        }
+            unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) }, pages: operations.pages, group: group,
+            logger: logger)
+        operations.observe(server)
+        let tokens = CurrentTokens(settings.admin?.tokens)
+        let port = try await start(server)
+        let admin = try await startAdmin(operations, tokens: tokens, clock: clock)
         // Trapped before anyone can know that the server is there: until then the signal would end it.
         let hangups = await UnixSignalsSequence(trapping: .sighup)
         onListening(settings.http.host, port)
@@ -71,17 +74,73 @@ package struct CisternService: Service, CustomStringConvertible {
                 limiter.giveBackIdleLeases(now: clock.now())
             }
         }
+        let keeping = [Task { await limits.run() }, Task { await overrides.run() }]
         let reloading = Task {
-            var reload = Reload(current: settings, store: store, limiter: limiter, clock: clock, logger: logger)
+            var reload = Reload(
+                current: settings, store: store, limiter: limiter, limits: limits, tokens: tokens, clock: clock,
+                logger: logger)
             for await _ in hangups { await reload.apply(rereadSettings) }
             await reload.stop()
         }
         try? await gracefulShutdown()
-        reloading.cancel()
-        await reloading.value
+        for task in keeping + [reloading] { task.cancel() }
+        for task in keeping + [reloading] { await task.value }
         idleTask?.cancel()
         await stop(server, limiter: limiter, store: store, clock: clock)
+        admin?.cancel()
+        await admin?.value
         try await group.shutdownGracefully()
+    }
+
+    private func makeStore(group: any EventLoopGroup, clock: any TimeSource) throws -> RedisStore? {
+        try settings.redis.map { redis in
+            var settings = redis.settings
+            settings.keepsLocalShare = self.settings.limiter.failurePolicy == .local
+            return try RedisStore(
+                endpoints: redis.endpoints, topology: redis.topology, settings: settings, clock: clock,
+                eventLoopGroup: group, logger: logger)
+        }
+    }
+
+    private func start(_ server: HTTPServer) async throws -> Int {
+        do {
+            return try await server.start()
+        } catch {
+            throw StartError(
+                host: settings.http.host, port: settings.http.port, flags: ("--host", "--port"), cause: error)
+        }
+    }
+
+    /// Starts the operators' plane, if there is to be one; the task ends when it is cancelled.
+    private func startAdmin(
+        _ operations: ServerOperations, tokens: CurrentTokens, clock: any TimeSource
+    ) async throws -> Task<Void, Never>? {
+        guard let admin = settings.admin else { return nil }
+        let server = try AdminServer(
+            operations: operations, settings: admin, tokens: { tokens.value.withLock { $0 } }, clock: clock,
+            seed: UInt64.random(in: 0 ... .max), logger: logger)
+        let (starts, start) = AsyncStream.makeStream(of: Result<Int, any Error>.self)
+        // Detached: it goes on while the data plane drains.
+        let task = Task.detached { [logger] in
+            do {
+                try await server.run { port in start.yield(.success(port)) }
+            } catch {
+                start.yield(.failure(error))
+                logger.error("the operators' plane has ended", metadata: ["reason": "\(error)"])
+            }
+        }
+        for await result in starts {
+            switch result {
+            case .success(let port):
+                let host = admin.host.contains(":") ? "[\(admin.host)]" : admin.host
+                logger.notice("the operators' plane listens", metadata: ["address": "http://\(host):\(port)"])
+                return task
+            case .failure(let error):
+                throw StartError(
+                    host: admin.host, port: admin.port, flags: ("--admin-host", "--admin-port"), cause: error)
+            }
+        }
+        return task
     }
 
     private func makeLimiter(store: RedisStore?) -> RateLimiter {
@@ -129,17 +188,27 @@ private func withDeadline(milliseconds: Int64, _ body: @escaping @Sendable () as
     return false
 }
 
+/// Who may use the operators' plane at this moment.
+final class CurrentTokens: Sendable {
+    let value: Mutex<AdminTokens?>
+
+    init(_ tokens: AdminTokens?) {
+        value = Mutex(tokens)
+    }
+}
+
 /// The server cannot serve where it was told to.
 package struct StartError: Error, CustomStringConvertible {
     package let description: String
 
-    init(host: String, port: Int, cause: any Error) {
+    /// - Parameter flags: those that choose another address and another port.
+    init(host: String, port: Int, flags: (host: String, port: String), cause: any Error) {
         let address = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         let remedy =
             switch (cause as? IOError)?.errnoCode {
-            case EADDRINUSE: "the port is in use: stop what listens there, or choose another with --port"
-            case EACCES: "no permission: choose a port from 1024 up with --port"
-            case EADDRNOTAVAIL: "this machine has no such address: choose one it has with --host"
+            case EADDRINUSE: "the port is in use: stop what listens there, or choose another with \(flags.port)"
+            case EACCES: "no permission: choose a port from 1024 up with \(flags.port)"
+            case EADDRNOTAVAIL: "this machine has no such address: choose one it has with \(flags.host)"
             default: "\(cause)"
             }
         description = "cannot listen on \(address): \(remedy)"

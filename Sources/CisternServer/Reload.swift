@@ -1,23 +1,33 @@
 internal import Cistern
+internal import CisternAdmin
 internal import CisternRedis
 internal import Logging
+internal import Synchronization
 
-/// Takes in settings that have changed while the server runs: the Redis nodes and their weights, and how to enter them.
+/// Takes in settings that have changed while the server runs: limits, who may use the operators' plane, the Redis nodes and
+/// their weights, and how to enter them.
 ///
 /// A file that is wrong changes nothing. Any other setting that has changed is named, and waits for a restart.
 struct Reload {
     private var current: ServerSettings
     private let store: RedisStore?
     private let limiter: RateLimiter
+    private let limits: LimitsKeeper
+    private let tokens: CurrentTokens
     private let clock: any TimeSource
     private let logger: Logger
     /// Lets nodes go that were left, a while later; the next change can come before.
     private var dropping: Task<Void, any Error>?
 
-    init(current: ServerSettings, store: RedisStore?, limiter: RateLimiter, clock: any TimeSource, logger: Logger) {
+    init(
+        current: ServerSettings, store: RedisStore?, limiter: RateLimiter, limits: LimitsKeeper, tokens: CurrentTokens,
+        clock: any TimeSource, logger: Logger
+    ) {
         self.current = current
         self.store = store
         self.limiter = limiter
+        self.limits = limits
+        self.tokens = tokens
         self.clock = clock
         self.logger = logger
     }
@@ -31,8 +41,12 @@ struct Reload {
             return logger.error(
                 "the settings are wrong; those of before stay in force", metadata: ["reason": "\(error)"])
         }
+        limits.change(standard: settings.limits.standard, path: settings.limitsPath)
+        if let admin = settings.admin, admin.tokens != nil || current.admin?.tokens == nil {
+            tokens.value.withLock { $0 = admin.tokens }
+        }
         let waiting = Set(settings.written.keys).union(current.written.keys)
-            .filter { settings.written[$0] != current.written[$0] }
+            .filter { settings.written[$0] != current.written[$0] && !Self.settingsOfLimits.contains($0) }
         if !waiting.isEmpty {
             logger.warning(
                 "settings have changed that only a restart puts into force",
@@ -70,6 +84,7 @@ struct Reload {
         }
     }
 
+    private static let settingsOfLimits: Set<String> = ["capacity", "refillPerSecond", "limits"]
     /// Settings that every connection is made with.
     private static let settingsOfLink: Set<String> = [
         "topology", "redisCaFile", "redisCertFile", "redisKeyFile", "redisServerName", "redisVerify",

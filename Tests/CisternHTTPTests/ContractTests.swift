@@ -160,7 +160,7 @@ struct ContractTests {
         try connection.send("}")
         try connection.send(HTTPRequestText.plain("GET", "/health"))
         try connection.send(HTTPRequestText.plain("GET", "/x", identity))
-        let statistics = connection.statistics.mutex.withLock { $0 }
+        let statistics = connection.statistics.mutex.withLock { $0.requests }
         let counts = statistics.requests.map { "\($0.route.label) \($0.status.rawValue) \($0.count)" }
         #expect(counts == ["/chat 200 1", "/health 200 1", "other 404 1"])
         #expect(statistics.durations(of: .chat).sumNanoseconds == 5_000_000)

@@ -62,7 +62,7 @@ struct WaitingTests {
         _ = try connection.channel.finish()
         store.answer(grant(1), now: clock.now())
         connection.channel.embeddedEventLoop.run()
-        #expect(connection.statistics.mutex.withLock { $0.requests.isEmpty })
+        #expect(connection.statistics.mutex.withLock { $0.requests.requests.isEmpty })
     }
 
     @Test("followed by something unreadable is answered first")

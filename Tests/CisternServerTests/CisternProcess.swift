@@ -11,7 +11,7 @@ final class CisternProcess {
     /// Starts a server on a free port and waits until it listens.
     init(_ arguments: [String] = [], environment: [String: String] = [:]) async throws {
         server = try await ListeningProcess(
-            Self.program, ["serve", "--port", "0"] + arguments, environment: environment)
+            Self.program, ["serve", "--port", "0", "--admin-port", "0"] + arguments, environment: environment)
     }
 
     /// Runs the command with any arguments.

@@ -238,7 +238,7 @@ struct LimitsFileTests {
             ),
             (
                 "organizations:\n  acme:\n    capacity: 1\n    refill: 1\n",
-                "limits.yaml:4: organizations.acme.refill is not a field of a limit: use capacity and refillPerSecond"
+                "limits.yaml:4: organizations.acme.refill is not a field of a limit: use capacity, refillPerSecond and shadow"
             ),
             (
                 "organizations:\n  a b: {capacity: 1, refillPerSecond: 1}\n",

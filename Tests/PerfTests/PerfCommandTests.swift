@@ -66,7 +66,10 @@ struct PerfCommandTests {
     func http() async throws {
         let server = try await ListeningProcess(
             BuiltProduct.path("cistern"),
-            ["serve", "--port", "0", "--capacity", "1000000000", "--refill-per-second", "100000000"])
+            [
+                "serve", "--port", "0", "--admin-port", "off", "--capacity", "1000000000", "--refill-per-second",
+                "100000000",
+            ])
         let folder = try TemporaryDirectory()
         let path = "\(folder.path)/h.json"
         let url = "http://127.0.0.1:\(server.port)/chat"
@@ -89,7 +92,10 @@ struct PerfCommandTests {
     func openLoop() async throws {
         let server = try await ListeningProcess(
             BuiltProduct.path("cistern"),
-            ["serve", "--port", "0", "--capacity", "1000000000", "--refill-per-second", "100000000"])
+            [
+                "serve", "--port", "0", "--admin-port", "off", "--capacity", "1000000000", "--refill-per-second",
+                "100000000",
+            ])
         let folder = try TemporaryDirectory()
         let path = "\(folder.path)/h.json"
         let process = try run([
@@ -141,7 +147,8 @@ struct PerfCommandTests {
 
     @Test("names a server that ends half-way, and leaves nothing running")
     func serverDies() async throws {
-        let server = try await ListeningProcess(BuiltProduct.path("cistern"), ["serve", "--port", "0"])
+        let server = try await ListeningProcess(
+            BuiltProduct.path("cistern"), ["serve", "--port", "0", "--admin-port", "off"])
         let process = try run(
             ["http", "--smoke", "--duration", "30s", "--url", "http://127.0.0.1:\(server.port)/chat"])
         try await eventually("the load to begin") { process.text.contains("closed loop") }
@@ -180,7 +187,8 @@ struct PerfCommandTests {
 
     @Test("names a port that is taken")
     func portTaken() async throws {
-        let server = try await ListeningProcess(BuiltProduct.path("cistern"), ["serve", "--port", "0"])
+        let server = try await ListeningProcess(
+            BuiltProduct.path("cistern"), ["serve", "--port", "0", "--admin-port", "off"])
         let (code, text) = try await finished(["http", "--smoke", "--port", "\(server.port)"])
         #expect(code == 69)
         #expect(text.contains("the port is in use"), "\(text)")

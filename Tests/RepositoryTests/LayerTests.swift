@@ -9,12 +9,15 @@ struct LayerTests {
         "Cistern": ["Synchronization", "DequeModule", "CThreadSanitizer"],
         "CisternRedis": [
             "Cistern", "CHiredis", "DequeModule", "Foundation", "Logging", "NIOCore", "NIOPosix", "NIOSSL",
-            "Synchronization",
+            "Synchronization", "Tracing",
         ],
         "CisternHTTP": [
-            "Cistern", "DequeModule", "NIOCore", "NIOExtras", "NIOHTTP1", "NIOPosix", "Synchronization",
+            "Cistern", "DequeModule", "Logging", "NIOCore", "NIOExtras", "NIOHTTP1", "NIOPosix", "Synchronization",
         ],
-        "CisternAdmin": ["Cistern"],
+        "CisternAdmin": [
+            "Cistern", "Foundation", "HTTPTypes", "Hummingbird", "HummingbirdCore", "Logging", "NIOCore", "NIOPosix",
+            "Synchronization",
+        ],
         "CisternSimulation": ["Cistern", "Synchronization"],
         "CisternServer": [
             "Cistern", "CisternRedis", "CisternHTTP", "CisternAdmin", "Configuration", "Foundation", "Logging",

@@ -69,3 +69,36 @@ struct Shards<State: ~Copyable>: ~Copyable, Sendable {
         }
     }
 }
+
+/// A shard's state that has a table of organisations in it.
+protocol TableState: ~Copyable {
+    associatedtype Value: BitwiseCopyable
+    var table: BucketTable<Value> { get set }
+}
+
+extension Shards where State: TableState & ~Copyable {
+    /// Runs `body` on the place of each of these names that is in a table; without names on every place there is.
+    ///
+    /// Of each table a few places at a time: others wait for the lock meanwhile.
+    func forEachPlace(
+        of names: Set<[UInt8]>?, hash: SipHash, _ body: (inout State, _ position: Int) -> Void
+    ) {
+        for name in names ?? [] {
+            let hash = hash(name.span)
+            withShard(of: hash) { state in
+                if let position = state.table.find(name.span, hash: hash) { body(&state, position) }
+            }
+        }
+        guard names == nil else { return }
+        for shard in 0..<count {
+            var start: Int? = 0
+            while let from = start {
+                start = withShard(at: shard) { state in
+                    let positions = state.table.livePositions(from: from)
+                    for position in positions.found { body(&state, position) }
+                    return positions.next
+                }
+            }
+        }
+    }
+}

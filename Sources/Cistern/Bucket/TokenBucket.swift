@@ -47,6 +47,11 @@ package struct TokenBucket: Sendable, Equatable, BitwiseCopyable {
         refill(limit, ceilingMicrotokens: limit.capacityMicrotokens, nowMilliseconds: nowMilliseconds)
     }
 
+    /// Lowers a level that is above a new, lower ceiling.
+    mutating func cap(at ceilingMicrotokens: Int64) {
+        microtokens = min(microtokens, ceilingMicrotokens)
+    }
+
     /// Takes the amount out if all of it is there, and says whether it was.
     package mutating func take(_ amountMicrotokens: Int64) -> Bool {
         guard microtokens >= amountMicrotokens else { return false }

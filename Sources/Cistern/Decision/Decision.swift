@@ -15,6 +15,8 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
 
     /// How it came out.
     public let outcome: Outcome
+    /// Whether the bucket could not pay, and the request goes ahead because its limit is in shadow.
+    public let isShadowDenial: Bool
     /// The limit that held.
     public let limit: Limit
     /// When it was decided, on the clock of the `now` that was given.
@@ -42,13 +44,25 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
 }
 
 extension Decision {
+    /// The same under a limit in shadow, which turns nobody away.
+    var inShadow: Decision {
+        switch outcome {
+        case .allowed, .unmetered: self
+        case .denied:
+            Decision(
+                outcome: .allowed, isShadowDenial: true, limit: limit, decidedAt: decidedAt,
+                retryAfterMilliseconds: 0, balanceMicrotokens: balanceMicrotokens)
+        case .refused: .unmetered(limit, at: decidedAt)
+        }
+    }
+
     /// How long a request that was refused is asked to stay away: one second.
     package static let refusedRetryAfterMilliseconds: Int64 = 1000
 
     @inline(__always)
     package static func allowed(_ limit: Limit, balanceMicrotokens: Int64, at now: Instant) -> Decision {
         Decision(
-            outcome: .allowed, limit: limit, decidedAt: now, retryAfterMilliseconds: 0,
+            outcome: .allowed, isShadowDenial: false, limit: limit, decidedAt: now, retryAfterMilliseconds: 0,
             balanceMicrotokens: balanceMicrotokens)
     }
 
@@ -66,19 +80,19 @@ extension Decision {
         _ limit: Limit, balanceMicrotokens: Int64, retryAfterMilliseconds: Int64, at now: Instant
     ) -> Decision {
         Decision(
-            outcome: .denied, limit: limit, decidedAt: now,
+            outcome: .denied, isShadowDenial: false, limit: limit, decidedAt: now,
             retryAfterMilliseconds: max(1, retryAfterMilliseconds), balanceMicrotokens: balanceMicrotokens)
     }
 
     package static func unmetered(_ limit: Limit, at now: Instant) -> Decision {
         Decision(
-            outcome: .unmetered, limit: limit, decidedAt: now, retryAfterMilliseconds: 0,
+            outcome: .unmetered, isShadowDenial: false, limit: limit, decidedAt: now, retryAfterMilliseconds: 0,
             balanceMicrotokens: limit.capacityMicrotokens)
     }
 
     static func refused(_ limit: Limit, at now: Instant) -> Decision {
         Decision(
-            outcome: .refused, limit: limit, decidedAt: now,
+            outcome: .refused, isShadowDenial: false, limit: limit, decidedAt: now,
             retryAfterMilliseconds: refusedRetryAfterMilliseconds, balanceMicrotokens: limit.capacityMicrotokens)
     }
 }

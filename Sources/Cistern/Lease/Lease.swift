@@ -3,7 +3,7 @@
 /// A state machine without IO: requests and answers go in, decisions and amounts come out. At most one request for an
 /// organisation is in flight, and only the answer to that one counts; whatever else arrives is the store's to expire.
 struct Lease: Sendable, BitwiseCopyable {
-    let limit: Limit
+    private(set) var limit: Limit
     /// Where the bucket is that all of this is about.
     private(set) var home: BucketHome
     /// Leased tokens that are left and not spoken for, in whole tokens.
@@ -227,6 +227,17 @@ struct Lease: Sendable, BitwiseCopyable {
         word = StoreWord(unknown: limit, now: now)
     }
 
+    /// Another limit holds from now on: what the store said under the old one counts for nothing.
+    mutating func change(to limit: Limit, now: Instant) {
+        self.limit = limit
+        forgetWord(now: now)
+    }
+
+    /// Nothing that the store said counts any more; the next shortage asks.
+    mutating func forgetWord(now: Instant) {
+        word = StoreWord(unknown: limit, now: now)
+    }
+
     /// A token was spent here that was not leased.
     mutating func noteSpending(now: Instant) {
         spentAt = max(spentAt, now)
@@ -295,8 +306,7 @@ struct Lease: Sendable, BitwiseCopyable {
         held += reserved
         reserved = 0
         wanted = 0
-        // Nothing is known now; the next shortage asks.
-        word = StoreWord(unknown: limit, now: now)
+        forgetWord(now: now)
     }
 
     /// Whether forgetting this organisation loses nothing: no tokens, no request in flight.

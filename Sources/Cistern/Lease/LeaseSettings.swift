@@ -48,6 +48,26 @@ public struct LeaseSettings: Sendable, Equatable {
     /// The settings that suit most services.
     public init() {}
 
+    /// Two times that do not go together: the one named first is over half of the other.
+    package struct Conflict {
+        package let name: String
+        package let milliseconds: Int64
+        package let bound: String
+        package let boundMilliseconds: Int64
+    }
+
+    /// The first two times that do not go together; nil where all do.
+    package var conflict: Conflict? {
+        let pairs = [
+            ("horizon", horizonMilliseconds, "duration", durationMilliseconds),
+            ("prefetch", prefetchMilliseconds, "horizon", horizonMilliseconds),
+            ("timeout", timeoutMilliseconds, "duration", durationMilliseconds),
+        ]
+        return pairs.first { $0.1 * 2 > $0.3 }.map {
+            Conflict(name: $0.0, milliseconds: $0.1, bound: $0.2, boundMilliseconds: $0.3)
+        }
+    }
+
     /// How long a pace lasts at most, in milliseconds: the horizons of a lessee that is alone, and half a lease.
     var longestPaceMilliseconds: Int64 {
         min(horizonMilliseconds * Int64(loneFactor), durationMilliseconds / 2)

@@ -5,9 +5,9 @@ extension Lessee {
         _ organization: Span<UInt8>, hash: UInt64, home: BucketHome, costMicrotokens: Int64, in state: inout State,
         now: Instant
     ) -> Decision {
-        guard settings.failurePolicy == .local,
+        guard failurePolicy == .local,
             let position = position(of: organization, hash: hash, in: &state, now: now)
-        else { return decideUnmetered(limits.limit(of: organization), in: &state, now: now) }
+        else { return decideUnmetered(state.limits.limit(of: organization), in: &state, now: now) }
         return decideByPolicy(costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now)
     }
 
@@ -15,7 +15,7 @@ extension Lessee {
     func decideByPolicy(
         costMicrotokens: Int64, home: BucketHome, at position: Int, in state: inout State, now: Instant
     ) -> Decision {
-        guard settings.failurePolicy == .local, let share = store.localShare(of: home) else {
+        guard failurePolicy == .local, let share = store.localShare(of: home) else {
             return decideUnmetered(state.table[position].limit, in: &state, now: now)
         }
         let decision = decideLocally(
@@ -25,7 +25,7 @@ extension Lessee {
 
     /// Decides where nothing can be metered: every policy but `open` turns away.
     private func decideUnmetered(_ limit: Limit, in state: inout State, now: Instant) -> Decision {
-        guard settings.failurePolicy == .open else { return refusal(limit, in: &state, now: now) }
+        guard failurePolicy == .open else { return refusal(limit, in: &state, now: now) }
         return counted(.unmetered(limit, at: now), in: &state)
     }
 
@@ -33,17 +33,16 @@ extension Lessee {
         costMicrotokens: Int64, home: BucketHome, share: LocalShare, at position: Int, in state: inout State,
         now: Instant
     ) -> Decision {
-        let lease = settings.lease
         var bucket: LocalBucket
         if let known = state.localBuckets[position], known.home == home, known.share == share {
             bucket = known
         } else {
             // None yet, or the node was back meanwhile and has been lost anew.
             bucket = LocalBucket(
-                home: home, share: share, spentAt: state.table[position].spentAt, settings: lease)
+                home: home, share: share, spentAt: state.table[position].spentAt, settings: state.longest)
         }
         let decision = bucket.decide(
-            state.table[position].limit, costMicrotokens: costMicrotokens, settings: lease, now: now)
+            state.table[position].limit, costMicrotokens: costMicrotokens, settings: state.longest, now: now)
         if decision.isAllowed { state.table[position].noteSpending(now: now) }
         state.localBuckets[position] = bucket
         return decision
@@ -54,8 +53,10 @@ extension Lessee {
         counted(.refused(limit, at: now), in: &state)
     }
 
-    private func counted(_ decision: Decision, in state: inout State) -> Decision {
-        state.decisions.count(decision.outcome)
+    /// Counts a decision; where the limit is in shadow, nobody is turned away.
+    func counted(_ decision: Decision, in state: inout State) -> Decision {
+        let decision = decision.limit.isShadow ? decision.inShadow : decision
+        state.decisions.count(decision)
         return decision
     }
 }

@@ -18,10 +18,10 @@ extension Lessee {
         }
     }
 
-    private func giveBack(at position: Int, in state: inout State, now: Instant) -> LeaseRequest? {
+    func giveBack(at position: Int, in state: inout State, now: Instant) -> LeaseRequest? {
         let sequence = state.sequence + 1
         let ask = state.table[position].giveBack(
-            sequence: sequence, settings: settings.lease, now: now, tally: &state.tokens)
+            sequence: sequence, settings: state.lease, now: now, tally: &state.tokens)
         guard let ask else { return nil }
         state.sequence = sequence
         let name = state.table.key(at: position)
@@ -65,7 +65,7 @@ extension Lessee {
     func watch(_ position: Int, from start: Instant, in state: inout State) {
         guard state.table[position].isWorthReporting, !state.table[position].isWatched else { return }
         state.table[position].isWatched = true
-        state.watched.append((position, start.advanced(byMilliseconds: settings.lease.idleMilliseconds)))
+        state.watched.append((position, start.advanced(byMilliseconds: state.lease.idleMilliseconds)))
     }
 
     /// Requests that give back the leases of one shard that have spent nothing for ``LeaseSettings/idleMilliseconds``:
@@ -80,7 +80,7 @@ extension Lessee {
                 guard state.table.isLive(first.position), state.table[first.position].isWatched else { continue }
                 state.table[first.position].isWatched = false
                 let spentAt = state.table[first.position].spentAt
-                if spentAt.advanced(byMilliseconds: settings.lease.idleMilliseconds) <= now {
+                if spentAt.advanced(byMilliseconds: state.lease.idleMilliseconds) <= now {
                     if let request = giveBack(at: first.position, in: &state, now: now) { requests.append(request) }
                 } else {
                     watch(first.position, from: spentAt, in: &state)
@@ -108,9 +108,10 @@ extension Lessee {
     /// The requests that give back what was leased of buckets that have been left, to be sent now.
     private func takePartings(in state: inout State, now: Instant) -> [LeaseRequest] {
         defer { state.partings.removeAll() }
+        let timeout = state.lease.timeoutMilliseconds
         return state.partings.map { request in
             var request = request
-            request.deadline = now.advanced(byMilliseconds: settings.lease.timeoutMilliseconds)
+            request.deadline = now.advanced(byMilliseconds: timeout)
             return request
         }
     }

@@ -24,7 +24,7 @@ final class Lessee: Sendable {
         var included = 0
     }
 
-    struct State: ~Copyable {
+    struct State: ~Copyable, TableState {
         var table: BucketTable<Lease>
         /// Queues of the organisations with a request in flight, by position in the table.
         var queues: [Int: Queue] = [:]
@@ -42,30 +42,39 @@ final class Lessee: Sendable {
         ///
         /// One that comes back has spent nothing since, whenever it was forgotten.
         var evictedSpentAt = Instant(nanoseconds: 0)
+        var limits: Limits
+        var lease: LeaseSettings
+        /// The longest times of all lease settings that have been in force: what may still be running anywhere.
+        var longest: LeaseSettings
         var decisions = DecisionTally()
         var tokens = LeaseTokenTally()
+        /// How long those waited that waited for the store.
+        var waits = LatencyHistogram()
         var evictions: UInt64 = 0
     }
 
-    let limits: Limits
     let store: any LeaseStore
     private let lessee: String
-    let settings: LimiterSettings
+    private let maximumWaiters: Int
+    let failurePolicy: FailurePolicy
     private let sizing: any LeaseSizing
-    private let hash: SipHash
+    let hash: SipHash
     let shards: Shards<State>
 
     init(
         limits: Limits, store: any LeaseStore, lessee: String, settings: LimiterSettings, sizing: any LeaseSizing,
         hash: SipHash
     ) {
-        self.limits = limits
         self.store = store
         self.lessee = lessee
-        self.settings = settings
+        maximumWaiters = settings.maximumWaitersPerOrganization
+        failurePolicy = settings.failurePolicy
         self.sizing = sizing
         self.hash = hash
-        shards = Shards(capacity: settings.maximumBuckets) { State(table: BucketTable(capacity: $0)) }
+        shards = Shards(capacity: settings.maximumBuckets) {
+            State(
+                table: BucketTable(capacity: $0), limits: limits, lease: settings.lease, longest: settings.lease)
+        }
     }
 
     // MARK: Deciding
@@ -93,7 +102,7 @@ final class Lessee: Sendable {
                         organization, hash: hash, home: home, costMicrotokens: costMicrotokens, in: &state, now: now))
             }
             let decision = state.table[position].decide(
-                costMicrotokens: costMicrotokens, settings: settings.lease, now: now, tally: &state.tokens)
+                costMicrotokens: costMicrotokens, settings: state.lease, now: now, tally: &state.tokens)
             if let decision, decision.isAllowed {
                 state.decisions.count(decision.outcome)
                 let isRunningDry =
@@ -112,8 +121,8 @@ final class Lessee: Sendable {
                         costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now))
             }
             guard let decision else { return Verdict() }
-            state.decisions.count(decision.outcome)
-            return Verdict(decision: decision, isRunningDry: state.table[position].isRunningDry(now: now))
+            return Verdict(
+                decision: counted(decision, in: &state), isRunningDry: state.table[position].isRunningDry(now: now))
         }
     }
 
@@ -134,21 +143,21 @@ final class Lessee: Sendable {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
             guard let position = position(of: organization, hash: hash, in: &state, now: now) else {
-                return .decided(refusal(limits.limit(of: organization), in: &state, now: now))
+                return .decided(refusal(state.limits.limit(of: organization), in: &state, now: now))
             }
             // Another thread may have leased tokens between the first look and this one.
             let decision = state.table[position].decide(
-                costMicrotokens: costMicrotokens, settings: settings.lease, now: now, tally: &state.tokens)
+                costMicrotokens: costMicrotokens, settings: state.lease, now: now, tally: &state.tokens)
             if let decision {
-                state.decisions.count(decision.outcome)
-                return .decided(decision)
+                return .decided(counted(decision, in: &state))
             }
             let waiting = state.queues[position]?.waiters.count ?? 0
-            guard waiting < settings.maximumWaitersPerOrganization else {
+            guard waiting < maximumWaiters else {
                 return .decided(refusal(state.table[position].limit, in: &state, now: now))
             }
             let waiter = Waiter(costMicrotokens: costMicrotokens, since: now, resume: resume)
             state.queues[position, default: Queue()].waiters.append(waiter)
+            state.decisions.waited &+= 1
             if state.table[position].isAsking { return .waiting }
             return .ask(ask(at: position, in: &state, now: now))
         }
@@ -187,14 +196,18 @@ final class Lessee: Sendable {
                 state.table[position].isAsking, state.table[position].sequence == request.sequence
             else { return Settlement() }
             var queue = state.queues.removeValue(forKey: position) ?? Queue()
-            guard let grant = usable(result, for: request, now: now) else {
+            // What was asked for under other settings than today's counts as those said.
+            var lease = state.lease
+            lease.durationMilliseconds = request.durationMilliseconds
+            for waiter in queue.waiters { state.waits.record(nanoseconds: now.nanoseconds - waiter.since.nanoseconds) }
+            guard let grant = Self.usable(result, for: request, lease: lease, now: now) else {
                 state.table[position].fail(now: now)
                 watch(position, from: now, in: &state)
                 return settleFailed(queue, at: position, in: &state, now: now)
             }
             if !state.localBuckets.isEmpty { state.localBuckets[position] = nil }
             state.table[position].settle(
-                grant, sentAt: request.sentAt, settings: settings.lease, now: now, tally: &state.tokens)
+                grant, sentAt: request.sentAt, settings: lease, now: now, tally: &state.tokens)
             let settlement = settleGranted(&queue, at: position, in: &state, now: now)
             turn(position, to: store.home(of: organization), in: &state, now: now)
             watch(position, from: now, in: &state)
@@ -203,12 +216,14 @@ final class Lessee: Sendable {
     }
 
     /// The grant, if there is one that can be used: it has not lapsed on its way, and its numbers can be.
-    private func usable(_ result: Result<Grant, LeaseFailure>, for request: LeaseRequest, now: Instant) -> Grant? {
+    private static func usable(
+        _ result: Result<Grant, LeaseFailure>, for request: LeaseRequest, lease: LeaseSettings, now: Instant
+    ) -> Grant? {
         let capacity = request.limit.capacity
-        guard case .success(let grant) = result, now < settings.lease.expiry(sentAt: request.sentAt),
+        guard case .success(let grant) = result, now < lease.expiry(sentAt: request.sentAt),
             0...capacity ~= grant.tokens, 0...request.held ~= grant.held,
             0...(capacity - grant.tokens) ~= grant.paced, (grant.paced == 0) == (grant.paceMilliseconds <= 0),
-            0...settings.lease.durationMilliseconds ~= grant.paceMilliseconds,
+            0...lease.durationMilliseconds ~= grant.paceMilliseconds,
             grant.openMicrotokens.magnitude <= UInt64(Limit.maximumCapacity) * UInt64(Limit.microtokensPerToken),
             0...request.limit.refillMicrotokensPerMillisecond ~= grant.openRefillMicrotokensPerMillisecond,
             0...Limit.maximumCapacity ~= grant.outstanding
@@ -226,13 +241,12 @@ final class Lessee: Sendable {
         var remaining = Queue()
         for (index, waiter) in queue.waiters.enumerated() {
             var decision = state.table[position].decide(
-                costMicrotokens: waiter.costMicrotokens, settings: settings.lease, now: now, tally: &state.tokens)
+                costMicrotokens: waiter.costMicrotokens, settings: state.lease, now: now, tally: &state.tokens)
             if decision == nil, index < queue.included {
                 decision = state.table[position].deny(costMicrotokens: waiter.costMicrotokens, now: now)
             }
             if let decision {
-                state.decisions.count(decision.outcome)
-                settlement.decided.append((waiter.resume, decision))
+                settlement.decided.append((waiter.resume, counted(decision, in: &state)))
             } else {
                 remaining.waiters.append(waiter)
             }
@@ -269,7 +283,7 @@ final class Lessee: Sendable {
         state.sequence += 1
         let ask = state.table[position].ask(
             waitingTokens: waiting.reduce(0) { $0 + $1.cost * $1.count }, sequence: state.sequence,
-            sizing: sizing, settings: settings.lease, now: now, tally: &state.tokens)
+            sizing: sizing, settings: state.lease, now: now, tally: &state.tokens)
         let since = state.queues[position]?.waiters.first?.since ?? now
         return request(for: ask, of: name, waiting: waiting, at: position, in: state, since: since, now: now)
     }
@@ -302,8 +316,8 @@ final class Lessee: Sendable {
             acknowledged: state.table[position].acknowledged,
             held: ask.held, quietMilliseconds: ask.quietMilliseconds, earlySpent: ask.earlySpent,
             earlyMilliseconds: ask.earlyMilliseconds, returned: ask.returned, waiting: waiting, wish: ask.wish,
-            durationMilliseconds: settings.lease.durationMilliseconds, sentAt: now,
-            deadline: since.advanced(byMilliseconds: settings.lease.timeoutMilliseconds))
+            durationMilliseconds: state.lease.durationMilliseconds, sentAt: now,
+            deadline: since.advanced(byMilliseconds: state.lease.timeoutMilliseconds))
     }
 
     // MARK: Memory
@@ -330,7 +344,7 @@ final class Lessee: Sendable {
             isWatched = gone.isWatched
         }
         var lease = Lease(
-            limit: limits.limit(of: organization), home: store.home(of: organization), sequence: state.sequence,
+            limit: state.limits.limit(of: organization), home: store.home(of: organization), sequence: state.sequence,
             spentAt: state.evictedSpentAt, now: now)
         lease.isWatched = isWatched
         let position = state.table.insert(organization, hash: hash, value: lease)
@@ -352,6 +366,7 @@ final class Lessee: Sendable {
         shards.forEach { state in
             statistics.decisions += state.decisions
             statistics.leaseTokens += state.tokens
+            statistics.waits += state.waits
             statistics.evictions &+= state.evictions
             statistics.cachedBuckets += state.table.count
         }

@@ -14,16 +14,19 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     /// Microtokens in a token.
     package static let microtokensPerToken: Int64 = 1_000_000
 
-    package let capacityMicrotokens: Int64
     package let refillMicrotokensPerMillisecond: Int64
+    /// The capacity in tokens; as narrow as it can be, since every organisation in memory has a limit.
+    private let capacityTokens: UInt32
+    /// Whether the limit is in shadow: it is metered and counted, and nobody is turned away.
+    public let isShadow: Bool
 
     /// A burst of 100 and 10 tokens a second.
-    public static let standard = Limit(
-        capacityMicrotokens: 100 * microtokensPerToken, refillMicrotokensPerMillisecond: 10_000)
+    public static let standard = Limit(capacityTokens: 100, refillMicrotokensPerMillisecond: 10_000, isShadow: false)
 
-    private init(capacityMicrotokens: Int64, refillMicrotokensPerMillisecond: Int64) {
-        self.capacityMicrotokens = capacityMicrotokens
+    private init(capacityTokens: UInt32, refillMicrotokensPerMillisecond: Int64, isShadow: Bool) {
+        self.capacityTokens = capacityTokens
         self.refillMicrotokensPerMillisecond = refillMicrotokensPerMillisecond
+        self.isShadow = isShadow
     }
 
     /// Creates a limit.
@@ -31,8 +34,9 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     /// - Parameters:
     ///   - capacity: the burst in tokens, 1 to 10^9.
     ///   - refillPerSecond: tokens a second, 0.001 to 10^9, in whole thousandths.
+    ///   - isShadow: whether it only shows whom it would turn away.
     /// - Throws: `LimitError`, which names the field, its value and what would be right.
-    public init(capacity: Int, refillPerSecond: Double) throws(LimitError) {
+    public init(capacity: Int, refillPerSecond: Double, isShadow: Bool = false) throws(LimitError) {
         guard 1...Self.maximumCapacity ~= capacity else {
             throw LimitError(
                 field: .capacity, value: "\(capacity)", remedy: "use a whole number of tokens from 1 to 1000000000")
@@ -51,14 +55,13 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
                 remedy: "a bucket of \(capacity) would take over ten years to fill; raise the rate or lower capacity")
         }
         self.init(
-            capacityMicrotokens: Int64(capacity) * Self.microtokensPerToken,
-            refillMicrotokensPerMillisecond: Int64(thousandths))
+            capacityTokens: UInt32(capacity), refillMicrotokensPerMillisecond: Int64(thousandths), isShadow: isShadow)
     }
 
     /// The burst, in whole tokens.
-    public var capacity: Int {
-        Int(capacityMicrotokens / Self.microtokensPerToken)
-    }
+    public var capacity: Int { Int(capacityTokens) }
+
+    package var capacityMicrotokens: Int64 { Int64(capacityTokens) &* Self.microtokensPerToken }
 
     /// Tokens a second.
     public var refillPerSecond: Double {

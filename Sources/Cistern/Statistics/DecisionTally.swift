@@ -4,8 +4,20 @@ package struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
     package var denied: UInt64 = 0
     package var unmetered: UInt64 = 0
     package var refused: UInt64 = 0
+    /// Of those allowed, the ones that a limit in shadow would have denied.
+    package var shadowDenied: UInt64 = 0
+    /// Of all of them, the ones that waited for the store.
+    package var waited: UInt64 = 0
 
     package init() {}
+
+    /// All of them.
+    package var total: UInt64 { allowed &+ denied &+ unmetered &+ refused }
+
+    mutating func count(_ decision: Decision) {
+        count(decision.outcome)
+        if decision.isShadowDenial { shadowDenied &+= 1 }
+    }
 
     @inline(__always)
     mutating func count(_ outcome: Decision.Outcome) {
@@ -22,5 +34,7 @@ package struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
         sum.denied &+= other.denied
         sum.unmetered &+= other.unmetered
         sum.refused &+= other.refused
+        sum.shadowDenied &+= other.shadowDenied
+        sum.waited &+= other.waited
     }
 }

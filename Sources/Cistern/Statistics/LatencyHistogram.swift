@@ -26,3 +26,42 @@ package struct LatencyHistogram: Sendable {
         sum.sumNanoseconds &+= other.sumNanoseconds
     }
 }
+
+extension LatencyHistogram {
+    /// How many durations were counted.
+    package var count: UInt64 {
+        counts.indices.reduce(0) { $0 &+ counts[$1] }
+    }
+
+    /// What was counted here and not in an earlier state of the same histogram.
+    package func since(_ earlier: LatencyHistogram) -> LatencyHistogram {
+        var difference = self
+        for index in counts.indices {
+            difference.counts[index] = counts[index] &- min(counts[index], earlier.counts[index])
+        }
+        difference.sumNanoseconds = max(0, sumNanoseconds &- earlier.sumNanoseconds)
+        return difference
+    }
+
+    /// The duration that a part of all durations, 0 to 1, does not exceed, in milliseconds; nil where there are none.
+    ///
+    /// Within its class it is interpolated, as Prometheus does it; one in the last class is said to be ten seconds.
+    ///
+    /// - Parameter zeros: how many durations of 0 there were besides those counted.
+    package func quantile(_ part: Double, zeros: UInt64 = 0) -> Double? {
+        let total = count &+ zeros
+        guard total > 0 else { return nil }
+        var below = Double(zeros)
+        let rank = part * Double(total)
+        guard rank > below else { return 0 }
+        for (index, bound) in Self.upperBoundsNanoseconds.enumerated() {
+            let here = Double(counts[index])
+            if rank <= below + here {
+                let lower = index == 0 ? 0 : Self.upperBoundsNanoseconds[index - 1]
+                return (Double(lower) + Double(bound - lower) * (rank - below) / here) / 1_000_000
+            }
+            below += here
+        }
+        return Double(Self.upperBoundsNanoseconds[Self.upperBoundsNanoseconds.count - 1]) / 1_000_000
+    }
+}

@@ -1,7 +1,9 @@
 /// What a limiter has counted since it was made, and what it holds now.
-package struct LimiterStatistics: Sendable, Equatable {
+package struct LimiterStatistics: Sendable {
     package var decisions = DecisionTally()
     package var leaseTokens = LeaseTokenTally()
+    /// How long those waited that waited for the store.
+    package var waits = LatencyHistogram()
     /// Buckets or leases in memory now.
     package var cachedBuckets = 0
     /// Buckets or leases that made room for others.

@@ -5,23 +5,28 @@
 final class EmbeddedStore: Sendable {
     private struct Cell: BitwiseCopyable {
         var bucket: TokenBucket
-        let limit: Limit
+        var limit: Limit
+
+        mutating func change(to limit: Limit, now: Instant) {
+            bucket.refill(self.limit, nowMilliseconds: now.milliseconds)
+            bucket.cap(at: limit.capacityMicrotokens)
+            self.limit = limit
+        }
     }
 
-    private struct State: ~Copyable {
+    private struct State: ~Copyable, TableState {
         var table: BucketTable<Cell>
+        var limits: Limits
         var decisions = DecisionTally()
         var evictions: UInt64 = 0
     }
 
-    private let limits: Limits
     private let hash: SipHash
     private let shards: Shards<State>
 
     init(limits: Limits, maximumBuckets: Int, hash: SipHash) {
-        self.limits = limits
         self.hash = hash
-        shards = Shards(capacity: maximumBuckets) { State(table: BucketTable(capacity: $0)) }
+        shards = Shards(capacity: maximumBuckets) { State(table: BucketTable(capacity: $0), limits: limits) }
     }
 
     /// Takes `costMicrotokens` from the organisation's bucket if it can pay.
@@ -33,13 +38,20 @@ final class EmbeddedStore: Sendable {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
             guard let position = position(of: organization, hash: hash, in: &state, now: now) else {
-                state.decisions.count(.refused)
-                return .refused(limits.limit(of: organization), at: now)
+                return Self.counted(.refused(state.limits.limit(of: organization), at: now), in: &state)
             }
             let decision = Self.take(costMicrotokens, from: &state.table[position], now: now)
+            guard decision.isAllowed else { return Self.counted(decision, in: &state) }
             state.decisions.count(decision.outcome)
             return decision
         }
+    }
+
+    /// Counts one that is turned away, unless its limit is in shadow.
+    private static func counted(_ decision: Decision, in state: inout State) -> Decision {
+        let decision = decision.limit.isShadow ? decision.inShadow : decision
+        state.decisions.count(decision)
+        return decision
     }
 
     @inline(__always)
@@ -74,9 +86,46 @@ final class EmbeddedStore: Sendable {
             guard gone != nil else { return nil }
             state.evictions &+= 1
         }
-        let limit = limits.limit(of: organization)
+        let limit = state.limits.limit(of: organization)
         let cell = Cell(bucket: TokenBucket(full: limit, nowMilliseconds: nowMilliseconds), limit: limit)
         return state.table.insert(organization, hash: hash, value: cell)
+    }
+
+    // MARK: Changes from outside
+
+    /// Goes over to other limits; what has flowed in by now came under the old ones.
+    ///
+    /// - Parameter names: whose limit is another one; nil where it may be anyone's.
+    func change(to limits: Limits, names: Set<[UInt8]>?, now: Instant) {
+        shards.forEach { $0.limits = limits }
+        shards.forEachPlace(of: names, hash: hash) { state, position in
+            let limit = state.limits.limit(of: state.table.key(at: position))
+            state.table[position].change(to: limit, now: now)
+        }
+    }
+
+    /// An organisation's limit and its bucket as a request would find it; the bucket is nil where there is none, which
+    /// would be full.
+    func inspect(_ organization: Span<UInt8>, now: Instant) -> (limit: Limit, bucket: TokenBucket?) {
+        let hash = hash(organization)
+        return shards.withShard(of: hash) { state in
+            guard let position = state.table.find(organization, hash: hash) else {
+                return (state.limits.limit(of: organization), nil)
+            }
+            var cell = state.table[position]
+            cell.bucket.refill(cell.limit, nowMilliseconds: now.milliseconds)
+            return (cell.limit, cell.bucket)
+        }
+    }
+
+    /// Fills an organisation's bucket.
+    func fill(_ organization: Span<UInt8>, now: Instant) {
+        let hash = hash(organization)
+        shards.withShard(of: hash) { state in
+            guard let position = state.table.find(organization, hash: hash) else { return }
+            let limit = state.table[position].limit
+            state.table[position].bucket = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
+        }
     }
 
     /// Adds what this store has counted to `statistics`.

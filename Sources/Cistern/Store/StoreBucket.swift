@@ -97,6 +97,13 @@ package struct StoreBucket: Sendable, Equatable {
         refill(around: Report(), own: nil, of: "", limit: limit, now: now)
     }
 
+    /// Makes the bucket as full as it may be while tokens are leased of it.
+    package mutating func fill(_ limit: Limit, nowMilliseconds now: Int64) {
+        records.removeAll { $0.endsMilliseconds <= now }
+        balanceMicrotokens = Int64(max(0, limit.capacity - outstanding)) * Self.token
+        asOfMilliseconds = now
+    }
+
     // MARK: What was leased
 
     /// What a request says of the lessee's own record.

@@ -1,7 +1,7 @@
 internal import NIOCore
 
 /// The id of one request: a random UUID (RFC 9562, version 4).
-struct RequestID: Equatable {
+struct RequestID: Equatable, CustomStringConvertible {
     private let high: UInt64
     private let low: UInt64
 
@@ -9,6 +9,13 @@ struct RequestID: Equatable {
     init(using generator: inout some RandomNumberGenerator) {
         high = generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
         low = generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
+    }
+
+    /// As it is written in an answer.
+    var description: String {
+        var buffer = ByteBuffer()
+        buffer.writeRequestID(self)
+        return String(buffer: buffer)
     }
 }
 

@@ -185,7 +185,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
                 request.identity.organization.utf8.span, cost: 1, now: now, resume: resumeOnLoop)
             if let decision {
                 let answer = RequestChain.answer(request, decision)
-                write(answer, route: request.route, framing: head.framing, context)
+                write(answer, route: request.route, of: request, framing: head.framing, context)
             } else {
                 state = .deciding(request, head.framing)
             }
@@ -195,7 +195,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// The store has answered: the request that waited goes on, and then what came after it.
     private func resume(_ decision: Decision) {
         guard let context, case .deciding(let request, let framing) = state else { return }
-        write(RequestChain.answer(request, decision), route: request.route, framing: framing, context)
+        write(RequestChain.answer(request, decision), route: request.route, of: request, framing: framing, context)
         while let event = nextFromBacklog() { handle(event, context) }
         flush(context)
         resumeReading(context)
@@ -209,15 +209,17 @@ final class ConnectionHandler: ChannelDuplexHandler {
     // MARK: Answers
 
     private func write(
-        _ answer: Answer, route: Route, framing: AnswerFraming, _ context: ChannelHandlerContext
+        _ answer: Answer, route: Route, of request: RequestChain.Metered? = nil, framing: AnswerFraming,
+        _ context: ChannelHandlerContext
     ) {
         var framing = framing
         if isQuiescing { framing.keepsAlive = false }
         let calendar = loop.calendar(at: answer.decision?.decidedAt ?? loop.clock.now())
-        AnswerWriter(id: loop.nextID(), calendar: calendar, framing: framing)
+        let id = loop.nextID()
+        AnswerWriter(id: id, calendar: calendar, framing: framing)
             .write(answer, to: &outbound, scratch: &loop.scratch)
         let end = context.eventLoop.now
-        loop.count(route, answer.status, nanoseconds: (end - startedAt).nanoseconds)
+        loop.count(answer, route: route, of: request, id: id, nanoseconds: (end - startedAt).nanoseconds)
         expiresAt = end + .milliseconds(settings.idleTimeoutMilliseconds)
         if framing.keepsAlive {
             state = .idle

@@ -1,4 +1,5 @@
 internal import Cistern
+internal import Logging
 internal import NIOCore
 internal import Synchronization
 
@@ -8,21 +9,38 @@ internal import Synchronization
 final class LoopContext {
     /// Requests counted on this loop; any thread may read them.
     final class Statistics: Sendable {
-        let mutex = Mutex(HTTPStatistics())
+        let mutex = Mutex(Tally())
+    }
+
+    /// What is counted on one loop.
+    struct Tally: Sendable {
+        var requests = HTTPStatistics()
+        var busiest = BusiestOrganizations()
+        /// How late the loop comes to what is due.
+        var lag = LatencyHistogram()
     }
 
     let clock: any TimeSource
     let statistics: Statistics
     /// Room for one body after the other.
     var scratch = ByteBuffer()
+    private let logger: Logger
+    /// Whether each decision is logged, which is looked up once.
+    private let logsDecisions: Bool
+    private var shadowLog = LogThrottle()
     private let unixMilliseconds: @Sendable () -> Int64
     private var ids: RequestIDGenerator
     private var calendar = AnswerWriter.Calendar(offsetMilliseconds: 0, httpDate: ByteBuffer())
     private var calendarSecond: Int64 = -1
 
-    init(clock: any TimeSource, unixMilliseconds: @escaping @Sendable () -> Int64, statistics: Statistics) {
+    init(
+        clock: any TimeSource, unixMilliseconds: @escaping @Sendable () -> Int64, statistics: Statistics,
+        logger: Logger = Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() })
+    ) {
         self.clock = clock
         self.unixMilliseconds = unixMilliseconds
+        self.logger = logger
+        logsDecisions = logger.logLevel <= .debug
         self.statistics = statistics
         var system = SystemRandomNumberGenerator()
         ids = RequestIDGenerator(seededBy: &system)
@@ -48,7 +66,32 @@ final class LoopContext {
         return calendar
     }
 
-    func count(_ route: Route, _ status: Status, nanoseconds: Int64) {
-        statistics.mutex.withLock { $0.count(route, status, nanoseconds: nanoseconds) }
+    /// Counts an answer, and the decision that it is of.
+    func count(_ answer: Answer, route: Route, of request: RequestChain.Metered?, id: RequestID, nanoseconds: Int64) {
+        statistics.mutex.withLock { tally in
+            tally.requests.count(route, answer.status, nanoseconds: nanoseconds)
+            if let request, let decision = answer.decision {
+                tally.busiest.count(request.identity.organization, decision)
+            }
+        }
+        guard let request, let decision = answer.decision else { return }
+        if logsDecisions { log(decision, of: request, id: id) }
+        if decision.isShadowDenial { logShadow(decision, of: request) }
+    }
+
+    private func log(_ decision: Decision, of request: RequestChain.Metered, id: RequestID) {
+        logger.debug(
+            "decided",
+            metadata: [
+                "requestId": "\(id)", "organization": "\(request.identity.organization)",
+                "outcome": "\(decision.outcome)", "remaining": "\(decision.remaining)",
+            ])
+    }
+
+    private func logShadow(_ decision: Decision, of request: RequestChain.Metered) {
+        guard let suppressed = shadowLog.permit(now: decision.decidedAt) else { return }
+        logger.notice(
+            "a limit in shadow would have denied a request",
+            metadata: ["organization": "\(request.identity.organization)", "notLogged": "\(suppressed)"])
     }
 }

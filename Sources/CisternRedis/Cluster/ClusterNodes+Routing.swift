@@ -68,6 +68,14 @@ extension ClusterNodes {
         go(journey)
     }
 
+    var overrideHolders: [OverrideCopies.Holder] {
+        [
+            OverrideCopies.Holder(name: "cluster") { [self] words in
+                await command(words, at: OverrideScript.home, timeoutMilliseconds: 1000)
+            }
+        ]
+    }
+
     private func go(_ journey: Journey) {
         guard let owner = state.withLock({ $0.owners[journey.slot] }) else {
             return journey.fail(.unreachable, context.clock.now())

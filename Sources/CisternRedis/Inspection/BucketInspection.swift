@@ -42,21 +42,10 @@ extension RedisStore {
     ) async throws(BucketInspection.Failure) -> BucketInspection {
         let isTagged = topology == .cluster
         let name = Array(organization.utf8)
-        let home = home(of: name.span)
-        guard let node = nodes.members(at: home).first?.endpoint.name else {
-            throw BucketInspection.Failure(description: "no node is known to keep slot \(home.number)")
-        }
         let command =
             [Array("EVAL".utf8), Array(Self.script.utf8), Array("3".utf8)]
             + KeyNames.bucket(of: name, isTagged: isTagged)
-        let reply: RESPValue
-        switch await nodes.command(command, at: home, timeoutMilliseconds: 1000) {
-        case .success(.error(let message)): throw BucketInspection.Failure(description: "\(node) answers: \(message)")
-        case .success(let value): reply = value
-        case .failure:
-            let reason = nodes.members(at: home).first?.report.reason ?? "it does not answer"
-            throw BucketInspection.Failure(description: "\(node) is out of reach: \(reason)")
-        }
+        let (node, reply) = try await ask(command, about: name)
         guard case .array(let fields) = reply, fields.count == 5, case .integer(let now) = fields[0] else {
             throw BucketInspection.Failure(description: "\(node) answers what cannot be read: \(reply)")
         }
@@ -66,8 +55,34 @@ extension RedisStore {
         var current = stored ?? StoreBucket(full: limit, nowMilliseconds: now)
         current.catchUp(limit, nowMilliseconds: now)
         return BucketInspection(
-            node: node, slot: isTagged ? Int(home.number) : nil, stored: stored, current: current,
+            node: node, slot: isTagged ? Int(home(of: name.span).number) : nil, stored: stored, current: current,
             nowMilliseconds: now, lifeMilliseconds: life)
+    }
+
+    /// Makes one organisation's bucket full again, less what is leased of it.
+    ///
+    /// Lessees that the bucket has denied something ask again once it could have paid, or their lease has ended.
+    package func fillBucket(of organization: String, limit: Limit) async throws(BucketInspection.Failure) {
+        let name = Array(organization.utf8)
+        let command = FillScript.command(name, limit: limit, isTagged: topology == .cluster)
+        _ = try await ask(command, about: name)
+    }
+
+    /// Sends a command to the node that keeps an organisation's bucket: the node's name, and its answer.
+    private func ask(
+        _ command: [[UInt8]], about organization: [UInt8]
+    ) async throws(BucketInspection.Failure) -> (node: String, reply: RESPValue) {
+        let home = home(of: organization.span)
+        guard let node = nodes.members(at: home).first?.endpoint.name else {
+            throw BucketInspection.Failure(description: "no node is known to keep slot \(home.number)")
+        }
+        switch await nodes.command(command, at: home, timeoutMilliseconds: 1000) {
+        case .success(.error(let message)): throw BucketInspection.Failure(description: "\(node) answers: \(message)")
+        case .success(let value): return (node, value)
+        case .failure:
+            let reason = nodes.members(at: home).first?.report.reason ?? "it does not answer"
+            throw BucketInspection.Failure(description: "\(node) is out of reach: \(reason)")
+        }
     }
 }
 

@@ -14,8 +14,8 @@ package enum RESPValue: Equatable, Sendable {
 struct RESPReader: ~Copyable {
     /// The most bytes that may lie unread, before one reply is complete.
     ///
-    /// Replies here have under a hundred.
-    private static let maximumPendingBytes = 1 << 20
+    /// Replies here have under a hundred, but for the overrides of limits, all of which come in one.
+    private static let maximumPendingBytes = 1 << 22
 
     private let reader: UnsafeMutablePointer<redisReader>
     private var pendingBytes = 0

@@ -165,6 +165,12 @@ final class RingNodes: StoreNodes {
         node.command(words, timeoutMilliseconds: timeoutMilliseconds, reply: reply)
     }
 
+    var overrideHolders: [OverrideCopies.Holder] {
+        members(at: nil).filter(\.isUp).map { node in
+            OverrideCopies.Holder(name: node.endpoint.name) { await node.command($0, timeoutMilliseconds: 1000) }
+        }
+    }
+
     private func node(at home: BucketHome) -> RedisNode? {
         state.withLock { $0.nodes[home] ?? $0.leaving[home] }
     }

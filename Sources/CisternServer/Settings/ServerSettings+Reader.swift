@@ -1,4 +1,5 @@
 internal import Cistern
+internal import CisternAdmin
 internal import CisternHTTP
 internal import CisternRedis
 internal import Foundation
@@ -11,19 +12,24 @@ extension ServerSettings {
     ///   - flags: values by the names of settings, from the command line.
     ///   - environment: the process's environment.
     ///   - configPath: the settings file; `CISTERN_CONFIG` names one where this is nil.
+    ///   - readsLimits: whether the limits file is read, too; else the limits are the default alone.
     /// - Throws: `SettingsError` for the first setting that is wrong.
     package init(
-        flags: [String: String], environment: [String: String], configPath: String?
+        flags: [String: String], environment: [String: String], configPath: String?, readsLimits: Bool = true
     ) throws(SettingsError) {
         let path = configPath ?? environment["CISTERN_CONFIG"]
         let file = if let path { try SettingsFile.read(path) } else { [String: String]() }
-        try self.init(SettingsReader(flags: flags, environment: environment, file: file))
+        try self.init(SettingsReader(flags: flags, environment: environment, file: file), readsLimits: readsLimits)
     }
 
-    private init(_ reader: SettingsReader) throws(SettingsError) {
-        limits = try Self.limits(reader)
+    init(_ reader: SettingsReader, readsLimits: Bool) throws(SettingsError) {
+        let standard = try Self.standardLimit(reader)
+        limitsPath = reader.text(.limits)
+        limits = Limits(standard: standard)
+        if let limitsPath, readsLimits { limits = try LimitsFile.read(limitsPath, standard: standard) }
         limiter = try Self.limiter(reader)
         http = try Self.http(reader)
+        admin = try Self.admin(reader)
         redis = try Redis(reader)
         drainTimeoutMilliseconds = try reader.milliseconds(.drainTimeout, in: 100...600_000)
         threads = try reader.integer(.threads, in: 0...1024)
@@ -31,18 +37,15 @@ extension ServerSettings {
         for setting in Setting.all where !setting.isSecret { written[setting.name] = reader.text(setting) }
     }
 
-    private static func limits(_ reader: SettingsReader) throws(SettingsError) -> Limits {
+    private static func standardLimit(_ reader: SettingsReader) throws(SettingsError) -> Limit {
         let capacity = try reader.integer(.capacity, in: 1...Limit.maximumCapacity)
         let refillPerSecond = try reader.number(.refillPerSecond)
-        let standard: Limit
         do {
-            standard = try Limit(capacity: capacity, refillPerSecond: refillPerSecond)
+            return try Limit(capacity: capacity, refillPerSecond: refillPerSecond)
         } catch {
             let setting = error.field == .capacity ? Setting.capacity : .refillPerSecond
             throw SettingsError(setting, value: reader.text(setting) ?? "", remedy: error.remedy)
         }
-        guard let path = reader.text(.limits) else { return Limits(standard: standard) }
-        return try LimitsFile.read(path, standard: standard)
     }
 
     private static func limiter(_ reader: SettingsReader) throws(SettingsError) -> LimiterSettings {
@@ -76,6 +79,42 @@ extension ServerSettings {
                 remedy: "use at most half of leaseDuration, which is \(reader.text(.leaseDuration) ?? "")")
         }
         return limiter
+    }
+
+    private static func admin(_ reader: SettingsReader) throws(SettingsError) -> AdminSettings? {
+        var admin = AdminSettings()
+        admin.host = reader.text(.adminHost) ?? ""
+        guard !admin.host.isEmpty else {
+            throw SettingsError(.adminHost, value: "", remedy: "use an address such as 127.0.0.1 or 0.0.0.0")
+        }
+        if let path = reader.text(.adminTokenFile) { admin.tokens = try tokens(path) }
+        if reader.text(.adminPort) == "off" { return nil }
+        do {
+            admin.port = try reader.integer(.adminPort, in: 0...65535)
+        } catch {
+            throw SettingsError(
+                .adminPort, value: reader.text(.adminPort) ?? "", remedy: "use a port from 0 to 65535, or off")
+        }
+        guard admin.tokens != nil || AdminSettings.isLoopback(admin.host) else {
+            throw SettingsError(
+                .adminHost, value: admin.host,
+                remedy: "others can reach this address: set adminTokenFile as well, or use 127.0.0.1")
+        }
+        return admin
+    }
+
+    private static func tokens(_ path: String) throws(SettingsError) -> AdminTokens {
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw SettingsError(.adminTokenFile, value: path, remedy: "the file cannot be read: \(readable(error))")
+        }
+        do {
+            return try AdminTokens(text)
+        } catch {
+            throw SettingsError(.adminTokenFile, value: path, remedy: error.description)
+        }
     }
 
     private static func http(_ reader: SettingsReader) throws(SettingsError) -> HTTPSettings {

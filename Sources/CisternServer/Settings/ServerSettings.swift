@@ -1,4 +1,5 @@
 package import Cistern
+package import CisternAdmin
 package import CisternHTTP
 package import CisternRedis
 package import Logging
@@ -13,8 +14,12 @@ package struct ServerSettings: Sendable {
     }
 
     package var limits = Limits()
+    /// The limits file; nil for none.
+    package var limitsPath: String?
     package var limiter = LimiterSettings()
     package var http = HTTPSettings()
+    /// The operators' plane; nil for none.
+    package var admin: AdminSettings?
     package var redis: Redis?
     /// How long draining may take after SIGTERM, in milliseconds.
     package var drainTimeoutMilliseconds: Int64 = 10_000

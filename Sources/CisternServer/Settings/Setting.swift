@@ -32,6 +32,20 @@ extension Setting {
     static let port = Setting(
         name: "port", placeholder: "port", standard: "8080",
         help: "TCP port to listen on, 0 to 65535; 0 takes a free one.")
+    static let adminHost = Setting(
+        name: "adminHost", placeholder: "address", standard: "127.0.0.1",
+        help: """
+            Address or name that the operators' plane listens on. One that others can reach needs adminTokenFile.
+            """)
+    static let adminPort = Setting(
+        name: "adminPort", placeholder: "port", standard: "8081",
+        help: "TCP port of the operators' plane, 0 to 65535; 0 takes a free one, off does without the plane.")
+    static let adminTokenFile = Setting(
+        name: "adminTokenFile", placeholder: "file", standard: nil,
+        help: """
+            File with who may use the operators' plane: a line NAME:SECRET for each, the secret of 16 visible characters or \
+            more. Read anew at SIGHUP. Without it everybody on this machine may.
+            """)
     static let redis = Setting(
         name: "redis", placeholder: "url", standard: nil,
         help: """
@@ -188,7 +202,8 @@ extension Setting {
 
     /// Every setting, in the order of the documentation.
     package static let all: [Setting] = [
-        host, port, redis, topology, redisUser, redisPassword, redisPasswordFile, redisCaFile, redisCertFile,
+        host, port, adminHost, adminPort, adminTokenFile, redis, topology, redisUser, redisPassword, redisPasswordFile,
+        redisCaFile, redisCertFile,
         redisKeyFile, redisServerName, redisVerify, capacity, refillPerSecond, limits, onStoreFailure, leaseDuration,
         leaseHorizon, leaseMinimum, leasePrefetch, leaseIdle, leaseAlone, leaseDemandRise, leaseDemandFall, clockDrift,
         storeTimeout, maxBuckets, maxWaiters, maxStoreRequests, recoveryRequests, maxConnections, requestTimeout,

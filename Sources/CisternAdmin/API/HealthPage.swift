@@ -4,7 +4,7 @@ package enum HealthPage {
     package static let contentType = "application/json"
 
     /// The page's text.
-    package static func text(_ snapshot: MetricsSnapshot) -> String {
+    package static func text(_ snapshot: ServerSnapshot) -> String {
         let isDegraded = snapshot.nodes.contains { !$0.isUp }
         let nodes = snapshot.nodes.map { node in
             guard !node.isUp else { return #"{"name":\#(quoted(node.name)),"state":"up"}"# }

@@ -5,38 +5,42 @@ struct PrometheusText {
     /// The media type of what is written.
     static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
-    enum Kind: String {
-        case counter
-        case gauge
-        case histogram
-    }
-
     typealias Labels = [(name: String, value: String)]
 
     private(set) var text = ""
+    private var name = ""
 
-    /// Opens a family: what it is called, what kind it is, and what it says.
-    mutating func family(_ name: String, _ kind: Kind, _ help: String) {
-        text += "# HELP \(name) \(help)\n# TYPE \(name) \(kind.rawValue)\n"
+    /// Opens a family: what follows are its samples.
+    mutating func family(_ family: MetricFamily) {
+        name = family.name
+        text += "# HELP \(name) \(family.help)\n# TYPE \(name) \(family.kind.rawValue)\n"
     }
 
-    /// Writes one value of the family opened last.
-    mutating func sample(_ name: String, _ labels: Labels = [], _ value: some BinaryInteger) {
-        text += name + Self.written(labels) + " \(value)\n"
+    /// Writes the one value of a family without labels.
+    mutating func sample(_ value: some Numeric) {
+        write("", [], "\(value)")
     }
 
-    /// Writes a histogram of the family opened last, in seconds.
-    mutating func histogram(_ name: String, _ labels: Labels, _ histogram: LatencyHistogram) {
+    /// Writes one value of the family.
+    mutating func sample(_ labels: Labels, _ value: some Numeric) {
+        write("", labels, "\(value)")
+    }
+
+    /// Writes a histogram of the family, in seconds.
+    mutating func histogram(_ labels: Labels, _ histogram: LatencyHistogram) {
         var total: UInt64 = 0
         for (index, bound) in LatencyHistogram.upperBoundsNanoseconds.enumerated() {
             total += histogram.counts[index]
-            let bucket = labels + [("le", "\(Double(bound) / 1_000_000_000)")]
-            sample(name + "_bucket", bucket, total)
+            write("_bucket", labels + [("le", "\(Double(bound) / 1_000_000_000)")], "\(total)")
         }
         total += histogram.counts[LatencyHistogram.upperBoundsNanoseconds.count]
-        sample(name + "_bucket", labels + [("le", "+Inf")], total)
-        text += name + "_sum" + Self.written(labels) + " \(Double(histogram.sumNanoseconds) / 1_000_000_000)\n"
-        sample(name + "_count", labels, total)
+        write("_bucket", labels + [("le", "+Inf")], "\(total)")
+        write("_sum", labels, "\(Double(histogram.sumNanoseconds) / 1_000_000_000)")
+        write("_count", labels, "\(total)")
+    }
+
+    private mutating func write(_ suffix: String, _ labels: Labels, _ value: String) {
+        text += name + suffix + Self.written(labels) + " \(value)\n"
     }
 
     private static func written(_ labels: Labels) -> String {

@@ -8,6 +8,7 @@ internal import Yams
 ///     default: {capacity: 100, refillPerSecond: 10}
 ///     organizations:
 ///       acme: {capacity: 5000, refillPerSecond: 500}
+///       trial: {capacity: 50, refillPerSecond: 5, shadow: true}
 enum LimitsFile {
     /// Reads a file.
     ///
@@ -72,6 +73,7 @@ enum LimitsFile {
         }
         var capacity: (value: Int, node: Node)?
         var refillPerSecond: (value: Double, node: Node)?
+        var isShadow = false
         for (key, value) in mapping {
             let text = value.scalar?.string ?? "a nested value"
             switch key.string {
@@ -86,16 +88,22 @@ enum LimitsFile {
                         at: value, "\(name).refillPerSecond is '\(text)': use a number of tokens per second")
                 }
                 refillPerSecond = (number, value)
+            case "shadow":
+                guard let flag = value.bool else {
+                    throw document.error(at: value, "\(name).shadow is '\(text)': use true or false")
+                }
+                isShadow = flag
             default:
                 throw document.error(
                     at: key,
-                    "\(name).\(key.string ?? "this") is not a field of a limit: use capacity and refillPerSecond")
+                    "\(name).\(key.string ?? "this") is not a field of a limit: "
+                        + "use capacity, refillPerSecond and shadow")
             }
         }
         guard let capacity else { throw document.error(at: node, "\(name).capacity is missing") }
         guard let refillPerSecond else { throw document.error(at: node, "\(name).refillPerSecond is missing") }
         do {
-            return try Limit(capacity: capacity.value, refillPerSecond: refillPerSecond.value)
+            return try Limit(capacity: capacity.value, refillPerSecond: refillPerSecond.value, isShadow: isShadow)
         } catch {
             let field = error.field == .capacity ? capacity.node : refillPerSecond.node
             throw document.error(at: field, "\(name).\(error)")

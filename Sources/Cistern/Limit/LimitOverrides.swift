@@ -1,0 +1,120 @@
+/// Limits that operators have set for single organisations while servers run.
+///
+/// Copies of it may be in any number of places: whichever was set last for an organisation wins, wherever it is found, and
+/// what was removed leaves a trace that wins over what was set before. So copies can be merged in any order and end up the
+/// same (a last-writer-wins map: Shapiro et al., 2011). Times are milliseconds since 1970, on the clock that all share.
+package struct LimitOverrides: Sendable, Equatable {
+    /// What was last said of one organisation.
+    package struct Entry: Sendable, Equatable {
+        /// The limit; nil where it was removed.
+        package let limit: Limit?
+        /// When that was said.
+        package let setAtMilliseconds: Int64
+        /// When it ends by itself; nil for never.
+        package let expiresAtMilliseconds: Int64?
+        /// By whom, by name.
+        package let setBy: String
+
+        package init(limit: Limit?, setAtMilliseconds: Int64, expiresAtMilliseconds: Int64?, setBy: String) {
+            self.limit = limit
+            self.setAtMilliseconds = setAtMilliseconds
+            self.expiresAtMilliseconds = expiresAtMilliseconds
+            self.setBy = setBy
+        }
+
+        /// Whether it is the limit at a time.
+        package func isInForce(atMilliseconds now: Int64) -> Bool {
+            limit != nil && expiresAtMilliseconds.map { now < $0 } ?? true
+        }
+
+        /// Whether it wins over another of the same organisation; of two of the same millisecond one does, everywhere.
+        func wins(over other: Entry) -> Bool {
+            (setAtMilliseconds, text) > (other.setAtMilliseconds, other.text)
+        }
+    }
+
+    /// How many organisations may have an override.
+    package static let maximumCount = 10_000
+    /// How long a trace is kept of what has been removed or has ended: thirty days.
+    ///
+    /// A copy that was out of reach for longer may bring it back.
+    static let traceMilliseconds: Int64 = 30 * 86_400_000
+
+    /// By organisation.
+    package private(set) var entries: [String: Entry] = [:]
+
+    package init() {}
+
+    /// Those that are the limit at a time.
+    package func inForce(atMilliseconds now: Int64) -> [String: Limit] {
+        entries.compactMapValues { $0.isInForce(atMilliseconds: now) ? $0.limit : nil }
+    }
+
+    /// Takes in what was said of an organisation, unless something later is known.
+    @discardableResult
+    package mutating func merge(_ organization: String, _ entry: Entry) -> Bool {
+        if let known = entries[organization], !entry.wins(over: known) { return false }
+        entries[organization] = entry
+        return true
+    }
+
+    /// Takes in another copy.
+    package mutating func merge(_ other: LimitOverrides) {
+        for (organization, entry) in other.entries { merge(organization, entry) }
+    }
+
+    /// What is known here and is not, or was said earlier, in another copy.
+    package func missing(in other: LimitOverrides) -> [String: Entry] {
+        entries.filter { organization, entry in
+            other.entries[organization].map { entry.wins(over: $0) } ?? true
+        }
+    }
+
+    /// Something to be said of an organisation, such that it wins over everything known.
+    package func entry(
+        for organization: String, limit: Limit?, expiresAtMilliseconds: Int64?, setBy: String, nowMilliseconds: Int64
+    ) -> Entry {
+        let last = entries[organization]?.setAtMilliseconds ?? 0
+        return Entry(
+            limit: limit, setAtMilliseconds: max(nowMilliseconds, last + 1),
+            expiresAtMilliseconds: expiresAtMilliseconds, setBy: setBy)
+    }
+
+    /// Forgets traces that are old enough, and returns whose they were.
+    package mutating func dropTraces(atMilliseconds now: Int64) -> [String] {
+        let old = entries.filter { _, entry in
+            let ended = entry.limit == nil ? entry.setAtMilliseconds : entry.expiresAtMilliseconds ?? .max
+            return ended < now - Self.traceMilliseconds
+        }
+        for organization in old.keys { entries[organization] = nil }
+        return Array(old.keys)
+    }
+}
+
+extension LimitOverrides.Entry {
+    /// As a copy keeps it: when, by whom, until when, and the limit, `setAt:expiresAt:shadow:capacity:thousandths:setBy`.
+    package var text: String {
+        let shadow = limit?.isShadow == true ? 1 : 0
+        let capacity = limit?.capacity ?? 0
+        let thousandths = limit?.refillMicrotokensPerMillisecond ?? 0
+        return "\(setAtMilliseconds):\(expiresAtMilliseconds ?? 0):\(shadow):\(capacity):\(thousandths):\(setBy)"
+    }
+
+    /// Reads what a copy keeps; nil where it is not such a text.
+    package init?(text: String) {
+        let parts = text.split(separator: ":", maxSplits: 5, omittingEmptySubsequences: false)
+        guard parts.count == 6, let setAt = Int64(parts[0]), let expiresAt = Int64(parts[1]),
+            let capacity = Int(parts[3]), let thousandths = Int64(parts[4])
+        else { return nil }
+        var limit: Limit?
+        if capacity > 0 {
+            let refill = Double(thousandths) / 1000
+            guard let read = try? Limit(capacity: capacity, refillPerSecond: refill, isShadow: parts[2] == "1")
+            else { return nil }
+            limit = read
+        }
+        self.init(
+            limit: limit, setAtMilliseconds: setAt, expiresAtMilliseconds: expiresAt == 0 ? nil : expiresAt,
+            setBy: String(parts[5]))
+    }
+}

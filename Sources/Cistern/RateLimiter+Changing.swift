@@ -1,0 +1,67 @@
+internal import Synchronization
+
+/// What may change while requests go on.
+extension RateLimiter {
+    /// The limits in force.
+    public var limits: Limits {
+        currentLimits.withLock { $0 }
+    }
+
+    /// Goes over to other limits, also for the organisations in memory; returns once each has been seen to.
+    ///
+    /// A bucket keeps its tokens, as far as the new capacity has room for them, and refills at the new rate from now on.
+    /// What servers hold that lease tokens was granted under the old limit: here it goes back to the store at once, or
+    /// where a request is on its way lapses within the lease's duration. Changes wait for each other.
+    ///
+    /// - Parameter change: makes the new limits of those in force. It is called at once, with a lock held.
+    public func changeLimits(now: Instant, _ change: (Limits) -> Limits) {
+        let requests: [LeaseRequest] = currentLimits.withLock { current in
+            let limits = change(current)
+            guard limits != current else { return [] }
+            let names = current.changes(to: limits)
+            current = limits
+            switch backend {
+            case .embedded(let store):
+                store.change(to: limits, names: names, now: now)
+                return []
+            case .leased(let lessee): return lessee.change(to: limits, names: names, now: now)
+            }
+        }
+        guard case .leased(let lessee) = backend else { return }
+        for request in requests { Self.carry(request, from: lessee) }
+    }
+
+    /// How tokens are leased; nil with the embedded store, which leases none.
+    public var leaseSettings: LeaseSettings? {
+        guard case .leased(let lessee) = backend else { return nil }
+        return lessee.leaseSettings
+    }
+
+    /// Leases in another way from the next request to the store on; of no effect with the embedded store.
+    ///
+    /// What is leased already lasts as long as it was to last.
+    public func changeLeaseSettings(to settings: LeaseSettings) {
+        guard case .leased(let lessee) = backend else { return }
+        lessee.change(to: settings)
+    }
+
+    /// An organisation's limit and its bucket in this process, as a request would find it; nil where buckets are leased
+    /// from a store.
+    ///
+    /// The bucket is nil where there is none yet: it would be full.
+    package func embeddedBucket(
+        of organization: Span<UInt8>, now: Instant
+    ) -> (limit: Limit, bucket: TokenBucket?)? {
+        guard case .embedded(let store) = backend else { return nil }
+        return store.inspect(organization, now: now)
+    }
+
+    /// An organisation's bucket is full: makes it so with the embedded store; else the store has been told, and what it
+    /// said before counts no more.
+    package func fillBucket(of organization: Span<UInt8>, now: Instant) {
+        switch backend {
+        case .embedded(let store): store.fill(organization, now: now)
+        case .leased(let lessee): lessee.forgetWord(of: organization, now: now)
+        }
+    }
+}

@@ -1,0 +1,136 @@
+/// The names that occur most often in a stream of names, with how often a second; in memory that does not grow with them.
+///
+/// The Space-Saving sketch (Metwally, Agrawal and El Abbadi, 2005): as many counters as are kept; a name that has none
+/// takes the smallest one over, together with its count, and that is by how much the name may be overestimated. A name
+/// that makes up more than one part in ``capacity`` of the stream is always among them. What is long past fades: each
+/// occurrence weighs half as much ten seconds later, by giving later ones more weight (forward decay: Cormode et al., 2009).
+package struct BusiestNames: Sendable {
+    /// One name and how often it occurs.
+    package struct Entry: Sendable, Equatable {
+        package let name: String
+        /// Occurrences a second, averaged over the last ten or twenty seconds; never an underestimate of one sketch.
+        package let perSecond: Double
+        /// By how much that may be too high.
+        package let errorPerSecond: Double
+
+        package init(name: String, perSecond: Double, errorPerSecond: Double) {
+            self.name = name
+            self.perSecond = perSecond
+            self.errorPerSecond = errorPerSecond
+        }
+    }
+
+    private struct Counter {
+        var name: String
+        var count: Double
+        var error: Double
+        /// Where in the heap it stands.
+        var place: Int
+    }
+
+    /// How many names are kept.
+    package let capacity: Int
+    private var counters: [Counter] = []
+    private var indices: [String: Int] = [:]
+    /// Indices of counters as a binary heap, the smallest count first.
+    private var heap: [Int] = []
+    /// What one occurrence counts in ``second``.
+    private var weight = 1.0
+    private var second: Int64 = 0
+
+    /// 2^(1/10): what weighs 1 now weighs half as much as what comes ten seconds later.
+    private static let growth = 1.071_773_462_536_293_1
+    /// An even stream of one a second has the weight 1 / (1 - 2^(-1/10)).
+    private static let perSecondOfWeight = 0.066_967_008_463_192_59
+
+    package init(capacity: Int = 256) {
+        precondition(capacity > 0, "a sketch keeps one name at least")
+        self.capacity = capacity
+    }
+
+    /// Counts one occurrence of a name.
+    package mutating func record(_ name: String, second now: Int64) {
+        if now != second { advance(to: now) }
+        if let index = indices[name] {
+            counters[index].count += weight
+            sink(from: counters[index].place)
+        } else if counters.count < capacity {
+            indices[name] = counters.count
+            heap.append(counters.count)
+            counters.append(Counter(name: name, count: weight, error: 0, place: heap.count - 1))
+            rise(from: heap.count - 1)
+        } else {
+            let index = heap[0]
+            indices[counters[index].name] = nil
+            indices[name] = index
+            counters[index].name = name
+            counters[index].error = counters[index].count
+            counters[index].count += weight
+            sink(from: 0)
+        }
+    }
+
+    /// The busiest names of several sketches taken together, the busiest first.
+    package static func busiest(_ most: Int, of sketches: [BusiestNames], second now: Int64) -> [Entry] {
+        var sums: [String: (count: Double, error: Double)] = [:]
+        for var sketch in sketches {
+            sketch.advance(to: now)
+            for counter in sketch.counters {
+                let sum = sums[counter.name] ?? (0, 0)
+                sums[counter.name] = (
+                    sum.count + counter.count / sketch.weight, sum.error + counter.error / sketch.weight
+                )
+            }
+        }
+        let ranked = sums.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }
+        return ranked.prefix(most).map { name, sum in
+            Entry(
+                name: name, perSecond: sum.count * perSecondOfWeight, errorPerSecond: sum.error * perSecondOfWeight)
+        }
+    }
+
+    /// Lets what is past fade; after a quarter of an hour nothing of it is left.
+    private mutating func advance(to now: Int64) {
+        guard now > second else { return }
+        guard now - second < 900 else {
+            self = BusiestNames(capacity: capacity)
+            second = now
+            return
+        }
+        for _ in second..<now { weight *= Self.growth }
+        second = now
+        guard weight > 1e100 else { return }
+        for index in counters.indices {
+            counters[index].count /= weight
+            counters[index].error /= weight
+        }
+        weight = 1
+    }
+
+    private mutating func rise(from start: Int) {
+        var place = start
+        while place > 0, counters[heap[place]].count < counters[heap[(place - 1) / 2]].count {
+            exchange(place, (place - 1) / 2)
+            place = (place - 1) / 2
+        }
+    }
+
+    private mutating func sink(from start: Int) {
+        var place = start
+        while true {
+            var smallest = place
+            for child in 2 * place + 1..<2 * place + 3 where child < heap.count {
+                if counters[heap[child]].count < counters[heap[smallest]].count { smallest = child }
+            }
+            guard smallest != place else { return }
+            exchange(place, smallest)
+            place = smallest
+        }
+    }
+
+    private mutating func exchange(_ one: Int, _ other: Int) {
+        heap.swapAt(one, other)
+        counters[heap[one]].place = one
+        counters[heap[other]].place = other
+    }
+}

@@ -1,0 +1,179 @@
+internal import Cistern
+internal import Foundation
+internal import HTTPTypes
+internal import Hummingbird
+internal import Logging
+
+/// What is done for each route of the API.
+struct AdminAPI: Sendable {
+    let operations: any Operations
+    let monitor: Monitor
+    let logger: Logger
+
+    func respond(to route: AdminRoute, _ request: Request, _ context: AdminContext) async throws -> Response {
+        switch route {
+        case .status: return try JSONText.response(monitor.status)
+        case .nodes: return try JSONText.response(Document.Nodes(nodes: monitor.status.nodes))
+        case .organizations: return try busiest(request)
+        case .organization:
+            let name = try Self.organization(in: context)
+            return try JSONText.response(Document.Organization(name, await operations.organization(name)))
+        case .fillBucket: return try await fillBucket(context)
+        case .setLimit: return try await setLimit(request, context)
+        case .removeLimit: return try await removeLimit(context)
+        case .lease: return try JSONText.response(Document.LeaseAnswer(try leaseSettings()))
+        case .changeLease: return try await changeLease(request, context)
+        case .metrics: return Self.text(monitor.metrics, type: MetricsPage.contentType)
+        case .health: return Self.text(HealthPage.text(monitor.snapshot), type: HealthPage.contentType)
+        case .events: return try monitor.events()
+        case .description: return PageFile.description.response
+        }
+    }
+
+    private static func text(_ text: String, type: String) -> Response {
+        Response(
+            status: .ok, headers: [.contentType: type], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+
+    /// The organisation that a path names.
+    private static func organization(in context: AdminContext) throws(Problem) -> String {
+        let text = context.parameters.get("organization") ?? ""
+        guard let name = text.removingPercentEncoding, isName(name) else {
+            let shown = text.utf8.count > 128 ? "\(text.utf8.count) bytes long" : "'\(text)'"
+            throw Problem(
+                .badRequest, "organization is \(shown): use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")
+        }
+        return name
+    }
+
+    private static func isName(_ name: String) -> Bool {
+        1...128 ~= name.utf8.count
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    true
+                default: ".-_:@".utf8.contains(byte)
+                }
+            }
+    }
+
+    // MARK: Organisations
+
+    private func busiest(_ request: Request) throws -> Response {
+        let sort = request.uri.queryParameters.get("sort") ?? BusiestOrder.allowed.rawValue
+        guard let order = BusiestOrder(rawValue: sort) else {
+            let words = BusiestOrder.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Problem(.badRequest, "sort is '\(sort.prefix(64))': use one of \(words)")
+        }
+        let text = request.uri.queryParameters.get("limit") ?? "20"
+        guard let limit = Int(text), 1...100 ~= limit else {
+            throw Problem(.badRequest, "limit is '\(text.prefix(64))': use a whole number from 1 to 100")
+        }
+        let entries = operations.busiest(limit, by: order).map { Document.Busy($0) }
+        return try JSONText.response(Document.Busiest(sort: sort, organizations: entries))
+    }
+
+    private func fillBucket(_ context: AdminContext) async throws -> Response {
+        let name = try Self.organization(in: context)
+        let before = await operations.organization(name)
+        try await operations.fillBucket(of: name)
+        let balance = (try? before.bucket.get().balance).map { "\($0)" } ?? "unknown"
+        log("a bucket was filled", context, of: name, before: balance, after: "\(before.limit.capacity)")
+        return Response(status: .noContent)
+    }
+
+    private func setLimit(_ request: Request, _ context: AdminContext) async throws -> Response {
+        let name = try Self.organization(in: context)
+        let fields = try await FieldReader(
+            request, names: ["capacity", "refillPerSecond", "shadow", "expiresInSeconds"])
+        let capacity = try fields.integer("capacity", in: 1...Limit.maximumCapacity)
+        let remedy = "use tokens per second from 0.001 to 1000000000 with at most three decimals"
+        let refill = try fields.number("refillPerSecond", remedy: remedy)
+        guard let capacity else { throw Problem(.badRequest, "capacity is missing: use a whole number of tokens") }
+        guard let refill else { throw Problem(.badRequest, "refillPerSecond is missing: \(remedy)") }
+        let life = try fields.integer("expiresInSeconds", in: 1...315_360_000)
+        let isShadow = try fields.boolean("shadow") ?? false
+        let limit: Limit
+        do {
+            limit = try Limit(capacity: capacity, refillPerSecond: refill, isShadow: isShadow)
+        } catch {
+            throw Problem(.badRequest, error.description)
+        }
+        let before = await operations.organization(name).limit
+        let entry = try await operations.overrideLimit(
+            of: name, with: limit, lifeSeconds: life.map { Int64($0) }, by: context.user)
+        log("a limit was overridden", context, of: name, before: before.shown, after: limit.shown)
+        guard let override = Document.Override(entry) else {
+            throw Problem(.conflict, "somebody else has removed the override meanwhile")
+        }
+        return try JSONText.response(Document.OverrideAnswer(organization: name, override: override))
+    }
+
+    private func removeLimit(_ context: AdminContext) async throws -> Response {
+        let name = try Self.organization(in: context)
+        let before = await operations.organization(name)
+        guard before.override != nil else {
+            throw Problem(.notFound, "\(name) has no override: its limit is the \(before.limitSource) one")
+        }
+        _ = try await operations.overrideLimit(of: name, with: nil, lifeSeconds: nil, by: context.user)
+        let after = await operations.organization(name).limit
+        log("an override was removed", context, of: name, before: before.limit.shown, after: after.shown)
+        return Response(status: .noContent)
+    }
+
+    // MARK: Leases
+
+    private func leaseSettings() throws(Problem) -> LeaseSettings {
+        guard let settings = operations.snapshot().lease else {
+            throw Problem(.conflict, "the store is in this process: nothing is leased")
+        }
+        return settings
+    }
+
+    private func changeLease(_ request: Request, _ context: AdminContext) async throws -> Response {
+        let names = ["horizonMilliseconds", "durationMilliseconds", "prefetchMilliseconds"]
+        let fields = try await FieldReader(request, names: names)
+        let before = try leaseSettings()
+        guard !fields.isEmpty else {
+            throw Problem(.badRequest, "the body names no setting: use \(names.joined(separator: ", "))")
+        }
+        var after = before
+        if let horizon = try fields.integer(names[0], in: 10...10_000) { after.horizonMilliseconds = Int64(horizon) }
+        if let duration = try fields.integer(names[1], in: 100...60_000) {
+            after.durationMilliseconds = Int64(duration)
+        }
+        if let prefetch = try fields.integer(names[2], in: 0...5000) { after.prefetchMilliseconds = Int64(prefetch) }
+        if let conflict = after.conflict {
+            throw Problem(
+                .badRequest,
+                "\(conflict.name)Milliseconds is \(conflict.milliseconds): use at most half of "
+                    + "\(conflict.bound)Milliseconds, which is \(conflict.boundMilliseconds)")
+        }
+        operations.changeLease(to: after)
+        log("lease settings were changed", context, of: nil, before: before.shown, after: after.shown)
+        return try JSONText.response(Document.LeaseAnswer(after))
+    }
+
+    /// Every change is on record: who, what, and from what to what.
+    private func log(
+        _ what: Logger.Message, _ context: AdminContext, of organization: String?, before: String, after: String
+    ) {
+        var metadata: Logger.Metadata = ["by": "\(context.user)", "before": "\(before)", "after": "\(after)"]
+        metadata["organization"] = organization.map { "\($0)" }
+        logger.notice(what, metadata: metadata)
+    }
+}
+
+extension Limit {
+    /// In words, for the log.
+    fileprivate var shown: String {
+        "\(capacity) tokens, \(refillPerSecond)/s" + (isShadow ? ", in shadow" : "")
+    }
+}
+
+extension LeaseSettings {
+    fileprivate var shown: String {
+        "horizon \(horizonMilliseconds) ms, duration \(durationMilliseconds) ms, prefetch \(prefetchMilliseconds) ms"
+    }
+}

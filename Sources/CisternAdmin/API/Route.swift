@@ -1,0 +1,46 @@
+internal import HTTPTypes
+
+/// A route of the API: what `openapi.json` describes and the router answers, the same list for both.
+enum AdminRoute: CaseIterable {
+    case status
+    case nodes
+    case organizations
+    case organization
+    case fillBucket
+    case setLimit
+    case removeLimit
+    case lease
+    case changeLease
+    case metrics
+    case health
+    case events
+    case description
+
+    var method: HTTPRequest.Method {
+        switch self {
+        case .fillBucket, .removeLimit: .delete
+        case .setLimit, .changeLease: .put
+        default: .get
+        }
+    }
+
+    /// The path, with its parameters in braces.
+    var path: String {
+        switch self {
+        case .status: "/v1/status"
+        case .nodes: "/v1/nodes"
+        case .organizations: "/v1/organizations"
+        case .organization: "/v1/organizations/{organization}"
+        case .fillBucket: "/v1/organizations/{organization}/bucket"
+        case .setLimit, .removeLimit: "/v1/organizations/{organization}/limit"
+        case .lease, .changeLease: "/v1/lease"
+        case .metrics: "/v1/metrics"
+        case .health: "/v1/health"
+        case .events: "/v1/events"
+        case .description: "/openapi.json"
+        }
+    }
+
+    /// Whether it needs no token: what probes ask, and what says nothing of this server.
+    var isOpen: Bool { self == .description || self == .health }
+}

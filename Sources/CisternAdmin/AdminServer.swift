@@ -1,0 +1,147 @@
+package import Cistern
+internal import HTTPTypes
+internal import Hummingbird
+internal import HummingbirdCore
+package import Logging
+internal import NIOCore
+internal import NIOPosix
+
+/// The operators' plane: the API, its events, and the dashboard, on a port and an event loop of their own.
+package struct AdminServer: Sendable {
+    private let settings: AdminSettings
+    private let monitor: Monitor
+    private let api: AdminAPI
+    private let gate: AdminGuard
+    private let logger: Logger
+
+    /// Creates a server; it does not listen before ``run(onListening:)``.
+    ///
+    /// - Parameters:
+    ///   - tokens: who may use it at this moment; nil for everybody who can reach it.
+    ///   - seed: a secret random number.
+    package init(
+        operations: any Operations, settings: AdminSettings, tokens: @escaping @Sendable () -> AdminTokens?,
+        clock: any TimeSource, seed: UInt64, logger: Logger
+    ) throws {
+        self.settings = settings
+        self.logger = logger
+        monitor = Monitor(operations: operations, clock: clock)
+        api = AdminAPI(operations: operations, monitor: monitor, logger: logger)
+        gate = AdminGuard(tokens: tokens, pace: try AdminPace(clock: clock, seed: seed), logger: logger)
+    }
+
+    /// Serves until the task is cancelled.
+    ///
+    /// - Parameter onListening: called with the port once requests are answered.
+    /// - Throws: the socket's error where the address cannot be listened on.
+    package func run(onListening: @escaping @Sendable (_ port: Int) async -> Void) async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        var quiet = logger
+        quiet.logLevel = .critical
+        let application = Application(
+            router: makeRouter(),
+            server: .http1(
+                configuration: HTTP1Channel.Configuration(
+                    idleTimeout: .seconds(75),
+                    httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
+                        maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 128))),
+            configuration: ApplicationConfiguration(
+                address: .hostname(settings.host, port: settings.port),
+                availableConnectionsDelegate: MaximumAvailableConnections(256)),
+            onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
+            eventLoopGroupProvider: .shared(group), logger: quiet)
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                tasks.addTask { await monitor.run() }
+                tasks.addTask { try await application.run() }
+                try await tasks.next()
+                tasks.cancelAll()
+            }
+        } catch is CancellationError {
+        } catch {
+            try? await group.shutdownGracefully()
+            throw error
+        }
+        monitor.stop()
+        try? await group.shutdownGracefully()
+    }
+
+    private func makeRouter() -> Router<AdminContext> {
+        let router = Router(context: AdminContext.self)
+        router.add(middleware: SecurityHeaders())
+        router.add(middleware: ProblemMiddleware())
+        for file in PageFile.dashboard {
+            router.on(RouterPath(file.path), method: .get) { _, _ in file.response }
+        }
+        for route in AdminRoute.allCases {
+            router.on(RouterPath(route.path), method: route.method) { [gate, api] request, context in
+                var context = context
+                context.user = try await gate.admit(request, isOpen: route.isOpen)
+                return try await api.respond(to: route, request, context)
+            }
+        }
+        Self.refuseOtherMethods(of: router)
+        return router
+    }
+
+    /// Says which methods a path takes to whoever uses another one.
+    private static func refuseOtherMethods(of router: Router<AdminContext>) {
+        var methods: [String: [HTTPRequest.Method]] = [:]
+        for file in PageFile.dashboard { methods[file.path, default: []].append(.get) }
+        for route in AdminRoute.allCases { methods[route.path, default: []].append(route.method) }
+        for (path, allowed) in methods {
+            let words = allowed.map(\.rawValue).sorted().joined(separator: ", ")
+            for method in [.get, .head, .put, .post, .delete, .patch, .options] as [HTTPRequest.Method]
+            where !allowed.contains(method) {
+                router.on(RouterPath(path), method: method) { _, _ -> Response in
+                    throw Problem(
+                        .methodNotAllowed, "\(method.rawValue) is not for this path: use \(words)",
+                        headers: [.allow: words])
+                }
+            }
+        }
+    }
+}
+
+/// Answers every error as problem details.
+private struct ProblemMiddleware: RouterMiddleware {
+    func handle(
+        _ request: Request, context: AdminContext, next: @concurrent (Request, AdminContext) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch let error as any HTTPResponseError where error.status == .notFound && !(error is Problem) {
+            let problem = Problem(.notFound, "there is no such path: see /openapi.json for those that there are")
+            return try problem.response(from: request, context: context)
+        } catch {
+            return try Problem(error).response(from: request, context: context)
+        }
+    }
+}
+
+/// Header fields that keep a browser from doing with an answer what it is not for.
+private struct SecurityHeaders: RouterMiddleware {
+    private static let policy = """
+        default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+        base-uri 'none'; form-action 'none'; frame-ancestors 'none'
+        """
+    private static let fields: [(HTTPField.Name, String)] = [
+        (.contentSecurityPolicy, policy), (.xContentTypeOptions, "nosniff"),
+    ]
+    private static let others = [
+        ("Referrer-Policy", "no-referrer"), ("X-Frame-Options", "DENY"), ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+    ]
+
+    func handle(
+        _ request: Request, context: AdminContext, next: @concurrent (Request, AdminContext) async throws -> Response
+    ) async throws -> Response {
+        var response = try await next(request, context)
+        for (name, value) in Self.fields { response.headers[name] = value }
+        for (name, value) in Self.others {
+            if let name = HTTPField.Name(name) { response.headers[name] = value }
+        }
+        if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
+        return response
+    }
+}

@@ -1,0 +1,68 @@
+/// One metric: what it is called, what kind it is, and what it says.
+///
+/// This list is the one place where metrics are named; the page, the alert rules and the dashboard for Grafana follow it.
+package struct MetricFamily: Sendable, Equatable {
+    /// How Prometheus takes it.
+    package enum Kind: String, Sendable {
+        case counter
+        case gauge
+        case histogram
+    }
+
+    package let name: String
+    package let kind: Kind
+    package let help: String
+}
+
+extension MetricFamily {
+    package static let decisions = MetricFamily(
+        name: "cistern_decisions_total", kind: .counter, help: "Decisions by outcome.")
+    package static let shadowDenials = MetricFamily(
+        name: "cistern_shadow_denials_total", kind: .counter,
+        help: "Decisions allowed that a limit in shadow would have denied.")
+    package static let storeWait = MetricFamily(
+        name: "cistern_store_wait_seconds", kind: .histogram,
+        help: "Time that decisions waited for the store which memory could not make.")
+    package static let cachedBuckets = MetricFamily(
+        name: "cistern_cached_buckets", kind: .gauge, help: "Organisations in memory.")
+    package static let evictions = MetricFamily(
+        name: "cistern_evictions_total", kind: .counter, help: "Organisations that made room for others in memory.")
+    package static let leaseTokens = MetricFamily(
+        name: "cistern_lease_tokens_total", kind: .counter, help: "Leased tokens by what became of them.")
+    package static let outstandingTokens = MetricFamily(
+        name: "cistern_outstanding_tokens", kind: .gauge,
+        help: "Tokens leased and not spent, returned or seen to have expired.")
+    package static let leaseSetting = MetricFamily(
+        name: "cistern_lease_setting_seconds", kind: .gauge, help: "Lease settings in force, by name.")
+    package static let leaseRequests = MetricFamily(
+        name: "cistern_lease_requests_total", kind: .counter, help: "Lease requests by node and result.")
+    package static let nodeUp = MetricFamily(
+        name: "cistern_node_up", kind: .gauge,
+        help: "Whether the node is in use (1) or the failure policy decides (0).")
+    package static let nodeLatency = MetricFamily(
+        name: "cistern_node_latency_seconds", kind: .histogram, help: "Time to a node's answer to a lease request.")
+    package static let limitOverrides = MetricFamily(
+        name: "cistern_limit_overrides", kind: .gauge, help: "Organisations whose limit is overridden.")
+    package static let limitsReads = MetricFamily(
+        name: "cistern_limits_file_reads_total", kind: .counter, help: "Times that the limits file was read, by result."
+    )
+    package static let limitsRejected = MetricFamily(
+        name: "cistern_limits_file_rejected", kind: .gauge,
+        help: "Whether the limits file on disk is wrong and earlier limits are in force (1).")
+    package static let requests = MetricFamily(
+        name: "cistern_http_requests_total", kind: .counter, help: "HTTP requests by route and status.")
+    package static let requestDuration = MetricFamily(
+        name: "cistern_http_request_duration_seconds", kind: .histogram,
+        help: "Time from a request's head to its answer, by route.")
+    package static let connections = MetricFamily(
+        name: "cistern_http_connections", kind: .gauge, help: "Open HTTP connections.")
+    package static let eventLoopLag = MetricFamily(
+        name: "cistern_event_loop_lag_seconds", kind: .histogram, help: "How late event loops come to what is due.")
+
+    /// Every metric, in the order of the page.
+    package static let all: [MetricFamily] = [
+        decisions, shadowDenials, storeWait, cachedBuckets, evictions, leaseTokens, outstandingTokens, leaseSetting,
+        leaseRequests, nodeUp, nodeLatency, limitOverrides, limitsReads, limitsRejected, requests, requestDuration,
+        connections, eventLoopLag,
+    ]
+}

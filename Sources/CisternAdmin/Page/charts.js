@@ -1,0 +1,128 @@
+/** The charts of the last five minutes, what they say, and the samples they are drawn from. */
+
+import { Chart } from "./chart.js";
+import { compact, latency, percent, span } from "./format.js";
+
+const kept = 330_000;
+
+const definitions = {
+  decisions: {
+    title: "Decisions", unit: "a second", write: compact,
+    total: (sample) => sample.allowed + sample.denied + sample.unmetered + sample.refused,
+    series: [
+      { key: "allowed", label: "allowed", tone: "allowed", style: "area" },
+      { key: "denied", label: "denied", tone: "denied", style: "area" },
+      { key: "unmetered", label: "unmetered", tone: "unmetered", style: "area" },
+      { key: "refused", label: "refused", tone: "refused", style: "area" },
+      { key: "shadowDenied", label: "denied in shadow", tone: "shadow", style: "dashed", onlyIfAny: true },
+    ],
+  },
+  latency: {
+    title: "Decision latency", unit: "p99", write: latency, scale: "log",
+    tick: (value) => `${value} ms`,
+    total: (sample) => sample.p99,
+    series: [
+      { key: "p50", label: "p50", tone: "allowed", style: "line" },
+      { key: "p99", label: "p99", tone: "denied", style: "line" },
+      { key: "p999", label: "p99.9", tone: "unmetered", style: "line" },
+    ],
+  },
+  local: {
+    title: "Decided locally", unit: "of decisions", write: percent, scale: "percent",
+    tick: (value) => `${value}%`,
+    total: (sample) => sample.decidedLocallyPercent,
+    series: [{ key: "decidedLocallyPercent", label: "decided locally", tone: "local", style: "line" }],
+  },
+  storeCalls: {
+    title: "Store calls", unit: "a second", write: compact,
+    total: (sample) => sample.storeCalls,
+    series: [{ key: "storeCalls", label: "store calls", tone: "store", style: "area" }],
+  },
+  storeCallsPerThousand: {
+    title: "Store calls", unit: "per 1,000 decisions", write: compact, least: 1,
+    total: (sample) => sample.storeCallsPerThousand,
+    series: [{ key: "storeCallsPerThousand", label: "per 1,000", tone: "store", style: "line" }],
+  },
+  tokens: {
+    title: "Tokens outstanding", unit: "leased, not spent", write: compact,
+    total: (sample) => sample.outstanding,
+    series: [
+      { key: "outstanding", label: "outstanding", tone: "local", style: "line" },
+      { key: "stranded", label: "stranded", tone: "unmetered", style: "line" },
+    ],
+  },
+};
+
+const noDecisions = "No decisions in these five minutes";
+const emptyTexts = { latency: noDecisions, local: noDecisions, storeCallsPerThousand: noDecisions };
+const embeddedTexts = {
+  storeCalls: "The embedded store is never called",
+  storeCallsPerThousand: "The embedded store is never called",
+  tokens: "The embedded store leases nothing",
+};
+
+export class Charts {
+  samples = [];
+  marks = [];
+  #isEmbedded = false;
+
+  constructor() {
+    const onCursor = (at) => this.all.forEach(([, chart]) => chart.showCursor(at));
+    this.all = Object.entries(definitions).map(([name, definition]) => {
+      const figure = document.querySelector(`[data-chart="${name}"]`);
+      return [name, new Chart(figure, { ...definition, onCursor })];
+    });
+    document.addEventListener("visibilitychange", () => this.draw());
+  }
+
+  /** What the server remembers replaces what was seen here; what is older and only known here stays. */
+  replace(history) {
+    const first = history[0]?.at ?? Infinity;
+    this.samples = [...this.samples.filter((sample) => sample.at < first), ...history];
+    this.draw();
+  }
+
+  add(sample) {
+    if (sample.at <= (this.samples.at(-1)?.at ?? 0)) {
+      // A clock that was set back makes later samples look old.
+      this.samples = this.samples.filter((known) => known.at < sample.at);
+    }
+    this.samples.push(sample);
+    this.samples = this.samples.filter((known) => known.at > sample.at - kept);
+    this.draw();
+  }
+
+  /** Draws a vertical line with a label into all charts. */
+  mark(at, label) {
+    this.marks = [...this.marks.filter((known) => known.at > at - kept), { at, label }];
+  }
+
+  setEmbedded(isEmbedded) {
+    this.#isEmbedded = isEmbedded;
+  }
+
+  draw() {
+    if (document.hidden) return;
+    for (const [name, chart] of this.all) chart.update(this.#samplesFor(name), this.marks, this.#emptyText(name));
+  }
+
+  /** Zeros of a store that is never called would look like a fault. */
+  #samplesFor(name) {
+    if (!this.#isEmbedded || !embeddedTexts[name]) return this.samples;
+    return this.samples.map((sample) => ({ at: sample.at }));
+  }
+
+  #emptyText(name) {
+    if (this.samples.length === 0) return "Waiting for the first second";
+    return (this.#isEmbedded && embeddedTexts[name]) || emptyTexts[name] || "Nothing measured yet";
+  }
+}
+
+/** What changed between two lease settings, in words, or null. */
+export function leaseChange(before, after) {
+  const names = { horizonMilliseconds: "horizon", durationMilliseconds: "duration", prefetchMilliseconds: "prefetch" };
+  const changes = Object.entries(names)
+    .filter(([member]) => before[member] !== after[member])
+    .map(([member, name]) => `${name} ${span(before[member])} → ${span(after[member])}`);
+  return changes.length > 0 ? changes.join(", ") : null;
+}

@@ -1,0 +1,99 @@
+/** The operators' page: follows the server's events and hands them to the parts of the page. */
+
+import { EventStream, token } from "./api.js";
+import { Charts, leaseChange } from "./charts.js";
+import { byId, prepareConfirm, say, setText } from "./dom.js";
+import { clock } from "./format.js";
+import { LeaseForm } from "./lease.js";
+import { OrganizationPanel } from "./organization.js";
+import { isEmbedded, prepareRankings, showBusiest, showState, showStatus } from "./overview.js";
+
+const charts = new Charts();
+const lease = new LeaseForm();
+const organization = new OrganizationPanel();
+const stream = new EventStream({ onEvent, onLost });
+let lastStatus = null;
+let lastHeard = Date.now();
+
+function onEvent(name, value) {
+  lastHeard = Date.now();
+  setConnected();
+  if (name === "history") charts.replace(value);
+  if (name === "status") onStatus(value);
+  if (name === "busiest") showBusiest(value);
+}
+
+function onStatus(status) {
+  markChanges(status);
+  charts.setEmbedded(isEmbedded(status));
+  charts.add(status.sample);
+  showStatus(status);
+  lease.show(status.lease, isEmbedded(status));
+  organization.setDefault(status.limit);
+  lastStatus = status;
+}
+
+function markChanges(status) {
+  if (lastStatus === null) return;
+  const label = leaseChange(lastStatus.lease, status.lease);
+  if (label) charts.mark(status.sample.at, label);
+  if (lastStatus.server !== status.server) charts.mark(status.sample.at, "server restarted");
+}
+
+// Connection
+
+function setConnected() {
+  if (!document.body.classList.contains("waiting") && byId("connection").hidden) return;
+  document.body.classList.remove("waiting", "stale", "locked");
+  byId("connection").hidden = true;
+  byId("token").hidden = true;
+  byId("token-forget").hidden = token.get() === null;
+  if (lastStatus === null) organization.start();
+}
+
+function onLost(problem) {
+  if (problem.status === 401) return;
+  document.body.classList.add("stale");
+  showState("unknown", ["not known: no connection to the server"]);
+  const why = problem.status > 0 ? ` (${problem.message})` : "";
+  setText(byId("connection"), `no connection to the server since ${clock(lastHeard)}; trying again${why}`);
+  byId("connection").hidden = false;
+}
+
+// Token
+
+function onUnauthorized({ detail: { hadToken } }) {
+  token.forget();
+  document.body.classList.add("waiting", "locked");
+  byId("connection").hidden = true;
+  byId("token").hidden = false;
+  byId("token-forget").hidden = true;
+  showState("unknown", ["a token is needed"]);
+  setText(byId("token-message"), hadToken ? "That token is wrong." : "This server answers only to who has its token.");
+  byId("token-message").dataset.kind = hadToken ? "bad" : "";
+  byId("token-input").value = "";
+  byId("token-input").focus();
+}
+
+function applyToken(event) {
+  event.preventDefault();
+  const secret = byId("token-input").value.trim();
+  if (!/^[\x21-\x7e]+$/.test(secret)) {
+    return say(byId("token-message"), secret === "" ? "Type the token first." : "A token has neither spaces nor letters outside ASCII.", "bad");
+  }
+  token.set(secret);
+  stream.retry();
+}
+
+/** Loads the page anew, so that nothing stays of what the token had shown. */
+function forgetToken() {
+  token.forget();
+  location.reload();
+}
+
+window.addEventListener("unauthorized", onUnauthorized);
+byId("token").addEventListener("submit", applyToken);
+byId("token-forget").addEventListener("click", forgetToken);
+prepareConfirm();
+prepareRankings((name) => organization.open(name));
+stream.run();

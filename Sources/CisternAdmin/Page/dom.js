@@ -1,0 +1,71 @@
+/** The few ways in which this page touches the document. Data goes in as text, never as markup. */
+
+const svgNamespace = "http://www.w3.org/2000/svg";
+
+export const byId = (id) => document.getElementById(id);
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+export const element = (tag, attributes = {}, ...children) =>
+  fill(document.createElement(tag), attributes, children);
+
+export const shape = (tag, attributes = {}, ...children) =>
+  fill(document.createElementNS(svgNamespace, tag), attributes, children);
+
+/** Sets a text only where it differs, so that live regions speak of changes alone. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Sets a data attribute to a plain number, or to nothing where there is none. */
+export function setNumber(node, name, value) {
+  node.dataset[name] = Number.isFinite(value) ? String(value) : "";
+}
+
+/** Makes a list have one child for each item, keeping those there are: focus and transitions survive. */
+export function fitChildren(parent, count, make) {
+  while (parent.children.length > count) parent.lastElementChild.remove();
+  while (parent.children.length < count) parent.append(make());
+  return [...parent.children];
+}
+
+/** Says how something went, beside its form. */
+export function say(node, text, kind = "") {
+  node.dataset.kind = kind;
+  setText(node, text);
+}
+
+/** Asks before something is changed. `changes` are rows of what, from and to. */
+export function confirmed({ title, changes, note = "", action }) {
+  const dialog = byId("confirm");
+  setText(byId("confirm-title"), title);
+  setText(byId("confirm-note"), note);
+  setText(byId("confirm-yes"), action);
+  byId("confirm-changes").replaceChildren(...changes.map(changeRow));
+  return new Promise((resolve) => {
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    dialog.showModal();
+    byId("confirm-no").focus();
+  });
+}
+
+function changeRow([what, from, to]) {
+  const isChange = from !== to;
+  return element("tr", {},
+    element("th", { scope: "row" }, what),
+    element("td", { class: isChange ? "from" : "" }, isChange ? from : "stays"),
+    element("td", { class: isChange ? "to" : "same" }, isChange ? `→ ${to}` : to));
+}
+
+export function prepareConfirm() {
+  const dialog = byId("confirm");
+  byId("confirm-yes").addEventListener("click", () => dialog.close("yes"));
+  byId("confirm-no").addEventListener("click", () => dialog.close(""));
+}

@@ -1,0 +1,89 @@
+/** Numbers and times as people read them; what is not known is a dash. */
+
+const unknown = "–";
+const compactFormat = new Intl.NumberFormat("en-GB", { notation: "compact", maximumSignificantDigits: 3 });
+const exactFormat = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
+const fullFormat = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 3 });
+const clockFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const minuteFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const dayFormat = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit",
+});
+
+export const isNumber = Number.isFinite;
+
+/** 12.3M: three digits, whatever the size. */
+export function compact(value) {
+  if (!isNumber(value)) return unknown;
+  // A figure such as 0.0001 would be written out in full, and is as good as nothing.
+  if (value !== 0 && Math.abs(value) < 0.01) return value < 0 ? "> -0.01" : "< 0.01";
+  return compactFormat.format(value).replace("K", "k").replace(/^-/, "−");
+}
+
+/** 1,234.5: tokens, to a tenth. */
+export function exact(value) {
+  return isNumber(value) ? exactFormat.format(Math.round(value * 10) / 10 || 0).replace(/^-/, "−") : unknown;
+}
+
+/** A setting as it was set, to three decimals. */
+export function full(value) {
+  return isNumber(value) ? fullFormat.format(value) : unknown;
+}
+
+/** A share; one that is nearly, but not, all must not read as all. */
+export function percent(value) {
+  if (!isNumber(value)) return unknown;
+  if (value > 99.99 && value < 100) return "> 99.99%";
+  return `${value.toFixed(value >= 99 && value < 100 ? 2 : value < 10 && value > 0 ? 1 : 0)}%`;
+}
+
+/** A latency: the server tells nothing apart below 0.1 ms. */
+export function latency(value) {
+  if (!isNumber(value)) return unknown;
+  if (value < 0.1) return "< 0.1 ms";
+  if (value >= 1000) return `${(value / 1000).toPrecision(3)} s`;
+  return `${value >= 100 ? Math.round(value) : Number(value.toPrecision(2))} ms`;
+}
+
+/** A span that was set in milliseconds: 250 ms, 1.5 s. */
+export function span(milliseconds) {
+  if (!isNumber(milliseconds)) return unknown;
+  return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${full(milliseconds / 1000)} s`;
+}
+
+/** A span that passes, to its two largest units: 3 d 4 h. */
+export function age(seconds) {
+  if (!isNumber(seconds)) return unknown;
+  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const whole = Math.max(0, Math.round(seconds));
+  const first = Math.max(0, units.findIndex(([, size]) => whole >= size));
+  if (whole === 0) return "0 s";
+  const parts = units.slice(first, first + 2).map(([unit, size], index) => {
+    const count = Math.floor((index === 0 ? whole : whole % units[first][1]) / size);
+    return count > 0 ? `${count} ${unit}` : "";
+  });
+  return parts.filter(Boolean).join(" ");
+}
+
+/** A span that is seldom more than seconds: 1.8 s, and from a minute on as `age`. */
+export function brief(milliseconds) {
+  if (!isNumber(milliseconds)) return unknown;
+  return milliseconds < 60_000 ? `${(milliseconds / 1000).toFixed(1)} s` : age(milliseconds / 1000);
+}
+
+export const clock = (time) => clockFormat.format(time);
+export const minute = (time) => minuteFormat.format(time);
+
+/** A day and time out of the API, or what stands there instead of one. */
+export function day(text) {
+  const time = Date.parse(text);
+  return Number.isNaN(time) ? String(text) : dayFormat.format(time);
+}
+
+/** 1 node, 3 nodes. */
+export function counted(count, one, many = `${one}s`) {
+  return `${count < 10_000 ? exact(count) : compact(count)} ${count === 1 ? one : many}`;
+}
+
+export const limitText = (limit) =>
+  `${full(limit.capacity)} tokens, ${full(limit.refillPerSecond)} a second${limit.shadow ? ", in shadow" : ""}`;

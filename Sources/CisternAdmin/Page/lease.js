@@ -1,0 +1,79 @@
+/** The form of the lease settings. */
+
+import { request } from "./api.js";
+import { span } from "./format.js";
+import { byId, confirmed, say } from "./dom.js";
+
+const fields = [
+  { id: "lease-horizon", member: "horizonMilliseconds", name: "Horizon" },
+  { id: "lease-duration", member: "durationMilliseconds", name: "Duration" },
+  { id: "lease-prefetch", member: "prefetchMilliseconds", name: "Prefetch" },
+];
+const embeddedText = "This server keeps its buckets in its own memory: nothing is leased, so there is nothing to set.";
+
+export class LeaseForm {
+  #lease = null;
+
+  constructor() {
+    byId("lease").addEventListener("input", () => this.#preview());
+    byId("lease").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#apply();
+    });
+  }
+
+  /** Takes what is in force; a field that somebody has changed stays. */
+  show(lease, isEmbedded) {
+    const before = this.#lease;
+    this.#lease = lease;
+    byId("lease-fields").disabled = isEmbedded;
+    if (isEmbedded) say(byId("lease-message"), embeddedText);
+    else if (byId("lease-message").textContent === embeddedText) say(byId("lease-message"), "");
+    for (const { id, member } of fields) {
+      const isUntouched = before === null || Number(byId(id).value) === before[member];
+      if (isUntouched) byId(id).value = lease[member];
+    }
+  }
+
+  /** What would change, or null where a field cannot be read. */
+  #changes() {
+    const wrong = fields.find(({ id }) => !/^\d+$/.test(byId(id).value.trim()));
+    fields.forEach((field) => byId(field.id).toggleAttribute("aria-invalid", field === wrong));
+    if (wrong) {
+      say(byId("lease-message"), `${wrong.name} is ${byId(wrong.id).value || "empty"}: use a whole number of milliseconds.`, "bad");
+      return null;
+    }
+    return fields
+      .map((field) => ({ ...field, from: this.#lease[field.member], to: Number(byId(field.id).value) }))
+      .filter(({ from, to }) => from !== to);
+  }
+
+  #preview() {
+    const changes = this.#lease && this.#changes();
+    if (!changes) return;
+    const words = changes.map(({ name, from, to }) => `${name.toLowerCase()} ${span(from)} → ${span(to)}`);
+    say(byId("lease-message"), words.length > 0 ? `Not applied yet: ${words.join(", ")}.` : "");
+  }
+
+  async #apply() {
+    const changes = this.#lease && this.#changes();
+    if (!changes) return;
+    const message = byId("lease-message");
+    if (changes.length === 0) return say(message, "These are the settings in force.");
+    const isSure = await confirmed({
+      title: "Change the lease settings of this server?",
+      action: "Apply",
+      note: "In force from the next lease on. The charts will be marked.",
+      changes: changes.map(({ name, from, to }) => [name, span(from), span(to)]),
+    });
+    if (!isSure) return;
+    const body = Object.fromEntries(changes.map(({ member, to }) => [member, to]));
+    try {
+      const lease = await request("PUT", "v1/lease", { body });
+      const words = fields.filter(({ member }) => member in body).map(({ name, member }) => `${name.toLowerCase()} ${span(lease[member])}`);
+      say(message, `In force: ${words.join(", ")}.`, "good");
+    } catch (problem) {
+      say(message, problem.message, "bad");
+    }
+  }
+}

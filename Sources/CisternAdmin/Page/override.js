@@ -1,0 +1,172 @@
+/** Changes to one organisation: an override of its limit, and a full bucket. */
+
+import { organizationPath, request } from "./api.js";
+import { age, day, exact, full, limitText } from "./format.js";
+import { byId, confirmed, say, setText } from "./dom.js";
+
+const most = 1_000_000_000;
+const longestExpiry = 31_536_000;
+
+export class OverrideForm {
+  #name = null;
+  #answer = null;
+  #default = null;
+  #isEdited = false;
+
+  /** `onChange` is called when something has been changed. */
+  constructor(onChange) {
+    this.onChange = onChange;
+    const form = byId("override");
+    form.addEventListener("input", () => { this.#isEdited = true; });
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#apply();
+    });
+    byId("override-expiry").addEventListener("change", () => this.#showSeconds());
+    byId("override-remove").addEventListener("click", () => this.#remove());
+    byId("bucket-reset").addEventListener("click", () => this.#refill());
+  }
+
+  setDefault(limit) {
+    this.#default = limit;
+  }
+
+  open(name) {
+    this.#name = name;
+    this.#answer = null;
+    this.#isEdited = false;
+    byId("override").reset();
+    this.#showSeconds();
+    this.#setButtons();
+    say(byId("organization-message"), "");
+    setText(byId("override-now"), "");
+  }
+
+  /** Takes the server's answer; what somebody is typing stays. */
+  show(answer) {
+    this.#answer = answer;
+    this.#setButtons();
+    setText(byId("override-now"), answer.override ? overrideWords(answer.override) : "There is none now.");
+    if (!this.#isEdited) this.#fillIn(answer.limit);
+  }
+
+  #fillIn(limit) {
+    byId("override-capacity").value = limit.capacity;
+    byId("override-refill").value = limit.refillPerSecond;
+    byId("override-shadow").checked = limit.shadow;
+  }
+
+  #setButtons() {
+    const hasAnswer = this.#answer !== null;
+    byId("override-apply").disabled = !hasAnswer;
+    byId("bucket-reset").disabled = !hasAnswer;
+    byId("override-remove").hidden = !this.#answer?.override;
+  }
+
+  #showSeconds() {
+    byId("override-seconds-field").hidden = byId("override-expiry").value !== "custom";
+  }
+
+  // Changes
+
+  async #apply() {
+    const wish = this.#read();
+    if (wish === null || this.#answer === null) return;
+    const { limit, override } = this.#answer;
+    const isSure = await confirmed({
+      title: `Override the limit of ${this.#name}?`,
+      action: "Set override",
+      note: wish.shadow ? "In shadow the limit denies nothing; denials are only counted." : "It holds on every decision from now on.",
+      changes: [
+        ["Capacity", `${full(limit.capacity)} tokens`, `${full(wish.capacity)} tokens`],
+        ["Refill", `${full(limit.refillPerSecond)} a second`, `${full(wish.refillPerSecond)} a second`],
+        ["In shadow", yesNo(limit.shadow), yesNo(wish.shadow)],
+        ["Expires", override ? expiryText(override.expiresAt) : "no override", wish.expiresInSeconds ? `in ${age(wish.expiresInSeconds)}` : "never"],
+      ],
+    });
+    if (!isSure) return;
+    await this.#change("PUT", "/limit", wish, `The limit is now ${limitText(wish)}.`);
+  }
+
+  async #remove() {
+    const { limit, override } = this.#answer;
+    const standard = this.#default ? limitText(this.#default) : "the default";
+    const isSure = await confirmed({
+      title: `Remove the override of ${this.#name}?`,
+      action: "Remove override",
+      note: overrideWords(override),
+      changes: [["Limit", limitText(limit), `what the limits file says of it; if nothing, the default: ${standard}`]],
+    });
+    if (isSure) await this.#change("DELETE", "/limit", undefined, "The override is removed.");
+  }
+
+  async #refill() {
+    const { limit, store } = this.#answer;
+    const full = limit.capacity - (store?.outstanding ?? 0);
+    const isSure = await confirmed({
+      title: `Refill the bucket of ${this.#name}?`,
+      action: "Refill bucket",
+      note: "It may at once be allowed that much again. Tokens that servers have leased stay with them.",
+      changes: [["In the bucket", store ? `${exact(store.balance)} tokens` : "not known", `${exact(full)} tokens`]],
+    });
+    if (isSure) await this.#change("DELETE", "/bucket", undefined, "The bucket is full again, less what is leased.");
+  }
+
+  async #change(method, part, body, done) {
+    const name = this.#name;
+    const message = byId("organization-message");
+    say(message, "asking …");
+    try {
+      await request(method, organizationPath(name, part), { body });
+      if (this.#name !== name) return;
+      this.#isEdited = part === "/limit" ? false : this.#isEdited;
+      say(message, done, "good");
+    } catch (problem) {
+      if (this.#name === name) say(message, problem.message, "bad");
+    }
+    this.onChange();
+  }
+
+  // Reading the form
+
+  #read() {
+    const fields = [
+      ["override-capacity", "Capacity", 1, 0, "a whole number of tokens", most],
+      ["override-refill", "Refill", 0.001, 3, "a number with at most three decimals", most],
+    ];
+    const expiry = byId("override-expiry").value;
+    if (expiry === "custom") fields.push(["override-seconds", "Expires in", 1, 0, "a whole number of seconds", longestExpiry]);
+    const values = fields.map((field) => readNumber(...field));
+    const wrong = values.find((value) => value.problem);
+    fields.forEach(([id], index) => byId(id).toggleAttribute("aria-invalid", Boolean(values[index].problem)));
+    if (wrong) {
+      say(byId("organization-message"), wrong.problem, "bad");
+      byId(wrong.id).focus();
+      return null;
+    }
+    const [capacity, refillPerSecond, seconds] = values.map((value) => value.number);
+    const wish = { capacity, refillPerSecond, shadow: byId("override-shadow").checked };
+    if (expiry !== "") wish.expiresInSeconds = seconds ?? Number(expiry);
+    return wish;
+  }
+}
+
+function readNumber(id, name, least, decimals, kind, highest) {
+  const text = byId(id).value.trim();
+  const pattern = decimals > 0 ? /^\d+(\.\d{1,3})?$/ : /^\d+$/;
+  const number = Number(text);
+  if (pattern.test(text) && number >= least && number <= highest) return { id, number };
+  return { id, problem: `${name} is ${text || "empty"}: use ${kind} from ${least} to ${full(highest)}.` };
+}
+
+const yesNo = (isSet) => (isSet ? "yes" : "no");
+
+const expiryText = (expiresAt) => (expiresAt ? day(expiresAt) : "never");
+
+/** Who set an override, when, and how long it is left. */
+function overrideWords(override) {
+  const set = `Set by ${override.setBy} on ${day(override.setAt)}`;
+  if (!override.expiresAt) return `${set}, until it is removed.`;
+  const left = (Date.parse(override.expiresAt) - Date.now()) / 1000;
+  return `${set}, until ${day(override.expiresAt)} (${left > 0 ? `${age(left)} left` : "expired"}).`;
+}

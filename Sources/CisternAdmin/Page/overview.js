@@ -1,0 +1,171 @@
+/** How the server is in words, its facts, its nodes, and the busiest organisations. */
+
+import { age, compact, counted, exact, full, isNumber, latency, limitText, percent } from "./format.js";
+import { byId, element, fitChildren, setText } from "./dom.js";
+
+const consequences = { open: "unmetered", closed: "refused", local: "metered at this server's part" };
+const policies = {
+  open: "let through, unmetered",
+  closed: "refused with 503",
+  local: "metered at this server's part",
+};
+
+export const isEmbedded = (status) => status.store === "memory";
+
+// The state
+
+/** What is wrong, as [level, words]; nothing where all is well. */
+function troubles(status) {
+  const down = status.nodes.filter((node) => node.state === "down").length;
+  const found = [];
+  if (down > 0) found.push(["bad", nodesDown(down, status.nodes.length, consequences[status.failurePolicy] ?? status.failurePolicy)]);
+  if (status.limits.rejected) found.push(["warn", `limits file rejected: ${status.limits.rejected}`]);
+  return found;
+}
+
+function nodesDown(down, total, consequence) {
+  if (total === 1) return `the node is down: decisions are ${consequence}`;
+  if (down === total) return `all ${total} nodes are down: decisions are ${consequence}`;
+  return `${down} of ${total} nodes ${down === 1 ? "is" : "are"} down: decisions there are ${consequence}`;
+}
+
+/** Says the overall state: level is ok, warn, bad or unknown. */
+export function showState(level, lines) {
+  const state = byId("state");
+  state.dataset.level = level;
+  const text = lines.join("\n");
+  if (state.innerText !== text) state.replaceChildren(...lines.flatMap((line) => [element("span", {}, line), "\n"]).slice(0, -1));
+  document.title = `${{ ok: "●", warn: "◆", bad: "▲", unknown: "○" }[level]} ${lines[0]} – Cistern`;
+}
+
+export function showStatus(status) {
+  const found = troubles(status);
+  const level = found.some(([kind]) => kind === "bad") ? "bad" : "warn";
+  showState(found.length > 0 ? level : "ok", found.length > 0 ? found.map(([, words]) => words) : ["all well"]);
+  const identity = [`server ${status.server}`, storeText(status), `up ${age(status.uptimeSeconds)}`];
+  const spans = fitChildren(byId("identity"), identity.length, () => element("span"));
+  identity.forEach((text, index) => setText(spans[index], text));
+  showFacts(status);
+  showNodes(status);
+}
+
+function storeText(status) {
+  if (isEmbedded(status)) return "embedded store";
+  const count = status.nodes.length;
+  if (status.topology === "cluster") return `Redis Cluster of ${counted(count, "node")}`;
+  return count === 1 ? "one Redis node" : `Redis ring of ${counted(count, "node")}`;
+}
+
+function showFacts(status) {
+  const { limit, limits, sample } = status;
+  const facts = [
+    ["Default limit", limitText(limit)],
+    ["Limits file", limits.file ? `${limits.file}: ${counted(limits.organizations, "organisation")}` : "none"],
+    ["Overrides", exact(limits.overrides)],
+    ["Organisations in memory", counted(status.organizations, "", "").trim()],
+    ["Evictions", compact(status.evictions)],
+    ["Connections", exact(status.connections)],
+    ["Event-loop lag", isNumber(sample.eventLoopLag) ? `${full(Number(sample.eventLoopLag.toPrecision(2)))} ms` : "–"],
+    ["Where a node is lost", isEmbedded(status) ? "there is none to lose" : policies[status.failurePolicy] ?? status.failurePolicy],
+  ];
+  const rows = fitChildren(byId("facts"), facts.length, () => element("div", {}, element("dt"), element("dd")));
+  facts.forEach(([name, value], index) => {
+    setText(rows[index].firstElementChild, name);
+    setText(rows[index].lastElementChild, value);
+  });
+}
+
+// Nodes
+
+function showNodes(status) {
+  const order = [...status.nodes].sort((one, other) => (one.state === "down" ? 0 : 1) - (other.state === "down" ? 0 : 1));
+  const items = fitChildren(byId("nodes"), order.length, nodeItem);
+  order.forEach((node, index) => fillNode(items[index], node));
+  const note = byId("nodes-note");
+  note.hidden = order.length > 0;
+  setText(note, isEmbedded(status) ? "None: this server keeps the buckets in its own memory." : "No node is known yet.");
+}
+
+function nodeItem() {
+  const figure = (name) => element("div", {}, element("dt", {}, name), element("dd", { "data-figure": name }));
+  return element("li", {},
+    element("div", { class: "node-head" }, element("span", { class: "node-name" }), element("span", { class: "node-state" })),
+    element("div", { class: "bar", "aria-hidden": "true" }, element("i")),
+    element("dl", {}, ...["share", "requests/s", "p50", "p99"].map(figure)),
+    element("p", { class: "trouble" }));
+}
+
+function fillNode(item, node) {
+  item.dataset.node = node.name;
+  item.dataset.state = node.state;
+  setText(item.querySelector(".node-name"), node.name);
+  setText(item.querySelector(".node-state"), node.state);
+  item.querySelector(".bar i").style.width = `${Math.min(100, Math.max(0, node.share * 100)) || 0}%`;
+  const share = isNumber(node.share) ? percent(node.share * 100) : "–";
+  const figures = {
+    share, "requests/s": compact(node.requestsPerSecond),
+    p50: latency(node.latencyMilliseconds?.p50), p99: latency(node.latencyMilliseconds?.p99),
+  };
+  for (const place of item.querySelectorAll("dd")) setText(place, figures[place.dataset.figure]);
+  const trouble = item.querySelector(".trouble");
+  setText(trouble, troubleText(node));
+  trouble.hidden = trouble.textContent === "";
+}
+
+function troubleText(node) {
+  if (node.state !== "down") return "";
+  const reason = node.reason ?? node.trouble ?? "not connected yet";
+  return node.remedy ? `${reason}. Remedy: ${node.remedy}` : reason;
+}
+
+// Busiest organisations
+
+export function prepareRankings(open) {
+  for (const id of ["busiest-allowed", "busiest-denied"]) {
+    byId(id).addEventListener("click", (event) => {
+      const name = event.target.closest("button")?.dataset.organization;
+      if (name !== undefined) open(name);
+    });
+  }
+}
+
+export function showBusiest(lists) {
+  showRanking(byId("busiest-allowed"), lists.allowed);
+  showRanking(byId("busiest-denied"), lists.denied);
+  const names = new Set([...lists.allowed, ...lists.denied].map((entry) => entry.organization));
+  byId("search-names").replaceChildren(...[...names].map((name) => element("option", { value: name })));
+}
+
+function showRanking(list, entries) {
+  const shown = held(list, entries);
+  const most = Math.max(...shown.map((entry) => entry.perSecond), 0) || 1;
+  const rows = fitChildren(list, shown.length, rankingRow);
+  shown.forEach((entry, index) => fillRank(rows[index].firstElementChild, entry, most));
+  list.hidden = shown.length === 0;
+}
+
+/** Under a hand about to choose, rows keep their places: else it would open its neighbour. */
+function held(list, entries) {
+  if (!list.matches(":hover, :focus-within")) return entries;
+  const byName = new Map(entries.map((entry) => [entry.organization, entry]));
+  const kept = [...list.querySelectorAll("button")].map((button) => byName.get(button.dataset.organization));
+  const fresh = entries.filter((entry) => !kept.includes(entry));
+  return [...kept.map((entry) => entry ?? fresh.shift()), ...fresh].filter(Boolean);
+}
+
+function rankingRow() {
+  return element("li", {}, element("button", { type: "button" },
+    element("span", { class: "name" }), element("span", { class: "figure" }), element("span", { class: "error" }),
+    element("span", { class: "bar", "aria-hidden": "true" }, element("i"))));
+}
+
+function fillRank(button, entry, most) {
+  button.dataset.organization = entry.organization;
+  button.dataset.perSecond = entry.perSecond;
+  button.title = entry.organization;
+  setText(button.querySelector(".name"), entry.organization);
+  setText(button.querySelector(".figure"), compact(entry.perSecond));
+  const isVague = entry.errorPerSecond > entry.perSecond / 100;
+  setText(button.querySelector(".error"), isVague ? `± ${compact(entry.errorPerSecond)}` : "");
+  button.querySelector(".bar i").style.width = `${Math.min(100, (entry.perSecond / most) * 100)}%`;
+}

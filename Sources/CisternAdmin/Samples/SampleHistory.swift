@@ -1,0 +1,28 @@
+internal import Cistern
+
+/// The samples of the last five minutes, made of the snapshots that come in.
+struct SampleHistory: Sendable {
+    /// How many samples are kept.
+    static let maximumCount = 300
+
+    private(set) var samples: [Sample] = []
+    /// The last snapshot, and when it was taken.
+    private(set) var last: (snapshot: ServerSnapshot, at: Instant)
+
+    init(_ snapshot: ServerSnapshot, at now: Instant, unixMilliseconds: Int64) {
+        last = (snapshot, now)
+        samples = [Sample(from: snapshot, to: snapshot, seconds: 1, at: unixMilliseconds)]
+    }
+
+    /// Takes in a snapshot, and makes a sample of what has happened since the last one.
+    mutating func add(_ snapshot: ServerSnapshot, at now: Instant, unixMilliseconds: Int64) {
+        let seconds = Double(now.nanoseconds - last.at.nanoseconds) / 1_000_000_000
+        guard seconds > 0 else { return }
+        if samples.count == Self.maximumCount { samples.removeFirst() }
+        samples.append(Sample(from: last.snapshot, to: snapshot, seconds: seconds, at: unixMilliseconds))
+        last = (snapshot, now)
+    }
+
+    /// The latest sample.
+    var latest: Sample { samples[samples.count - 1] }
+}

@@ -1,0 +1,100 @@
+internal import Cistern
+internal import HTTPTypes
+internal import Hummingbird
+internal import Logging
+internal import Synchronization
+
+/// What is known of one request beside what it says.
+struct AdminContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    /// Who asks: the name of a token, or `local` where none is needed.
+    var user = "local"
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+    }
+
+    /// Room for any body that is read, and no more.
+    var maxUploadSize: Int { FieldReader.maximumBytes }
+}
+
+/// Lets a request of the API in: who asks, from where, and how often.
+struct AdminGuard: Sendable {
+    let tokens: @Sendable () -> AdminTokens?
+    let pace: AdminPace
+    let logger: Logger
+
+    /// Checks a request and says who asks.
+    func admit(_ request: Request, isOpen: Bool) async throws -> String {
+        try checkOrigin(request)
+        guard let tokens = tokens() else {
+            try checkHost(request)
+            try await pace.admit("local")
+            return "local"
+        }
+        guard let user = Self.secret(in: request).flatMap({ tokens.name(of: $0) }) else {
+            try await pace.admit(isOpen ? "open" : "nobody")
+            guard isOpen else {
+                throw Problem(
+                    .unauthorized, "no valid token: send Authorization: Bearer SECRET, of a line in adminTokenFile",
+                    headers: [.wwwAuthenticate: "Bearer"])
+            }
+            return "nobody"
+        }
+        try await pace.admit("user:\(user)")
+        return user
+    }
+
+    private static func secret(in request: Request) -> String? {
+        guard let value = request.headers[.authorization], value.lowercased().hasPrefix("bearer ") else { return nil }
+        return String(value.dropFirst("bearer ".count))
+    }
+
+    /// Where no token is asked for, a page from elsewhere must not get in by way of a name that leads to this machine
+    /// (DNS rebinding): the host must be this machine's own.
+    private func checkHost(_ request: Request) throws(Problem) {
+        let host = request.head.authority ?? ""
+        guard AdminSettings.isLoopback(Self.name(in: host)) else {
+            throw Problem(
+                .forbidden, "Host is '\(host.prefix(128))': use localhost or 127.0.0.1, or set adminTokenFile")
+        }
+    }
+
+    /// A page of another origin may not use a browser's way in here.
+    private func checkOrigin(_ request: Request) throws(Problem) {
+        guard let origin = request.headers[.origin] else { return }
+        let host = request.head.authority ?? ""
+        guard origin == "http://\(host)" || origin == "https://\(host)" else {
+            throw Problem(.forbidden, "Origin is '\(origin.prefix(128))': only this server's own page may ask")
+        }
+    }
+
+    /// A host without its port.
+    private static func name(in authority: String) -> String {
+        if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") { return String(authority[...end]) }
+        return String(authority.prefix { $0 != ":" })
+    }
+}
+
+/// How often the API may be used: two hundred at once and a hundred a second by each name.
+///
+/// Whoever asks more often waits a quarter of a second to be told so: that costs a server less than the asking does.
+final class AdminPace: Sendable {
+    private let limiter: RateLimiter
+    private let clock: any TimeSource
+
+    init(clock: any TimeSource, seed: UInt64) throws {
+        self.clock = clock
+        let limits = Limits(standard: try Limit(capacity: 200, refillPerSecond: 100))
+        var settings = LimiterSettings()
+        settings.maximumBuckets = 1024
+        limiter = RateLimiter(limits: limits, settings: settings, seed: seed)
+    }
+
+    func admit(_ name: String) async throws {
+        guard let decision = limiter.decideNow(name.utf8.span, now: clock.now()), !decision.isAllowed else { return }
+        try await Task.sleep(for: .milliseconds(250))
+        throw Problem(
+            .tooManyRequests, "the API was asked too often: ask again in a second", headers: [.retryAfter: "1"])
+    }
+}

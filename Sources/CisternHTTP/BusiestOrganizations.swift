@@ -1,0 +1,36 @@
+internal import Cistern
+
+/// Which organisations are decided for most often, by what was decided.
+package struct BusiestOrganizations: Sendable {
+    /// By what they can be ranked.
+    package enum Order: String, Sendable, CaseIterable {
+        case allowed
+        case denied
+        /// Denials that a limit in shadow would have made.
+        case shadowDenied
+    }
+
+    private var allowed = BusiestNames()
+    private var denied = BusiestNames()
+    private var shadowDenied = BusiestNames()
+
+    package init() {}
+
+    mutating func count(_ organization: String, _ decision: Decision) {
+        let second = decision.decidedAt.milliseconds / 1000
+        if decision.isAllowed {
+            allowed.record(organization, second: second)
+            if decision.isShadowDenial { shadowDenied.record(organization, second: second) }
+        } else {
+            denied.record(organization, second: second)
+        }
+    }
+
+    subscript(order: Order) -> BusiestNames {
+        switch order {
+        case .allowed: allowed
+        case .denied: denied
+        case .shadowDenied: shadowDenied
+        }
+    }
+}

@@ -1,0 +1,131 @@
+package import Cistern
+package import Logging
+
+/// The copies of all overrides of limits on the nodes of a store: one on each node of a ring, one in a Redis Cluster.
+///
+/// What any of them knows is known, and is brought to the others: so overrides survive the loss of a node, and are on one
+/// that joins a moment later.
+package actor OverrideCopies {
+    /// A place with a copy.
+    struct Holder: Sendable {
+        let name: String
+        let ask: @Sendable (_ words: [[UInt8]]) async -> Result<RESPValue, LeaseFailure>
+    }
+
+    /// What a holder had when it was last looked at.
+    private struct Copy {
+        var version = ""
+        var content = LimitOverrides()
+    }
+
+    private let nodes: any StoreNodes
+    private let clock: any TimeSource
+    private let logger: Logger
+    private var copies: [String: Copy] = [:]
+    private var log = LogThrottle()
+    /// Everything that is known.
+    package private(set) var overrides = LimitOverrides()
+    /// What to add to this process's clock for the nodes'; nil until one has answered.
+    private var offsetMilliseconds: Int64?
+
+    /// Nothing can be put on record now.
+    package struct Failure: Error, CustomStringConvertible {
+        package let description: String
+    }
+
+    init(nodes: any StoreNodes, clock: any TimeSource, logger: Logger) {
+        self.nodes = nodes
+        self.clock = clock
+        self.logger = logger
+    }
+
+    /// The time on the nodes' clocks, in milliseconds since 1970; nil until one has answered.
+    package var nowMilliseconds: Int64? {
+        offsetMilliseconds.map { clock.now().milliseconds + $0 }
+    }
+
+    /// Looks at every copy within reach, and brings what is missing to each.
+    package func synchronize() async {
+        let holders = nodes.overrideHolders
+        let names = Set(holders.map(\.name))
+        copies = copies.filter { names.contains($0.key) }
+        for holder in holders { await read(holder) }
+        if let now = nowMilliseconds {
+            let old = overrides.dropTraces(atMilliseconds: now)
+            if !old.isEmpty {
+                let moment = now - 86_400_000
+                for holder in holders { _ = await holder.ask(OverrideScript.drop(old, setBeforeMilliseconds: moment)) }
+            }
+        }
+        for holder in holders {
+            guard let copy = copies[holder.name] else { continue }
+            let missing = overrides.missing(in: copy.content)
+            if !missing.isEmpty { await write(missing, to: holder) }
+        }
+    }
+
+    /// Says something of an organisation, on every copy within reach.
+    ///
+    /// - Parameter lifeMilliseconds: how long it holds; nil for ever.
+    /// - Throws: ``Failure`` where no copy has taken it: then nothing has changed.
+    package func set(
+        _ limit: Limit?, of organization: String, lifeMilliseconds: Int64?, by who: String
+    ) async throws(Failure) -> LimitOverrides.Entry {
+        if nowMilliseconds == nil { await synchronize() }
+        guard let now = nowMilliseconds else {
+            throw Failure(description: "no Redis node can be reached: try again when one is up")
+        }
+        let entry = overrides.entry(
+            for: organization, limit: limit, expiresAtMilliseconds: lifeMilliseconds.map { now + $0 }, setBy: who,
+            nowMilliseconds: now)
+        var isOnRecord = false
+        for holder in nodes.overrideHolders where await write([organization: entry], to: holder) { isOnRecord = true }
+        guard isOnRecord else {
+            throw Failure(description: "no Redis node has taken it: try again when one is up")
+        }
+        overrides.merge(organization, entry)
+        return entry
+    }
+
+    private func read(_ holder: Holder) async {
+        let result = await holder.ask(OverrideScript.read(since: copies[holder.name]?.version ?? ""))
+        switch result {
+        case .failure: break
+        case .success(.error(let message)): complain(message, of: holder)
+        case .success(let reply):
+            guard let reading = OverrideScript.Reading(reply) else { return complain("\(reply)", of: holder) }
+            offsetMilliseconds = reading.nowMilliseconds - clock.now().milliseconds
+            if let content = reading.overrides {
+                copies[holder.name] = Copy(version: reading.version, content: content)
+                overrides.merge(content)
+            } else if copies[holder.name] == nil {
+                copies[holder.name] = Copy(version: reading.version)
+            }
+        }
+    }
+
+    /// Puts entries on record at a holder; what is there afterwards is read with the next look.
+    @discardableResult
+    private func write(_ entries: [String: LimitOverrides.Entry], to holder: Holder) async -> Bool {
+        switch await holder.ask(OverrideScript.write(entries)) {
+        case .success(.integer): return true
+        case .success(let reply): complain("\(reply)", of: holder)
+        case .failure: break
+        }
+        return false
+    }
+
+    private func complain(_ answer: String, of holder: Holder) {
+        guard let suppressed = log.permit(now: clock.now()) else { return }
+        logger.warning(
+            "overrides of limits cannot be read or written",
+            metadata: ["node": "\(holder.name)", "answer": "\(answer)", "notLogged": "\(suppressed)"])
+    }
+}
+
+extension RedisStore {
+    /// The copies of all overrides on its nodes.
+    package func overrideCopies(clock: any TimeSource, logger: Logger) -> OverrideCopies {
+        OverrideCopies(nodes: nodes, clock: clock, logger: logger)
+    }
+}

@@ -1,0 +1,86 @@
+internal import Cistern
+
+/// The scripts that keep a copy of all overrides of limits on a node.
+///
+/// A hash has a field for each organisation, and a key beside it changes with each write, so that servers which look
+/// every second read all of it only when something is new. Both names have one hash tag: in a Redis Cluster there is one
+/// copy, in the slot of that.
+enum OverrideScript {
+    static let keys = ["ratelimit:{overrides}", "ratelimit:{overrides}:version"].map { Array($0.utf8) }
+    /// Where the copy is in a Redis Cluster.
+    static let home = BucketHome(UInt16(HashSlot.of(Array("overrides".utf8))))
+
+    private static let readSource = """
+        local time = redis.call('TIME')
+        local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+        local version = redis.call('GET', KEYS[2]) or ''
+        if version == ARGV[1] then return { now, version } end
+        return { now, version, redis.call('HGETALL', KEYS[1]) }
+        """
+
+    /// The command that asks for what has changed since a version.
+    static func read(since version: String) -> [[UInt8]] {
+        command(readSource, [version])
+    }
+
+    /// What a node answers to ``read(since:)``.
+    struct Reading {
+        let nowMilliseconds: Int64
+        let version: String
+        /// Nil where nothing has changed.
+        var overrides: LimitOverrides?
+
+        init?(_ reply: RESPValue) {
+            guard case .array(let fields) = reply, fields.count == 2 || fields.count == 3,
+                case .integer(let now) = fields[0], case .string(let version) = fields[1]
+            else { return nil }
+            nowMilliseconds = now
+            self.version = String(decoding: version, as: UTF8.self)
+            guard fields.count == 3 else { return }
+            guard case .array(let words) = fields[2] else { return nil }
+            var read = LimitOverrides()
+            for index in stride(from: 0, to: words.count - 1, by: 2) {
+                guard case .string(let name) = words[index], case .string(let text) = words[index + 1],
+                    let entry = LimitOverrides.Entry(text: String(decoding: text, as: UTF8.self))
+                else { continue }
+                read.merge(String(decoding: name, as: UTF8.self), entry)
+            }
+            overrides = read
+        }
+    }
+
+    private static let writeSource = """
+        local known = {}
+        local words = redis.call('HGETALL', KEYS[1])
+        for i = 1, #words, 2 do known[words[i]] = tonumber(string.match(words[i + 1], '^(%d+):')) end
+        for i = 1, #ARGV, 3 do
+          local name, at, text = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+          if (known[name] or 0) <= at then
+            if text == '' then
+              redis.call('HDEL', KEYS[1], name)
+            else
+              redis.call('HSET', KEYS[1], name, text)
+            end
+          end
+        end
+        local time = redis.call('TIME')
+        redis.call('SET', KEYS[2], time[1] .. '.' .. time[2])
+        return 1
+        """
+
+    /// The command that puts what was said of some organisations on record, unless something later is.
+    static func write(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
+        command(
+            writeSource,
+            entries.sorted { $0.key < $1.key }.flatMap { [$0.key, "\($0.value.setAtMilliseconds)", $0.value.text] })
+    }
+
+    /// The command that forgets organisations of which nothing later than a moment is on record.
+    static func drop(_ organizations: [String], setBeforeMilliseconds moment: Int64) -> [[UInt8]] {
+        command(writeSource, organizations.sorted().flatMap { [$0, "\(moment)", ""] })
+    }
+
+    private static func command(_ source: String, _ arguments: [String]) -> [[UInt8]] {
+        ["EVAL", source, "\(keys.count)"].map { Array($0.utf8) } + keys + arguments.map { Array($0.utf8) }
+    }
+}

@@ -1,0 +1,40 @@
+internal import Cistern
+internal import Tracing
+
+/// Spans around lease requests, for whoever collects traces.
+///
+/// Without a tracer, which a process sets up before it makes its stores, a request costs nothing more.
+struct StoreTracing: Sendable {
+    private let tracer: any Tracer
+
+    /// Nil where the process has no tracer.
+    init?() {
+        let tracer = InstrumentationSystem.tracer
+        guard !(tracer is NoOpTracer) else { return nil }
+        self.tracer = tracer
+    }
+
+    /// Opens a span for a request and returns a reply that closes it.
+    ///
+    /// Its parent is whatever the task that asks is in; a request that others wait for as well has the first one's.
+    func traced(
+        _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
+    ) -> @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void {
+        let span = tracer.startAnySpan("cistern.lease", ofKind: .client)
+        span.attributes["db.system.name"] = "redis"
+        span.attributes["cistern.organization"] = String(decoding: request.organization, as: UTF8.self)
+        span.attributes["cistern.tokens.needed"] = request.needed
+        span.attributes["cistern.tokens.ahead"] = request.wish.ahead
+        return { result, now in
+            switch result {
+            case .success(let grant):
+                span.attributes["cistern.tokens.granted"] = grant.tokens + grant.paced
+            case .failure(let failure):
+                span.recordError(failure)
+                span.setStatus(SpanStatus(code: .error))
+            }
+            span.end()
+            reply(result, now)
+        }
+    }
+}

@@ -1,0 +1,121 @@
+internal import Cistern
+package import Foundation
+package import Logging
+internal import Synchronization
+
+/// Writes one line for each log event to standard error: for people on a terminal, else as one JSON object.
+///
+/// Warnings and errors that repeat are held back: of each message ten in ten seconds are written, and the next one after
+/// that says how many were not.
+package struct LineLogHandler: LogHandler {
+    /// What a line looks like.
+    package enum Format: Sendable {
+        case text
+        case json
+    }
+
+    package var logLevel = Logger.Level.info
+    package var metadata: Logger.Metadata = [:]
+    private let format: Format
+    private let throttle: WarningThrottle
+    private let now: @Sendable () -> Date
+    private let write: @Sendable (String) -> Void
+
+    /// Creates a handler.
+    ///
+    /// - Parameters:
+    ///   - now: the wall clock.
+    ///   - write: takes a whole line with its end.
+    package init(
+        format: Format, throttle: WarningThrottle, now: @escaping @Sendable () -> Date = { Date() },
+        write: @escaping @Sendable (String) -> Void
+    ) {
+        self.format = format
+        self.throttle = throttle
+        self.now = now
+        self.write = write
+    }
+
+    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    package func log(event: LogEvent) {
+        let time = now()
+        var fields = metadata.merging(event.metadata ?? [:]) { $1 }
+        if event.level >= .warning {
+            let milliseconds = Int64(time.timeIntervalSince1970 * 1000)
+            guard let suppressed = throttle.permit(event.message.description, atMilliseconds: milliseconds) else {
+                return
+            }
+            if suppressed > 0 { fields["notLogged"] = "\(suppressed)" }
+        }
+        switch format {
+        case .text: write(Self.text(event, fields, time))
+        case .json: write(Self.json(event, fields, time))
+        }
+    }
+
+    private static func text(_ event: LogEvent, _ fields: Logger.Metadata, _ time: Date) -> String {
+        let level = event.level.rawValue.uppercased().padding(toLength: 8, withPad: " ", startingAt: 0)
+        let words = fields.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
+        // A line stays one line, whatever a name or an answer has in it.
+        let line = "\(stamp(time)) \(level) \(event.message)\(words)"
+        return line.replacing("\n", with: "\\n").replacing("\r", with: "\\r") + "\n"
+    }
+
+    private static func json(_ event: LogEvent, _ fields: Logger.Metadata, _ time: Date) -> String {
+        let head = [("time", stamp(time)), ("level", event.level.rawValue), ("message", "\(event.message)")]
+        let rest = fields.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
+        return "{" + (head + rest).map { "\(quoted($0)):\(quoted($1))" }.joined(separator: ",") + "}\n"
+    }
+
+    private static func quoted(_ text: String) -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        return (try? encoder.encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "null"
+    }
+
+    private static func stamp(_ time: Date) -> String {
+        time.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+    }
+}
+
+/// Holds warnings back that repeat, for all handlers of a process.
+package final class WarningThrottle: Sendable {
+    private struct Window {
+        var began: Int64
+        var written = 0
+        var suppressed = 0
+    }
+
+    private static let windowMilliseconds: Int64 = 10_000
+    private static let mostInWindow = 10
+    /// How many different messages are told apart; beyond that all others count as one.
+    private static let mostMessages = 256
+
+    private let windows = Mutex<[String: Window]>([:])
+
+    package init() {}
+
+    /// How many lines with this message have been held back, if this one may be written; nil if not.
+    func permit(_ message: String, atMilliseconds now: Int64) -> Int? {
+        windows.withLock { windows in
+            let key = windows[message] != nil || windows.count < Self.mostMessages ? message : ""
+            var window = windows[key] ?? Window(began: now)
+            defer { windows[key] = window }
+            if now - window.began >= Self.windowMilliseconds {
+                let suppressed = window.suppressed
+                window = Window(began: now, written: 1)
+                return suppressed
+            }
+            guard window.written < Self.mostInWindow else {
+                window.suppressed += 1
+                return nil
+            }
+            window.written += 1
+            return 0
+        }
+    }
+}

@@ -1,0 +1,164 @@
+internal import Cistern
+internal import CisternAdmin
+internal import CisternHTTP
+internal import CisternRedis
+internal import Synchronization
+
+/// What the operators' plane sees of a server's parts, and does to them.
+final class ServerOperations: Operations {
+    private let limiter: RateLimiter
+    private let store: RedisStore?
+    private let limits: LimitsKeeper
+    private let overrides: OverrideKeeper
+    private let failurePolicy: FailurePolicy
+    private let clock: any TimeSource
+    private let startedAt: Instant
+    private let server = Mutex<HTTPServer?>(nil)
+
+    init(
+        limiter: RateLimiter, store: RedisStore?, limits: LimitsKeeper, overrides: OverrideKeeper,
+        failurePolicy: FailurePolicy, clock: any TimeSource
+    ) {
+        self.limiter = limiter
+        self.store = store
+        self.limits = limits
+        self.overrides = overrides
+        self.failurePolicy = failurePolicy
+        self.clock = clock
+        startedAt = clock.now()
+    }
+
+    /// Names the server whose requests are shown.
+    ///
+    /// It is made after this, since it serves the pages.
+    func observe(_ server: HTTPServer) {
+        self.server.withLock { $0 = server }
+    }
+
+    /// The pages of the data port, made anew each time one is asked for.
+    var pages: OperatorPages {
+        OperatorPages(
+            health: { OperatorPages.Page(text: HealthPage.text(self.snapshot()), contentType: HealthPage.contentType) },
+            metrics: {
+                OperatorPages.Page(text: MetricsPage.text(self.snapshot()), contentType: MetricsPage.contentType)
+            })
+    }
+
+    // MARK: Looking
+
+    func snapshot() -> ServerSnapshot {
+        let server = server.withLock { $0 }
+        var snapshot = ServerSnapshot()
+        if let store {
+            snapshot.server = store.serverName
+            snapshot.store = "redis"
+            snapshot.topology = store.topology.rawValue
+            snapshot.nodes = store.reports.map(Self.node)
+        }
+        snapshot.failurePolicy = failurePolicy
+        snapshot.uptimeSeconds = (clock.now().milliseconds - startedAt.milliseconds) / 1000
+        snapshot.limiter = limiter.statistics
+        snapshot.limits = limits.report
+        snapshot.lease = limiter.leaseSettings
+        if let server {
+            snapshot.routes = Self.routes(server.statistics)
+            snapshot.openConnections = server.connectionCount
+            snapshot.eventLoopLag = server.lag
+        }
+        return snapshot
+    }
+
+    private static func node(_ report: NodeReport) -> ServerSnapshot.Node {
+        let counts = report.statistics
+        return ServerSnapshot.Node(
+            name: report.name, isUp: report.isUp, trouble: report.trouble?.kind.rawValue, reason: report.reason,
+            remedy: report.trouble?.remedy, share: report.share,
+            requests: [
+                ("granted", counts.granted), ("short", counts.short), ("returned", counts.returned),
+                ("rejected", counts.rejected), ("timeout", counts.timedOut), ("unreachable", counts.unreachable),
+                ("overloaded", counts.overloaded), ("redirected", counts.redirected),
+            ], latency: counts.latency)
+    }
+
+    private static func routes(_ statistics: HTTPStatistics) -> [ServerSnapshot.Route] {
+        Route.allCases.map { route in
+            ServerSnapshot.Route(
+                label: route.label,
+                answers: statistics.requests.filter { $0.route == route }.map { ($0.status.rawValue, $0.count) },
+                durations: statistics.durations(of: route))
+        }
+    }
+
+    func busiest(_ most: Int, by order: BusiestOrder) -> [BusiestNames.Entry] {
+        let order: BusiestOrganizations.Order =
+            switch order {
+            case .allowed: .allowed
+            case .denied: .denied
+            case .shadowDenied: .shadowDenied
+            }
+        return server.withLock { $0 }?.busiest(most, by: order, now: clock.now()) ?? []
+    }
+
+    func organization(_ name: String) async -> OrganizationView {
+        let (limits, bytes) = (limiter.limits, Array(name.utf8))
+        let limit = limits.limit(of: bytes)
+        let bucket: Result<OrganizationView.Bucket, OperationFailure>
+        if let store {
+            do {
+                bucket = .success(view(try await store.inspectBucket(of: name, limit: limit), of: store))
+            } catch {
+                bucket = .failure(OperationFailure(error.description))
+            }
+        } else {
+            let found = limiter.embeddedBucket(of: bytes.span, now: clock.now())?.bucket
+            let microtokens = found?.microtokens ?? limit.capacityMicrotokens
+            bucket = .success(
+                OrganizationView.Bucket(
+                    node: "memory", slot: nil, isStored: found != nil, balance: Double(microtokens) / 1_000_000,
+                    outstanding: 0, lessees: []))
+        }
+        return OrganizationView(
+            limit: limit, limitSource: limits.source(of: bytes).rawValue, override: overrides.entry(of: name),
+            leasedTokens: limiter.leased(bytes.span, now: clock.now()), bucket: bucket)
+    }
+
+    private func view(_ inspection: BucketInspection, of store: RedisStore) -> OrganizationView.Bucket {
+        let now = inspection.nowMilliseconds
+        let records = inspection.current.records.sorted { ($1.tokens, $0.lessee) < ($0.tokens, $1.lessee) }
+        return OrganizationView.Bucket(
+            node: inspection.node, slot: inspection.slot, isStored: inspection.stored != nil,
+            balance: Double(inspection.current.balanceMicrotokens) / 1_000_000,
+            outstanding: inspection.current.outstanding,
+            lessees: records.map { record in
+                OrganizationView.Lessee(
+                    name: record.lessee, isThisServer: record.lessee == store.serverName, tokens: record.tokens,
+                    endsInMilliseconds: record.endsMilliseconds - now, demandPerSecond: Double(record.weight) / 1000,
+                    pacePerSecond: record.paceEndsMilliseconds > now ? Double(record.pace) / 1000 : 0,
+                    askedMillisecondsAgo: now - record.askedAtMilliseconds)
+            })
+    }
+
+    // MARK: Changing
+
+    func fillBucket(of organization: String) async throws(OperationFailure) {
+        let bytes = Array(organization.utf8)
+        if let store {
+            do {
+                try await store.fillBucket(of: organization, limit: limiter.limits.limit(of: bytes))
+            } catch {
+                throw OperationFailure(error.description)
+            }
+        }
+        limiter.fillBucket(of: bytes.span, now: clock.now())
+    }
+
+    func overrideLimit(
+        of organization: String, with limit: Limit?, lifeSeconds: Int64?, by who: String
+    ) async throws(OperationFailure) -> LimitOverrides.Entry {
+        try await overrides.set(limit, of: organization, lifeSeconds: lifeSeconds, by: who)
+    }
+
+    func changeLease(to settings: LeaseSettings) {
+        limiter.changeLeaseSettings(to: settings)
+    }
+}
