@@ -202,6 +202,7 @@ let package = Package(
                 "Cistern",
                 "CisternRedis",
                 "CisternTesting",
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -224,12 +225,14 @@ let package = Package(
             name: "CisternServerTests",
             dependencies: [
                 "Cistern",
+                "CisternAdmin",
                 "CisternHTTP",
                 "CisternRedis",
                 "CisternServer",
                 "CisternCommand",
                 "CisternSimulation",
                 "CisternTesting",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),

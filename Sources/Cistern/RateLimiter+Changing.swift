@@ -56,6 +56,16 @@ extension RateLimiter {
         return store.inspect(organization, now: now)
     }
 
+    /// Gives one organisation's lease back, and returns once that is answered or has failed.
+    package func giveBackLease(of organization: [UInt8], now: Instant) async {
+        guard case .leased(let lessee) = backend, let request = lessee.giveBack(organization.span, now: now) else {
+            return
+        }
+        await withCheckedContinuation { continuation in
+            Self.carry(request, from: lessee) { continuation.resume() }
+        }
+    }
+
     /// An organisation's bucket is full: makes it so with the embedded store; else the store has been told, and what it
     /// said before counts no more.
     package func fillBucket(of organization: Span<UInt8>, now: Instant) {

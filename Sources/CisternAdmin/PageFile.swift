@@ -23,7 +23,25 @@ struct PageFile: Sendable {
     static let description = PageFile("/openapi.json", "application/json", PackageResources.openapi_json)
 
     /// The dashboard's files.
-    static let dashboard: [PageFile] = [
-        PageFile("/", "text/html; charset=utf-8", PackageResources.index_html)
+    static let dashboard: [PageFile] =
+        [
+            PageFile("/", "text/html; charset=utf-8", PackageResources.index_html),
+            PageFile("/dashboard.css", "text/css; charset=utf-8", PackageResources.dashboard_css),
+        ]
+        + scripts.map { PageFile("/\($0)", "text/javascript; charset=utf-8", $1) }
+
+    private static let scripts: [(name: String, bytes: [UInt8])] = [
+        ("api.js", PackageResources.api_js),
+        ("chart.js", PackageResources.chart_js),
+        ("charts.js", PackageResources.charts_js),
+        ("dashboard.js", PackageResources.dashboard_js),
+        ("dom.js", PackageResources.dom_js),
+        ("format.js", PackageResources.format_js),
+        ("lease.js", PackageResources.lease_js),
+        ("organization.js", PackageResources.organization_js),
+        ("override.js", PackageResources.override_js),
+        ("overview.js", PackageResources.overview_js),
+        ("scale.js", PackageResources.scale_js),
+        ("tank.js", PackageResources.tank_js),
     ]
 }

@@ -20,7 +20,7 @@ public final class RedisStore: LeaseStore {
     let nodes: any StoreNodes
     /// This server's name among those that share the nodes: another one for each run.
     package let serverName: String
-    private let tracing = StoreTracing()
+    private let tracing = StoreTracing.ofProcess
 
     /// Creates the store of some nodes.
     ///

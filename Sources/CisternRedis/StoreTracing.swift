@@ -7,11 +7,14 @@ internal import Tracing
 struct StoreTracing: Sendable {
     private let tracer: any Tracer
 
-    /// Nil where the process has no tracer.
-    init?() {
-        let tracer = InstrumentationSystem.tracer
-        guard !(tracer is NoOpTracer) else { return nil }
+    init(_ tracer: any Tracer) {
         self.tracer = tracer
+    }
+
+    /// With the process's tracer; nil where it has none.
+    static var ofProcess: StoreTracing? {
+        let tracer = InstrumentationSystem.tracer
+        return tracer is NoOpTracer ? nil : StoreTracing(tracer)
     }
 
     /// Opens a span for a request and returns a reply that closes it.

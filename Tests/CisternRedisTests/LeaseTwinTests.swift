@@ -61,10 +61,7 @@ struct LeaseTwinTests {
                 store.lease(request) { result, _ in continuation.resume(returning: try? result.get()) }
             }
             let by = [0, 1, 30, 200, 1500][Int.random(in: 0..<5, using: &random)]
-            let stored = try await redis.command(
-                ["EVAL", Self.warp, "3"]
-                    + ["tokens", "lastRefill", "leases"].map { "ratelimit:\(organization):\($0)" } + ["\(by)"])
-            let lines = stored.split(separator: "\n").map(String.init)
+            let lines = try await books(of: organization, on: redis, thenBack: by)
             // A request that came too late leaves no trace of when it came, and changes nothing.
             let now = offset + (try #require(Int64(lines[0])))
             var bucket = twin ?? StoreBucket(full: limit, nowMilliseconds: now)
@@ -76,7 +73,21 @@ struct LeaseTwinTests {
             offset += Int64(by)
             script.take(reply, of: request)
             if reply != expected { return }
+            guard step % 7 == 6 else { continue }
+            try await store.fillBucket(of: organization, limit: limit)
+            let filled = try await books(of: organization, on: redis, thenBack: 0)
+            bucket.fill(limit, nowMilliseconds: offset + (try #require(Int64(filled[0]))))
+            twin = bucket
+            #expect(filled[1] == Self.decimal(bucket.balanceMicrotokens), "filled after step \(step)")
+            #expect(Set(filled.dropFirst(2)) == Set(Self.books(of: bucket, offset: offset)))
         }
+    }
+
+    /// What the script wrote last: when, the tokens, the leases; and sets all of it back by some milliseconds.
+    private func books(of organization: String, on redis: RedisServer, thenBack by: Int) async throws -> [String] {
+        let keys = ["tokens", "lastRefill", "leases"].map { "ratelimit:\(organization):\($0)" }
+        let stored = try await redis.command(["EVAL", Self.warp, "3"] + keys + ["\(by)"])
+        return stored.split(separator: "\n").map(String.init)
     }
 
     private static func decimal(_ microtokens: Int64) -> String {

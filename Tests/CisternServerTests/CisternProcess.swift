@@ -7,6 +7,13 @@ final class CisternProcess {
 
     var process: ChildProcess { server.process }
     var port: Int { server.port }
+    /// The operators' plane.
+    var admin: AdminClient { AdminClient(port: adminPort) }
+
+    private var adminPort: Int {
+        let match = process.text.firstMatch(of: /operators' plane listens","address":"http:[^"]*:(\d+)"/)
+        return match.flatMap { Int($0.1) } ?? 0
+    }
 
     /// Starts a server on a free port and waits until it listens.
     init(_ arguments: [String] = [], environment: [String: String] = [:]) async throws {

@@ -38,6 +38,15 @@ extension Lessee {
         }
     }
 
+    /// The request that gives one organisation's lease back; nil where there is nothing to tell, or one is on its way.
+    func giveBack(_ organization: Span<UInt8>, now: Instant) -> LeaseRequest? {
+        let hash = hash(organization)
+        return shards.withShard(of: hash) { state in
+            guard let position = state.table.find(organization, hash: hash) else { return nil }
+            return giveBack(at: position, in: &state, now: now)
+        }
+    }
+
     /// The store's bucket of an organisation has been filled: it is asked at the next shortage.
     func forgetWord(of organization: Span<UInt8>, now: Instant) {
         let hash = hash(organization)

@@ -98,9 +98,13 @@ package struct StoreBucket: Sendable, Equatable {
     }
 
     /// Makes the bucket as full as it may be while tokens are leased of it.
+    ///
+    /// What finds no room for want of tokens that are on record spills, and is made good when a lessee says that it had
+    /// spent them by then.
     package mutating func fill(_ limit: Limit, nowMilliseconds now: Int64) {
         records.removeAll { $0.endsMilliseconds <= now }
         balanceMicrotokens = Int64(max(0, limit.capacity - outstanding)) * Self.token
+        spilled = Self.wrapped(spilled + Int64(min(outstanding, limit.capacity)) * Self.token)
         asOfMilliseconds = now
     }
 

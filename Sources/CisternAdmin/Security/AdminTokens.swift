@@ -15,8 +15,7 @@ package struct AdminTokens: Sendable, Equatable {
     /// - Throws: ``Invalid`` for the first line that is wrong; no secret is shown.
     package init(_ text: String) throws(Invalid) {
         var tokens: [(name: String, secret: [UInt8])] = []
-        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            let line = line.hasSuffix("\r") ? line.dropLast() : line
+        for (number, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
             if line.isEmpty || line.hasPrefix("#") { continue }
             let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
             guard parts.count == 2, 1...64 ~= parts[0].utf8.count, parts[0].utf8.allSatisfy(Self.isVisible) else {

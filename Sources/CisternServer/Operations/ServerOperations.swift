@@ -143,6 +143,8 @@ final class ServerOperations: Operations {
     func fillBucket(of organization: String) async throws(OperationFailure) {
         let bytes = Array(organization.utf8)
         if let store {
+            // What has been spent here must be known there, or it would still pass for leased.
+            await limiter.giveBackLease(of: bytes, now: clock.now())
             do {
                 try await store.fillBucket(of: organization, limit: limiter.limits.limit(of: bytes))
             } catch {

@@ -1,0 +1,39 @@
+import CisternTesting
+import Foundation
+
+/// Asks a server's operators' plane.
+struct AdminClient {
+    let port: Int
+    /// The secret to show; nil for none.
+    var token: String?
+
+    /// Sends one request on a connection of its own.
+    ///
+    /// - Parameter headers: further header lines.
+    func send(
+        _ method: String, _ path: String, json: String? = nil, headers: [String] = [], host: String = "localhost"
+    ) throws -> HTTPReply {
+        var lines = ["\(method) \(path) HTTP/1.1", "Host: \(host)"] + headers
+        if let token { lines.append("Authorization: Bearer \(token)") }
+        if let json { lines += ["Content-Type: application/json", "Content-Length: \(json.utf8.count)"] }
+        let connection = try Socket(port: port)
+        return try connection.exchange(lines.joined(separator: "\r\n") + "\r\n\r\n" + (json ?? ""))
+    }
+
+    func get(_ path: String) throws -> HTTPReply {
+        try send("GET", path)
+    }
+
+    /// The latest sample's figure of a name.
+    func sample(_ name: String) throws -> Double? {
+        let status = try get("/v1/status").json
+        return (status["sample"] as? [String: Any])?[name] as? Double
+    }
+
+    /// Overrides an organisation's limit.
+    func override(_ organization: String, capacity: Int, refill: Double, more: String = "") throws -> HTTPReply {
+        try send(
+            "PUT", "/v1/organizations/\(organization)/limit",
+            json: #"{"capacity":\#(capacity),"refillPerSecond":\#(refill)\#(more)}"#)
+    }
+}

@@ -1,0 +1,234 @@
+import CisternTesting
+import Foundation
+import HTTPTypes
+import Testing
+
+@testable import CisternAdmin
+
+/// What the operators' plane keeps out.
+@Suite("The operators' plane's guard")
+struct AdminSecurityTests {
+    private static let secret = "correct-horse-battery"
+
+    private func tokenFile(_ text: String = "# who\nalice:\(secret)\n\nbob:another-secret-of-his\n") throws -> String {
+        let folder = try TemporaryDirectory()
+        kept.append(folder)
+        let path = folder.path + "/tokens"
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        return path
+    }
+
+    private final class Kept {
+        private var folders: [TemporaryDirectory] = []
+        func append(_ folder: TemporaryDirectory) { folders.append(folder) }
+    }
+
+    private let kept = Kept()
+
+    @Test("an address that others can reach needs tokens: without them the server refuses to start, and says why")
+    func refusesToStart() async throws {
+        for host in ["0.0.0.0", "::", "192.0.2.1", "example.com"] {
+            let process = try CisternProcess.run(["serve", "--port", "0", "--admin-host", host])
+            #expect(try await process.exitCode() == 64)
+            let message = "adminHost is '\(host)': others can reach this address: set adminTokenFile as well"
+            #expect(process.text.contains(message), "\(process.text)")
+        }
+        for (text, message) in [
+            ("alice\n", "line 1: use NAME:SECRET"), ("alice:short\n", "line 1: the secret of alice needs at least 16"),
+            ("\n# nobody\n", "no token is in it"), ("a b:0123456789abcdef\n", "line 1: use NAME:SECRET"),
+        ] {
+            let process = try CisternProcess.run([
+                "serve", "--port", "0", "--admin-port", "0", "--admin-token-file", try tokenFile(text),
+            ])
+            #expect(try await process.exitCode() == 64)
+            #expect(process.text.contains(message) && !process.text.contains("short:"), "\(process.text)")
+        }
+    }
+
+    @Test("with tokens nothing is shown or changed without one, and changes are logged with whose it was")
+    func tokens() async throws {
+        let server = try await CisternProcess(["--admin-token-file", try tokenFile()])
+        var admin = server.admin
+        for token in [nil, "wrong", Self.secret + "x", String(Self.secret.dropLast()), "alice", ""] {
+            admin.token = token
+            for route in AdminRoute.allCases where !route.isOpen {
+                let path = route.path.replacing("{organization}", with: "acme")
+                let body = route.method == .put ? #"{"capacity":5,"refillPerSecond":1}"# : nil
+                let reply = try admin.send(route.method.rawValue, path, json: body)
+                #expect(reply.status == 401 && reply["WWW-Authenticate"] == "Bearer", "\(path): \(reply)")
+                #expect(reply["Content-Type"] == "application/problem+json")
+            }
+        }
+        for path in ["/", "/dashboard.css", "/dashboard.js", "/openapi.json", "/v1/health"] {
+            #expect(try server.admin.get(path).status == 200)
+        }
+        #expect(try server.exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "100")
+        admin.token = Self.secret
+        #expect(try admin.override("acme", capacity: 5, refill: 1).status == 200)
+        #expect(try server.exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "5")
+        try await eventually("the change in the log") { server.process.text.contains(#""by":"alice""#) }
+        let line = server.process.text.split(separator: "\n").first { $0.contains("a limit was overridden") } ?? ""
+        #expect(line.contains(#""before":"100 tokens, 10.0/s""#) && line.contains(#""after":"5 tokens, 1.0/s""#))
+        #expect(!server.process.text.contains(Self.secret))
+    }
+
+    @Test("tokens change with SIGHUP, and a list that is wrong changes nothing")
+    func tokensChange() async throws {
+        let path = try tokenFile()
+        let server = try await CisternProcess(["--admin-token-file", path])
+        func status(_ token: String) throws -> Int {
+            var admin = server.admin
+            admin.token = token
+            return try admin.get("/v1/status").status
+        }
+        #expect(try status(Self.secret) == 200)
+        try "carol:yet-another-secret".write(toFile: path, atomically: true, encoding: .utf8)
+        server.process.signal(SIGHUP)
+        try await eventually("the new token to be good") { try status("yet-another-secret") == 200 }
+        #expect(try status(Self.secret) == 401)
+        try "nonsense".write(toFile: path, atomically: true, encoding: .utf8)
+        server.process.signal(SIGHUP)
+        try await eventually("the refusal in the log") {
+            server.process.text.contains("those of before stay in force")
+        }
+        #expect(try status("yet-another-secret") == 200)
+    }
+
+    @Test("without tokens only this machine's own names lead in, and no page of another origin")
+    func browsers() async throws {
+        let server = try await CisternProcess()
+        let port = server.admin.port
+        for host in ["evil.example", "evil.example:\(port)", "192.0.2.1", "localhost.evil.example", ""] {
+            #expect(try server.admin.send("GET", "/v1/status", host: host).status == 403, "\(host)")
+        }
+        for host in ["localhost", "localhost:\(port)", "127.0.0.1:\(port)", "[::1]:\(port)"] {
+            #expect(try server.admin.send("GET", "/v1/status", host: host).status == 200, "\(host)")
+        }
+        for (origin, status) in [("http://evil.example", 403), ("null", 403), ("http://localhost", 200)] {
+            let reply = try server.admin.send("GET", "/v1/status", headers: ["Origin: \(origin)"])
+            #expect(reply.status == status, "\(origin)")
+        }
+    }
+
+    @Test("every answer tells a browser to keep it to itself")
+    func headers() async throws {
+        let server = try await CisternProcess()
+        for path in ["/", "/dashboard.js", "/v1/status", "/nowhere"] {
+            let reply = try server.admin.get(path)
+            #expect(reply["Content-Security-Policy"]?.hasPrefix("default-src 'none'; script-src 'self'") == true)
+            #expect(reply["X-Content-Type-Options"] == "nosniff" && reply["X-Frame-Options"] == "DENY")
+            #expect(reply["Cache-Control"] != nil)
+        }
+    }
+
+    private static let wrongLimits = [
+        "{", "[]", "null", "7", #""x""#, "{}", #"{"capacity":5}"#, #"{"refillPerSecond":5}"#,
+        #"{"capacity":"5","refillPerSecond":1}"#, #"{"capacity":5.5,"refillPerSecond":1}"#,
+        #"{"capacity":0,"refillPerSecond":1}"#, #"{"capacity":-5,"refillPerSecond":1}"#,
+        #"{"capacity":1e300,"refillPerSecond":1}"#, #"{"capacity":99999999999999999999,"refillPerSecond":1}"#,
+        #"{"capacity":1e999,"refillPerSecond":1}"#, #"{"capacity":5,"refillPerSecond":0}"#,
+        #"{"capacity":5,"refillPerSecond":-1}"#, #"{"capacity":5,"refillPerSecond":0.0001}"#,
+        #"{"capacity":5,"refillPerSecond":1e10}"#, #"{"capacity":5,"refillPerSecond":true}"#,
+        #"{"capacity":[5],"refillPerSecond":1}"#, #"{"capacity":{},"refillPerSecond":1}"#,
+        #"{"capacity":5,"refillPerSecond":1,"shadow":"yes"}"#, #"{"capacity":5,"refillPerSecond":1,"shadow":1}"#,
+        #"{"capacity":5,"refillPerSecond":1,"expiresInSeconds":0}"#,
+        #"{"capacity":5,"refillPerSecond":1,"expiresInSeconds":1.5}"#,
+        #"{"capacity":5,"refillPerSecond":1,"expires":60}"#, #"{"capacity":1000000000,"refillPerSecond":0.001}"#,
+        String(repeating: "[", count: 5000), String(repeating: #"{"a":"#, count: 5000),
+    ]
+
+    @Test("hostile bodies are a problem document each, and change nothing")
+    func hostileBodies() async throws {
+        let server = try await CisternProcess()
+        for body in Self.wrongLimits {
+            let reply = try server.admin.send("PUT", "/v1/organizations/acme/limit", json: body)
+            #expect(reply.status == 400, "\(body.prefix(80)): \(reply)")
+            #expect(reply["Content-Type"] == "application/problem+json")
+            #expect((reply.json["detail"] as? String)?.isEmpty == false && reply.json["status"] as? Int == 400)
+        }
+        let plain = try server.admin.send(
+            "PUT", "/v1/organizations/acme/limit", headers: ["Content-Type: text/plain", "Content-Length: 0"])
+        #expect(plain.status == 415)
+        for body in [#"{"horizonMilliseconds":1}"#, #"{"horizon":100}"#, #"{"durationMilliseconds":1e9}"#, "{}"] {
+            #expect(try server.admin.send("PUT", "/v1/lease", json: body).status != 200)
+        }
+        #expect(try server.exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "100")
+    }
+
+    @Test("a body of ten megabytes is refused, announced or not")
+    func largeBodies() async throws {
+        let server = try await CisternProcess()
+        let size = 10 << 20
+        let head = "PUT /v1/organizations/acme/limit HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        let announced = try Socket(port: server.admin.port)
+        try? announced.send(head + "Content-Length: \(size)\r\n\r\n" + String(repeating: " ", count: size))
+        #expect(try announced.replies(1).first?.status == 413)
+        let chunked = try Socket(port: server.admin.port)
+        let chunk = "10000\r\n" + String(repeating: " ", count: 0x10000) + "\r\n"
+        try? chunked.send(
+            head + "Transfer-Encoding: chunked\r\n\r\n" + String(repeating: chunk, count: size / 0x10000) + "0\r\n\r\n")
+        #expect(try chunked.replies(1).first?.status == 413)
+        #expect(try server.exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "100")
+    }
+
+    @Test("names that cannot be are refused, whatever they are made of")
+    func hostileNames() async throws {
+        let server = try await CisternProcess()
+        let long = String(repeating: "x", count: 129)
+        for name in [
+            "a%0Ab", "%7Bacme%7D", "a%20b", "%00", "a%2Fb", "%C3%A9", "%", "%zz", long, "..%2f..", "%3Cscript%3E",
+        ] {
+            for (method, path) in [("GET", ""), ("DELETE", "/bucket"), ("DELETE", "/limit"), ("PUT", "/limit")] {
+                let json = method == "PUT" ? #"{"capacity":5,"refillPerSecond":1}"# : nil
+                let reply = try server.admin.send(method, "/v1/organizations/\(name)\(path)", json: json)
+                #expect(reply.status == 400, "\(method) \(name): \(reply)")
+                #expect(reply.json["detail"] != nil)
+            }
+        }
+        #expect(try server.admin.get("/v1/organizations/%61cme").json["organization"] as? String == "acme")
+        #expect(try server.admin.get("/v1/organizations?limit=0").status == 400)
+        #expect(try server.admin.get("/v1/organizations?limit=1e9").status == 400)
+        #expect(try server.admin.get("/v1/nowhere").status == 404)
+    }
+
+    @Test("whoever asks without a pause is told to wait, and another name is not")
+    func pace() async throws {
+        let server = try await CisternProcess(["--admin-token-file", try tokenFile()])
+        var (alice, bob) = (server.admin, server.admin)
+        alice.token = Self.secret
+        bob.token = "another-secret-of-his"
+        let request = "GET /v1/status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \(Self.secret)\r\n\r\n"
+        var statuses: [Int] = []
+        while !statuses.contains(429), statuses.count < 20_000 {
+            let connection = try Socket(port: server.admin.port)
+            for _ in 0..<200 { statuses.append(try connection.exchange(request).status) }
+        }
+        #expect(statuses.contains(429) && statuses.contains(200))
+        #expect(try bob.get("/v1/status").status == 200)
+    }
+}
+
+@Suite("Tokens")
+struct AdminTokensTests {
+    @Test("a secret is known by all of it, whoever's it is")
+    func secrets() throws {
+        let tokens = try AdminTokens("a:0123456789abcdef\r\nb:0123456789abcdeg\n")
+        #expect(tokens.name(of: "0123456789abcdef") == "a")
+        #expect(tokens.name(of: "0123456789abcdeg") == "b")
+        for wrong in ["", "0", "0123456789abcde", "0123456789abcdef0", "a:0123456789abcdef", "1123456789abcdef"] {
+            #expect(tokens.name(of: wrong) == nil)
+        }
+    }
+
+    @Test("what is this machine's own address is known", arguments: ["127.0.0.1", "127.8.9.1", "localhost", "::1"])
+    func loopback(host: String) {
+        #expect(AdminSettings.isLoopback(host))
+    }
+
+    @Test(
+        "what is not is not taken for it",
+        arguments: ["0.0.0.0", "10.0.0.1", "127.0.0.1.evil.example", "1270.0.0.1", "127.evil", "", "localhost.com"])
+    func notLoopback(host: String) {
+        #expect(!AdminSettings.isLoopback(host))
+    }
+}

@@ -1,0 +1,156 @@
+import CisternTesting
+import Foundation
+import Testing
+
+/// The operators' plane of real servers.
+@Suite("The operators' plane")
+struct AdminTests {
+    private func allowed(_ count: Int, of organization: String, at server: CisternProcess) throws -> Int {
+        let connection = try server.connect()
+        try connection.send(String(repeating: HTTPRequestText.chat(organization), count: count))
+        return try connection.replies(count).count { $0.status == 200 }
+    }
+
+    @Test("shows the server, its nodes, its busiest organisations, and one of them")
+    func shows() async throws {
+        let redis = try await RedisServer()
+        let server = try await CisternProcess(["--redis", redis.url, "--store-timeout", "1s"])
+        #expect(try allowed(120, of: "busy", at: server) >= 100)
+        #expect(try allowed(3, of: "calm", at: server) == 3)
+        let admin = server.admin
+        try await eventually("a second with decisions") { try admin.sample("at") != nil }
+        let status = try admin.get("/v1/status").json
+        #expect(status["store"] as? String == "redis" && status["organizations"] as? Int == 2)
+        let nodes = try #require(try admin.get("/v1/nodes").json["nodes"] as? [[String: Any]])
+        #expect(nodes.first?["state"] as? String == "up" && nodes.count == 1)
+        for (sort, first) in [("allowed", "busy"), ("denied", "busy")] {
+            let list = try #require(
+                try admin.get("/v1/organizations?sort=\(sort)&limit=1").json["organizations"] as? [[String: Any]])
+            #expect(list.map { $0["organization"] as? String } == [first])
+        }
+        let organization = try admin.get("/v1/organizations/calm").json
+        #expect(organization["limitSource"] as? String == "default")
+        let bucket = try #require(organization["store"] as? [String: Any])
+        #expect(bucket["isStored"] as? Bool == true)
+        let lessees = try #require(bucket["lessees"] as? [[String: Any]])
+        #expect(lessees.map { $0["isThisServer"] as? Bool } == [true])
+        #expect(try admin.get("/v1/metrics").body.contains(#"cistern_decisions_total{outcome="allowed"} "#))
+        #expect(try admin.get("/v1/health").json["status"] as? String == "ok")
+        try await redis.kill()
+        try await eventually("the node to be down") {
+            let nodes = try admin.get("/v1/nodes").json["nodes"] as? [[String: Any]]
+            return nodes?.first?["trouble"] as? String == "refused"
+        }
+        #expect(try admin.get("/v1/health").json["status"] as? String == "degraded")
+        let problem = try admin.get("/v1/organizations/calm").json["storeProblem"] as? String
+        #expect(problem?.contains("is out of reach: Connection refused") == true)
+    }
+
+    @Test("an override set on one server binds on the two others within a lease's duration, and its removal, too")
+    func overrides() async throws {
+        let redis = try await RedisServer()
+        var servers: [CisternProcess] = []
+        let arguments = ["--redis", redis.url, "--store-timeout", "1s", "--lease-duration", "20s"]
+        for _ in 0..<3 { servers.append(try await CisternProcess(arguments)) }
+        for server in servers { #expect(try allowed(1, of: "acme", at: server) == 1) }
+        let reply = try servers[0].admin.override("acme", capacity: 7, refill: 0.001)
+        #expect(reply.status == 200, "\(reply)")
+        for server in servers {
+            try await eventually("the override to hold", within: 20) {
+                try server.exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "7"
+            }
+        }
+        var passed = 0
+        for server in servers { passed += try allowed(20, of: "acme", at: server) }
+        #expect(passed <= 7)
+        #expect(try servers[2].exchange(HTTPRequestText.chat("acme")).status == 429)
+        #expect(try servers[1].admin.send("DELETE", "/v1/organizations/acme/limit").status == 204)
+        try await eventually("the old limit to hold") {
+            try servers[2].exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "100"
+        }
+        try await eventually("the first to know of it") {
+            try servers[0].admin.send("DELETE", "/v1/organizations/acme/limit").status == 404
+        }
+    }
+
+    @Test("an override outlives the server that it was set on, and ends when it is to end")
+    func overridesLast() async throws {
+        let redis = try await RedisServer()
+        let first = try await CisternProcess(["--redis", redis.url])
+        #expect(try first.admin.override("acme", capacity: 7, refill: 1).status == 200)
+        #expect(
+            try first.admin.override("short", capacity: 7, refill: 1, more: #","expiresInSeconds":1"#).status == 200)
+        first.process.signal(SIGTERM)
+        #expect(try await first.process.exitCode() == 0)
+        let second = try await CisternProcess(["--redis", redis.url, "--store-timeout", "1s"])
+        #expect(try second.exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "7")
+        try await eventually("the short one to end") {
+            try second.exchange(HTTPRequestText.chat("short"))["X-RateLimit-Limit"] == "100"
+        }
+    }
+
+    @Test("a bucket is filled; with the embedded store, too, where overrides last as long as the process")
+    func fills() async throws {
+        let redis = try await RedisServer()
+        for arguments in [["--redis", redis.url, "--store-timeout", "1s"], []] {
+            let server = try await CisternProcess(arguments + ["--refill-per-second", "0.001"])
+            #expect(try allowed(101, of: "acme", at: server) == 100)
+            #expect(try server.admin.send("DELETE", "/v1/organizations/acme/bucket").status == 204)
+            #expect(try allowed(101, of: "acme", at: server) == 100)
+            #expect(try server.admin.override("acme", capacity: 200, refill: 0.001).status == 200)
+            #expect(try server.admin.send("DELETE", "/v1/organizations/acme/bucket").status == 204)
+            #expect(try allowed(201, of: "acme", at: server) == 200)
+        }
+    }
+
+    @Test("lease settings take effect at once: with a longer horizon there are fewer store calls")
+    func leases() async throws {
+        let redis = try await RedisServer()
+        let server = try await CisternProcess([
+            "--redis", redis.url, "--capacity", "100000", "--refill-per-second", "100000", "--lease-horizon", "10ms",
+            "--lease-prefetch", "5ms",
+        ])
+        let load = Load(port: server.port)
+        let admin = server.admin
+        try await eventually("store calls") { try (admin.sample("storeCalls") ?? 0) > 20 }
+        let before = try #require(try admin.sample("storeCallsPerThousand"))
+        let reply = try admin.send("PUT", "/v1/lease", json: #"{"horizonMilliseconds":1000}"#)
+        #expect(reply.status == 200 && reply.json["horizonMilliseconds"] as? Int == 1000, "\(reply)")
+        try await eventually("fewer of them") {
+            guard let now = try admin.sample("storeCallsPerThousand") else { return false }
+            return now < before / 4
+        }
+        _ = try await load.stop()
+        #expect(server.process.text.contains(#""message":"lease settings were changed""#))
+        #expect(server.process.text.contains(#""by":"local""#))
+    }
+
+    @Test("events begin with what has been, and go on with what is")
+    func events() async throws {
+        let server = try await CisternProcess()
+        let connection = try Socket(port: server.admin.port)
+        try connection.send("GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        var text = ""
+        try await eventually("two seconds of events") {
+            text += String(decoding: try connection.receive(), as: UTF8.self)
+            return text.components(separatedBy: "event: status").count >= 4
+        }
+        #expect(text.contains("text/event-stream"))
+        let order = text.matches(of: /event: (\w+)\n/).map { String($0.1) }.prefix(3)
+        #expect(Array(order) == ["history", "status", "busiest"])
+        // A stream does not keep the server from stopping.
+        server.process.signal(SIGTERM)
+        #expect(try await server.process.exitCode() == 0)
+    }
+
+    @Test("a plane that nobody wants is not there, and one that cannot listen ends the server with 69")
+    func ports() async throws {
+        let server = try await CisternProcess()
+        let busy = try CisternProcess.run(["serve", "--port", "0", "--admin-port", "\(server.admin.port)"])
+        #expect(try await busy.exitCode() == 69)
+        #expect(busy.text.contains("choose another with --admin-port"), "\(busy.text)")
+        let alone = try await CisternProcess(["--admin-port", "off"])
+        #expect(alone.admin.port == 0)
+        #expect(try alone.exchange(HTTPRequestText.chat("org")).status == 200)
+    }
+}

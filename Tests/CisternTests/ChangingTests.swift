@@ -1,0 +1,265 @@
+import CisternTesting
+import Testing
+
+@testable import Cistern
+
+@Suite("What changes while requests go on")
+struct ChangingTests {
+    private let clock = ManualClock(milliseconds: 10_000)
+    private let store = ScriptedStore()
+    private let log = DecisionLog()
+
+    private func leased(_ limits: Limits = Limits()) -> RateLimiter {
+        RateLimiter(limits: limits, store: store, lessee: "server-1", seed: 1)
+    }
+
+    private func ask(_ limiter: RateLimiter, _ organization: String = "org-1", cost: Int = 1) {
+        let log = log
+        let decision = limiter.decide(organization.utf8.span, cost: cost, now: clock.now()) { log.add($0) }
+        if let decision { log.add(decision) }
+    }
+
+    private func allowed(_ limiter: RateLimiter, of count: Int, by organization: String = "org-1") async -> Int {
+        var allowed = 0
+        for _ in 0..<count where await limiter.decide(organization, now: clock.now()).isAllowed { allowed += 1 }
+        return allowed
+    }
+
+    private func limit(_ capacity: Int, _ refill: Double, isShadow: Bool = false) throws -> Limit {
+        try Limit(capacity: capacity, refillPerSecond: refill, isShadow: isShadow)
+    }
+
+    // MARK: Limits
+
+    @Test("a lowered limit cuts the buckets that are there at once, and only those it is for")
+    func lowered() async throws {
+        let limiter = RateLimiter(limits: Limits(), seed: 1)
+        #expect(await allowed(limiter, of: 10) == 10)
+        #expect(await allowed(limiter, of: 10, by: "org-2") == 10)
+        let low = try limit(5, 1)
+        limiter.changeLimits(now: clock.now()) { $0.overridden(by: ["org-1": low]) }
+        #expect(await allowed(limiter, of: 100) == 5)
+        #expect(await allowed(limiter, of: 100, by: "org-2") == 90)
+        clock.advance(milliseconds: 2000)
+        #expect(await allowed(limiter, of: 100) == 2)
+    }
+
+    @Test("a raised limit refills at its rate from now on, and what flowed in before came at the old one")
+    func raised() async throws {
+        let limiter = RateLimiter(limits: Limits(), seed: 1)
+        #expect(await allowed(limiter, of: 101) == 100)
+        clock.advance(milliseconds: 1000)
+        let high = try limit(1000, 500)
+        limiter.changeLimits(now: clock.now()) { _ in Limits(standard: high) }
+        #expect(await allowed(limiter, of: 100) == 10)
+        clock.advance(milliseconds: 1000)
+        #expect(await allowed(limiter, of: 1000) == 500)
+    }
+
+    @Test(
+        "a new default is for every organisation in memory, however many there are, but those with a limit of their own"
+    )
+    func everyone() async throws {
+        let own = try limit(3, 1)
+        let limiter = RateLimiter(limits: Limits(organizations: ["own": own]), seed: 1)
+        for index in 0..<5000 { _ = await limiter.decide("org-\(index)", now: clock.now()) }
+        let low = try limit(2, 1)
+        limiter.changeLimits(now: clock.now()) { $0.replaced(by: Limits(standard: low, organizations: ["own": own])) }
+        for index in stride(from: 0, to: 5000, by: 97) {
+            #expect(await allowed(limiter, of: 5, by: "org-\(index)") == 2)
+        }
+        #expect(await allowed(limiter, of: 5, by: "own") == 3)
+    }
+
+    @Test("an override wins over the file, and outlives a new file")
+    func layers() throws {
+        let (file, over) = (try limit(50, 5), try limit(7, 1))
+        var limits = Limits(organizations: ["org-1": file, "org-2": file]).overridden(by: ["org-1": over])
+        #expect(limits.limit(of: "org-1".utf8.span) == over)
+        #expect(limits.source(of: Array("org-1".utf8)) == .override)
+        limits = limits.replaced(by: Limits(standard: file))
+        #expect(limits.limit(of: "org-1".utf8.span) == over)
+        #expect(limits.limit(of: "org-2".utf8.span) == file)
+        #expect(limits.source(of: Array("org-2".utf8)) == .standard)
+        #expect((limits.organizationCount, limits.overrideCount) == (0, 1))
+    }
+
+    @Test(
+        "with a shared store what was leased under the old limit goes back at once, and the next request has the new one"
+    )
+    func leasedGoesBack() throws {
+        let limiter = leased()
+        ask(limiter)
+        store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
+        #expect(limiter.leased("org-1".utf8.span) == 40)
+        let low = try limit(5, 1)
+        limiter.changeLimits(now: clock.now()) { _ in Limits(standard: low) }
+        #expect(store.next?.returned == 40)
+        #expect(store.next?.limit == low)
+        store.answer(.success(.plain(0, openMicrotokens: 5_000_000)), now: clock.now())
+        ask(limiter)
+        #expect(store.next?.limit == low && store.next?.needed == 1)
+    }
+
+    @Test("with a shared store a denial from memory does not outlive the limit that it came from")
+    func leasedForgetsDenials() throws {
+        let limiter = leased()
+        ask(limiter)
+        store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
+        ask(limiter)
+        #expect(log.outcomes == [.denied, .denied])
+        let high = try limit(1000, 500)
+        limiter.changeLimits(now: clock.now()) { $0.overridden(by: ["org-1": high]) }
+        // There was something on record, so the store is told.
+        while let request = store.next, request.waiting.isEmpty {
+            store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
+            _ = request
+        }
+        ask(limiter)
+        #expect(store.next?.limit == high)
+    }
+
+    @Test("a limit that changes while a request is on its way holds from the next one on")
+    func whileAsking() throws {
+        let limiter = leased()
+        ask(limiter)
+        let low = try limit(5, 1)
+        limiter.changeLimits(now: clock.now()) { _ in Limits(standard: low) }
+        store.answer(.success(.plain(1, openMicrotokens: 0)), now: clock.now())
+        #expect(log.outcomes == [.allowed])
+        clock.advance(milliseconds: 3000)
+        ask(limiter)
+        #expect(store.next?.limit == low)
+    }
+
+    // MARK: Shadow
+
+    @Test("a limit in shadow counts what it would deny, and denies nothing")
+    func shadow() async throws {
+        let shadow = try limit(3, 1, isShadow: true)
+        let limiter = RateLimiter(limits: Limits(standard: shadow), seed: 1)
+        var decisions: [Decision] = []
+        for _ in 0..<5 { decisions.append(await limiter.decide("org-1", now: clock.now())) }
+        #expect(decisions.allSatisfy { $0.outcome == .allowed && $0.retryAfterMilliseconds == 0 })
+        #expect(decisions.map(\.isShadowDenial) == [false, false, false, true, true])
+        #expect(decisions.map(\.remaining) == [2, 1, 0, 0, 0])
+        #expect(limiter.statistics.decisions.allowed == 5)
+        #expect(limiter.statistics.decisions.shadowDenied == 2)
+        #expect(limiter.statistics.decisions.denied == 0)
+    }
+
+    @Test("nor with a shared store, and what a bound would refuse goes unmetered")
+    func leasedShadow() throws {
+        let shadow = try limit(3, 10, isShadow: true)
+        var settings = LimiterSettings()
+        settings.maximumWaitersPerOrganization = 1
+        settings.failurePolicy = .closed
+        let limiter = RateLimiter(
+            limits: Limits(standard: shadow), store: store, lessee: "server-1", settings: settings, seed: 1)
+        ask(limiter)
+        ask(limiter)
+        #expect(log.outcomes == [.unmetered])
+        store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
+        #expect(log.outcomes == [.unmetered, .allowed])
+        #expect(log.all.last?.isShadowDenial == true)
+        ask(limiter)
+        #expect(log.all.last?.isShadowDenial == true)
+        store.setReachable(false)
+        ask(limiter)
+        #expect(log.outcomes.last == .unmetered)
+        #expect(limiter.statistics.decisions.shadowDenied == 2)
+        #expect(limiter.statistics.decisions.refused == 0)
+    }
+
+    // MARK: Leases
+
+    @Test("lease settings hold from the next request on")
+    func leaseSettings() {
+        let limiter = leased()
+        var settings = LeaseSettings()
+        settings.durationMilliseconds = 5000
+        limiter.changeLeaseSettings(to: settings)
+        #expect(limiter.leaseSettings == settings)
+        ask(limiter)
+        #expect(store.next?.durationMilliseconds == 5000)
+    }
+
+    @Test("a lease asked for under a shorter duration lapses when that is over, whatever holds when its answer comes")
+    func lapsesAsAsked() {
+        let limiter = leased()
+        ask(limiter)
+        var settings = LeaseSettings()
+        settings.durationMilliseconds = 60_000
+        limiter.changeLeaseSettings(to: settings)
+        store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
+        clock.advance(milliseconds: 1959)
+        #expect(limiter.leased("org-1".utf8.span, now: clock.now()) == 40)
+        clock.advance(milliseconds: 1)
+        #expect(limiter.leased("org-1".utf8.span, now: clock.now()) == 0)
+    }
+
+    @Test("an answer that comes after the duration it was asked for is of no use, even if leases last longer by now")
+    func lateAnswer() {
+        let limiter = leased()
+        ask(limiter)
+        var settings = LeaseSettings()
+        settings.durationMilliseconds = 60_000
+        limiter.changeLeaseSettings(to: settings)
+        clock.advance(milliseconds: 1960)
+        store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
+        #expect(limiter.leased("org-1".utf8.span, now: clock.now()) == 0)
+    }
+
+    @Test("a part of the limits is counted from when the longest leases there were have ended")
+    func longestCounts() throws {
+        var settings = LimiterSettings()
+        settings.failurePolicy = .local
+        settings.lease.horizonMilliseconds = 10_000
+        settings.lease.durationMilliseconds = 60_000
+        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "server-1", settings: settings, seed: 1)
+        settings.lease.horizonMilliseconds = 250
+        settings.lease.durationMilliseconds = 2000
+        limiter.changeLeaseSettings(to: settings.lease)
+        store.setReachable(false)
+        store.setLocalShare(LocalShare(millionths: 1_000_000, lostAt: clock.now()))
+        // Paces of before may run for twenty seconds yet.
+        clock.advance(milliseconds: 15_000)
+        ask(limiter)
+        #expect(log.outcomes == [.denied])
+        clock.advance(milliseconds: 10_000)
+        ask(limiter)
+        #expect(log.outcomes == [.denied, .allowed])
+    }
+
+    // MARK: Filling
+
+    @Test("a bucket that is filled pays at once; with a shared store that is asked anew")
+    func filled() async {
+        let embedded = RateLimiter(limits: Limits(), seed: 1)
+        #expect(await allowed(embedded, of: 101) == 100)
+        embedded.fillBucket(of: "org-1".utf8.span, now: clock.now())
+        #expect(await allowed(embedded, of: 101) == 100)
+        let limiter = leased()
+        ask(limiter)
+        store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
+        ask(limiter)
+        #expect(store.next == nil)
+        limiter.fillBucket(of: "org-1".utf8.span, now: clock.now())
+        ask(limiter)
+        #expect(store.next?.needed == 1)
+    }
+
+    @Test("requests that waited are counted, with how long")
+    func waits() {
+        let limiter = leased()
+        ask(limiter)
+        ask(limiter)
+        clock.advance(milliseconds: 7)
+        store.answer(.success(.plain(10, openMicrotokens: 0)), now: clock.now())
+        ask(limiter)
+        let statistics = limiter.statistics
+        #expect(statistics.decisions.waited == 2)
+        #expect(statistics.waits.count >= 1)
+        #expect((5...10).contains(statistics.waits.quantile(0.5) ?? 0))
+    }
+}
