@@ -120,6 +120,7 @@ let package = Package(
             name: "CisternCommand",
             dependencies: [
                 "Cistern",
+                "CisternAdmin",
                 "CisternRedis",
                 "CisternServer",
                 "CisternSimulation",
@@ -234,6 +235,7 @@ let package = Package(
                 "CisternTesting",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "Yams", package: "Yams"),
             ]
         ),
     ]

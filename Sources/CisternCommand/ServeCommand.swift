@@ -64,6 +64,10 @@ enum Exit: Int32 {
     /// A promise was broken in a simulated world.
     case broken = 1
     case usage = 64
+    /// What a file says is wrong.
+    case data = 65
+    /// A file cannot be read.
+    case noInput = 66
     case unavailable = 69
 
     static func say(_ text: String, code: Exit) -> ExitCode {

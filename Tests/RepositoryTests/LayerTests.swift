@@ -24,7 +24,8 @@ struct LayerTests {
             "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "UnixSignals", "Synchronization", "Yams",
         ],
         "CisternCommand": [
-            "ArgumentParser", "CJemalloc", "Cistern", "CisternRedis", "CisternServer", "CisternSimulation",
+            "ArgumentParser", "CJemalloc", "Cistern", "CisternAdmin", "CisternRedis", "CisternServer",
+            "CisternSimulation",
             "Foundation", "Logging",
             "ServiceLifecycle", "UnixSignals",
         ],

@@ -10,6 +10,9 @@ internal import Yams
 ///       acme: {capacity: 5000, refillPerSecond: 500}
 ///       trial: {capacity: 50, refillPerSecond: 5, shadow: true}
 enum LimitsFile {
+    /// The fields that the outermost mapping may have.
+    static let fields = ["default", "organizations"]
+
     /// Reads a file.
     ///
     /// - Parameter standard: the default limit where the file has none.

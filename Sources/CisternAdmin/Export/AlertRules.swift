@@ -1,0 +1,97 @@
+/// Alert rules for Prometheus: what an operator of a fleet wants to be woken for, and told of.
+package enum AlertRules {
+    /// One rule.
+    struct Rule {
+        let name: String
+        let expression: String
+        /// How long it must hold.
+        let pending: String
+        /// `critical` wakes somebody; `warning` is looked at in the morning.
+        let severity: String
+        let summary: String
+        let remedy: String
+    }
+
+    private static func rate(_ family: MetricFamily, _ suffix: String = "", _ labels: String = "", by: String) -> String
+    {
+        "sum by (\(by)) (rate(\(family.name)\(suffix)\(labels.isEmpty ? "" : "{\(labels)}")[5m]))"
+    }
+
+    static let all: [Rule] = [
+        Rule(
+            name: "CisternNodeDown", expression: "\(MetricFamily.nodeUp.name) == 0", pending: "30s",
+            severity: "critical",
+            summary: "{{ $labels.instance }} cannot use Redis node {{ $labels.node }}",
+            remedy:
+                "Its organisations follow onStoreFailure. `cistern nodes` and /health say what is wrong and what to do."
+        ),
+        Rule(
+            name: "CisternDecisionsUnmetered",
+            expression: rate(.decisions, "", #"outcome="unmetered""#, by: "instance") + " > 0", pending: "1m",
+            severity: "critical",
+            summary: "{{ $labels.instance }} lets {{ $value | humanize }} requests a second through uncounted",
+            remedy:
+                "A Redis node is out of reach or overloaded and onStoreFailure is open: see CisternNodeDown and node latency."
+        ),
+        Rule(
+            name: "CisternDecisionsRefused",
+            expression: rate(.decisions, "", #"outcome="refused""#, by: "instance") + " > 0", pending: "2m",
+            severity: "critical",
+            summary: "{{ $labels.instance }} turns {{ $value | humanize }} requests a second away with 503",
+            remedy: "onStoreFailure is closed and a node is down, or a bound was hit: see maxWaiters and maxBuckets."),
+        Rule(
+            name: "CisternOverLimitSurge",
+            expression: rate(.decisions, "", #"outcome="denied""#, by: "instance") + " / "
+                + rate(.decisions, by: "instance") + " > 0.5 and " + rate(.decisions, by: "instance") + " > 10",
+            pending: "5m", severity: "warning",
+            summary: "{{ $labels.instance }} denies {{ $value | humanizePercentage }} of its requests",
+            remedy:
+                "The dashboard lists the most denied organisations; raise a limit there, or let the attack be denied."),
+        Rule(
+            name: "CisternLeaseMisses",
+            expression: rate(.storeWait, "_count", by: "instance") + " / " + rate(.decisions, by: "instance")
+                + " > 0.5 and " + rate(.decisions, by: "instance") + " > 100", pending: "15m", severity: "warning",
+            summary: "{{ $labels.instance }}: {{ $value | humanizePercentage }} of the decisions wait for the store",
+            remedy:
+                "Leases are too small or come too late: raise leaseHorizon and leasePrefetch; `cistern tune` finds settings."
+        ),
+        Rule(
+            name: "CisternNodeSlow",
+            expression: "histogram_quantile(0.99, " + rate(.nodeLatency, "_bucket", by: "instance, node, le")
+                + ") > 0.05",
+            pending: "5m", severity: "warning",
+            summary:
+                "Redis node {{ $labels.node }} answers {{ $labels.instance }} in {{ $value | humanizeDuration }} (p99)",
+            remedy: "Beyond storeTimeout the failure policy decides: look at the node's load and the network."),
+        Rule(
+            name: "CisternLimitsFileRejected", expression: "\(MetricFamily.limitsRejected.name) == 1", pending: "0s",
+            severity: "warning",
+            summary: "{{ $labels.instance }} refuses its limits file and goes on with the limits of before",
+            remedy: "`cistern check FILE` says which line and why."),
+        Rule(
+            name: "CisternEventLoopLag",
+            expression: "histogram_quantile(0.99, " + rate(.eventLoopLag, "_bucket", by: "instance, le") + ") > 0.05",
+            pending: "5m", severity: "warning",
+            summary: "{{ $labels.instance }}: event loops are {{ $value | humanizeDuration }} late (p99)",
+            remedy: "The machine is short of processor time: give it more, or add servers."),
+    ]
+
+    /// The rules as a file that `rule_files` names.
+    package static var yaml: String {
+        var lines = ["groups:", "  - name: cistern", "    rules:"]
+        for rule in all {
+            lines += [
+                "      - alert: \(rule.name)", "        expr: \(quoted(rule.expression))",
+                "        for: \(rule.pending)", "        labels:", "          severity: \(rule.severity)",
+                "        annotations:", "          summary: \(quoted(rule.summary))",
+                "          description: \(quoted(rule.remedy))",
+            ]
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    /// A text as YAML's single-quoted scalar.
+    private static func quoted(_ text: String) -> String {
+        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
+    }
+}

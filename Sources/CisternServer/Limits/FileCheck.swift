@@ -1,0 +1,39 @@
+internal import Cistern
+internal import Foundation
+internal import Yams
+
+/// Reads a file as a server would, and says what is in it.
+package enum FileCheck {
+    /// What a file of limits or of settings says, in words.
+    ///
+    /// - Throws: `SettingsError` for the first thing that is wrong, with its line.
+    package static func describe(_ path: String) throws(SettingsError) -> String {
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw SettingsError("\(path): the file cannot be read: \(readable(error))")
+        }
+        let document = try YAMLDocument(path: path, text: text)
+        if document.entries.contains(where: { LimitsFile.fields.contains($0.key.string ?? "") }) {
+            return describe(try LimitsFile.parse(text, path: path, standard: .standard), path: path)
+        }
+        let values = try SettingsFile.parse(text, path: path)
+        do {
+            _ = try ServerSettings(SettingsReader(flags: [:], environment: [:], file: values), readsLimits: true)
+        } catch {
+            // What is wrong with what stands in this file is shown where it stands.
+            guard let name = error.setting?.name,
+                let key = document.entries.first(where: { $0.key.string == name })?.key
+            else { throw error }
+            throw document.error(at: key, error.description)
+        }
+        return "\(path): settings, \(values.count) of \(Setting.all.count)"
+    }
+
+    private static func describe(_ limits: Limits, path: String) -> String {
+        let standard = limits.standard
+        return "\(path): limits of \(limits.organizationCount) organisations; default \(standard.capacity) tokens, "
+            + "\(standard.refillPerSecond) a second" + (standard.isShadow ? ", in shadow" : "")
+    }
+}

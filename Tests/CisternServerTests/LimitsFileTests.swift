@@ -1,0 +1,131 @@
+import CisternTesting
+import Foundation
+import Testing
+
+/// Limits that change without a restart, and files that are checked without a server.
+@Suite("The limits file of a server that runs")
+struct LimitsReloadTests {
+    private let folder: TemporaryDirectory
+    private let path: String
+
+    init() throws {
+        folder = try TemporaryDirectory()
+        path = folder.path + "/limits.yaml"
+        try write("organizations:\n  acme: {capacity: 50, refillPerSecond: 5}\n")
+    }
+
+    private func write(_ text: String) throws {
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+    }
+
+    private func limit(_ server: CisternProcess, of organization: String = "acme") throws -> String? {
+        try server.exchange(HTTPRequestText.chat(organization))["X-RateLimit-Limit"]
+    }
+
+    @Test("is read when it changes, and what it says holds for organisations in memory, too")
+    func changes() async throws {
+        let server = try await CisternProcess(["--limits", path])
+        #expect(try limit(server) == "50" && limit(server, of: "other") == "100")
+        try write(
+            "default: {capacity: 9, refillPerSecond: 1}\norganizations:\n  acme: {capacity: 7, refillPerSecond: 1}\n")
+        try await eventually("the new limit") { try limit(server) == "7" }
+        #expect(try limit(server, of: "other") == "9")
+        #expect(try server.metric(#"cistern_limits_file_reads_total{result="applied"}"#) == 1)
+    }
+
+    @Test("is refused whole where it is wrong: the old limits stay, a metric and the log say so, until it is right")
+    func refused() async throws {
+        let server = try await CisternProcess(["--limits", path])
+        #expect(try limit(server) == "50")
+        try write(
+            "organizations:\n  acme: {capacity: 7, refillPerSecond: 1}\n  evil: {capacity: 0, refillPerSecond: 1}\n")
+        server.process.signal(SIGHUP)
+        try await eventually("the refusal") { try server.metric("cistern_limits_file_rejected") == 1 }
+        #expect(try limit(server) == "50" && limit(server, of: "evil") == "100")
+        try await eventually("the log to say so") {
+            server.process.text.contains("limits.yaml:3: organizations.evil.capacity is 0")
+        }
+        let status = try server.admin.get("/v1/status").json["limits"] as? [String: Any]
+        #expect((status?["rejected"] as? String)?.contains("limits.yaml:3") == true)
+        try FileManager.default.removeItem(atPath: path)
+        try await eventually("the file to be missed") { server.process.text.contains("there is no such file") }
+        #expect(try limit(server) == "50")
+        try write("organizations:\n  acme: {capacity: 8, refillPerSecond: 1}\n")
+        try await eventually("the new limit") { try limit(server) == "8" }
+        #expect(try server.metric("cistern_limits_file_rejected") == 0)
+    }
+
+    @Test("and the default of the settings is another one after SIGHUP")
+    func defaults() async throws {
+        let config = folder.path + "/cistern.yaml"
+        try "capacity: 60\nlimits: \(path)\n".write(toFile: config, atomically: true, encoding: .utf8)
+        let server = try await CisternProcess(["--config", config])
+        #expect(try limit(server, of: "other") == "60")
+        try "capacity: 61\n".write(toFile: config, atomically: true, encoding: .utf8)
+        server.process.signal(SIGHUP)
+        try await eventually("the new default") { try limit(server, of: "other") == "61" }
+        #expect(try limit(server) == "61")
+        #expect(!server.process.text.contains("only a restart"))
+    }
+
+    @Test("a limit in shadow lets everything through, and says what it would have denied")
+    func shadow() async throws {
+        try write("organizations:\n  acme: {capacity: 2, refillPerSecond: 0.001, shadow: true}\n")
+        let server = try await CisternProcess(["--limits", path])
+        for _ in 0..<5 { #expect(try server.exchange(HTTPRequestText.chat("acme")).status == 200) }
+        #expect(try server.metric("cistern_shadow_denials_total") == 3)
+        #expect(try server.metric(#"cistern_decisions_total{outcome="allowed"}"#) == 5)
+        try await eventually("the log to say so") {
+            server.process.text.contains("a limit in shadow would have denied a request")
+        }
+        let list = try server.admin.get("/v1/organizations?sort=shadowDenied").json["organizations"]
+        #expect((list as? [[String: Any]])?.first?["organization"] as? String == "acme")
+    }
+
+    @Test("each decision is logged at level debug, with the id of its answer")
+    func decisionsAreLogged() async throws {
+        let server = try await CisternProcess(["--log-level", "debug", "--limits", path])
+        let reply = try server.exchange(HTTPRequestText.chat("acme"))
+        let id = try #require(reply["X-Request-ID"])
+        try await eventually("the decision in the log") { server.process.text.contains(id) }
+        let line = try #require(server.process.text.split(separator: "\n").first { $0.contains(id) })
+        let fields = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: String])
+        #expect(fields["organization"] == "acme" && fields["outcome"] == "allowed" && fields["level"] == "debug")
+    }
+
+    // MARK: cistern check
+
+    private func check(_ text: String) async throws -> (code: Int32, text: String) {
+        try write(text)
+        let process = try CisternProcess.run(["check", path])
+        return (try await process.exitCode(), process.text)
+    }
+
+    @Test("cistern check says what is in a file, or which line is wrong, why, and what would be right")
+    func checks() async throws {
+        let good = try await check("organizations:\n  acme: {capacity: 50, refillPerSecond: 5, shadow: true}\n")
+        #expect(good.code == 0 && good.text.contains("limits of 1 organisations; default 100 tokens"), "\(good.text)")
+        let settings = try await check("port: 8080\nleaseHorizon: 300ms\n")
+        #expect(settings.code == 0 && settings.text.contains("settings, 2 of"), "\(settings.text)")
+        for (text, message) in [
+            ("default: {capacity: 5}\n", "limits.yaml:1: default.refillPerSecond is missing"),
+            (
+                "organizations:\n  acme: {capacity: 5, refillPerSecond: 1, shadow: maybe}\n",
+                "limits.yaml:2: organizations.acme.shadow is 'maybe': use true or false"
+            ),
+            (
+                "port: 8080\nleaseHorizon: 5s\n",
+                "limits.yaml:2: leaseHorizon is '5s': use at most half of leaseDuration"
+            ),
+            ("prot: 8080\n", "limits.yaml:1: 'prot' is not a setting"),
+            ("default: {capacity: 5, refillPerSecond: 1}\nport: 80\n", "limits.yaml:2: port is not a field here"),
+            ("port: [\n", "not valid YAML"),
+        ] {
+            let found = try await check(text)
+            #expect(found.code == 65, "\(text)")
+            #expect(found.text.hasPrefix("cistern: ") && found.text.contains(message), "\(found.text)")
+        }
+        let missing = try CisternProcess.run(["check", folder.path + "/nowhere"])
+        #expect(try await missing.exitCode() == 66)
+    }
+}
