@@ -2,15 +2,16 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run perf test sanitize lint format install install-test
+.PHONY: help run perf test sanitize screenshot lint format install install-test
 
 # apt needs root; elsewhere sudo asks for it.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # redis-server and redis-tools are for perf, which starts its own.
 RUN_PACKAGES := libhiredis-dev libjemalloc-dev redis-server redis-tools
-TEST_PACKAGES := $(RUN_PACKAGES) prometheus openssl
+TEST_PACKAGES := $(RUN_PACKAGES) prometheus openssl chromium chromium-driver fonts-dejavu-core
 RUN_FORMULAE := hiredis jemalloc redis
 TEST_FORMULAE := $(RUN_FORMULAE) prometheus openssl
+TEST_CASKS := google-chrome chromedriver
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,10 +25,11 @@ perf: install ## Measure this machine: swift run perf.
 
 # Simulated worlds keep every core busy for a minute; apart, they do not starve the tests that talk to real processes.
 # Nodes that fail under load are tested one at a time, so that what is measured there is the fault and not the neighbour;
-# so are benchmarks, whose smoke runs look at counts.
+# so are benchmarks, whose smoke runs look at counts, and the dashboard, whose browser takes a core.
 test: install-test lint ## Check the format, build with warnings as errors, and run every test.
 	swift build --build-tests
-	swift test --skip-build --skip CisternSimulationTests --skip FaultTests --skip PerfTests
+	swift test --skip-build --skip CisternSimulationTests --skip FaultTests --skip PerfTests --skip DashboardTests
+	swift test --skip-build --no-parallel --filter DashboardTests
 	swift test --skip-build --no-parallel --filter FaultTests
 	swift test --skip-build --no-parallel --filter PerfTests
 	swift test --skip-build --filter CisternSimulationTests
@@ -36,6 +38,12 @@ test: install-test lint ## Check the format, build with warnings as errors, and 
 sanitize: ## Run the decision module's concurrency tests under the thread sanitizer.
 	CISTERN_SANITIZE=thread swift test --sanitize=thread --scratch-path .build/sanitize --filter ConcurrencyTests
 
+# A quarter of a million bytes become fifty thousand: 64 colours are enough for a page.
+screenshot: install-test ## Take the README's picture of the dashboard anew.
+	@$(call install_missing,pngquant,pngquant,)
+	CISTERN_SCREENSHOT_SECONDS=280 swift test --no-parallel --filter DashboardTests.crowded
+	pngquant --force --speed 1 --output Tests/CisternServerTests/dashboard.png 64 .build/screenshots/dashboard.png
+
 lint: ## Check the format of the sources.
 	swift format lint --strict --parallel --recursive Package.swift Sources Perf Tests
 
@@ -43,10 +51,10 @@ format: ## Put the sources into their format.
 	swift format --in-place --parallel --recursive Package.swift Sources Perf Tests
 
 install: ## Install what building and running need.
-	@$(call install_missing,$(RUN_PACKAGES),$(RUN_FORMULAE))
+	@$(call install_missing,$(RUN_PACKAGES),$(RUN_FORMULAE),)
 
 install-test: ## Install what the tests need.
-	@$(call install_missing,$(TEST_PACKAGES),$(TEST_FORMULAE))
+	@$(call install_missing,$(TEST_PACKAGES),$(TEST_FORMULAE),$(TEST_CASKS))
 
 # Installs the Debian packages or Homebrew formulae that are not there yet, and only those. Servers that a package
 # would start of its own accord stay off: tests start their own.
@@ -63,6 +71,7 @@ if command -v dpkg-query >/dev/null; then \
 	fi; \
 elif command -v brew >/dev/null; then \
 	for formula in $(2); do brew list --formula $$formula >/dev/null 2>&1 || brew install $$formula || exit 1; done; \
+	for cask in $(3); do brew list --cask $$cask >/dev/null 2>&1 || brew install --cask $$cask || exit 1; done; \
 else \
 	echo 'neither apt nor Homebrew is here: install $(2) by hand' >&2; exit 1; \
 fi

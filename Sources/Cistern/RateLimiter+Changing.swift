@@ -15,11 +15,12 @@ extension RateLimiter {
     ///
     /// - Parameter change: makes the new limits of those in force. It is called at once, with a lock held.
     public func changeLimits(now: Instant, _ change: (Limits) -> Limits) {
-        let requests: [LeaseRequest] = currentLimits.withLock { current in
-            let limits = change(current)
-            guard limits != current else { return [] }
-            let names = current.changes(to: limits)
-            current = limits
+        let requests: [LeaseRequest] = limitsChange.withLock { _ in
+            let old = currentLimits.withLock { $0 }
+            let limits = change(old)
+            guard limits != old else { return [] }
+            currentLimits.withLock { $0 = limits }
+            let names = old.changes(to: limits)
             switch backend {
             case .embedded(let store):
                 store.change(to: limits, names: names, now: now)

@@ -13,8 +13,10 @@ public final class RateLimiter: Sendable {
     }
 
     let backend: Backend
-    /// What the backend has been told; held by whoever changes it, until every organisation has been gone over.
+    /// What the backend has been told.
     let currentLimits: Mutex<Limits>
+    /// Held by whoever changes the limits, until every organisation has been gone over.
+    let limitsChange = Mutex(())
 
     /// Creates a limiter that keeps the buckets itself and shares them with nobody.
     ///

@@ -12,9 +12,11 @@ final class Load: Sendable {
 
     private let counts: Mutex<Counts>
     private let isStopping = Atomic(false)
+    private let organizations: Int
 
-    /// Starts the load on a server, over a hundred organisations.
-    init(port: Int, connections: Int = 4) {
+    /// Starts the load on a server, over some organisations: `org-0` and so on.
+    init(port: Int, connections: Int = 4, organizations: Int = 100) {
+        self.organizations = organizations
         counts = Mutex(Counts(threads: connections))
         for number in 0..<connections {
             Thread.detachNewThread { self.run(port: port, number: number) }
@@ -27,7 +29,7 @@ final class Load: Sendable {
         do {
             let connection = try Socket(port: port)
             while !isStopping.load(ordering: .relaxed) {
-                let reply = try connection.exchange(HTTPRequestText.chat("org-\((answered + number) % 100)"))
+                let reply = try connection.exchange(HTTPRequestText.chat("org-\((answered + number) % organizations)"))
                 if reply.status == 200 { answered += 1 } else { failed += 1 }
             }
         } catch {

@@ -2,24 +2,28 @@
 extension Lessee {
     /// Goes over to other limits: requests that give back what was leased under the old ones, to be carried to the store.
     ///
-    /// Tokens of an organisation with a request in flight stay, and lapse within a lease.
+    /// Tokens of an organisation with a request in flight stay, and so do those beyond a few thousand organisations: they
+    /// lapse within a lease.
     ///
     /// - Parameter names: whose limit is another one; nil where it may be anyone's.
     func change(to limits: Limits, names: Set<[UInt8]>?, now: Instant) -> [LeaseRequest] {
         shards.forEach { $0.limits = limits }
         var requests: [LeaseRequest] = []
         shards.forEachPlace(of: names, hash: hash) { state, position in
-            if let request = changeLimit(at: position, in: &state, now: now) { requests.append(request) }
+            let request = changeLimit(at: position, givesBack: requests.count < 4096, in: &state, now: now)
+            if let request { requests.append(request) }
         }
         return requests
     }
 
-    private func changeLimit(at position: Int, in state: inout State, now: Instant) -> LeaseRequest? {
+    private func changeLimit(
+        at position: Int, givesBack: Bool, in state: inout State, now: Instant
+    ) -> LeaseRequest? {
         let limit = state.limits.limit(of: state.table.key(at: position))
         guard limit != state.table[position].limit else { return nil }
         state.table[position].change(to: limit, now: now)
         state.localBuckets[position] = nil
-        return giveBack(at: position, in: &state, now: now)
+        return givesBack ? giveBack(at: position, in: &state, now: now) : nil
     }
 
     /// The lease settings in force.

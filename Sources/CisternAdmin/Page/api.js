@@ -88,6 +88,7 @@ export function eventParser(emit) {
 export class EventStream {
   #delay = firstDelay;
   #wake = () => {};
+  #abort = new AbortController();
 
   /** `onEvent(name, value)`, and `onLost(problem)` each time that the stream ends. */
   constructor({ onEvent, onLost }) {
@@ -111,6 +112,11 @@ export class EventStream {
     this.#wake("asked");
   }
 
+  /** Ends the stream that is open, as where its token is no longer right; it is tried anew. */
+  drop() {
+    this.#abort.abort();
+  }
+
   async #pause(problem) {
     const jitter = 1 + Math.random() * 0.3;
     const milliseconds = Math.max(this.#delay * jitter, (problem.retryAfter ?? 0) * 1000);
@@ -126,7 +132,7 @@ export class EventStream {
   }
 
   async #read() {
-    const abort = new AbortController();
+    const abort = this.#abort = new AbortController();
     let watchdog;
     const heard = () => {
       clearTimeout(watchdog);
@@ -134,7 +140,8 @@ export class EventStream {
     };
     heard();
     try {
-      const response = await send("v1/events", { headers: headers({ Accept: "text/event-stream" }), signal: abort.signal });
+      const accept = headers({ Accept: "text/event-stream" });
+      const response = await send("v1/events", { headers: accept, signal: abort.signal });
       await this.#consume(response, heard);
       return new Problem(0, "the server ended the stream");
     } finally {

@@ -4,34 +4,37 @@ import { clock, isNumber, minute } from "./format.js";
 import { element, setNumber, setText, shape } from "./dom.js";
 import { areaPath, linearScale, linePath, logScale, percentScale, runs, timeTicks } from "./scale.js";
 
-const margin = { top: 20, right: 10, bottom: 20, left: 46 };
+const margin = { top: 20, right: 10, bottom: 20, left: 44, leftOfLog: 56 };
 const markRowHeight = 13;
-const characterWidth = 5.9;
+const characterWidth = 6.8;
+const standard = { scale: "linear", least: 10, duration: 300_000, step: 60_000, gap: 2_500 };
+
+const swatch = () => element("i", { "aria-hidden": "true" });
 
 export class Chart {
   #samples = [];
   #marks = [];
-  #emptyText = "Waiting for the first second";
+  #note = null;
   #cursor = null;
 
   /**
    * `options`: title, unit, series [{key, label, tone, style: "area" | "line" | "dashed", onlyIfAny}], scale ("linear",
-   * "percent", "log"), least (top of the axis), write(value), tick(value), total(sample) (the big figure), headline,
-   * duration and gap in milliseconds, onCursor(at).
+   * "percent", "log"), least (top of the axis), write(value), tick(value), total(sample) (the big figure),
+   * duration, step of the time axis and gap in milliseconds, onCursor(at).
    */
   constructor(figure, options) {
     this.figure = figure;
-    this.options = { scale: "linear", least: 10, tick: options.write, duration: 300_000, gap: 2_500, ...options };
+    this.options = { ...standard, tick: options.write, ...options };
     this.#build();
     this.#listen();
     new ResizeObserver(() => this.draw()).observe(this.svg);
   }
 
-  /** Shows other samples; `emptyText` stands where there are none to draw. */
-  update(samples, marks, emptyText) {
+  /** Shows other samples; a note stands across the chart. */
+  update(samples, marks, note = null) {
     this.#samples = samples;
     this.#marks = marks;
-    if (emptyText !== undefined) this.#emptyText = emptyText;
+    this.#note = note;
     this.draw();
   }
 
@@ -47,8 +50,8 @@ export class Chart {
   #build() {
     const { title, unit, series } = this.options;
     this.value = element("strong", { class: "value" }, "–");
-    this.headline = element("span", { class: "headline" });
     this.legend = element("ul", { class: "legend" }, ...series.map((one) => this.#legendItem(one)));
+    this.legend.hidden = series.length === 1;
     this.svg = shape("svg", { role: "img", tabindex: 0, "aria-label": `${title}: no data yet` });
     this.grid = shape("g", { class: "axes" });
     this.lines = shape("g", { class: "lines" });
@@ -58,13 +61,13 @@ export class Chart {
     this.tooltip = element("div", { class: "tooltip", hidden: "" });
     this.figure.append(
       element("figcaption", {}, element("span", { class: "title" }, title), element("span", { class: "unit" }, unit),
-        this.value, this.headline),
+        this.value),
       this.legend, this.svg, this.tooltip);
   }
 
   #legendItem(one) {
     const value = element("b", {}, "–");
-    const item = element("li", { class: `tone-${one.tone} ${one.style}` }, element("i", { "aria-hidden": "true" }), `${one.label} `, value);
+    const item = element("li", { class: `tone-${one.tone} ${one.style}` }, swatch(), `${one.label} `, value);
     one.legend = { item, value };
     return item;
   }
@@ -93,11 +96,12 @@ export class Chart {
     this.#drawAxes();
     this.lines.replaceChildren(...this.#outlines(layers));
     this.notes.replaceChildren(...this.#markShapes());
-    this.figure.dataset.points = this.visible.filter((sample) => this.#hasValue(sample)).length;
+    this.figure.dataset.points = this.visible.filter((sample) => this.hasValue(sample)).length;
     this.#placeCursor();
   }
 
-  #hasValue(sample) {
+  /** Whether a sample has anything that this chart draws. */
+  hasValue(sample) {
     return this.options.series.some((one) => isNumber(sample[one.key]));
   }
 
@@ -120,31 +124,37 @@ export class Chart {
   #frame(width, height, layers) {
     const { scale, least, duration } = this.options;
     const values = layers.flatMap((layer) => layer.points.map((point) => point.value)).filter(isNumber);
-    this.plot = { left: margin.left, right: width - margin.right, top: margin.top, bottom: height - margin.bottom };
-    const { left, right, top, bottom } = this.plot;
-    this.axis = scale === "log" ? logScale(values) : scale === "percent" ? percentScale() : linearScale(values, least, height > 190 ? 4 : 3);
+    const left = scale === "log" ? margin.leftOfLog : margin.left;
+    const [right, top, bottom] = [width - margin.right, margin.top, height - margin.bottom];
+    const linear = () => linearScale(values, least, height > 190 ? 4 : 3);
+    const scales = { log: logScale, percent: percentScale, linear };
+    this.plot = { left, right, top, bottom };
+    this.axis = scales[scale](values);
     this.x = (at) => right - ((this.end - at) / duration) * (right - left);
     this.y = (value) => bottom - this.axis.position(value) * (bottom - top);
   }
 
   #drawAxes() {
     const { left, right, bottom } = this.plot;
-    const rows = this.axis.ticks.map((tick) => shape("g", {},
-      shape("line", { class: tick === 0 ? "base" : "", x1: left, x2: right, y1: this.y(tick), y2: this.y(tick) }),
-      shape("text", { class: "y", x: left - 6, y: this.y(tick) + 4 }, this.options.tick(tick))));
-    if (this.options.scale === "log") rows.push(shape("line", { class: "base", x1: left, x2: right, y1: bottom, y2: bottom }));
-    const step = this.options.duration / (right - left > 230 ? 5 : 2.5);
+    const rows = this.axis.ticks.map((tick) => {
+      const [y, kind] = [this.y(tick), tick === this.axis.base ? "base" : ""];
+      return shape("g", {},
+        shape("line", { class: kind, x1: left, x2: right, y1: y, y2: y }),
+        shape("text", { class: "y", x: left - 6, y: y + 4 }, this.options.tick(tick)));
+    });
+    const step = this.options.step * (right - left > 230 ? 1 : 2);
     const isShort = step < 60_000;
     const times = timeTicks(this.end - this.options.duration, this.end, step)
       .filter((at) => this.x(at) > left + 12 && this.x(at) < right - (isShort ? 22 : 12));
-    const columns = times.map((at) => shape("text", { class: "x", x: this.x(at), y: bottom + 15 }, isShort ? clock(at) : minute(at)));
-    const empty = this.visible.some((sample) => this.#hasValue(sample)) ? [] : [this.#emptyShape()];
-    this.grid.replaceChildren(...rows, ...columns, ...empty);
+    const write = isShort ? clock : minute;
+    const columns = times.map((at) => shape("text", { class: "x", x: this.x(at), y: bottom + 15 }, write(at)));
+    this.grid.replaceChildren(...rows, ...columns, ...this.#noteShapes());
   }
 
-  #emptyShape() {
+  #noteShapes() {
+    if (this.#note === null) return [];
     const { left, right, top, bottom } = this.plot;
-    return shape("text", { class: "empty", x: (left + right) / 2, y: (top + bottom) / 2 - 6 }, this.#emptyText);
+    return [shape("text", { class: "note", x: (left + right) / 2, y: (top + bottom) / 2 + 4 }, this.#note)];
   }
 
   /** Areas first, then lines from the top of the stack down: a layer without height must not hide the one below. */
@@ -153,9 +163,9 @@ export class Chart {
     const paint = (one, part, kind) => shape("path", {
       class: `${kind} tone-${one.tone} ${one.style}`, d: (kind === "fill" ? areaPath : linePath)(part, this.x, this.y),
     });
-    const fills = pieces.filter(({ one }) => one.style === "area").flatMap(({ one, parts }) => parts.map((part) => paint(one, part, "fill")));
-    const strokes = pieces.toReversed().flatMap(({ one, parts }) => parts.map((part) => paint(one, part, "stroke")));
-    return [...fills, ...strokes];
+    const paintAll = (some, kind) => some.flatMap(({ one, parts }) => parts.map((part) => paint(one, part, kind)));
+    const areas = pieces.filter(({ one }) => one.style === "area");
+    return [...paintAll(areas, "fill"), ...paintAll(pieces.toReversed(), "stroke")];
   }
 
   /** Labels of marks go into a lower row where they would run into each other. */
@@ -165,7 +175,7 @@ export class Chart {
     return this.#marks.filter((mark) => this.x(mark.at) >= left).map((mark) => {
       const x = this.x(mark.at);
       const width = mark.label.length * characterWidth;
-      const start = Math.max(2, Math.min(x + 4, right - width));
+      const start = x + 4 + width <= right + 8 ? x + 4 : Math.max(2, x - 4 - width);
       const free = rowEnds.findIndex((rowEnd) => rowEnd < start);
       const row = free < 0 ? rowEnds.length : free;
       rowEnds[row] = start + width + 8;
@@ -178,10 +188,9 @@ export class Chart {
   // Words
 
   #describe(last) {
-    const { title, unit, series, write, total, headline } = this.options;
+    const { title, unit, series, write, total } = this.options;
     const value = last ? total(last) : null;
     setText(this.value, write(value));
-    setText(this.headline, last && isNumber(value) ? headline?.(last) ?? "" : "");
     setNumber(this.figure, "value", value);
     for (const one of series) this.#describeSeries(one, last);
     const parts = series.filter((one) => series.length > 1 && !one.legend.item.hidden)
@@ -217,7 +226,8 @@ export class Chart {
     if (!this.visible?.length) return;
     const last = this.visible.length - 1;
     const now = this.#cursor === null ? last + 1 : this.visible.indexOf(this.#nearest(this.#cursor));
-    const next = { ArrowLeft: Math.max(0, now - 1), ArrowRight: Math.min(last, now + 1), Home: 0, End: last }[event.key];
+    const targets = { ArrowLeft: Math.max(0, now - 1), ArrowRight: Math.min(last, now + 1), Home: 0, End: last };
+    const next = targets[event.key];
     if (next === undefined) return;
     event.preventDefault();
     this.#choose(this.visible[next], true);
@@ -245,12 +255,19 @@ export class Chart {
 
   #fillTooltip(sample, x) {
     const rows = this.options.series.filter((one) => !one.legend.item.hidden).map((one) =>
-      element("span", { class: `tone-${one.tone} ${one.style}` }, element("i", { "aria-hidden": "true" }), `${one.label} `,
+      element("span", { class: `tone-${one.tone} ${one.style}` }, swatch(), `${one.label} `,
         element("b", {}, this.options.write(sample[one.key]))));
-    const marks = this.#marks.filter((mark) => Math.abs(mark.at - sample.at) < 1000).map((mark) => element("em", {}, mark.label));
+    const near = this.#marks.filter((mark) => Math.abs(mark.at - sample.at) < 1000);
+    const marks = near.map((mark) => element("em", {}, mark.label));
     this.tooltip.replaceChildren(element("time", {}, clock(sample.at)), ...rows, ...marks);
+    this.#placeTooltip(x);
+  }
+
+  #placeTooltip(x) {
     const isRight = x > (this.plot.left + this.plot.right) / 2;
-    this.tooltip.style.left = `${isRight ? x - this.tooltip.offsetWidth - 10 : x + 10}px`;
-    this.tooltip.style.top = `${this.svg.getBoundingClientRect().top - this.figure.getBoundingClientRect().top + margin.top}px`;
+    const [inner, outer] = [this.svg.getBoundingClientRect(), this.figure.getBoundingClientRect()];
+    const wished = inner.left - outer.left + (isRight ? x - this.tooltip.offsetWidth - 10 : x + 10);
+    this.tooltip.style.left = `${Math.max(0, Math.min(wished, this.figure.clientWidth - this.tooltip.offsetWidth))}px`;
+    this.tooltip.style.top = `${inner.top - outer.top + margin.top}px`;
   }
 }

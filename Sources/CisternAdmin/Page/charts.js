@@ -19,11 +19,11 @@ const definitions = {
   },
   latency: {
     title: "Decision latency", unit: "p99", write: latency, scale: "log",
-    tick: (value) => `${value} ms`,
+    tick: (value) => (value < 0.1 ? "< 0.1 ms" : `${value} ms`),
     total: (sample) => sample.p99,
     series: [
       { key: "p50", label: "p50", tone: "allowed", style: "line" },
-      { key: "p99", label: "p99", tone: "denied", style: "line" },
+      { key: "p99", label: "p99", tone: "store", style: "line" },
       { key: "p999", label: "p99.9", tone: "unmetered", style: "line" },
     ],
   },
@@ -53,9 +53,8 @@ const definitions = {
   },
 };
 
-const noDecisions = "No decisions in these five minutes";
-const emptyTexts = { latency: noDecisions, local: noDecisions, storeCallsPerThousand: noDecisions };
-const embeddedTexts = {
+/** Zeros of a store that is never called would look like a fault. */
+const embeddedNotes = {
   storeCalls: "The embedded store is never called",
   storeCallsPerThousand: "The embedded store is never called",
   tokens: "The embedded store leases nothing",
@@ -103,23 +102,19 @@ export class Charts {
 
   draw() {
     if (document.hidden) return;
-    for (const [name, chart] of this.all) chart.update(this.#samplesFor(name), this.marks, this.#emptyText(name));
+    for (const [name, chart] of this.all) chart.update(this.samples, this.marks, this.#note(name, chart));
   }
 
-  /** Zeros of a store that is never called would look like a fault. */
-  #samplesFor(name) {
-    if (!this.#isEmbedded || !embeddedTexts[name]) return this.samples;
-    return this.samples.map((sample) => ({ at: sample.at }));
-  }
-
-  #emptyText(name) {
+  #note(name, chart) {
     if (this.samples.length === 0) return "Waiting for the first second";
-    return (this.#isEmbedded && embeddedTexts[name]) || emptyTexts[name] || "Nothing measured yet";
+    if (this.#isEmbedded && name in embeddedNotes) return embeddedNotes[name];
+    return this.samples.some((sample) => chart.hasValue(sample)) ? null : "No decisions in these five minutes";
   }
 }
 
 /** What changed between two lease settings, in words, or null. */
 export function leaseChange(before, after) {
+  if (before === null || after === null) return null;
   const names = { horizonMilliseconds: "horizon", durationMilliseconds: "duration", prefetchMilliseconds: "prefetch" };
   const changes = Object.entries(names)
     .filter(([member]) => before[member] !== after[member])

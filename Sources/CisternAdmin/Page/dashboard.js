@@ -12,6 +12,7 @@ const charts = new Charts();
 const lease = new LeaseForm();
 const organization = new OrganizationPanel();
 const stream = new EventStream({ onEvent, onLost });
+const tokenWanted = "The admin API of this server asks for a token.";
 let lastStatus = null;
 let lastHeard = Date.now();
 
@@ -28,7 +29,7 @@ function onStatus(status) {
   charts.setEmbedded(isEmbedded(status));
   charts.add(status.sample);
   showStatus(status);
-  lease.show(status.lease, isEmbedded(status));
+  lease.show(status.lease);
   organization.setDefault(status.limit);
   lastStatus = status;
 }
@@ -42,17 +43,25 @@ function markChanges(status) {
 
 // Connection
 
+const isLocked = () => document.body.classList.contains("locked");
+
 function setConnected() {
   if (!document.body.classList.contains("waiting") && byId("connection").hidden) return;
+  const wasLocked = isLocked();
   document.body.classList.remove("waiting", "stale", "locked");
   byId("connection").hidden = true;
   byId("token").hidden = true;
   byId("token-forget").hidden = token.get() === null;
   if (lastStatus === null) organization.start();
+  else if (wasLocked) organization.resume();
 }
 
 function onLost(problem) {
   if (problem.status === 401) return;
+  if (isLocked()) {
+    if (problem.status === 0) say(byId("token-message"), "The server does not answer; trying again.");
+    return;
+  }
   document.body.classList.add("stale");
   showState("unknown", ["not known: no connection to the server"]);
   const why = problem.status > 0 ? ` (${problem.message})` : "";
@@ -63,14 +72,20 @@ function onLost(problem) {
 // Token
 
 function onUnauthorized({ detail: { hadToken } }) {
+  const message = byId("token-message");
+  // What was asked before the form came up must not disturb who fills it in.
+  if (isLocked() && !hadToken) {
+    if (message.dataset.kind !== "bad") say(message, tokenWanted);
+    return;
+  }
   token.forget();
+  stream.drop();
   document.body.classList.add("waiting", "locked");
   byId("connection").hidden = true;
   byId("token").hidden = false;
   byId("token-forget").hidden = true;
   showState("unknown", ["a token is needed"]);
-  setText(byId("token-message"), hadToken ? "That token is wrong." : "This server answers only to who has its token.");
-  byId("token-message").dataset.kind = hadToken ? "bad" : "";
+  say(message, hadToken ? "That token is wrong." : tokenWanted, hadToken ? "bad" : "");
   byId("token-input").value = "";
   byId("token-input").focus();
 }
@@ -79,7 +94,8 @@ function applyToken(event) {
   event.preventDefault();
   const secret = byId("token-input").value.trim();
   if (!/^[\x21-\x7e]+$/.test(secret)) {
-    return say(byId("token-message"), secret === "" ? "Type the token first." : "A token has neither spaces nor letters outside ASCII.", "bad");
+    const why = secret === "" ? "Type the token first." : "A token has neither spaces nor letters outside ASCII.";
+    return say(byId("token-message"), why, "bad");
   }
   token.set(secret);
   stream.retry();

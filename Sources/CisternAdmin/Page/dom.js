@@ -2,13 +2,18 @@
 
 const svgNamespace = "http://www.w3.org/2000/svg";
 
+const hiddenCharacters = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
 export const byId = (id) => document.getElementById(id);
+
+/** Shows what could hide or turn text, as a name or an error from elsewhere may try. */
+const plain = (text) => text.replace(hiddenCharacters, "\ufffd");
 
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== null && value !== undefined) node.setAttribute(name, value);
   }
-  node.append(...children);
+  node.append(...children.map((child) => (typeof child === "string" ? plain(child) : child)));
   return node;
 }
 
@@ -20,7 +25,8 @@ export const shape = (tag, attributes = {}, ...children) =>
 
 /** Sets a text only where it differs, so that live regions speak of changes alone. */
 export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = plain(text);
+  if (node.textContent !== shown) node.textContent = shown;
 }
 
 /** Sets a data attribute to a plain number, or to nothing where there is none. */

@@ -1,7 +1,8 @@
 /** Numbers and times as people read them; what is not known is a dash. */
 
 const unknown = "–";
-const compactFormat = new Intl.NumberFormat("en-GB", { notation: "compact", maximumSignificantDigits: 3 });
+// British English would abbreviate a million as m, which reads as a thousandth.
+const compactFormat = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 });
 const exactFormat = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
 const fullFormat = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 3 });
 const clockFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });

@@ -22,13 +22,13 @@ export class LeaseForm {
     });
   }
 
-  /** Takes what is in force; a field that somebody has changed stays. */
-  show(lease, isEmbedded) {
+  /** Takes what is in force, null for the embedded store; a field that somebody has changed stays. */
+  show(lease) {
     const before = this.#lease;
     this.#lease = lease;
-    byId("lease-fields").disabled = isEmbedded;
-    if (isEmbedded) say(byId("lease-message"), embeddedText);
-    else if (byId("lease-message").textContent === embeddedText) say(byId("lease-message"), "");
+    byId("lease-fields").disabled = lease === null;
+    if (lease === null) return say(byId("lease-message"), embeddedText);
+    if (byId("lease-message").textContent === embeddedText) say(byId("lease-message"), "");
     for (const { id, member } of fields) {
       const isUntouched = before === null || Number(byId(id).value) === before[member];
       if (isUntouched) byId(id).value = lease[member];
@@ -40,7 +40,8 @@ export class LeaseForm {
     const wrong = fields.find(({ id }) => !/^\d+$/.test(byId(id).value.trim()));
     fields.forEach((field) => byId(field.id).toggleAttribute("aria-invalid", field === wrong));
     if (wrong) {
-      say(byId("lease-message"), `${wrong.name} is ${byId(wrong.id).value || "empty"}: use a whole number of milliseconds.`, "bad");
+      const typed = byId(wrong.id).value || "empty";
+      say(byId("lease-message"), `${wrong.name} is ${typed}: use a whole number of milliseconds.`, "bad");
       return null;
     }
     return fields
@@ -70,7 +71,7 @@ export class LeaseForm {
     const body = Object.fromEntries(changes.map(({ member, to }) => [member, to]));
     try {
       const lease = await request("PUT", "v1/lease", { body });
-      const words = fields.filter(({ member }) => member in body).map(({ name, member }) => `${name.toLowerCase()} ${span(lease[member])}`);
+      const words = changes.map(({ name, member }) => `${name.toLowerCase()} ${span(lease[member])}`);
       say(message, `In force: ${words.join(", ")}.`, "good");
     } catch (problem) {
       say(message, problem.message, "bad");

@@ -2,7 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { organizationPath, request } from "./api.js";
-import { brief, clock, counted, exact, limitText } from "./format.js";
+import { brief, clock, compact, counted, exact, limitText } from "./format.js";
 import { byId, element, fitChildren, setNumber, setText } from "./dom.js";
 import { OverrideForm } from "./override.js";
 import { Tank } from "./tank.js";
@@ -11,6 +11,9 @@ const pace = 500;
 const slowest = 10_000;
 const kept = 70_000;
 const longestName = 128;
+const failed = "Not known since";
+const nobody = "Nobody holds leased tokens of it.";
+const embedded = "The embedded store leases nothing: it decides by itself.";
 const sources = { default: "the default limit", file: "out of the limits file", override: "an override" };
 
 /** Why a name cannot be one, or null. */
@@ -37,7 +40,8 @@ export class OrganizationPanel {
     this.tank = new Tank();
     this.form = new OverrideForm(() => this.#pollNow());
     this.chart = new Chart(document.querySelector('[data-chart="organization"]'), {
-      title: "Bucket", unit: "tokens in it, last minute", write: exact, least: 1, duration: 60_000, gap: 3_000,
+      title: "Bucket", unit: "tokens in it, last minute", write: exact, tick: compact, least: 1,
+      duration: 60_000, step: 15_000, gap: 3_000,
       total: (sample) => sample.balance,
       series: [
         { key: "balance", label: "balance", tone: "allowed", style: "line" },
@@ -54,6 +58,12 @@ export class OrganizationPanel {
   /** What the form says of the limit beneath an override. */
   setDefault(limit) {
     this.form.setDefault(limit);
+  }
+
+  /** Looks again, as after a token was given. */
+  resume() {
+    this.#delay = pace;
+    this.#pollNow();
   }
 
   /** Opens an organisation, or none; it becomes part of the address, to be sent to somebody. */
@@ -112,11 +122,14 @@ export class OrganizationPanel {
     this.#clear(name);
     if (name === null) return;
     byId("search-organization").value = name;
-    if (takesFocus) {
-      this.panel.scrollIntoView({ block: "nearest" });
-      byId("organization-name").focus({ preventScroll: true });
-    }
+    if (takesFocus) this.#bringIntoView();
     this.#poll();
+  }
+
+  #bringIntoView() {
+    const { top } = this.panel.getBoundingClientRect();
+    if (top < 0 || top > window.innerHeight / 2) this.panel.scrollIntoView({ block: "start" });
+    byId("organization-name").focus({ preventScroll: true });
   }
 
   #clear(name) {
@@ -152,7 +165,7 @@ export class OrganizationPanel {
     }
     if (signal.aborted) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#poll(), this.#delay);
+    if (this.#delay !== Infinity) this.#timer = setTimeout(() => this.#poll(), this.#delay);
   }
 
   #take(answer) {
@@ -175,14 +188,16 @@ export class OrganizationPanel {
     this.#samples.push({ at, balance: store?.balance, outstanding: store?.outstanding });
     this.#samples = this.#samples.filter((sample) => sample.at > at - kept);
     this.chart.options.gap = Math.max(3_000, this.#delay * 2.5);
-    this.chart.update(this.#samples, [], "Its store is out of reach");
+    this.chart.update(this.#samples, [], store ? null : "Its store is out of reach");
   }
 
   #fail(problem) {
     const isBusy = problem.status === 429;
-    this.#delay = isBusy ? Math.min(slowest, Math.max(this.#delay * 2, problem.retryAfter * 1000)) : 2_000;
+    // Without a token there is nothing to ask for until `resume`.
+    if (problem.status === 401) this.#delay = Infinity;
+    else this.#delay = isBusy ? Math.min(slowest, Math.max(this.#delay * 2, problem.retryAfter * 1000)) : 2_000;
     setText(byId("organization-pace"), isBusy ? this.#slowText() : "");
-    if (!isBusy) this.#showProblem(`Not known since ${clock(Date.now())}: ${problem.message}`);
+    if (!isBusy) this.#showProblem(`${failed} ${clock(Date.now())}: ${problem.message}`);
   }
 
   #slowText() {
@@ -192,8 +207,9 @@ export class OrganizationPanel {
   #showProblem(text) {
     const place = byId("organization-problem");
     place.hidden = text === null;
-    // What an error says must not make a live region speak twice a second.
-    if (place.hidden || !place.textContent.startsWith("Not known") || !text.startsWith("Not known")) setText(place, text ?? "");
+    // The time in a repeated failure would make the live region speak again and again.
+    const isRepeated = text?.startsWith(failed) && place.textContent.startsWith(failed);
+    if (!isRepeated) setText(place, text ?? "");
   }
 
   // Lessees
@@ -203,7 +219,7 @@ export class OrganizationPanel {
     byId("lessees").hidden = lessees.length === 0;
     const note = byId("lessees-note");
     note.hidden = lessees.length > 0 || store === null;
-    setText(note, store?.node === "memory" ? "The embedded store leases nothing: it decides by itself." : "Nobody holds leased tokens of it.");
+    setText(note, store?.node === "memory" ? embedded : nobody);
     const rows = fitChildren(byId("lessees").tBodies[0], lessees.length, lesseeRow);
     lessees.forEach((lessee, index) => this.#fillLessee(rows[index], lessee));
   }
@@ -213,7 +229,8 @@ export class OrganizationPanel {
     row.classList.toggle("this-server", lessee.isThisServer);
     setText(row.querySelector(".lessee"), lessee.isThisServer ? `${lessee.name} (this server)` : lessee.name);
     const figures = [
-      exact(lessee.tokens), brief(lessee.endsInMilliseconds), exact(lessee.demandPerSecond), exact(lessee.pacePerSecond),
+      exact(lessee.tokens), brief(lessee.endsInMilliseconds),
+      exact(lessee.demandPerSecond), exact(lessee.pacePerSecond),
       `${brief(lessee.askedMillisecondsAgo)} ago`,
     ];
     figures.forEach((figure, index) => setText(row.cells[index + 1], figure));
@@ -221,17 +238,20 @@ export class OrganizationPanel {
 }
 
 function lesseeRow() {
-  const cells = ["tokens", "lapse in", "demand/s", "pace/s", "last asked"].map((name) => element("td", { "data-label": name }));
+  const names = ["tokens", "lapse in", "demand/s", "pace/s", "last asked"];
+  const swatch = element("i", { "aria-hidden": "true" });
   return element("tr", {},
-    element("th", { scope: "row" }, element("i", { "aria-hidden": "true" }), element("span", { class: "lessee" })), ...cells);
+    element("th", { scope: "row" }, swatch, element("span", { class: "lessee" })),
+    ...names.map((name) => element("td", { "data-label": name })));
 }
 
 function limitWords(answer) {
-  const parts = [`${limitText(answer.limit)}: ${sources[answer.limitSource] ?? answer.limitSource}`];
-  if (answer.store && answer.store.node !== "memory") {
-    parts.push(answer.store.slot === null ? `on ${answer.store.node}` : `on ${answer.store.node}, slot ${answer.store.slot}`);
+  const { limit, limitSource, store, local } = answer;
+  const parts = [`${limitText(limit)}: ${sources[limitSource] ?? limitSource}`];
+  if (store && store.node !== "memory") {
+    parts.push(store.slot === null ? `on ${store.node}` : `on ${store.node}, slot ${store.slot}`);
   }
-  if (answer.store && !answer.store.isStored) parts.push("no bucket is stored, which counts as full");
-  if (answer.local.leasedTokens > 0) parts.push(`this server holds ${counted(answer.local.leasedTokens, "leased token")}`);
+  if (store && !store.isStored) parts.push("no bucket is stored, which counts as full");
+  if (local.leasedTokens > 0) parts.push(`this server holds ${counted(local.leasedTokens, "leased token")}`);
   return parts.join(" · ");
 }

@@ -76,12 +76,16 @@ export class OverrideForm {
     const isSure = await confirmed({
       title: `Override the limit of ${this.#name}?`,
       action: "Set override",
-      note: wish.shadow ? "In shadow the limit denies nothing; denials are only counted." : "It holds on every decision from now on.",
+      note: wish.shadow ? "In shadow the limit denies nothing; denials are only counted." : "It holds from now on.",
       changes: [
         ["Capacity", `${full(limit.capacity)} tokens`, `${full(wish.capacity)} tokens`],
         ["Refill", `${full(limit.refillPerSecond)} a second`, `${full(wish.refillPerSecond)} a second`],
         ["In shadow", yesNo(limit.shadow), yesNo(wish.shadow)],
-        ["Expires", override ? expiryText(override.expiresAt) : "no override", wish.expiresInSeconds ? `in ${age(wish.expiresInSeconds)}` : "never"],
+        [
+          "Expires",
+          override ? expiryText(override.expiresAt) : "no override",
+          wish.expiresInSeconds ? `in ${age(wish.expiresInSeconds)}` : "never",
+        ],
       ],
     });
     if (!isSure) return;
@@ -102,12 +106,12 @@ export class OverrideForm {
 
   async #refill() {
     const { limit, store } = this.#answer;
-    const full = limit.capacity - (store?.outstanding ?? 0);
+    const filled = limit.capacity - (store?.outstanding ?? 0);
     const isSure = await confirmed({
       title: `Refill the bucket of ${this.#name}?`,
       action: "Refill bucket",
       note: "It may at once be allowed that much again. Tokens that servers have leased stay with them.",
-      changes: [["In the bucket", store ? `${exact(store.balance)} tokens` : "not known", `${exact(full)} tokens`]],
+      changes: [["In the bucket", store ? `${exact(store.balance)} tokens` : "not known", `${exact(filled)} tokens`]],
     });
     if (isSure) await this.#change("DELETE", "/bucket", undefined, "The bucket is full again, less what is leased.");
   }
@@ -135,7 +139,9 @@ export class OverrideForm {
       ["override-refill", "Refill", 0.001, 3, "a number with at most three decimals", most],
     ];
     const expiry = byId("override-expiry").value;
-    if (expiry === "custom") fields.push(["override-seconds", "Expires in", 1, 0, "a whole number of seconds", longestExpiry]);
+    if (expiry === "custom") {
+      fields.push(["override-seconds", "Expires in", 1, 0, "a whole number of seconds", longestExpiry]);
+    }
     const values = fields.map((field) => readNumber(...field));
     const wrong = values.find((value) => value.problem);
     fields.forEach(([id], index) => byId(id).toggleAttribute("aria-invalid", Boolean(values[index].problem)));

@@ -18,7 +18,8 @@ export const isEmbedded = (status) => status.store === "memory";
 function troubles(status) {
   const down = status.nodes.filter((node) => node.state === "down").length;
   const found = [];
-  if (down > 0) found.push(["bad", nodesDown(down, status.nodes.length, consequences[status.failurePolicy] ?? status.failurePolicy)]);
+  const consequence = consequences[status.failurePolicy] ?? status.failurePolicy;
+  if (down > 0) found.push(["bad", nodesDown(down, status.nodes.length, consequence)]);
   if (status.limits.rejected) found.push(["warn", `limits file rejected: ${status.limits.rejected}`]);
   return found;
 }
@@ -34,7 +35,10 @@ export function showState(level, lines) {
   const state = byId("state");
   state.dataset.level = level;
   const text = lines.join("\n");
-  if (state.innerText !== text) state.replaceChildren(...lines.flatMap((line) => [element("span", {}, line), "\n"]).slice(0, -1));
+  if (state.dataset.text !== text) {
+    state.replaceChildren(...lines.flatMap((line) => [element("span", {}, line), "\n"]).slice(0, -1));
+  }
+  state.dataset.text = text;
   document.title = `${{ ok: "●", warn: "◆", bad: "▲", unknown: "○" }[level]} ${lines[0]} – Cistern`;
 }
 
@@ -56,6 +60,12 @@ function storeText(status) {
   return count === 1 ? "one Redis node" : `Redis ring of ${counted(count, "node")}`;
 }
 
+const lagText = (lag) => (isNumber(lag) ? `${full(Number(lag.toPrecision(2)))} ms` : "–");
+
+function policyText(status) {
+  return isEmbedded(status) ? "there is none to lose" : policies[status.failurePolicy] ?? status.failurePolicy;
+}
+
 function showFacts(status) {
   const { limit, limits, sample } = status;
   const facts = [
@@ -65,8 +75,8 @@ function showFacts(status) {
     ["Organisations in memory", counted(status.organizations, "", "").trim()],
     ["Evictions", compact(status.evictions)],
     ["Connections", exact(status.connections)],
-    ["Event-loop lag", isNumber(sample.eventLoopLag) ? `${full(Number(sample.eventLoopLag.toPrecision(2)))} ms` : "–"],
-    ["Where a node is lost", isEmbedded(status) ? "there is none to lose" : policies[status.failurePolicy] ?? status.failurePolicy],
+    ["Event-loop lag", lagText(sample.eventLoopLag)],
+    ["Where a node is lost", policyText(status)],
   ];
   const rows = fitChildren(byId("facts"), facts.length, () => element("div", {}, element("dt"), element("dd")));
   facts.forEach(([name, value], index) => {
@@ -78,18 +88,21 @@ function showFacts(status) {
 // Nodes
 
 function showNodes(status) {
-  const order = [...status.nodes].sort((one, other) => (one.state === "down" ? 0 : 1) - (other.state === "down" ? 0 : 1));
+  const isUp = (node) => (node.state === "down" ? 0 : 1);
+  const order = status.nodes.toSorted((one, other) => isUp(one) - isUp(other));
   const items = fitChildren(byId("nodes"), order.length, nodeItem);
   order.forEach((node, index) => fillNode(items[index], node));
   const note = byId("nodes-note");
   note.hidden = order.length > 0;
-  setText(note, isEmbedded(status) ? "None: this server keeps the buckets in its own memory." : "No node is known yet.");
+  const none = isEmbedded(status) ? "None: this server keeps the buckets in its own memory." : "No node is known yet.";
+  setText(note, none);
 }
 
 function nodeItem() {
   const figure = (name) => element("div", {}, element("dt", {}, name), element("dd", { "data-figure": name }));
   return element("li", {},
-    element("div", { class: "node-head" }, element("span", { class: "node-name" }), element("span", { class: "node-state" })),
+    element("div", { class: "node-head" },
+      element("span", { class: "node-name" }), element("span", { class: "node-state" })),
     element("div", { class: "bar", "aria-hidden": "true" }, element("i")),
     element("dl", {}, ...["share", "requests/s", "p50", "p99"].map(figure)),
     element("p", { class: "trouble" }));
@@ -115,7 +128,7 @@ function fillNode(item, node) {
 function troubleText(node) {
   if (node.state !== "down") return "";
   const reason = node.reason ?? node.trouble ?? "not connected yet";
-  return node.remedy ? `${reason}. Remedy: ${node.remedy}` : reason;
+  return node.remedy ? `${reason}. Remedy: ${node.remedy}.` : reason;
 }
 
 // Busiest organisations
@@ -162,7 +175,6 @@ function rankingRow() {
 function fillRank(button, entry, most) {
   button.dataset.organization = entry.organization;
   button.dataset.perSecond = entry.perSecond;
-  button.title = entry.organization;
   setText(button.querySelector(".name"), entry.organization);
   setText(button.querySelector(".figure"), compact(entry.perSecond));
   const isVague = entry.errorPerSecond > entry.perSecond / 100;

@@ -1,6 +1,7 @@
 /** Axes and outlines of charts: arithmetic alone, nothing of the document. */
 
-const niceSteps = [1, 2, 2.5, 5, 10];
+const niceSteps = [1, 2, 5, 10];
+const logFloor = 0.05;
 
 function niceStep(rough) {
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -15,20 +16,21 @@ export function linearScale(values, least, count) {
   const first = Math.floor(bottom / step + 1e-9) * step;
   const last = Math.ceil(top / step - 1e-9) * step;
   const ticks = Array.from({ length: Math.round((last - first) / step) + 1 }, (_, index) => first + index * step);
-  return { ticks, position: (value) => (value - first) / (last - first) };
+  return { ticks, base: 0, position: (value) => (value - first) / (last - first) };
 }
 
 export function percentScale() {
-  return { ticks: [0, 25, 50, 75, 100], position: (value) => value / 100 };
+  return { ticks: [0, 50, 100], base: 0, position: (value) => value / 100 };
 }
 
 /** Whole decades from 0.1 on. What is less lies on the floor, as nothing is known of it but that. */
 export function logScale(values) {
-  const floor = Math.log10(0.05);
+  const floor = Math.log10(logFloor);
   const top = Math.max(1, Math.ceil(Math.log10(Math.max(1, ...values)) - 1e-9));
-  const ticks = Array.from({ length: top + 2 }, (_, index) => 10 ** (index - 1));
+  const decades = Array.from({ length: top + 2 }, (_, index) => 10 ** (index - 1));
   return {
-    ticks,
+    ticks: [logFloor, ...decades],
+    base: logFloor,
     position: (value) => (value < 0.1 ? 0 : (Math.log10(value) - floor) / (top - floor)),
   };
 }

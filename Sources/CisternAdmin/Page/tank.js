@@ -56,6 +56,7 @@ export class Tank {
   }
 
   #layOut(balance, lessees, capacity) {
+    this.view.classList.toggle("empty", balance <= 0);
     const water = Math.max(0, balance);
     const leased = lessees.reduce((sum, part) => sum + part.tokens, 0);
     const height = Math.max(capacity, water + leased) || 1;
@@ -79,7 +80,7 @@ export class Tank {
   #showLegend(store, balance, lessees, capacity) {
     const leased = lessees.reduce((sum, part) => sum + part.tokens, 0);
     const free = capacity - Math.max(0, balance) - leased;
-    const rows = store === null ? [] : [
+    const rows = store === null ? [["free", "not known", "–"]] : [
       ["free", "free", exact(Math.max(0, free))],
       ...lessees.toReversed().map((part) => [`shade-${part.shade}`, part.name, exact(part.tokens)]),
       ["water", "in the bucket", exact(Math.max(0, balance))],

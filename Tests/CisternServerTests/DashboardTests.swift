@@ -1,0 +1,239 @@
+import CisternTesting
+import Foundation
+import Testing
+
+/// The dashboard in a real browser, on real servers. What it looks like is kept in `.build/screenshots`.
+@Suite("The dashboard")
+struct DashboardTests {
+    private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(".build/screenshots")
+
+    private func keep(_ name: String, _ browser: Browser) throws {
+        try FileManager.default.createDirectory(at: Self.folder, withIntermediateDirectories: true)
+        try browser.screenshot().write(to: Self.folder.appendingPathComponent("\(name).png"))
+    }
+
+    private func url(_ server: CisternProcess) -> String { "http://127.0.0.1:\(server.admin.port)/" }
+
+    private func points(_ browser: Browser, _ chart: String = "decisions") throws -> Double {
+        try browser.number("[data-chart=\(chart)]", "data-points") ?? 0
+    }
+
+    private func value(_ browser: Browser, _ chart: String) throws -> Double? {
+        try browser.number("[data-chart=\(chart)]", "data-value")
+    }
+
+    /// No page is wider than its window.
+    private func expectFits(_ browser: Browser) throws {
+        let width = try browser.evaluate("return document.documentElement.scrollWidth - window.innerWidth") as? Double
+        #expect(width == 0)
+    }
+
+    private func openOrganization(_ name: String, _ browser: Browser) async throws {
+        try browser.type("\(name)\u{E007}", into: "#search-organization")
+        try await eventually("the organisation to be shown") {
+            try browser.attribute("#organization", "data-organization") == name
+                && browser.number("#organization", "data-balance") != nil
+        }
+    }
+
+    @Test(
+        "under load its charts move; a limit is overridden and the 429s stop; a lease setting changes and store calls fall"
+    )
+    func steers() async throws {
+        let nodes = [try await RedisServer(), try await RedisServer()]
+        let server = try await CisternProcess([
+            "--redis", nodes.map(\.url).joined(separator: ","), "--lease-horizon", "20ms", "--lease-prefetch", "5ms",
+            "--store-timeout", "1s", "--refill-per-second", "200",
+        ])
+        try await Browser.run { browser in
+            try browser.open(url(server))
+            let load = Load(port: server.port, connections: 2, organizations: 1)
+            try await eventually("the charts to have moved") {
+                try points(browser) >= 5 && (value(browser, "decisions") ?? 0) > 300
+            }
+            #expect(try browser.text("#state") == "all well")
+            #expect(try !browser.isShown("#connection"))
+            #expect(try browser.text("#busiest-denied").contains("org-0"))
+            try await openOrganization("org-0", browser)
+            try await eventually("a 429") { try server.exchange(HTTPRequestText.chat("org-0")).status == 429 }
+            try keep("denied", browser)
+
+            try browser.type("1000000", into: "#override-capacity")
+            try browser.type("1000000", into: "#override-refill")
+            try browser.click("#override-apply")
+            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try keep("confirm", browser)
+            try browser.press("\u{E00C}")
+            try await eventually("Escape to close it") { try !browser.isShown("#confirm") }
+            #expect(try server.exchange(HTTPRequestText.chat("org-0"))["X-RateLimit-Limit"] == "100")
+            try browser.click("#override-apply")
+            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try browser.click("#confirm-yes")
+            try await eventually("the 429s to stop") {
+                try server.exchange(HTTPRequestText.chat("org-0")).status == 200
+            }
+            try await eventually("the page to show the bucket under its new limit") {
+                (try browser.number("#organization", "data-balance") ?? 0) > 1000
+            }
+            #expect(try browser.text("#organization-message") != "")
+            try await eventually("a second without denials") { try server.admin.sample("denied") == 0 }
+
+            try await eventually("store calls in the chart") { (try value(browser, "storeCalls") ?? 0) > 5 }
+            let before = try #require(try value(browser, "storeCallsPerThousand"))
+            try browser.type("1000", into: "#lease-horizon")
+            try browser.click("#lease-apply")
+            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try browser.click("#confirm-yes")
+            try await eventually("fewer store calls in the same chart") {
+                guard let now = try value(browser, "storeCallsPerThousand") else { return false }
+                return now < before / 3
+            }
+            try keep("tuned", browser)
+
+            try browser.click("#bucket-reset")
+            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try browser.click("#confirm-no")
+            try browser.click("#override-remove")
+            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try browser.click("#confirm-yes")
+            try await eventually("the old limit") {
+                try server.exchange(HTTPRequestText.chat("org-0"))["X-RateLimit-Limit"] == "100"
+            }
+            _ = try await load.stop()
+            let complaints = try browser.complaints()
+            #expect(complaints == [])
+        }
+    }
+
+    @Test("it says when a node is lost, and when the server is, and goes on when they are back")
+    func losses() async throws {
+        let nodes = [try await RedisServer(), try await RedisServer(), try await RedisServer()]
+        let port = try Socket.freePort()
+        let arguments = ["--redis", nodes.map(\.url).joined(separator: ","), "--admin-port", "\(port)"]
+        var server = try await CisternProcess(arguments)
+        try await Browser.run { browser in
+            try browser.open("http://127.0.0.1:\(port)/")
+            let lost = "127.0.0.1:\(nodes[1].port)"
+            let selector = "[data-node=\"\(lost)\"]"
+            try await eventually("the nodes") { try browser.attribute(selector, "data-state") == "up" }
+            try await nodes[1].kill()
+            try await eventually("the page to say so") { try browser.attribute(selector, "data-state") == "down" }
+            let state = try browser.text("#state")
+            #expect(state.contains("1 of 3 nodes is down") && state.contains("unmetered"), "\(state)")
+            try await eventually("the reason") { try browser.text(selector).contains("Connection refused") }
+            try keep("node-down", browser)
+            let back = try await RedisServer(port: nodes[1].port)
+            try await eventually("the page to say that it is back") { try browser.text("#state") == "all well" }
+
+            server.process.signal(SIGKILL)
+            _ = try await server.process.exitCode()
+            try await eventually("the page to miss the server") { try browser.isShown("#connection") }
+            #expect(try browser.text("#connection").contains("no connection to the server since"))
+            try keep("server-gone", browser)
+            server = try await CisternProcess(arguments)
+            try await eventually("the page to go on", within: 60) {
+                try !browser.isShown("#connection") && browser.text("#state") == "all well"
+            }
+            _ = back
+        }
+    }
+
+    @Test("without any data it is sensible, in both schemes and at both widths, and the keyboard reaches all of it")
+    func empty() async throws {
+        let server = try await CisternProcess()
+        try await Browser.run { browser in
+            try browser.open(url(server))
+            try await eventually("the first seconds") { try points(browser) >= 2 }
+            let page = try browser.text("body")
+            for word in ["NaN", "undefined", "null", "Infinity"] { #expect(!page.contains(word), "\(word)") }
+            #expect(page.contains("embedded store"))
+            for (width, height) in [(375, 2600), (1440, 1600)] {
+                for isDark in [false, true] {
+                    try browser.look(width: width, height: height, isDark: isDark)
+                    try expectFits(browser)
+                    try keep("empty-\(width)-\(isDark ? "dark" : "light")", browser)
+                }
+            }
+            // From the top, Tab comes by everything that can be used, and what has the focus can be seen.
+            try browser.evaluate("document.activeElement?.blur(); window.scrollTo(0, 0)")
+            var reached: Set<String> = []
+            for _ in 0..<40 {
+                try browser.press("\u{E004}")
+                let id = try browser.evaluate(
+                    "const e = document.activeElement; return e.id || e.closest('[data-chart]')?.dataset.chart || ''")
+                reached.insert(id as? String ?? "")
+            }
+            #expect(reached.isSuperset(of: ["search-organization", "decisions", "latency"]), "\(reached)")
+            // What has no label has no name for those who do not see it.
+            let nameless = try browser.evaluate(
+                """
+                return [...document.querySelectorAll('input, select, button')].filter((e) =>
+                  !(e.labels?.length || e.innerText.trim() || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')))
+                  .map((e) => e.id || e.outerHTML)
+                """)
+            #expect(nameless as? [String] == [])
+            let complaints = try browser.complaints()
+            #expect(complaints == [])
+        }
+    }
+
+    /// How long a load goes on before it is looked at: longer for the README's picture, which `make screenshot` takes.
+    private static let seconds = Double(ProcessInfo.processInfo.environment["CISTERN_SCREENSHOT_SECONDS"] ?? "") ?? 3
+
+    @Test("with thousands of organisations, and names that are hostile, it shows the busiest and nothing else happens")
+    func crowded() async throws {
+        let nodes = [try await RedisServer(), try await RedisServer()]
+        let server = try await CisternProcess([
+            "--redis", nodes.map(\.url).joined(separator: ","), "--store-timeout", "1s",
+        ])
+        try await Browser.run(width: 1440, height: 1600) { browser in
+            try browser.open(url(server))
+            let loads = [
+                Load(port: server.port, connections: 3, organizations: 5000),
+                Load(port: server.port, connections: 1, organizations: 20),
+            ]
+            try await eventually("many organisations") {
+                try browser.evaluate(
+                    "return document.querySelectorAll('#busiest-allowed [data-organization], #busiest-allowed li').length"
+                )
+                    as? Double ?? 0 >= 10
+            }
+            try browser.type("<img src=x onerror=alert(1)>\u{E007}", into: "#search-organization")
+            let shown = try browser.attribute("#organization", "data-organization") ?? ""
+            #expect(shown == "")
+            try await openOrganization("org-17", browser)
+            try await eventually("some time to pass", within: Self.seconds + 60) {
+                try points(browser) >= Self.seconds
+            }
+            try keep("crowded", browser)
+            try browser.look(width: 1280, height: 1290, isDark: false)
+            try browser.evaluate("document.activeElement?.blur(); window.scrollTo(0, 0)")
+            try keep("dashboard", browser)
+            try browser.look(width: 375, height: 3200, isDark: true)
+            try expectFits(browser)
+            try keep("crowded-375-dark", browser)
+            for load in loads { _ = try await load.stop() }
+            let complaints = try browser.complaints()
+            #expect(complaints == [])
+        }
+    }
+
+    @Test("where a token is needed it asks for one, says when it is wrong, and goes on with the right one")
+    func token() async throws {
+        let folder = try TemporaryDirectory()
+        try "alice:correct-horse-battery\n".write(toFile: folder.path + "/t", atomically: true, encoding: .utf8)
+        let server = try await CisternProcess(["--admin-token-file", folder.path + "/t"])
+        try await Browser.run { browser in
+            try browser.open(url(server))
+            try await eventually("the question for a token") { try browser.isShown("#token-input") }
+            try browser.type("wrong-horse-battery", into: "#token-input")
+            try browser.click("#token-apply")
+            try await eventually("the refusal") { try browser.text("#token-message") != "" }
+            try keep("token", browser)
+            try browser.type("correct-horse-battery\u{E007}", into: "#token-input")
+            try await eventually("the charts") { try points(browser) >= 2 }
+            #expect(try !browser.isShown("#token-input"))
+        }
+    }
+}
