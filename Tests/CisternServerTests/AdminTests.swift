@@ -73,6 +73,27 @@ struct AdminTests {
         }
     }
 
+    @Test("in a Redis Cluster, too, an override is for all servers, and a bucket is filled wherever its slot is")
+    func cluster() async throws {
+        let cluster = try await RedisCluster(replicasPerPrimary: 0)
+        let arguments = [
+            "--topology", "cluster", "--redis", cluster.urls[0], "--store-timeout", "1s", "--refill-per-second", "0.001",
+        ]
+        let servers = [try await CisternProcess(arguments), try await CisternProcess(arguments)]
+        for organization in ["acme", "globex", "initech", "umbrella"] {
+            #expect(try allowed(101, of: organization, at: servers[0]) == 100)
+            let path = "/v1/organizations/\(organization)"
+            #expect(try servers[0].admin.send("DELETE", path + "/bucket").status == 204)
+            #expect(try allowed(101, of: organization, at: servers[0]) == 100)
+            let bucket = try servers[1].admin.get(path).json["store"] as? [String: Any]
+            #expect(bucket?["slot"] is Int)
+            #expect(try servers[0].admin.override(organization, capacity: 7, refill: 1).status == 200)
+            try await eventually("the override at the other server") {
+                try servers[1].exchange(HTTPRequestText.chat(organization))["X-RateLimit-Limit"] == "7"
+            }
+        }
+    }
+
     @Test("an override outlives the server that it was set on, and ends when it is to end")
     func overridesLast() async throws {
         let redis = try await RedisServer()

@@ -344,6 +344,9 @@ struct FleetTests {
         for _ in 0..<3 { #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 200) }
         #expect(try server.metric(#"cistern_decisions_total{outcome="allowed"}"#) == 6)
         #expect(try server.get("/health").hasPrefix(#"{"status":"ok""#))
+        #expect(try server.admin.send("DELETE", "/v1/organizations/org-1/bucket").status == 204)
+        #expect(try server.admin.override("org-1", capacity: 7, refill: 1).status == 200)
+        #expect(!server.process.text.contains("NOPERM"), "\(server.process.text)")
         for command in [["nodes"], ["inspect", "org-1"]] {
             let process = try CisternProcess.run(command + link)
             #expect(try await process.exitCode() == 0, "\(process.text)")
