@@ -125,6 +125,8 @@ let package = Package(
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]
@@ -176,6 +178,7 @@ let package = Package(
             name: "PerfTests",
             dependencies: [
                 "Cistern",
+                "CisternServer",
                 "CisternTesting",
                 "Perf",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),

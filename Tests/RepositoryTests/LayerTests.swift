@@ -21,9 +21,9 @@ struct LayerTests {
             "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "UnixSignals", "Synchronization", "Yams",
         ],
         "CisternCommand": [
-            "ArgumentParser", "CJemalloc", "Cistern", "CisternRedis", "CisternServer", "CisternSimulation",
-            "Foundation", "Logging",
-            "ServiceLifecycle", "UnixSignals",
+            "ArgumentParser", "AsyncHTTPClient", "CJemalloc", "Cistern", "CisternRedis", "CisternServer",
+            "CisternSimulation", "Foundation", "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "ServiceLifecycle",
+            "UnixSignals",
         ],
     ]
 

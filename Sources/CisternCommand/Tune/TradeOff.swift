@@ -1,0 +1,102 @@
+internal import Cistern
+internal import Foundation
+
+/// What one choice of lease settings came to.
+struct TuneRow: Sendable, Equatable {
+    var lease: LeaseSettings
+    var storeCallsPerSecond: Double
+    var lostPercent: Double
+    var strandedTokens: Double
+    var waitP99Milliseconds: Double
+    var excessPercent: Double
+    /// Whether it kept so many tokens from those who needed them that the simulation's own bound was passed.
+    var hoards = false
+}
+
+/// Which of many choices are worth looking at, and which is recommended.
+///
+/// Three figures are weighed against each other: store calls, what is lost, and how long requests wait.
+struct TradeOff {
+    /// What half as many store calls may cost, in percent of the requests lost; a wait (p99) of a round trip counts as
+    /// much.
+    static let priceOfHalf = 0.5
+    /// Scores that are no further apart are the same: so far they move from one seed to the next.
+    static let sameScore = 0.1
+    /// Losses that are no further apart are the same, in percent.
+    static let sameLoss = 0.05
+
+    let rows: [TuneRow]
+    /// What holds without tuning.
+    let base: TuneRow
+    let roundTripMilliseconds: Double
+    let budget: Double?
+
+    /// Those that no other is better than: none has as few store calls, as little lost and as short a wait, and one of
+    /// them less.
+    var front: [TuneRow] {
+        let sound = rows.filter { !$0.hoards }
+        return sound.enumerated().filter { entry in
+            !sound.enumerated().contains { other in
+                let isBetter = dominates(other.element, entry.element)
+                // Of equals the first stays.
+                return isBetter || other.offset < entry.offset && isEqual(other.element, entry.element)
+            }
+        }.map(\.element)
+    }
+
+    private func figures(_ row: TuneRow) -> [Double] {
+        [row.storeCallsPerSecond, row.lostPercent, row.waitP99Milliseconds]
+    }
+
+    private func isEqual(_ one: TuneRow, _ other: TuneRow) -> Bool { figures(one) == figures(other) }
+
+    private func dominates(_ one: TuneRow, _ other: TuneRow) -> Bool {
+        !isEqual(one, other) && zip(figures(one), figures(other)).allSatisfy { $0 <= $1 }
+    }
+
+    /// What a choice costs altogether, in percent of the requests: what it loses, half a percent for each doubling of
+    /// store calls, and half a percent for a wait of a round trip.
+    func score(_ row: TuneRow) -> Double {
+        row.lostPercent + Self.priceOfHalf * log2(max(row.storeCallsPerSecond, 0.01))
+            + Self.priceOfHalf * row.waitP99Milliseconds / roundTripMilliseconds
+    }
+
+    /// The knee of the front, which is its lowest score: there the next half of the store calls would cost more than it
+    /// saves. With a budget the one within it that loses least, and of those that lose as little the lowest score.
+    /// Where what holds already is as good, that.
+    ///
+    /// - Returns: nil where nothing is within the budget.
+    var recommended: TuneRow? {
+        var candidates = front
+        if let budget {
+            candidates = candidates.filter { $0.storeCallsPerSecond <= budget }
+            let least = candidates.map(\.lostPercent).min() ?? 0
+            candidates = candidates.filter { $0.lostPercent <= least + Self.sameLoss }
+        }
+        guard let best = candidates.min(by: { score($0) < score($1) }) else { return nil }
+        let baseIsAllowed =
+            budget.map { base.storeCallsPerSecond <= $0 && base.lostPercent <= best.lostPercent + Self.sameLoss }
+            ?? true
+        return baseIsAllowed && !base.hoards && score(base) <= score(best) + Self.sameScore ? base : best
+    }
+
+    /// The one with the fewest store calls.
+    var cheapest: TuneRow? { front.min { $0.storeCallsPerSecond < $1.storeCallsPerSecond } }
+
+    /// The front without those that all but equal another of it: within a twentieth of the store calls, a twentieth of a
+    /// percent of what is lost, and a tenth of a round trip. From few store calls to many.
+    func shown(keeping kept: [TuneRow]) -> [TuneRow] {
+        var shown = kept
+        for row in front.sorted(by: { score($0) < score($1) }) where !shown.contains(where: { isClose($0, row) }) {
+            shown.append(row)
+        }
+        return shown.sorted { $0.storeCallsPerSecond < $1.storeCallsPerSecond }
+    }
+
+    private func isClose(_ one: TuneRow, _ other: TuneRow) -> Bool {
+        let calls = (one.storeCallsPerSecond, other.storeCallsPerSecond)
+        return abs(calls.0 - calls.1) <= 0.05 * max(calls.0, calls.1)
+            && abs(one.lostPercent - other.lostPercent) <= Self.sameLoss
+            && abs(one.waitP99Milliseconds - other.waitP99Milliseconds) <= 0.1 * roundTripMilliseconds
+    }
+}
