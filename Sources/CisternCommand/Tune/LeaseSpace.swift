@@ -1,6 +1,9 @@
 internal import Cistern
 
 /// The lease settings that are tried.
+///
+/// No choice lasts longer than what holds already: what a server takes along that crashes is gone for as long, which
+/// a fleet in which nothing fails does not show. So horizons are at most half of that.
 struct LeaseSpace: Sendable {
     /// Where the search begins: what is not searched stays as it is here.
     let base: LeaseSettings
@@ -8,7 +11,14 @@ struct LeaseSpace: Sendable {
     let kept: Set<String>
     let roundTripMilliseconds: Double
 
-    private static let horizons: [Int64] = [25, 50, 100, 150, 250, 350, 500, 700, 1000, 1500, 2500]
+    private static let horizons: [Int64] = [
+        25, 50, 100, 150, 250, 350, 500, 700, 1000, 1500, 2500, 5000, 10_000,
+    ]
+    /// What lies between them.
+    private static let steps: [Int64] = [
+        20, 25, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 350, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000,
+        2500, 3000, 4000, 5000, 7000, 10_000,
+    ]
 
     /// The first choices: every horizon, with leases renewed as early as now, or so early that round trips are covered.
     var first: [LeaseSettings] {
@@ -20,9 +30,6 @@ struct LeaseSpace: Sendable {
                         var choice = base
                         choice.horizonMilliseconds = horizon
                         choice.prefetchMilliseconds = prefetch
-                        if !kept.contains("leaseDuration") {
-                            choice.durationMilliseconds = min(60_000, max(base.durationMilliseconds, horizon * 4))
-                        }
                         return choice
                     }
                 })
@@ -49,8 +56,11 @@ struct LeaseSpace: Sendable {
         vary("leaseMinimum", \.minimumTokens, [2, 5, 10, 20])
         vary("leaseIdle", \.idleMilliseconds, [max(10, idle / 2), min(60_000, idle * 2)])
         vary("leaseAlone", \.loneFactor, [1, 2, 4])
-        vary("leaseDuration", \.durationMilliseconds, [horizon * 4, horizon * 8].map { max(500, $0) })
-        vary("leaseHorizon", \.horizonMilliseconds, [horizon * 4 / 5, horizon * 5 / 4])
+        vary(
+            "leaseDuration", \.durationMilliseconds,
+            [horizon * 4, horizon * 8].map { min(base.durationMilliseconds, max(500, $0)) })
+        let next = [Self.steps.last { $0 < horizon }, Self.steps.first { $0 > horizon }].compactMap { $0 }
+        vary("leaseHorizon", \.horizonMilliseconds, next)
         return distinct(choices).filter { $0 != choice }
     }
 

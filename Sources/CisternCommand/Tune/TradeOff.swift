@@ -63,40 +63,63 @@ struct TradeOff {
 
     /// The knee of the front, which is its lowest score: there the next half of the store calls would cost more than it
     /// saves. With a budget the one within it that loses least, and of those that lose as little the lowest score.
-    /// Where what holds already is as good, that.
+    ///
+    /// What makes no difference stays: where what holds already scores the same, it is that, and of others whose scores are
+    /// half as close, the one that changes the fewest settings.
     ///
     /// - Returns: nil where nothing is within the budget.
     var recommended: TuneRow? {
-        var candidates = front
+        var candidates = rows.filter { !$0.hoards }
         if let budget {
             candidates = candidates.filter { $0.storeCallsPerSecond <= budget }
             let least = candidates.map(\.lostPercent).min() ?? 0
             candidates = candidates.filter { $0.lostPercent <= least + Self.sameLoss }
         }
-        guard let best = candidates.min(by: { score($0) < score($1) }) else { return nil }
-        let baseIsAllowed =
-            budget.map { base.storeCallsPerSecond <= $0 && base.lostPercent <= best.lostPercent + Self.sameLoss }
-            ?? true
-        return baseIsAllowed && !base.hoards && score(base) <= score(best) + Self.sameScore ? base : best
+        guard let best = candidates.map(score).min() else { return nil }
+        if candidates.contains(base), score(base) <= best + Self.sameScore { return base }
+        return candidates.filter { score($0) <= best + Self.sameScore / 2 }
+            .min { (changes($0), score($0)) < (changes($1), score($1)) }
+    }
+
+    /// How many settings differ from those that hold already.
+    private func changes(_ row: TuneRow) -> Int {
+        let (new, old) = (row.lease, base.lease)
+        return [
+            new.horizonMilliseconds != old.horizonMilliseconds, new.durationMilliseconds != old.durationMilliseconds,
+            new.prefetchMilliseconds != old.prefetchMilliseconds, new.minimumTokens != old.minimumTokens,
+            new.idleMilliseconds != old.idleMilliseconds, new.loneFactor != old.loneFactor,
+        ].count { $0 }
     }
 
     /// The one with the fewest store calls.
     var cheapest: TuneRow? { front.min { $0.storeCallsPerSecond < $1.storeCallsPerSecond } }
 
-    /// The front without those that all but equal another of it: within a twentieth of the store calls, a twentieth of a
-    /// percent of what is lost, and a tenth of a round trip. From few store calls to many.
+    /// How many rows are shown at most, beside those that are shown in any case.
+    private static let mostShown = 10
+
+    /// The front without those that all but equal another of it, from few store calls to many.
+    ///
+    /// All but equal are those within a twentieth of the store calls, a twentieth of a percent of what is lost, and a tenth
+    /// of a round trip; and where that leaves too many to look at, within twice as much, and so on.
     func shown(keeping kept: [TuneRow]) -> [TuneRow] {
-        var shown = kept
-        for row in front.sorted(by: { score($0) < score($1) }) where !shown.contains(where: { isClose($0, row) }) {
-            shown.append(row)
+        var width = 1.0
+        while true {
+            var shown = kept
+            for row in front.sorted(by: { score($0) < score($1) })
+            where !shown.contains(where: { isClose($0, row, width) }) {
+                shown.append(row)
+            }
+            if shown.count <= kept.count + Self.mostShown {
+                return shown.sorted { $0.storeCallsPerSecond < $1.storeCallsPerSecond }
+            }
+            width *= 2
         }
-        return shown.sorted { $0.storeCallsPerSecond < $1.storeCallsPerSecond }
     }
 
-    private func isClose(_ one: TuneRow, _ other: TuneRow) -> Bool {
+    private func isClose(_ one: TuneRow, _ other: TuneRow, _ width: Double) -> Bool {
         let calls = (one.storeCallsPerSecond, other.storeCallsPerSecond)
-        return abs(calls.0 - calls.1) <= 0.05 * max(calls.0, calls.1)
-            && abs(one.lostPercent - other.lostPercent) <= Self.sameLoss
-            && abs(one.waitP99Milliseconds - other.waitP99Milliseconds) <= 0.1 * roundTripMilliseconds
+        return abs(calls.0 - calls.1) <= width * 0.05 * max(calls.0, calls.1)
+            && abs(one.lostPercent - other.lostPercent) <= width * Self.sameLoss
+            && abs(one.waitP99Milliseconds - other.waitP99Milliseconds) <= width * 0.1 * roundTripMilliseconds
     }
 }

@@ -35,7 +35,7 @@ struct TuneReport {
     // MARK: Text
 
     var text: String {
-        var figures = TextTable(["WORKLOAD", "", "FROM"], texts: ["WORKLOAD", "FROM"])
+        var figures = TextTable(["WORKLOAD", "VALUE", "FROM"], texts: ["WORKLOAD", "FROM"])
         for figure in workload.figures { figures.add([figure.name, figure.value, figure.source]) }
         if let budget = workload.budget { figures.add(["budget", FlagValue.shortest(budget), "flag"]) }
         let notes = workload.notes + [scale.sentence + ", seed \(seed); \(tried) choices"]
@@ -79,8 +79,9 @@ struct TuneReport {
                 "it is the knee: from there half as many store calls would cost more than \(decimal(TradeOff.priceOfHalf, 1)) % of the requests, or as much in waiting"
             }
         if row == base {
-            let condition = workload.budget == nil ? "by less than counts" : "within the budget"
-            return "Recommended is what holds already (\(before)): nothing that was tried is better \(condition)."
+            let condition = workload.budget == nil ? "" : " within the budget"
+            return
+                "Recommended is what holds already (\(before)): nothing that was tried is better\(condition) by more than chance makes."
         }
         return """
             Recommended, since \(why). Against \(before): \(calls) store calls/s instead of \
@@ -126,7 +127,7 @@ struct TuneReport {
                     simulated: Document.Simulated(
                         seconds: Double(scale.durationMilliseconds) / 1000,
                         organizations: scale.population.groups.count,
-                        tokensForOne: scale.tokens, isLimited: scale.isLimited, choices: tried),
+                        tokensForOne: scale.tokens, limitedOrganizations: scale.population.limited, choices: tried),
                     budget: workload.budget, isWithinBudget: tradeOff.recommended != nil,
                     rows: rows.map { Document.Row($0, isRecommended: $0 == recommended, names: name($0)) },
                     settings: Dictionary(uniqueKeysWithValues: settings.map { ($0.name, $0.value) }), reason: sentence))
@@ -138,7 +139,7 @@ struct TuneReport {
             let seconds: Double
             let organizations: Int
             let tokensForOne: Int
-            let isLimited: Bool
+            let limitedOrganizations: Int
             let choices: Int
         }
 

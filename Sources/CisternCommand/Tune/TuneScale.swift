@@ -6,21 +6,22 @@ internal import CisternSimulation
 ///
 /// Three things may be scaled, each where it does not change what is looked for. Organisations are independent of each
 /// other, so a few stand for many. What is asked beyond eight times the refill is denied from memory, whether it is
-/// eight times or a hundred. And where every server spends hundreds of tokens a second of each organisation, one token
+/// eight times or a hundred (four times, where the work would be too much). And where every server spends hundreds of tokens a second of each organisation, one token
 /// stands for several: store calls follow from time, and what is lost is a share of the whole.
 struct TuneScale: Sendable {
     let population: Population
     /// How many tokens one simulated token stands for.
     let tokens: Int
     let durationMilliseconds: Int64
-    /// Whether some organisation is asked for more than is simulated.
-    let isLimited: Bool
     /// What one choice costs to simulate, in units of a request.
     let work: Double
     private let workload: TuneWorkload
 
     /// The most that an organisation is asked for, in multiples of its refill.
-    static let highestLoad = 8.0
+    private let highestLoad: Double
+
+    /// What that is unless it costs too much.
+    private static let usualLoad = 8.0
     /// The most organisations that are simulated.
     static let mostGroups = 256
     /// What simulating one choice should cost at most, in requests, and what it may where no more can be scaled: a
@@ -31,41 +32,49 @@ struct TuneScale: Sendable {
     private static let leastShare = 100.0
 
     init(_ workload: TuneWorkload, durationMilliseconds given: Int64?) throws(FlagError) {
-        self.workload = workload
-        let duration = given ?? Self.duration(workload)
-        durationMilliseconds = duration
-        // With skew the busiest, the usual and the quiet must each be there.
-        let fewest = min(workload.organizations, workload.skew > 0 ? 8 : workload.kind == .flash ? 2 : 1)
-        var count = min(workload.organizations, Self.mostGroups)
-        var population = Self.population(workload, groups: count)
-        var work = Self.work(workload, population, tokens: 1) * Double(duration) / 1000
-        while work > Self.usualWork, count > fewest {
-            count = max(fewest, min(count - 1, Int(Double(count) * Self.usualWork / work)))
-            population = Self.population(workload, groups: count)
-            work = Self.work(workload, population, tokens: 1) * Double(duration) / 1000
+        let shortest = given ?? Self.shortestDuration(workload)
+        var scale = TuneScale(workload, highestLoad: Self.usualLoad, shortest: shortest, isGiven: given != nil)
+        if scale.work > Self.usualWork * 2 {
+            // Half of what is enough, and half of the time unless more is wanted.
+            let half = given == nil && shortest == 10_000 ? 5000 : shortest
+            scale = TuneScale(workload, highestLoad: Self.usualLoad / 2, shortest: half, isGiven: given != nil)
         }
-        let tokens = work > Self.usualWork ? Self.tokens(workload, population, work: work) : 1
-        self.tokens = tokens
-        self.population = population
-        self.work = Self.work(workload, population, tokens: tokens) * Double(duration) / 1000
-        let most = population.groups.first?.load ?? 1
-        isLimited =
-            Population(organizations: workload.organizations, exponent: workload.skew, groups: count).groups[0].load
-            > most
-        guard self.work <= Self.highestWork else {
+        guard scale.work <= Self.highestWork else {
             throw FlagError(
-                "that is too much to simulate a hundred times: use a lower --refill-per-second with as much lower a --capacity, "
-                    + "a lower --load, fewer --servers or a shorter --duration")
+                "that is too much to simulate a hundred times: use a lower --refill-per-second with as much lower a "
+                    + "--capacity, a lower --load, fewer --servers or a shorter --duration")
         }
+        self = scale
     }
 
-    private static func population(_ workload: TuneWorkload, groups: Int) -> Population {
-        Population(organizations: workload.organizations, exponent: workload.skew, groups: groups)
-            .limited(to: highestLoad / workload.load)
+    private init(_ workload: TuneWorkload, highestLoad: Double, shortest: Int64, isGiven: Bool) {
+        self.workload = workload
+        self.highestLoad = highestLoad
+        // With skew the busiest, the usual and the quiet must each be there.
+        let fewest = min(workload.organizations, workload.skew > 0 ? 8 : workload.kind == .flash ? 2 : 1)
+        let affordable = Self.usualWork * 1000 / Double(shortest)
+        let populate = { (groups: Int) in
+            Population(
+                organizations: workload.organizations, exponent: workload.skew, groups: groups,
+                most: highestLoad / workload.load)
+        }
+        var count = min(workload.organizations, Self.mostGroups)
+        var population = populate(count)
+        var work = Self.work(workload, population, tokens: 1)
+        while work > affordable, count > fewest {
+            count = max(fewest, min(count - 1, Int(Double(count) * affordable / work)))
+            population = populate(count)
+            work = Self.work(workload, population, tokens: 1)
+        }
+        tokens = work > affordable ? Self.tokens(workload, population, factor: work / affordable) : 1
+        self.population = population
+        work = Self.work(workload, population, tokens: tokens)
+        durationMilliseconds = isGiven ? shortest : max(shortest, min(60_000, Int64(Self.usualWork / work / 5) * 5000))
+        self.work = work * Double(durationMilliseconds) / 1000
     }
 
     /// Ten seconds, or what it takes buckets three times over to run dry, up to a minute.
-    private static func duration(_ workload: TuneWorkload) -> Int64 {
+    private static func shortestDuration(_ workload: TuneWorkload) -> Int64 {
         guard workload.load > 1 else { return 10_000 }
         let dry = Double(workload.limit.capacity) / (workload.limit.refillPerSecond * (workload.load - 1))
         return Int64(min(12, max(2, (dry * 3 / 5).rounded(.up)))) * 5000
@@ -80,12 +89,12 @@ struct TuneScale: Sendable {
         return requests + calls * (20 + 2 * servers) + servers * 50
     }
 
-    private static func tokens(_ workload: TuneWorkload, _ population: Population, work: Double) -> Int {
+    private static func tokens(_ workload: TuneWorkload, _ population: Population, factor: Double) -> Int {
         // Costs of several tokens would not be whole any more.
         guard workload.kind.highestCost == 1, let least = population.groups.map(\.load).min() else { return 1 }
         let share = workload.limit.refillPerSecond * min(1, least * workload.load) / Double(workload.servers)
         let most = min(share / leastShare, Double(workload.limit.capacity) / (leastShare * Double(workload.servers)))
-        return max(1, Int(min(most, (work / usualWork).rounded(.up))))
+        return max(1, Int(min(most, factor.rounded(.up))))
     }
 
     /// The world in which a choice of lease settings is tried.
@@ -114,9 +123,9 @@ struct TuneScale: Sendable {
         var parts = ["\(durationMilliseconds / 1000) s of \(organizations) at \(workload.servers) servers"]
         if groups < workload.organizations { parts.append("which stand for \(workload.organizations)") }
         if tokens > 1 { parts.append("one token for \(tokens)") }
-        if isLimited {
+        if population.limited > 0 {
             parts.append(
-                "nobody asked for more than \(Int(Self.highestLoad)) times the refill, beyond which all is denied from memory"
+                "with nobody asked for more than \(Int(highestLoad)) times the refill (\(population.limited) would be)"
             )
         }
         return "simulated for each choice: " + parts.joined(separator: ", ")

@@ -12,7 +12,9 @@ package struct Population: Sendable, Equatable {
     }
 
     /// From the busiest to the quietest; the first is a single organisation.
-    package private(set) var groups: [Group]
+    package let groups: [Group]
+    /// How many organisations are asked for more than is simulated.
+    package let limited: Int
 
     /// How many organisations there are.
     package var organizations: Int { groups.reduce(0) { $0 + $1.count } }
@@ -24,43 +26,55 @@ package struct Population: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - exponent: 0 for all alike.
-    ///   - groups: how many groups at most. With skew they hold the more organisations the quieter those are, each group
-    ///     so many times as many as the one before it.
-    package init(organizations: Int, exponent: Double, groups: Int) {
+    ///   - groups: how many groups at most.
+    ///   - most: what nobody is asked for more than, in multiples of what an organisation is on average.
+    package init(organizations: Int, exponent: Double, groups: Int, most: Double = .infinity) {
         precondition(organizations >= 1 && groups >= 1, "somebody is asked for something")
         let weights = (1...organizations).map { rank in
             exponent == 0 ? 1 : exponential(-exponent * logarithm(Double(rank)))
         }
         let mean = weights.reduce(0, +) / Double(organizations)
+        let loads = weights.map { min($0 / mean, most) }
+        let limited = loads.prefix { $0 == most }.count
+        self.limited = limited
         var first = 0
-        self.groups = Self.ends(organizations: organizations, isEven: exponent == 0, groups: groups).map { end in
+        self.groups = Self.ends(organizations, alike: exponent == 0 ? organizations : limited, groups: groups).map {
+            end in
             defer { first = end }
-            let load = weights[first..<end].reduce(0, +) / Double(end - first) / mean
-            return Group(count: end - first, load: load)
+            return Group(count: end - first, load: loads[first..<end].reduce(0, +) / Double(end - first))
         }
     }
+
+    /// Groups of which each is so many times as large as the one before; further ones divide the largest.
+    private static let growingGroups = 12
 
     /// The rank of the last organisation of each group.
-    private static func ends(organizations: Int, isEven: Bool, groups: Int) -> [Int] {
+    ///
+    /// The first is alone, then come those that are alike. Of the others the busy ones, which differ most, are in small groups
+    /// and the quiet ones, of which there are many, in more groups than one: each group that stands for fewer makes chance
+    /// count for less.
+    private static func ends(_ organizations: Int, alike: Int, groups: Int) -> [Int] {
         let count = min(groups, organizations)
         guard count > 1 else { return [organizations] }
-        var ends = [1]
-        for group in 2...count {
-            let end =
-                isEven
-                ? 1 + (organizations - 1) * (group - 1) / (count - 1)
-                : Int(exponential(logarithm(Double(organizations)) * Double(group) / Double(count)).rounded())
-            // One of each group at least, and enough left for those that follow.
-            ends.append(max((ends.last ?? 0) + 1, min(end, organizations - (count - group))))
+        guard alike < organizations else {
+            return [1] + (2...count).map { 1 + (organizations - 1) * ($0 - 1) / (count - 1) }
         }
-        ends[count - 1] = organizations
+        var ends = alike > 1 && count > 2 ? [1, alike] : [1]
+        let start = ends.last ?? 1
+        let growing = min(count - ends.count, growingGroups)
+        let ratio = logarithm(Double(organizations) / Double(start))
+        for group in 1...growing {
+            let end = Int((Double(start) * exponential(ratio * Double(group) / Double(growing))).rounded())
+            // One of each group at least, and none beyond the last.
+            if end > ends[ends.count - 1] { ends.append(min(end, organizations)) }
+        }
+        ends[ends.count - 1] = organizations
+        while ends.count < count {
+            let sizes = ends.indices.map { $0 == 0 ? 0 : ends[$0] - ends[$0 - 1] }
+            let widest = sizes.indices.dropFirst(alike > 1 ? 2 : 1).max { sizes[$0] < sizes[$1] } ?? 0
+            guard widest > 0, sizes[widest] > 1 else { break }
+            ends.insert(ends[widest - 1] + sizes[widest] / 2, at: widest)
+        }
         return ends
-    }
-
-    /// The same, with nobody asked for more than so many times what an organisation is on average.
-    package func limited(to most: Double) -> Population {
-        var limited = self
-        for index in groups.indices { limited.groups[index].load = min(groups[index].load, most) }
-        return limited
     }
 }
