@@ -51,6 +51,14 @@ struct TradeOffTests {
         #expect(tradeOff([base, row(50, 0.4, horizon: 300)]).recommended != base)
     }
 
+    @Test("what is recommended is on the front, however few settings something worse would change")
+    func isOnTheFront() {
+        let (base, worse, best) = (row(100, 0.4), row(50, 0.42, horizon: 300), row(50, 0.4, horizon: 310))
+        var far = best
+        far.lease.minimumTokens = 10
+        #expect(tradeOff([base, worse, far]).recommended == far)
+    }
+
     @Test("within a budget the one that loses least, and of those the best score; none where nothing is within it")
     func budget() {
         let rows = [

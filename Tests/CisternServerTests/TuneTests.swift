@@ -245,6 +245,16 @@ struct TuneTests {
             "\(text)")
     }
 
+    @Test("says that the data port is not the admin port, though that, too, answers 401")
+    func dataPort() async throws {
+        let server = try await CisternProcess()
+        let (code, text) = try await run(["--from", "http://127.0.0.1:\(server.port)"])
+        #expect(code == 69)
+        #expect(
+            text.contains(" answers /v1/status with 401: correct --from; it is the address of the admin port"),
+            "\(text)")
+    }
+
     @Test("says that an idle server has no load to tell")
     func idle() async throws {
         let server = try StubHTTPServer { target in

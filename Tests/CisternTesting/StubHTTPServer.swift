@@ -3,7 +3,7 @@ import Synchronization
 
 /// An HTTP server on a free port of 127.0.0.1 that says what a test wants said: one answer a connection.
 package final class StubHTTPServer: Sendable {
-    /// An answer: its status, and its body as JSON.
+    /// An answer: its status, and its body as JSON; from 400 on a problem (RFC 9457).
     package typealias Answer = (status: Int, body: String)
 
     package let port: Int
@@ -61,8 +61,9 @@ package final class StubHTTPServer: Sendable {
         }
         heads.withLock { $0.append(head) }
         let (status, body) = answer(String(head.split(separator: " ").dropFirst().first ?? ""))
+        let type = status < 400 ? "json" : "problem+json"
         let reply =
-            "HTTP/1.1 \(status) Status\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n"
+            "HTTP/1.1 \(status) Status\r\nContent-Type: application/\(type)\r\nContent-Length: \(body.utf8.count)\r\n"
             + "Connection: close\r\n\r\n" + body
         _ = reply.withCString { send(connection, $0, strlen($0), Int32(MSG_NOSIGNAL)) }
     }

@@ -64,17 +64,19 @@ struct AdminClient {
         request.headers.add(name: "Accept", value: "application/json")
         if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
         let status: UInt
+        let isProblem: Bool
         let body: ByteBuffer
         do {
             let response = try await client.execute(request, timeout: .seconds(5))
             status = response.status.code
+            isProblem = response.headers.first(name: "Content-Type")?.hasPrefix("application/problem+json") ?? false
             body = try await response.body.collect(upTo: Self.longestAnswer)
         } catch {
             throw Failure(
                 description: "\(address) cannot be asked: \(Self.reason(error)): start the server there, or correct "
                     + "--from; it is the address of the admin port, such as http://127.0.0.1:8081")
         }
-        guard status == 200 else { throw failure(status, path) }
+        guard status == 200 else { throw failure(status, path, isProblem: isProblem) }
         do {
             return try JSONDecoder().decode(Answer.self, from: Data(body.readableBytesView))
         } catch {
@@ -84,11 +86,13 @@ struct AdminClient {
         }
     }
 
-    private func failure(_ status: UInt, _ path: String) -> Failure {
+    /// - Parameter isProblem: whether the answer has the form of the admin API's errors, which the data port's have not.
+    private func failure(_ status: UInt, _ path: String, isProblem: Bool) -> Failure {
         switch status {
-        case 401 where token == nil:
+        case 401 where isProblem && token == nil:
             Failure(description: "\(address) wants a token: put it into a file and name that with --token-file")
-        case 401: Failure(description: "\(address) refuses the token: correct what is in the file of --token-file")
+        case 401 where isProblem:
+            Failure(description: "\(address) refuses the token: correct what is in the file of --token-file")
         case 429: Failure(description: "\(address) is asked too often: try again in a minute")
         default:
             Failure(

@@ -61,15 +61,18 @@ struct TradeOff {
             + Self.priceOfHalf * row.waitP99Milliseconds / roundTripMilliseconds
     }
 
-    /// The knee of the front, which is its lowest score: there the next half of the store calls would cost more than it
-    /// saves. With a budget the one within it that loses least, and of those that lose as little the lowest score.
+    /// The knee of the front, or within a budget the one that loses least.
+    ///
+    /// The knee is the lowest score: there the next half of the store calls would cost more than it saves. Within a budget
+    /// the lowest score is taken of those that lose as little as any.
     ///
     /// What makes no difference stays: where what holds already scores the same, it is that, and of others whose scores are
     /// half as close, the one that changes the fewest settings.
     ///
     /// - Returns: nil where nothing is within the budget.
     var recommended: TuneRow? {
-        var candidates = rows.filter { !$0.hoards }
+        let front = front
+        var candidates = front.contains(base) || base.hoards ? front : front + [base]
         if let budget {
             candidates = candidates.filter { $0.storeCallsPerSecond <= budget }
             let least = candidates.map(\.lostPercent).min() ?? 0

@@ -9,7 +9,7 @@ struct TuneCommand: AsyncParsableCommand {
         commandName: "tune",
         abstract: "Search the lease settings that suit a workload, in a simulated fleet.",
         discussion: """
-            The workload is described by flags, or taken from a running server with --from; flags win. Shown is what the \
+            The workload is described by flags, or taken from a running server with --from; flags win. Lease settings that are given stay as they are; the others are searched. Shown is what the \
             choices cost that no other is better than, and which of them is recommended: within the --budget the one \
             that loses least, and without one the knee, where the sum of lost %, half a point for each doubling of \
             store calls, and half a point for a p99 wait of a round trip is least. The same seed gives the same output \
@@ -62,10 +62,10 @@ struct TuneCommand: AsyncParsableCommand {
     private func deliver(_ report: TuneReport) throws {
         let isWithinBudget = report.tradeOff.recommended != nil
         if options.json {
-            print(try report.json)
+            say(try report.json)
         } else {
-            print(report.text)
-            if options.output == nil, isWithinBudget { print("\n\(report.yaml)", terminator: "") }
+            say(report.text)
+            if options.output == nil, isWithinBudget { say("\n\(report.yaml.dropLast())") }
         }
         if let path = options.report { try write(TunePage(report).html, to: path, flag: "report") }
         guard isWithinBudget else {
@@ -75,6 +75,11 @@ struct TuneCommand: AsyncParsableCommand {
             )
         }
         if let path = options.output { try write(report.yaml, to: path, flag: "output") }
+    }
+
+    /// Writes at once, so that what is wrong comes after it, wherever output goes.
+    private func say(_ text: String) {
+        FileHandle.standardOutput.write(Data("\(text)\n".utf8))
     }
 
     private func write(_ text: String, to path: String, flag: String) throws(FlagError) {

@@ -48,7 +48,7 @@ struct TuneOptions: ParsableArguments {
             "How long each choice is simulated, in the world's time, 5s to 1h. (default: 10s; longer, up to 1m, where it takes buckets long to run dry)",
             valueName: "time"))
     var duration: String?
-    @OptionGroup(title: "Lease settings to keep as they are given; the others are searched") var lease: LeaseOptions
+    @OptionGroup var lease: LeaseOptions
     @Option(help: ArgumentHelp("File to write the settings to, instead of standard output.", valueName: "file"))
     var output: String?
     @Option(help: ArgumentHelp("Page with plots to write.", valueName: "file")) var report: String?
