@@ -129,6 +129,8 @@ let package = Package(
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]
@@ -180,6 +182,7 @@ let package = Package(
             name: "PerfTests",
             dependencies: [
                 "Cistern",
+                "CisternServer",
                 "CisternTesting",
                 "Perf",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),

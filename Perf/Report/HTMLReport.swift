@@ -24,22 +24,17 @@ struct HTMLReport {
 
     var html: String {
         let settings = result.settings.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
-        return """
-            <!DOCTYPE html>
-            <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-            <title>perf \(SVG.escaped(result.kind))</title><style>
-            \(SVG.style)
-            </style></head><body>
-            <h1>perf \(SVG.escaped(result.kind))</h1>
-            <p>\(SVG.escaped(result.startedAt)) · \(SVG.escaped(result.machine.summary))</p>
-            <p>\(SVG.escaped(settings.joined(separator: ", ")))</p>
-            \(plots.joined(separator: "\n"))
-            <h2>Figures</h2><p>Medians of the repetitions.</p>
-            \(figures)
-            \(ratios)\(changes)
-            </body></html>
-
-            """
+        return HTMLPage(
+            "perf \(result.kind)",
+            body: """
+                <p>\(SVG.escaped(result.startedAt)) · \(SVG.escaped(result.machine.summary))</p>
+                <p>\(SVG.escaped(settings.joined(separator: ", ")))</p>
+                \(plots.joined(separator: "\n"))
+                <h2>Figures</h2><p>Medians of the repetitions.</p>
+                \(figures)
+                \(ratios)\(changes)
+                """
+        ).html
     }
 
     // MARK: Plots
@@ -140,13 +135,13 @@ struct HTMLReport {
 
     private var figures: String {
         let cells = Cells(result, columns: columns)
-        return Self.table([""] + cells.headings, cells.rows)
+        return HTMLPage.table([""] + cells.headings, cells.rows)
     }
 
     private var ratios: String {
         guard !result.ratios.isEmpty else { return "" }
         return "<h2>Ratios</h2>"
-            + Self.table(
+            + HTMLPage.table(
                 ["", "measured", ""],
                 result.ratios.map { [$0.what, decimal($0.value, 2), TextReport.verdict($0) ?? ""] })
     }
@@ -155,15 +150,7 @@ struct HTMLReport {
         guard let comparison else { return "" }
         let unlike = comparison.differences.map { "<p>not run alike: \(SVG.escaped($0))</p>" }.joined()
         let cells = Cells(comparison, columns: columns)
-        return "<h2>Since then</h2>\(unlike)" + Self.table([""] + cells.headings, cells.rows)
-    }
-
-    private static func table(_ headings: [String], _ rows: [[String]]) -> String {
-        func line(_ cells: [String], _ tag: String) -> String {
-            "<tr>" + cells.map { "<\(tag)>\(SVG.escaped($0))</\(tag)>" }.joined() + "</tr>"
-        }
-        return "<div class=\"scroll\"><table>\n\(line(headings, "th"))\n"
-            + rows.map { line($0, "td") }.joined(separator: "\n") + "\n</table></div>"
+        return "<h2>Since then</h2>\(unlike)" + HTMLPage.table([""] + cells.headings, cells.rows)
     }
 }
 

@@ -7,8 +7,8 @@ struct CisternCommand: AsyncParsableCommand {
         commandName: "cistern",
         abstract: "A rate limiter that decides from its own memory and never lets one request too many through.",
         subcommands: [
-            ServeCommand.self, SimulateCommand.self, NodesCommand.self, InspectCommand.self, CheckCommand.self,
-            ExportCommand.self,
+            ServeCommand.self, SimulateCommand.self, TuneCommand.self, NodesCommand.self, InspectCommand.self,
+            CheckCommand.self, ExportCommand.self,
         ])
 
     static func main() async {

@@ -1,4 +1,6 @@
 internal import ArgumentParser
+internal import Cistern
+internal import CisternServer
 
 /// The flags that say how tokens are leased, of a server and of a simulated one.
 struct LeaseOptions: ParsableArguments {
@@ -32,5 +34,14 @@ struct LeaseOptions: ParsableArguments {
     /// The values given, as they would be typed.
     var arguments: [(flag: String, value: String?)] {
         flags.map { ($0.flag, $0.value) }
+    }
+
+    /// The settings of a limiter, read and checked as those of `cistern serve`.
+    func limiter() throws(FlagError) -> LimiterSettings {
+        do {
+            return try ServerSettings(flags: values, environment: [:], configPath: nil).limiter
+        } catch {
+            throw FlagError("\(error)")
+        }
     }
 }

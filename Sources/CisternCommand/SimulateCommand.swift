@@ -23,7 +23,7 @@ struct SimulateCommand: AsyncParsableCommand {
             } else {
                 try simulate()
             }
-        } catch let error as SimulateOptions.Invalid {
+        } catch let error as FlagError {
             throw Exit.say(error.description, code: .usage)
         }
     }
@@ -37,7 +37,7 @@ struct SimulateCommand: AsyncParsableCommand {
         if !options.json { say("seed \(seed)") }
         var report = SimulationReport(seed: seed)
         let simulated = settings.reduce(0) { $0 + $1.durationMilliseconds }
-        var progress = Progress(total: 100 * settings.count, isLong: simulated >= 600_000)
+        var progress = SimulationProgress(total: 100 * settings.count, isLong: simulated >= 600_000)
         for (index, world) in settings.enumerated() {
             report.add(World(world).run { progress.advance(to: 100 * index + Int(100 * $0)) })
         }
@@ -58,7 +58,7 @@ struct SimulateCommand: AsyncParsableCommand {
             }
         }
         var summary = SweepSummary(seeds: seeds, faults: faults)
-        var progress = Progress(total: seeds.count, isLong: seeds.count >= 1000)
+        var progress = SimulationProgress(total: seeds.count, isLong: seeds.count >= 1000)
         // As many at a time as there are cores; taken in by their order, so that the output does not depend on which
         // of them was quicker.
         let width = UInt64(max(1, ProcessInfo.processInfo.activeProcessorCount) * 16)
@@ -102,31 +102,5 @@ struct SimulateCommand: AsyncParsableCommand {
             broken promise of \(policy.rawValue) at \(time) s, \(violation.checker): \(violation.what)
             cistern: see it again with: \(replay)
             """
-    }
-}
-
-/// A line on standard error that says how far a run has come: rewritten in place on a terminal, and else one every tenth of
-/// the way of a long one.
-private struct Progress {
-    private let total: Int
-    private let isLong: Bool
-    private let isTerminal = isatty(STDERR_FILENO) == 1
-    private var percent = 0
-
-    init(total: Int, isLong: Bool) {
-        self.total = total
-        self.isLong = isLong
-    }
-
-    mutating func advance(to done: Int) {
-        let step = isTerminal ? 1 : 10
-        let reached = done * 100 / total / step * step
-        guard reached > percent, isTerminal || isLong else { return }
-        percent = reached
-        FileHandle.standardError.write(Data((isTerminal ? "\r\(percent) %" : "\(percent) %\n").utf8))
-    }
-
-    func finish() {
-        if isTerminal, percent > 0 { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
     }
 }

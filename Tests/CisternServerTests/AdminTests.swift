@@ -77,7 +77,8 @@ struct AdminTests {
     func cluster() async throws {
         let cluster = try await RedisCluster(replicasPerPrimary: 0)
         let arguments = [
-            "--topology", "cluster", "--redis", cluster.urls[0], "--store-timeout", "1s", "--refill-per-second", "0.001",
+            "--topology", "cluster", "--redis", cluster.urls[0], "--store-timeout", "1s", "--refill-per-second",
+            "0.001",
         ]
         let servers = [try await CisternProcess(arguments), try await CisternProcess(arguments)]
         for organization in ["acme", "globex", "initech", "umbrella"] {

@@ -2,7 +2,9 @@ import CisternTesting
 import Foundation
 import Testing
 
-/// The dashboard in a real browser, on real servers. What it looks like is kept in `.build/screenshots`.
+/// The dashboard in a real browser, on real servers.
+///
+/// What it looks like is kept in `.build/screenshots`.
 @Suite("The dashboard")
 struct DashboardTests {
     private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
@@ -185,13 +187,15 @@ struct DashboardTests {
     func crowded() async throws {
         let nodes = [try await RedisServer(), try await RedisServer()]
         let server = try await CisternProcess([
-            "--redis", nodes.map(\.url).joined(separator: ","), "--store-timeout", "1s",
+            "--redis", nodes.map(\.url).joined(separator: ","), "--store-timeout", "1s", "--capacity", "400",
+            "--refill-per-second", "400",
         ])
         try await Browser.run(width: 1440, height: 1600) { browser in
             try browser.open(url(server))
             let loads = [
-                Load(port: server.port, connections: 3, organizations: 5000),
-                Load(port: server.port, connections: 1, organizations: 20),
+                Load(port: server.port, connections: 1, organizations: 5000),
+                Load(port: server.port, connections: 3, organizations: 20),
+                Load(port: server.port, connections: 2, organizations: 1),
             ]
             try await eventually("many organisations") {
                 try browser.evaluate(

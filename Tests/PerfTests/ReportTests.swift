@@ -1,3 +1,4 @@
+import CisternServer
 import Foundation
 import Testing
 

@@ -24,9 +24,8 @@ struct LayerTests {
             "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "UnixSignals", "Synchronization", "Yams",
         ],
         "CisternCommand": [
-            "ArgumentParser", "CJemalloc", "Cistern", "CisternAdmin", "CisternRedis", "CisternServer",
-            "CisternSimulation",
-            "Foundation", "Logging",
+            "ArgumentParser", "AsyncHTTPClient", "CJemalloc", "Cistern", "CisternAdmin", "CisternRedis",
+            "CisternServer", "CisternSimulation", "Foundation", "Logging", "NIOCore", "NIOHTTP1", "NIOPosix",
             "ServiceLifecycle", "UnixSignals",
         ],
     ]

@@ -8,6 +8,9 @@ package struct CheckerSet {
         IsolationChecker.name, ConservationChecker.name, StrandingChecker.name, LivenessChecker.name,
     ]
 
+    /// The one that judges the settings and not the limiter: how much they keep from those who need it.
+    package static let stranding = StrandingChecker.name
+
     private var excess: ExcessChecker
     private var ledger: LedgerChecker
     private var record: RecordChecker

@@ -41,7 +41,7 @@ struct StrandingChecker {
         if world.isRecovering, let found = leasedToTheDead(in: world) { return found }
         guard settings.faults == .none, settings.policy == .cistern, isRoomy else { return nil }
         let (lost, due) = (world.tally.lostTokens, world.tally.dueTokens)
-        let bound = settings.organizations * (settings.limit.capacity / 2 + 2) + due / 10
+        let bound = settings.representedOrganizations * (settings.limit.capacity / 2 + 2) + due / 10
         return lost > bound ? "\(lost) tokens of \(due) were lost; the bound is \(bound)" : nil
     }
 }

@@ -13,3 +13,18 @@ func logarithm(_ value: Double) -> Double {
     }
     return 2 * sum + Double(value.exponent) * 0.693_147_180_559_945_3
 }
+
+/// e to the power of a number, from powers of two and a series: the same with every library, as the logarithm is.
+func exponential(_ value: Double) -> Double {
+    precondition(abs(value) < 700, "a power that can be written")
+    // value = k · ln 2 + rest with the rest at most half of ln 2.
+    let logarithmOfTwo = 0.693_147_180_559_945_3
+    let power = (value / logarithmOfTwo).rounded()
+    let rest = value - power * logarithmOfTwo
+    var (term, sum) = (1.0, 1.0)
+    for divisor in stride(from: 1.0, through: 18, by: 1) {
+        term *= rest / divisor
+        sum += term
+    }
+    return Double(sign: .plus, exponent: Int(power), significand: sum)
+}

@@ -48,14 +48,16 @@ struct Workload {
     private let load: Double
     private let serverCount: Int
     private let organizationWeights: [Double]
+    /// What all organisations together are asked for, in multiples of what one is on average.
+    private let totalLoad: Double
     private let serverWeights: [Double]
     /// How long it takes for what changes over time to come round again.
     private let period: Time
     private var dice: Dice
 
     init(
-        _ kind: WorkloadKind, load: Double, refillPerSecond: Double, servers: Int, organizations: Int, period: Time,
-        dice: Dice
+        _ kind: WorkloadKind, load: Double, refillPerSecond: Double, servers: Int, organizations: Int,
+        population: Population?, period: Time, dice: Dice
     ) {
         self.kind = kind
         self.period = period
@@ -64,7 +66,9 @@ struct Workload {
         serverCount = servers
         let zipf = { (count: Int) in (1...count).map { 1 / Double($0) } }
         let equal = { (count: Int) in Array(repeating: 1.0, count: count) }
-        organizationWeights = kind == .skewed ? zipf(organizations) : equal(organizations)
+        organizationWeights =
+            population?.groups.map(\.load) ?? (kind == .skewed ? zipf(organizations) : equal(organizations))
+        totalLoad = population?.totalLoad ?? Double(organizations)
         serverWeights = kind == .skewed ? zipf(servers) : equal(servers)
         self.dice = dice
     }
@@ -73,7 +77,7 @@ struct Workload {
 
     /// Tokens a second that all organisations together are asked for.
     private func rate(at time: Time) -> Double {
-        let all = refillPerSecond * Double(organizationWeights.count) * load
+        let all = refillPerSecond * totalLoad * load
         switch kind {
         case .even, .skewed, .moving, .mixed, .slow: return all
         case .bursty: return all * (isBurst(time) ? 4 : 0.2)
@@ -96,7 +100,7 @@ struct Workload {
         var time = time
         let costs = Double(1 + kind.highestCost) / 2
         // Thinning: draw at a rate that is never exceeded, and keep a draw as often as the true rate is of that.
-        let highest = refillPerSecond * load * (Double(organizationWeights.count) * 4 + Self.flashFactor) / costs
+        let highest = refillPerSecond * load * (totalLoad * 4 + Self.flashFactor) / costs
         while true {
             let gap = -logarithm(1 - dice.fraction()) / highest
             time += max(1, Time(gap * 1e9))
@@ -115,7 +119,7 @@ struct Workload {
 
     private mutating func organization(at time: Time) -> Int {
         if kind == .flash, isFlash(time) {
-            let hot = Self.flashFactor / (Self.flashFactor + 0.2 * Double(organizationWeights.count))
+            let hot = Self.flashFactor / (Self.flashFactor + 0.2 * totalLoad)
             if dice.chance(hot) { return 0 }
         }
         return dice.index(weights: organizationWeights)

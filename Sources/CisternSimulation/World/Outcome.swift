@@ -14,13 +14,17 @@ struct Tally {
     /// When the count ended: everything that fails is over, or the world is.
     private var endedAt: Time?
     /// How long each request waited, in nanoseconds.
-    private(set) var waits: [Time] = []
+    private var waits: [Time] = []
     /// Tokens that were out of reach, at each look.
     private(set) var stranded: [Int] = []
     private var ideal: [TokenBucket]
     private let limit: Limit
+    private let settings: WorldSettings
+    /// How many organisations each of the waits stands for; empty where each is itself.
+    private var waitCounts: [Int] = []
 
     init(_ settings: WorldSettings) {
+        self.settings = settings
         limit = settings.limit
         given = Array(repeating: 0, count: settings.organizations)
         due = given
@@ -30,22 +34,28 @@ struct Tally {
     }
 
     /// Tokens let through, all organisations together.
-    var givenTokens: Int { given.reduce(0, +) }
+    var givenTokens: Int { represented { given[$0] } }
     /// Tokens that ideal buckets would have given.
-    var dueTokens: Int { due.reduce(0, +) }
+    var dueTokens: Int { represented { due[$0] } }
     /// Tokens that ideal buckets would have given and we have not; what one organisation got too much makes up for
     /// nothing of another's.
-    var lostTokens: Int { zip(due, given).reduce(0) { $0 + max(0, $1.0 - $1.1) } }
+    var lostTokens: Int { represented { max(0, due[$0] - given[$0]) } }
+
+    /// Adds up a number of each organisation, as often as the organisation stands for one.
+    private func represented(_ number: (Int) -> Int) -> Int {
+        due.indices.reduce(0) { $0 + settings.count(of: $1) * number($1) }
+    }
 
     mutating func observe(_ observation: Observation, at now: Time) {
         guard endedAt == nil else { return }
         switch observation {
         case .arrived(_, let organization, let cost):
-            requests += 1
+            requests += settings.count(of: organization)
             ideal[organization].refill(limit, nowMilliseconds: now.storeMilliseconds)
             if ideal[organization].take(Int64(cost) * Limit.microtokensPerToken) { due[organization] += cost }
         case .decided(let decided):
             waits.append(now - decided.arrivedAt)
+            if settings.population != nil { waitCounts.append(settings.count(of: decided.organization)) }
             if decided.decision.isAllowed { given[decided.organization] += decided.cost }
             switch decided.decision.outcome {
             case .unmetered: unmetered += 1
@@ -57,8 +67,14 @@ struct Tally {
         }
     }
 
-    mutating func called() {
-        if endedAt == nil { storeCalls += 1 }
+    /// How long requests waited, the shortest first, each with how many requests it stands for.
+    var sortedWaits: [(wait: Time, count: Int)] {
+        guard !waitCounts.isEmpty else { return waits.sorted().map { ($0, 1) } }
+        return zip(waits, waitCounts).map { ($0, $1) }.sorted { $0.wait < $1.wait }
+    }
+
+    mutating func called(for organization: Int) {
+        if endedAt == nil { storeCalls += settings.count(of: organization) }
     }
 
     mutating func sampled(stranded tokens: Int) {
@@ -112,7 +128,7 @@ package struct Outcome: Sendable {
         storeCallsPerSecond = Double(tally.storeCalls) / tally.seconds(until: end)
         self.peakExcessPercent = peakExcessPercent
         lostPercent = tally.dueTokens == 0 ? 0 : Double(tally.lostTokens) / Double(tally.dueTokens) * 100
-        let waits = tally.waits.sorted()
+        let waits = tally.sortedWaits
         waitP50Milliseconds = Self.quantile(waits, 50)
         waitP99Milliseconds = Self.quantile(waits, 99)
         strandedTokens =
@@ -126,9 +142,14 @@ package struct Outcome: Sendable {
         self.violations = violations
     }
 
-    private static func quantile(_ sorted: [Time], _ percent: Int) -> Double {
-        guard !sorted.isEmpty else { return 0 }
-        let rank = max(1, (sorted.count * percent + 99) / 100)
-        return Double(sorted[rank - 1]) / 1e6
+    private static func quantile(_ sorted: [(wait: Time, count: Int)], _ percent: Int) -> Double {
+        let total = sorted.reduce(0) { $0 + $1.count }
+        let rank = max(1, (total * percent + 99) / 100)
+        var passed = 0
+        for (wait, count) in sorted {
+            passed += count
+            if passed >= rank { return Double(wait) / 1e6 }
+        }
+        return 0
     }
 }

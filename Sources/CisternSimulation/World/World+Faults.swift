@@ -148,7 +148,8 @@ extension World {
         }
         workload = Workload(
             .even, load: 0.3, refillPerSecond: settings.limit.refillPerSecond, servers: settings.servers,
-            organizations: settings.organizations, period: .milliseconds(settings.periodMilliseconds),
+            organizations: settings.organizations, population: settings.population,
+            period: .milliseconds(settings.periodMilliseconds),
             dice: Dice(seed: settings.seed, purpose: 6))
         observe(.recovering)
     }

@@ -35,7 +35,7 @@ extension World {
                 .deadline(server: id, run: servers[id].run, ticket: ticket),
                 at: max(now, servers[id].clock.time(of: deadline)))
         }
-        if !content.isProbe { tally.called() }
+        if let organization = content.organization { tally.called(for: organization) }
         transmit(message, to: node)
     }
 
@@ -182,7 +182,7 @@ extension World {
         servers[id].await(
             Server.Pending(message: message, node: node, deadline: pending.deadline, reply: pending.reply),
             ticket: old.ticket)
-        tally.called()
+        tally.called(for: organization)
         transmit(message, to: node)
     }
 
@@ -235,10 +235,6 @@ extension World {
 }
 
 extension Message.Content {
-    var isProbe: Bool {
-        if case .probe = self { true } else { false }
-    }
-
     var request: LeaseRequest? {
         switch self {
         case .lease(let request, _), .script(let request, _): request

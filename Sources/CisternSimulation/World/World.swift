@@ -68,7 +68,7 @@ package final class World {
         network = Network(settings, dice: Dice(seed: settings.seed, purpose: 2))
         workload = Workload(
             settings.workload, load: settings.load, refillPerSecond: settings.limit.refillPerSecond,
-            servers: settings.servers, organizations: settings.organizations,
+            servers: settings.servers, organizations: settings.organizations, population: settings.population,
             period: .milliseconds(settings.periodMilliseconds), dice: Dice(seed: settings.seed, purpose: 3))
         faultDice = Dice(seed: settings.seed, purpose: 4)
         probeDice = Dice(seed: settings.seed, purpose: 5)
@@ -273,18 +273,26 @@ package final class World {
 
     private func sample() {
         for organization in names.indices { compareBooks(of: organization) }
-        tally.sampled(stranded: names.indices.reduce(0) { $0 + stranded(of: $1) })
+        var lessees: [String: Int] = [:]
+        for server in servers where server.isUp {
+            lessees[sabotage.lessee(server.lessee, server: server.id)] = server.id
+        }
+        tally.sampled(
+            stranded: names.indices.reduce(0) { $0 + settings.count(of: $1) * stranded(of: $1, lessees: lessees) })
         queue.add(.sample, at: now + .milliseconds(100))
     }
 
     /// Tokens that are out and of no use: held by a server that had no request for them within a horizon, or on record
     /// for one that is no more.
-    private func stranded(of organization: Int) -> Int {
+    ///
+    /// - Parameter lessees: the servers that are up, by the names of their leases.
+    private func stranded(of organization: Int, lessees: [String: Int]) -> Int {
         let bucket = nodes[homes[organization]].entries[sabotage.bucket(of: organization)]?.bucket
         let records = bucket?.records.filter { $0.endsMilliseconds > now.storeMilliseconds } ?? []
         return records.reduce(0) { sum, record in
-            let server = servers.first { $0.isUp && sabotage.lessee($0.lessee, server: $0.id) == record.lessee }
-            guard let server, case .cistern(let limiter) = server.limiter else { return sum + record.tokens }
+            guard let id = lessees[record.lessee] else { return sum + record.tokens }
+            let server = servers[id]
+            guard case .cistern(let limiter) = server.limiter else { return sum + record.tokens }
             if let last = server.lastArrivals[organization],
                 now - last <= .milliseconds(settings.limiter.lease.horizonMilliseconds)
             {

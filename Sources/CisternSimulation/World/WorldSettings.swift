@@ -31,6 +31,10 @@ package struct WorldSettings: Sendable {
     package var servers = 8
     package var nodes = 1
     package var organizations = 1
+    /// How much each organisation is asked for, and for how many it stands; nil for what the workload says, and for itself.
+    ///
+    /// It has as many groups as there are organisations.
+    package var population: Population?
     package var limit: Limit
     package var limiter = LimiterSettings()
     package var policy = Policy.cistern
@@ -74,9 +78,17 @@ package struct WorldSettings: Sendable {
 
     /// About how many requests will come.
     package var expectedRequests: Double {
-        let tokens = limit.refillPerSecond * Double(organizations) * load * Double(durationMilliseconds) / 1000
+        let tokens =
+            limit.refillPerSecond * (population?.totalLoad ?? Double(organizations)) * load
+            * Double(durationMilliseconds) / 1000
         return tokens * 2 / Double(1 + workload.highestCost)
     }
+
+    /// How many organisations one of them stands for.
+    func count(of organization: Int) -> Int { population?.groups[organization].count ?? 1 }
+
+    /// How many organisations the figures are for.
+    var representedOrganizations: Int { population?.organizations ?? organizations }
 
     /// Whether servers have no memory for all organisations, and turn some away for that.
     var isCrowded: Bool { limiter.maximumBuckets < organizations }

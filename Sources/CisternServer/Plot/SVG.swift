@@ -1,9 +1,9 @@
 internal import Foundation
 
 /// Pieces that every plot is made of.
-enum SVG {
+package enum SVG {
     /// How many colours there are; a further series begins again.
-    static let seriesCount = 6
+    package static let seriesCount = 6
 
     /// A plot with its title, read out as one image.
     static func figure(_ title: String, width: Double, height: Double, _ parts: [String]) -> String {
@@ -19,12 +19,12 @@ enum SVG {
     static func number(_ value: Double) -> String { String(format: "%.1f", value) }
 
     /// A text in which nothing passes for markup.
-    static func escaped(_ text: String) -> String {
+    package static func escaped(_ text: String) -> String {
         text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
             .replacing("\"", with: "&quot;")
     }
 
-    static let style = """
+    package static let style = """
         :root { color-scheme: light dark; --page: #fcfcfb; --text: #1a1a19; --quiet: #5f5e5a; --grid: #e4e3df;
           --s0: #2a78d6; --s1: #d9551f; --s2: #14855c; --s3: #a87200; --s4: #c2467c; --s5: #5f5e5a; }
         @media (prefers-color-scheme: dark) { :root { --page: #1a1a19; --text: #f4f3f0; --quiet: #b4b2aa; --grid: #3a3936;

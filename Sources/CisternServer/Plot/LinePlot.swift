@@ -1,24 +1,43 @@
-internal import CisternServer
 internal import Foundation
 
 /// Lines through points, drawn as SVG.
-struct LinePlot {
-    struct Series {
-        let name: String
+package struct LinePlot {
+    package struct Series {
+        package let name: String
         /// Values along and up, and what is said of each; the line goes from one to the next.
-        let points: [(x: Double, y: Double, label: String)]
+        package let points: [(x: Double, y: Double, label: String)]
+
+        package init(name: String, points: [(x: Double, y: Double, label: String)]) {
+            self.name = name
+            self.points = points
+        }
     }
 
     let title: String
     let xTitle: String
     let yTitle: String
     let series: [Series]
-    var xScale = Axis.Scale.logarithmic
-    var yScale = Axis.Scale.logarithmic
-    /// Marks along, where they are not just round values.
-    var xMarks: [Axis.Mark]?
-    /// Whether to write at each point what is said of it.
-    var labelsPoints = false
+    let xScale: Axis.Scale
+    let yScale: Axis.Scale
+    let xMarks: [Axis.Mark]?
+    let labelsPoints: Bool
+
+    /// - Parameters:
+    ///   - xMarks: marks along, where they are not just round values.
+    ///   - labelsPoints: whether to write at each point what is said of it.
+    package init(
+        title: String, xTitle: String, yTitle: String, series: [Series], xScale: Axis.Scale = .logarithmic,
+        yScale: Axis.Scale = .logarithmic, xMarks: [Axis.Mark]? = nil, labelsPoints: Bool = false
+    ) {
+        self.title = title
+        self.xTitle = xTitle
+        self.yTitle = yTitle
+        self.series = series
+        self.xScale = xScale
+        self.yScale = yScale
+        self.xMarks = xMarks
+        self.labelsPoints = labelsPoints
+    }
 
     static let width = 1080.0
     private let top = 16.0
@@ -26,7 +45,7 @@ struct LinePlot {
     private let left = 76.0
     private let right = 880.0
 
-    var svg: String {
+    package var svg: String {
         let points = series.flatMap(\.points)
         let xAxis = Axis(xScale, showing: points.map(\.x), from: left, to: right)
         let yAxis = Axis(yScale, showing: points.map(\.y), from: bottom, to: top)

@@ -1,16 +1,20 @@
-internal import CisternServer
 internal import Foundation
 
 /// One axis of a plot: from values to pixels, with marks at round values.
-struct Axis {
-    enum Scale {
+package struct Axis {
+    package enum Scale {
         case linear
         case logarithmic
     }
 
-    struct Mark: Equatable {
-        let value: Double
-        let text: String
+    package struct Mark: Equatable {
+        package let value: Double
+        package let text: String
+
+        package init(value: Double, text: String) {
+            self.value = value
+            self.text = text
+        }
     }
 
     private let scale: Scale
@@ -23,7 +27,7 @@ struct Axis {
     ///   - values: what is to be shown; those that are not above 0 count for nothing on a logarithmic axis.
     ///   - start: the pixel of the lowest value.
     ///   - end: the pixel of the highest one.
-    init(_ scale: Scale, showing values: [Double], from start: Double, to end: Double) {
+    package init(_ scale: Scale, showing values: [Double], from start: Double, to end: Double) {
         self.scale = scale
         self.start = start
         self.end = end
@@ -41,13 +45,13 @@ struct Axis {
     }
 
     /// Where a value stands; one below the axis stands at its beginning.
-    func position(_ value: Double) -> Double {
+    package func position(_ value: Double) -> Double {
         let place = scale == .linear ? value : log10(max(value, pow(10, low)))
         return start + (place - low) / (high - low) * (end - start)
     }
 
     /// The marks, at round values.
-    var marks: [Mark] {
+    package var marks: [Mark] {
         switch scale {
         case .logarithmic:
             return (Int(low)...Int(high)).map {
@@ -62,7 +66,7 @@ struct Axis {
     }
 
     /// A value in few characters: 1.5M, 20k, 300, 0.02.
-    static func written(_ value: Double) -> String {
+    package static func written(_ value: Double) -> String {
         let (divisor, unit): (Double, String) =
             switch abs(value) {
             case 1e9...: (1e9, "G")

@@ -1,27 +1,41 @@
 internal import Foundation
 
 /// Bars, one below the other, drawn as SVG on a logarithmic axis: what differs a hundredfold is still legible.
-struct BarPlot {
-    struct Bar {
+package struct BarPlot {
+    package struct Bar {
         let name: String
         let value: Double
         /// The least and the most of the repetitions.
         let range: ClosedRange<Double>
         /// A value to compare with; nil for none.
-        var reference: Double?
+        let reference: Double?
         /// Bars of one series have one colour.
         let series: Int
+
+        package init(name: String, value: Double, range: ClosedRange<Double>, reference: Double?, series: Int) {
+            self.name = name
+            self.value = value
+            self.range = range
+            self.reference = reference
+            self.series = series
+        }
     }
 
     let title: String
     let xTitle: String
     let bars: [Bar]
 
+    package init(title: String, xTitle: String, bars: [Bar]) {
+        self.title = title
+        self.xTitle = xTitle
+        self.bars = bars
+    }
+
     private let left = 290.0
     private let right = 960.0
     private let rowHeight = 28.0
 
-    var svg: String {
+    package var svg: String {
         let bottom = 8 + Double(bars.count) * rowHeight
         let values = bars.flatMap {
             [$0.value, $0.range.lowerBound, $0.range.upperBound] + ($0.reference.map { [$0] } ?? [])

@@ -1,0 +1,79 @@
+internal import Cistern
+
+/// The lease settings that are tried.
+///
+/// No choice lasts longer than what holds already: what a server takes along that crashes is gone for as long, which
+/// a fleet in which nothing fails does not show. So horizons are at most half of that.
+struct LeaseSpace: Sendable {
+    /// Where the search begins: what is not searched stays as it is here.
+    let base: LeaseSettings
+    /// Names of the settings that must stay as they are.
+    let kept: Set<String>
+    let roundTripMilliseconds: Double
+
+    private static let horizons: [Int64] = [
+        25, 50, 100, 150, 250, 350, 500, 700, 1000, 1500, 2500, 5000, 10_000,
+    ]
+    /// What lies between them.
+    private static let steps: [Int64] = [
+        20, 25, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 350, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000,
+        2500, 3000, 4000, 5000, 7000, 10_000,
+    ]
+
+    /// The first choices: every horizon, with leases renewed as early as now, or so early that round trips are covered.
+    var first: [LeaseSettings] {
+        let horizons = kept.contains("leaseHorizon") ? [base.horizonMilliseconds] : Self.horizons
+        return distinct(
+            [base]
+                + horizons.flatMap { horizon in
+                    prefetches(horizon).map { prefetch in
+                        var choice = base
+                        choice.horizonMilliseconds = horizon
+                        choice.prefetchMilliseconds = prefetch
+                        return choice
+                    }
+                })
+    }
+
+    private func prefetches(_ horizon: Int64) -> [Int64] {
+        if kept.contains("leasePrefetch") { return [base.prefetchMilliseconds] }
+        let covering = [5.0, 10].map { Int64((roundTripMilliseconds * $0).rounded(.up)) }
+        return ([base.prefetchMilliseconds] + covering).map { min($0, horizon / 2, 5000) }
+    }
+
+    /// Choices that differ from one in one setting.
+    func neighbours(of choice: LeaseSettings) -> [LeaseSettings] {
+        var choices: [LeaseSettings] = []
+        func vary<Value>(_ name: String, _ path: WritableKeyPath<LeaseSettings, Value>, _ values: [Value]) {
+            guard !kept.contains(name) else { return }
+            choices += values.map { value in
+                var changed = choice
+                changed[keyPath: path] = value
+                return changed
+            }
+        }
+        let (horizon, idle) = (choice.horizonMilliseconds, choice.idleMilliseconds)
+        vary("leaseMinimum", \.minimumTokens, [2, 5, 10, 20])
+        vary("leaseIdle", \.idleMilliseconds, [max(10, idle / 2), min(60_000, idle * 2)])
+        vary("leaseAlone", \.loneFactor, [1, 2, 4])
+        vary(
+            "leaseDuration", \.durationMilliseconds,
+            [horizon * 4, horizon * 8].map { min(base.durationMilliseconds, max(500, $0)) })
+        let next = [Self.steps.last { $0 < horizon }, Self.steps.first { $0 > horizon }].compactMap { $0 }
+        vary("leaseHorizon", \.horizonMilliseconds, next)
+        return distinct(choices).filter { $0 != choice }
+    }
+
+    /// Those that a server would take, each once.
+    private func distinct(_ choices: [LeaseSettings]) -> [LeaseSettings] {
+        choices.reduce(into: []) { if !$0.contains($1), Self.isValid($1) { $0.append($1) } }
+    }
+
+    /// Whether a server would take it: the bounds that its settings have towards each other.
+    private static func isValid(_ lease: LeaseSettings) -> Bool {
+        10...10_000 ~= lease.horizonMilliseconds && 100...60_000 ~= lease.durationMilliseconds
+            && lease.horizonMilliseconds * 2 <= lease.durationMilliseconds
+            && lease.prefetchMilliseconds * 2 <= lease.horizonMilliseconds
+            && lease.timeoutMilliseconds * 2 <= lease.durationMilliseconds
+    }
+}

@@ -1,0 +1,130 @@
+internal import Cistern
+internal import CisternServer
+internal import Foundation
+
+/// What a running server knows of its own traffic, from the answers of its admin API.
+struct ServerFigures: Sendable {
+    /// What of `GET /v1/status` is used here.
+    struct Status: Decodable {
+        struct Limit: Decodable {
+            let capacity: Int
+            let refillPerSecond: Double
+        }
+
+        struct Limits: Decodable {
+            let organizations: Int
+            let overrides: Int
+        }
+
+        struct Lease: Decodable {
+            let horizonMilliseconds: Int64
+            let durationMilliseconds: Int64
+            let prefetchMilliseconds: Int64
+        }
+
+        struct Node: Decodable {
+            struct Latency: Decodable { let p50: Double }
+
+            let latencyMilliseconds: Latency?
+        }
+
+        struct Sample: Decodable {
+            let allowed: Double
+            let denied: Double
+            let unmetered: Double
+            let refused: Double
+
+            var all: Double { allowed + denied + unmetered + refused }
+        }
+
+        let version: Int
+        let store: String
+        let organizations: Int
+        let limit: Limit
+        let limits: Limits?
+        let lease: Lease
+        let nodes: [Node]
+        let sample: Sample
+    }
+
+    /// What of `GET /v1/organizations` is used here.
+    struct Busiest: Decodable {
+        struct Entry: Decodable {
+            let organization: String
+            let perSecond: Double
+            let errorPerSecond: Double
+        }
+
+        let organizations: [Entry]
+    }
+
+    /// What of `GET /v1/organizations/{org}` is used here.
+    struct Bucket: Decodable {
+        struct Store: Decodable {
+            struct Lessee: Decodable { let name: String }
+
+            let lessees: [Lessee]
+        }
+
+        let store: Store?
+    }
+
+    let capacity: Int
+    let refillPerSecond: Double
+    let lease: Status.Lease
+    /// Organisations in memory.
+    let organizations: Int
+    /// Of these, those that have a limit of their own.
+    let limitsOfTheirOwn: Int
+    /// Requests a second at this server.
+    let demandPerSecond: Double
+    /// How steeply demand falls from the busiest organisation to the next; nil where too few are busy to tell.
+    let skew: Double?
+    /// The slowest node's median.
+    let roundTripMilliseconds: Double?
+    /// Servers that lease for the busiest organisation; nil where that could not be seen.
+    let lessees: Int?
+
+    /// - Parameters:
+    ///   - allowed: the busiest organisations by what they were allowed.
+    ///   - denied: those by what they were denied.
+    ///   - bucket: the busiest one's bucket.
+    init(_ status: Status, allowed: Busiest, denied: Busiest, bucket: Bucket?) {
+        capacity = status.limit.capacity
+        refillPerSecond = status.limit.refillPerSecond
+        lease = status.lease
+        let rates = Self.rates(allowed: allowed, denied: denied)
+        organizations = max(status.organizations, rates.count)
+        limitsOfTheirOwn = status.limits.map { $0.organizations + $0.overrides } ?? 0
+        demandPerSecond = status.sample.all
+        skew = Self.skew(of: rates)
+        roundTripMilliseconds = status.nodes.compactMap { $0.latencyMilliseconds?.p50 }.filter { $0 > 0 }.max()
+        lessees = bucket?.store.flatMap { $0.lessees.isEmpty ? nil : $0.lessees.count }
+    }
+
+    /// What each of the busiest organisations asks for a second, the most first; those that are mostly error left out.
+    static func rates(allowed: Busiest, denied: Busiest) -> [Double] {
+        let sure = { (list: Busiest) in
+            list.organizations.filter { $0.perSecond > 0 && $0.errorPerSecond * 2 <= $0.perSecond }
+                .map { ($0.organization, $0.perSecond) }
+        }
+        let rates = Dictionary(sure(allowed), uniquingKeysWith: max)
+            .merging(Dictionary(sure(denied), uniquingKeysWith: max)) { $0 + $1 }
+        return rates.values.sorted(by: >)
+    }
+
+    /// The exponent of Zipf's law that fits rates best, the most first: the slope of their logarithms over those of their
+    /// ranks, by least squares.
+    ///
+    /// - Returns: 0 to 3 in twentieths, 0 below a tenth, which chance alone gives; nil for fewer than five rates.
+    static func skew(of rates: [Double]) -> Double? {
+        guard rates.count >= 5 else { return nil }
+        let points = rates.enumerated().map { (x: log(Double($0.offset + 1)), y: log($0.element)) }
+        let count = Double(points.count)
+        let mean = (x: points.reduce(0) { $0 + $1.x } / count, y: points.reduce(0) { $0 + $1.y } / count)
+        let covariance = points.reduce(0) { $0 + ($1.x - mean.x) * ($1.y - mean.y) }
+        let variance = points.reduce(0) { $0 + ($1.x - mean.x) * ($1.x - mean.x) }
+        let slope = min(3, max(0, -covariance / variance))
+        return slope < 0.1 ? 0 : (slope * 20).rounded() / 20
+    }
+}

@@ -1,0 +1,168 @@
+import Cistern
+import CisternSimulation
+import Testing
+
+@testable import CisternCommand
+
+@Suite("Lease settings weighed against each other")
+struct TradeOffTests {
+    private func row(_ calls: Double, _ lost: Double, wait: Double = 0, horizon: Int64 = 250) -> TuneRow {
+        var lease = LeaseSettings()
+        lease.horizonMilliseconds = horizon
+        return TuneRow(
+            lease: lease, storeCallsPerSecond: calls, lostPercent: lost, strandedTokens: 0, waitP99Milliseconds: wait,
+            excessPercent: 0)
+    }
+
+    private func tradeOff(_ rows: [TuneRow], base: TuneRow? = nil, budget: Double? = nil) -> TradeOff {
+        TradeOff(rows: rows, base: base ?? rows[0], roundTripMilliseconds: 1, budget: budget)
+    }
+
+    @Test("the front is what nothing else is better than; of equals one stays; what hoards does not")
+    func front() {
+        let (few, middle, many) = (row(10, 3), row(20, 2), row(40, 1))
+        let (worse, equal, quick) = (row(21, 2), row(20, 2, horizon: 300), row(60, 2, wait: -0.5))
+        var hoarding = row(1, 0)
+        hoarding.hoards = true
+        #expect(
+            tradeOff([few, worse, middle, equal, many, quick, hoarding]).front == [few, middle, many, quick])
+    }
+
+    @Test("the knee is where half as many store calls begin to cost more than half a percent")
+    func knee() {
+        let rows = [
+            row(400, 0.1, horizon: 50), row(200, 0.2, horizon: 100), row(100, 0.4, horizon: 200),
+            row(50, 1.4, horizon: 400), row(25, 4, horizon: 800),
+        ]
+        #expect(tradeOff(rows).recommended == rows[2])
+    }
+
+    @Test("a wait of a round trip counts as much as twice the store calls")
+    func wait() {
+        let (waiting, calling) = (row(100, 0, wait: 1, horizon: 100), row(150, 0, horizon: 50))
+        #expect(tradeOff([waiting, calling]).recommended == calling)
+        #expect(tradeOff([waiting, row(250, 0, horizon: 50)]).recommended == waiting)
+    }
+
+    @Test("what is no better by more than chance leaves the settings as they are")
+    func keepsWhatHolds() {
+        let base = row(100, 0.4)
+        #expect(tradeOff([base, row(95, 0.39, horizon: 300)]).recommended == base)
+        #expect(tradeOff([base, row(50, 0.4, horizon: 300)]).recommended != base)
+    }
+
+    @Test("what is recommended is on the front, however few settings something worse would change")
+    func isOnTheFront() {
+        let (base, worse, best) = (row(100, 0.4), row(50, 0.42, horizon: 300), row(50, 0.4, horizon: 310))
+        var far = best
+        far.lease.minimumTokens = 10
+        #expect(tradeOff([base, worse, far]).recommended == far)
+    }
+
+    @Test("within a budget the one that loses least, and of those the best score; none where nothing is within it")
+    func budget() {
+        let rows = [
+            row(100, 0.1, horizon: 50), row(40, 0.5, horizon: 100), row(30, 0.52, horizon: 200),
+            row(10, 4, horizon: 400),
+        ]
+        #expect(tradeOff(rows, budget: 1000).recommended == rows[0])
+        #expect(tradeOff(rows, budget: 50).recommended == rows[2])
+        #expect(tradeOff(rows, budget: 20).recommended == rows[3])
+        #expect(tradeOff(rows, budget: 5).recommended == nil)
+        #expect(tradeOff(rows, budget: 5).cheapest == rows[3])
+    }
+
+    @Test("rows that all but equal another are not shown, and never more than a screen of them")
+    func shown() {
+        let close = [row(100, 1), row(98, 1.01, horizon: 300), row(50, 2, horizon: 500)]
+        #expect(tradeOff(close).shown(keeping: []).count == 2)
+        let many = (1...60).map { row(Double($0 * 10), 600 / Double($0), horizon: Int64($0)) }
+        let kept = many[30]
+        let shown = tradeOff(many).shown(keeping: [kept])
+        #expect(shown.count <= 11 && shown.contains(kept))
+        #expect(shown.map(\.storeCallsPerSecond) == shown.map(\.storeCallsPerSecond).sorted())
+    }
+
+    @Test("every choice is one that a server takes, and what is kept stays", arguments: [0.2, 1, 40])
+    func space(roundTrip: Double) {
+        let free = LeaseSpace(base: LeaseSettings(), kept: [], roundTripMilliseconds: roundTrip)
+        #expect(free.first.first == LeaseSettings())
+        for lease in free.first + free.first.flatMap({ free.neighbours(of: $0) }) {
+            #expect(lease.horizonMilliseconds * 2 <= lease.durationMilliseconds)
+            #expect(lease.prefetchMilliseconds * 2 <= lease.horizonMilliseconds)
+        }
+        let kept = LeaseSpace(
+            base: LeaseSettings(), kept: ["leaseHorizon", "leaseIdle"], roundTripMilliseconds: roundTrip)
+        for lease in kept.first + kept.first.flatMap({ kept.neighbours(of: $0) }) {
+            #expect(lease.horizonMilliseconds == 250 && lease.idleMilliseconds == 250)
+        }
+    }
+
+    // MARK: What is simulated
+
+    private func workload(
+        servers: Int = 8, organizations: Int = 1, skew: Double = 0, capacity: Int = 1000, refill: Double = 1000,
+        load: Double = 2, kind: WorkloadKind = .even
+    ) throws -> TuneWorkload {
+        TuneWorkload(
+            servers: servers, organizations: organizations, skew: skew,
+            limit: try Limit(capacity: capacity, refillPerSecond: refill), load: load, roundTripMilliseconds: 1,
+            kind: kind)
+    }
+
+    @Test("a small workload is simulated as it is")
+    func smallScale() throws {
+        let scale = try TuneScale(try workload(organizations: 5, capacity: 100, refill: 10), durationMilliseconds: 5000)
+        #expect(scale.tokens == 1 && scale.population.groups.map(\.count) == [1, 1, 1, 1, 1])
+        #expect(scale.sentence == "simulated for each choice: 5 s of 5 organisations at 8 servers")
+    }
+
+    @Test("a large one in parts that stand for the whole, and at bounded cost")
+    func largeScale() throws {
+        let many = try TuneScale(try workload(organizations: 100_000, skew: 1), durationMilliseconds: nil)
+        #expect(many.population.organizations == 100_000)
+        #expect(many.population.groups.allSatisfy { $0.load * 2 <= 8.000_001 })
+        #expect(many.work <= TuneScale.highestWork)
+        let fast = try TuneScale(try workload(capacity: 100_000, refill: 100_000), durationMilliseconds: nil)
+        #expect(fast.tokens > 1 && fast.work <= TuneScale.usualWork * 1.1)
+        let settings = try fast.settings(seed: 1, limiter: LimiterSettings(), lease: LeaseSettings())
+        #expect(settings.limit.capacity == 100_000 / fast.tokens)
+        #expect(settings.latencyMicroseconds == 200...800)
+        // Costs of several tokens cannot be divided.
+        #expect(throws: FlagError.self) {
+            try TuneScale(
+                try self.workload(capacity: 10_000_000, refill: 10_000_000, kind: .mixed), durationMilliseconds: 60_000)
+        }
+    }
+
+    @Test("lasts until buckets that drain slowly have long run dry")
+    func slowDrain() throws {
+        let scale = try TuneScale(try workload(capacity: 10_000, refill: 1000), durationMilliseconds: nil)
+        #expect(scale.durationMilliseconds >= 30_000)
+    }
+
+    // MARK: What a server tells
+
+    @Test("the skew of Zipf's law is found again", arguments: [0.0, 0.5, 1, 1.5])
+    func skew(exponent: Double) {
+        let population = Population(organizations: 1000, exponent: exponent, groups: 1000)
+        #expect(ServerFigures.skew(of: population.groups.prefix(100).map { $0.load * 7 }) == exponent)
+    }
+
+    @Test("chance is no skew, and a few organisations tell nothing")
+    func noSkew() {
+        #expect(ServerFigures.skew(of: [105, 103, 101, 100, 98, 97, 95]) == 0)
+        #expect(ServerFigures.skew(of: [100, 50, 30, 20]) == nil)
+    }
+
+    @Test("what an organisation asks for is what it was allowed and denied, without what is mostly error")
+    func rates() {
+        let list = { (entries: [(String, Double, Double)]) in
+            ServerFigures.Busiest(
+                organizations: entries.map { .init(organization: $0.0, perSecond: $0.1, errorPerSecond: $0.2) })
+        }
+        let rates = ServerFigures.rates(
+            allowed: list([("a", 10, 0), ("b", 10, 1), ("c", 3, 2.9)]), denied: list([("b", 90, 0)]))
+        #expect(rates == [100, 10])
+    }
+}

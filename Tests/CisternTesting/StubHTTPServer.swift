@@ -1,0 +1,70 @@
+import Foundation
+import Synchronization
+
+/// An HTTP server on a free port of 127.0.0.1 that says what a test wants said: one answer a connection.
+package final class StubHTTPServer: Sendable {
+    /// An answer: its status, and its body as JSON; from 400 on a problem (RFC 9457).
+    package typealias Answer = (status: Int, body: String)
+
+    package let port: Int
+    private let listener: Int32
+    private let heads = Mutex<[String]>([])
+
+    /// Starts to listen.
+    ///
+    /// - Parameter answer: told the target of each request.
+    package init(_ answer: @escaping @Sendable (String) -> Answer) throws {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = Socket.loopback(port: 0)
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(listener, $0, size) == 0 && listen(listener, 16) == 0 ? getsockname(listener, $0, &size) : -1
+            }
+        }
+        guard result == 0 else {
+            close(listener)
+            throw Socket.Failure(description: "cannot listen: \(String(cString: strerror(errno)))")
+        }
+        self.listener = listener
+        port = Int(UInt16(bigEndian: address.sin_port))
+        Thread.detachNewThread { [weak self] in
+            while true {
+                let connection = accept(listener, nil, nil)
+                guard connection >= 0 else { break }
+                guard let self else {
+                    close(connection)
+                    break
+                }
+                self.serve(connection, answer)
+            }
+            close(listener)
+        }
+    }
+
+    deinit {
+        // Wakes the thread, which then closes it.
+        shutdown(listener, Int32(SHUT_RDWR))
+    }
+
+    /// The heads of the requests so far: their lines, as they came.
+    package var requests: [String] { heads.withLock { $0 } }
+
+    private func serve(_ connection: Int32, _ answer: (String) -> Answer) {
+        defer { close(connection) }
+        var head = ""
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while !head.contains("\r\n\r\n") {
+            let count = recv(connection, &buffer, buffer.count, 0)
+            guard count > 0 else { return }
+            head += String(decoding: buffer[..<count], as: UTF8.self)
+        }
+        heads.withLock { $0.append(head) }
+        let (status, body) = answer(String(head.split(separator: " ").dropFirst().first ?? ""))
+        let type = status < 400 ? "json" : "problem+json"
+        let reply =
+            "HTTP/1.1 \(status) Status\r\nContent-Type: application/\(type)\r\nContent-Length: \(body.utf8.count)\r\n"
+            + "Connection: close\r\n\r\n" + body
+        _ = reply.withCString { send(connection, $0, strlen($0), Int32(MSG_NOSIGNAL)) }
+    }
+}
