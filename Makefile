@@ -23,12 +23,16 @@ run: install ## Build in release mode and serve on 127.0.0.1:8080 from the embed
 perf: install ## Measure this machine: swift run perf.
 	swift run -c release perf $(ARGS)
 
+# How many tests may run at once: each may start half a dozen processes, and those that wait for one another have deadlines.
+TEST_WIDTH := $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
+
 # Simulated worlds keep every core busy for a minute; apart, they do not starve the tests that talk to real processes.
 # Nodes that fail under load are tested one at a time, so that what is measured there is the fault and not the neighbour;
 # so are benchmarks, whose smoke runs look at counts, and the dashboard, whose browser takes a core.
 test: install-test lint ## Check the format, build with warnings as errors, and run every test.
 	swift build --build-tests
-	swift test --skip-build --skip CisternSimulationTests --skip FaultTests --skip PerfTests --skip DashboardTests
+	swift test --skip-build --experimental-maximum-parallelization-width $(TEST_WIDTH) \
+		--skip CisternSimulationTests --skip FaultTests --skip PerfTests --skip DashboardTests
 	swift test --skip-build --no-parallel --filter DashboardTests
 	swift test --skip-build --no-parallel --filter FaultTests
 	swift test --skip-build --no-parallel --filter PerfTests

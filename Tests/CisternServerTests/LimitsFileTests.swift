@@ -45,8 +45,10 @@ struct LimitsReloadTests {
         try await eventually("the log to say so") {
             server.process.text.contains("limits.yaml:3: organizations.evil.capacity is 0")
         }
-        let status = try server.admin.get("/v1/status").json["limits"] as? [String: Any]
-        #expect((status?["rejected"] as? String)?.contains("limits.yaml:3") == true)
+        try await eventually("the status to say so") {
+            let limits = try server.admin.get("/v1/status").json["limits"] as? [String: Any]
+            return (limits?["rejected"] as? String)?.contains("limits.yaml:3") == true
+        }
         try FileManager.default.removeItem(atPath: path)
         try await eventually("the file to be missed") { server.process.text.contains("there is no such file") }
         #expect(try limit(server) == "50")

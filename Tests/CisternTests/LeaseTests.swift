@@ -172,7 +172,7 @@ struct LeaseTests {
             grant.outstanding = outstanding
             settle(lease, grant, tally: &tally)
             _ = spend(lease, 6, now: start, tally: &tally)
-            let ask = lease { $0.giveBack(sequence: 2, settings: settings, now: start, tally: &tally) }
+            let ask = lease { $0.giveBack(sequence: 2, isForced: false, settings: settings, now: start, tally: &tally) }
             #expect((ask != nil) == isReported, "\(open) open, \(outstanding) outstanding")
         }
     }
@@ -196,13 +196,13 @@ struct LeaseTests {
     func givesBack() throws {
         let lease = try lease(holding: 5)
         var tally = LeaseTokenTally()
-        let ask = lease { $0.giveBack(sequence: 2, settings: settings, now: start, tally: &tally) }
+        let ask = lease { $0.giveBack(sequence: 2, isForced: false, settings: settings, now: start, tally: &tally) }
         #expect(ask?.returned == 5)
         #expect(ask?.held == 0)
         #expect(lease { $0.held } == 0)
         #expect(tally.returned == 5)
         settle(lease, .plain(0), tally: &tally)
-        #expect(lease { $0.giveBack(sequence: 3, settings: settings, now: start, tally: &tally) } == nil)
+        #expect(lease { $0.giveBack(sequence: 3, isForced: false, settings: settings, now: start, tally: &tally) } == nil)
     }
 
     @Test("hands out paced tokens as they come, counted from the answer, on the slowest clock that may be")

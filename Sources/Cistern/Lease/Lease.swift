@@ -196,11 +196,13 @@ struct Lease: Sendable, BitwiseCopyable {
     }
 
     /// Gives back all that is held and to come; nil where there is nothing to tell, or while a request is in flight.
+    ///
+    /// - Parameter isForced: whether the store is told even where it will learn in good time.
     mutating func giveBack(
-        sequence: UInt64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
+        sequence: UInt64, isForced: Bool, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Ask? {
         let now = advance(settings: settings, now: now, tally: &tally)
-        guard !isAsking, isWorthReporting else { return nil }
+        guard !isAsking, isWorthReporting || isForced && isOnRecord else { return nil }
         let returned = leased
         tally.returned &+= UInt64(returned)
         held = 0

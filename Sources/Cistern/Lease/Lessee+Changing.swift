@@ -47,7 +47,7 @@ extension Lessee {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
             guard let position = state.table.find(organization, hash: hash) else { return nil }
-            return giveBack(at: position, in: &state, now: now)
+            return giveBack(at: position, isForced: true, in: &state, now: now)
         }
     }
 

@@ -18,10 +18,11 @@ extension Lessee {
         }
     }
 
-    func giveBack(at position: Int, in state: inout State, now: Instant) -> LeaseRequest? {
+    /// - Parameter isForced: whether the store is told even where it will learn in good time.
+    func giveBack(at position: Int, isForced: Bool = false, in state: inout State, now: Instant) -> LeaseRequest? {
         let sequence = state.sequence + 1
         let ask = state.table[position].giveBack(
-            sequence: sequence, settings: state.lease, now: now, tally: &state.tokens)
+            sequence: sequence, isForced: isForced, settings: state.lease, now: now, tally: &state.tokens)
         guard let ask else { return nil }
         state.sequence = sequence
         let name = state.table.key(at: position)
