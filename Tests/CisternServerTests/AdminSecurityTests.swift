@@ -98,7 +98,9 @@ struct AdminSecurityTests {
     func browsers() async throws {
         let server = try await CisternProcess()
         let port = server.admin.port
-        for host in ["evil.example", "evil.example:\(port)", "192.0.2.1", "localhost.evil.example", ""] {
+        for host in [
+            "127.evil.example.com", "evil.example", "evil.example:\(port)", "192.0.2.1", "localhost.evil.example", "",
+        ] {
             #expect(try server.admin.send("GET", "/v1/status", host: host).status == 403, "\(host)")
         }
         for host in ["localhost", "localhost:\(port)", "127.0.0.1:\(port)", "[::1]:\(port)"] {
@@ -227,7 +229,10 @@ struct AdminTokensTests {
 
     @Test(
         "what is not is not taken for it",
-        arguments: ["0.0.0.0", "10.0.0.1", "127.0.0.1.evil.example", "1270.0.0.1", "127.evil", "", "localhost.com"])
+        arguments: [
+            "0.0.0.0", "10.0.0.1", "127.0.0.1.evil.example", "1270.0.0.1", "127.evil", "", "localhost.com",
+            "127.evil.example.com", "127.0.0.256", "127.0.0.+1", "127..0.1",
+        ])
     func notLoopback(host: String) {
         #expect(!AdminSettings.isLoopback(host))
     }

@@ -202,7 +202,8 @@ struct LeaseTests {
         #expect(lease { $0.held } == 0)
         #expect(tally.returned == 5)
         settle(lease, .plain(0), tally: &tally)
-        #expect(lease { $0.giveBack(sequence: 3, isForced: false, settings: settings, now: start, tally: &tally) } == nil)
+        #expect(
+            lease { $0.giveBack(sequence: 3, isForced: false, settings: settings, now: start, tally: &tally) } == nil)
     }
 
     @Test("hands out paced tokens as they come, counted from the answer, on the slowest clock that may be")

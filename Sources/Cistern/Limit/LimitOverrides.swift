@@ -29,7 +29,8 @@ package struct LimitOverrides: Sendable, Equatable {
 
         /// Whether it wins over another of the same organisation; of two of the same millisecond one does, everywhere.
         func wins(over other: Entry) -> Bool {
-            (setAtMilliseconds, text) > (other.setAtMilliseconds, other.text)
+            if setAtMilliseconds != other.setAtMilliseconds { return setAtMilliseconds > other.setAtMilliseconds }
+            return self != other && text > other.text
         }
     }
 

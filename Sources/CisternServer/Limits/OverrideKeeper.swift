@@ -13,6 +13,8 @@ final class OverrideKeeper: Sendable {
     private let clock: any TimeSource
     /// All that is known; with a store, as it was last looked at.
     private let known = Mutex(LimitOverrides())
+    /// What has been put into force.
+    private let applied = Mutex<[String: Limit]>([:])
 
     init(copies: OverrideCopies?, limiter: RateLimiter, clock: any TimeSource) {
         self.copies = copies
@@ -44,7 +46,11 @@ final class OverrideKeeper: Sendable {
 
     private func apply(at now: Int64) {
         let inForce = known.withLock { $0.inForce(atMilliseconds: now) }
-        limiter.changeLimits(now: clock.now()) { $0.overridden(by: inForce) }
+        applied.withLock { applied in
+            guard applied != inForce else { return }
+            applied = inForce
+            limiter.changeLimits(now: clock.now()) { $0.overridden(by: inForce) }
+        }
     }
 
     /// What is in force for an organisation; nil where nothing is.
