@@ -9,27 +9,22 @@ extension RateLimiter {
 
     /// Goes over to other limits, also for the organisations in memory; returns once each has been seen to.
     ///
-    /// A bucket keeps its tokens, as far as the new capacity has room for them, and refills at the new rate from now on.
-    /// What servers hold that lease tokens was granted under the old limit: here it goes back to the store at once, or
-    /// where a request is on its way lapses within the lease's duration. Changes wait for each other.
+    /// A bucket keeps its tokens, as far as the new capacity has room for them. What is leased here under a limit that was
+    /// higher is not spent any more, so a lowered limit binds at once. Changes wait for each other.
     ///
     /// - Parameter change: makes the new limits of those in force. It is called at once, with a lock held.
     public func changeLimits(now: Instant, _ change: (Limits) -> Limits) {
-        let requests: [LeaseRequest] = limitsChange.withLock { _ in
+        limitsChange.withLock { _ in
             let old = currentLimits.withLock { $0 }
             let limits = change(old)
-            guard limits != old else { return [] }
+            guard limits != old else { return }
             currentLimits.withLock { $0 = limits }
             let names = old.changes(to: limits)
             switch backend {
-            case .embedded(let store):
-                store.change(to: limits, names: names, now: now)
-                return []
-            case .leased(let lessee): return lessee.change(to: limits, names: names, now: now)
+            case .embedded(let store): store.change(to: limits, names: names, now: now)
+            case .leased(let lessee): lessee.change(to: limits, names: names, now: now)
             }
         }
-        guard case .leased(let lessee) = backend else { return }
-        for request in requests { Self.carry(request, from: lessee) }
     }
 
     /// How tokens are leased; nil with the embedded store, which leases none.

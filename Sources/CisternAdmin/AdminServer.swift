@@ -25,7 +25,7 @@ package struct AdminServer: Sendable {
     ) throws {
         self.settings = settings
         self.logger = logger
-        monitor = Monitor(operations: operations, clock: clock)
+        monitor = Monitor(operations: operations, tokens: tokens, clock: clock)
         api = AdminAPI(operations: operations, monitor: monitor, logger: logger)
         gate = AdminGuard(tokens: tokens, pace: try AdminPace(clock: clock, seed: seed), logger: logger)
     }

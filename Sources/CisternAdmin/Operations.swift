@@ -11,6 +11,9 @@ package protocol Operations: Sendable {
     /// One organisation's limit and bucket.
     func organization(_ name: String) async -> OrganizationView
 
+    /// The limit of an organisation in force here.
+    func limit(of organization: String) -> Limit
+
     /// Makes an organisation's bucket full again, less what is leased of it.
     func fillBucket(of organization: String) async throws(OperationFailure)
 
@@ -23,13 +26,6 @@ package protocol Operations: Sendable {
 
     /// Leases in another way from now on.
     func changeLease(to settings: LeaseSettings)
-}
-
-/// By what the busiest organisations are ranked.
-package enum BusiestOrder: String, Sendable, CaseIterable {
-    case allowed
-    case denied
-    case shadowDenied
 }
 
 /// Something could not be done, and nothing has changed.

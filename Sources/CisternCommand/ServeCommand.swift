@@ -36,7 +36,8 @@ struct ServeCommand: AsyncParsableCommand {
         let throttle = WarningThrottle()
         LoggingSystem.bootstrap { _ in
             LineLogHandler(format: format, throttle: throttle) { line in
-                FileHandle.standardError.write(Data(line.utf8))
+                // A disk that is full must not end the server.
+                try? FileHandle.standardError.write(contentsOf: Data(line.utf8))
             }
         }
         var logger = Logger(label: "cistern")
@@ -45,7 +46,7 @@ struct ServeCommand: AsyncParsableCommand {
         let reread: @Sendable () throws -> ServerSettings = { try readSettings(false) }
         let service = CisternService(settings: settings, rereadSettings: reread, logger: logger) { host, port in
             let name = host.contains(":") ? "[\(host)]" : host
-            FileHandle.standardOutput.write(Data("listening on http://\(name):\(port)\n".utf8))
+            try? FileHandle.standardOutput.write(contentsOf: Data("listening on http://\(name):\(port)\n".utf8))
         }
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
@@ -71,7 +72,7 @@ enum Exit: Int32 {
     case unavailable = 69
 
     static func say(_ text: String, code: Exit) -> ExitCode {
-        FileHandle.standardError.write(Data("cistern: \(text)\n".utf8))
+        try? FileHandle.standardError.write(contentsOf: Data("cistern: \(text)\n".utf8))
         return ExitCode(code.rawValue)
     }
 }

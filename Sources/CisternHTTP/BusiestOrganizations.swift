@@ -2,14 +2,6 @@ internal import Cistern
 
 /// Which organisations are decided for most often, by what was decided.
 package struct BusiestOrganizations: Sendable {
-    /// By what they can be ranked.
-    package enum Order: String, Sendable, CaseIterable {
-        case allowed
-        case denied
-        /// Denials that a limit in shadow would have made.
-        case shadowDenied
-    }
-
     private var allowed = BusiestNames()
     private var denied = BusiestNames()
     private var shadowDenied = BusiestNames()
@@ -26,7 +18,7 @@ package struct BusiestOrganizations: Sendable {
         }
     }
 
-    subscript(order: Order) -> BusiestNames {
+    subscript(order: BusiestOrder) -> BusiestNames {
         switch order {
         case .allowed: allowed
         case .denied: denied

@@ -103,7 +103,7 @@ package final class HTTPServer: Sendable {
     }
 
     /// The organisations that are decided for most often, the busiest first.
-    package func busiest(_ most: Int, by order: BusiestOrganizations.Order, now: Instant) -> [BusiestNames.Entry] {
+    package func busiest(_ most: Int, by order: BusiestOrder, now: Instant) -> [BusiestNames.Entry] {
         BusiestNames.busiest(
             most, of: loopStatistics.map { loop in loop.mutex.withLock { $0.busiest[order] } },
             second: now.milliseconds / 1000)

@@ -84,9 +84,10 @@ package struct CisternService: Service, CustomStringConvertible {
         }
         try? await gracefulShutdown()
         for task in keeping + [reloading] { task.cancel() }
-        for task in keeping + [reloading] { await task.value }
         idleTask?.cancel()
         await stop(server, limiter: limiter, store: store, clock: clock)
+        // Their requests have failed by now, as the store has stopped.
+        for task in keeping + [reloading] { await task.value }
         admin?.cancel()
         await admin?.value
         try await group.shutdownGracefully()

@@ -77,14 +77,15 @@ struct Reload {
         await limiter.giveBackMovedLeases(clock: clock)
         dropping?.cancel()
         // Those whose request was on its way find their new bucket when it is answered, and give back what they got.
-        dropping = Task { [current, logger] in
-            try await Task.sleep(for: .milliseconds(current.limiter.lease.durationMilliseconds))
+        let leaseDuration = limiter.leaseSettings?.durationMilliseconds ?? current.limiter.lease.durationMilliseconds
+        dropping = Task { [logger] in
+            try await Task.sleep(for: .milliseconds(leaseDuration))
             await store.dropLeavingNodes()
             logger.notice("the leases of organisations that moved are back")
         }
     }
 
-    private static let settingsOfLimits: Set<String> = ["capacity", "refillPerSecond", "limits"]
+    private static let settingsOfLimits: Set<String> = ["capacity", "refillPerSecond", "limits", "adminTokenFile"]
     /// Settings that every connection is made with.
     private static let settingsOfLink: Set<String> = [
         "topology", "redisCaFile", "redisCertFile", "redisKeyFile", "redisServerName", "redisVerify",

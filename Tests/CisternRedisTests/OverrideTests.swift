@@ -103,7 +103,33 @@ struct OverrideTests {
         }
         await server.copies.synchronize()
         #expect(await server.copies.overrides.entries == ["org": late])
+        for holder in server.store.nodes.overrideHolders {
+            #expect(try await holder.ask(OverrideScript.write(["org": early])).get() == .integer(0))
+        }
         await server.store.stop()
+    }
+
+    @Test("servers that set the same one at once agree in the end")
+    func writers() async throws {
+        let nodes = try await nodes(2)
+        let servers = [try await server(nodes), try await server(nodes)]
+        for round in 0..<10 {
+            await withTaskGroup(of: Void.self) { group in
+                for (index, server) in servers.enumerated() {
+                    group.addTask {
+                        let limit = try? Limit(capacity: 2 * round + index + 1, refillPerSecond: 1)
+                        _ = try? await server.copies.set(limit, of: "org", lifeMilliseconds: nil, by: "\(index)")
+                    }
+                }
+            }
+            var agreed: [String: Limit] = [:]
+            try await eventually("both to agree") {
+                agreed = try await inForce(servers[0].copies)
+                return try await inForce(servers[1].copies) == agreed
+            }
+            #expect([2 * round + 1, 2 * round + 2].contains(agreed["org"]?.capacity ?? 0))
+        }
+        for server in servers { await server.store.stop() }
     }
 
     @Test("a look that finds nothing new carries nothing")

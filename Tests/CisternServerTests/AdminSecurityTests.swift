@@ -27,7 +27,7 @@ struct AdminSecurityTests {
 
     @Test("an address that others can reach needs tokens: without them the server refuses to start, and says why")
     func refusesToStart() async throws {
-        for host in ["0.0.0.0", "::", "192.0.2.1", "example.com"] {
+        for host in ["0.0.0.0", "::", "192.0.2.1", "example.com", "127.evil.example.com"] {
             let process = try CisternProcess.run(["serve", "--port", "0", "--admin-host", host])
             #expect(try await process.exitCode() == 64)
             let message = "adminHost is '\(host)': others can reach this address: set adminTokenFile as well"
@@ -82,10 +82,19 @@ struct AdminSecurityTests {
             return try admin.get("/v1/status").status
         }
         #expect(try status(Self.secret) == 200)
+        let stream = try Socket(port: server.admin.port)
+        try stream.send("GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \(Self.secret)\r\n\r\n")
+        #expect(try !stream.receive().isEmpty)
         try "carol:yet-another-secret".write(toFile: path, atomically: true, encoding: .utf8)
         server.process.signal(SIGHUP)
         try await eventually("the new token to be good") { try status("yet-another-secret") == 200 }
         #expect(try status(Self.secret) == 401)
+        // Whoever looked on with the old one is shown nothing more.
+        var tail = ""
+        try await eventually("the stream to end") {
+            tail = String((tail + String(decoding: try stream.receive(), as: UTF8.self)).suffix(64))
+            return tail.hasSuffix("0\r\n\r\n")
+        }
         try "nonsense".write(toFile: path, atomically: true, encoding: .utf8)
         server.process.signal(SIGHUP)
         try await eventually("the refusal in the log") {
@@ -109,6 +118,10 @@ struct AdminSecurityTests {
         for (origin, status) in [("http://evil.example", 403), ("null", 403), ("http://localhost", 200)] {
             let reply = try server.admin.send("GET", "/v1/status", headers: ["Origin: \(origin)"])
             #expect(reply.status == status, "\(origin)")
+        }
+        for (site, status) in [("cross-site", 403), ("same-origin", 200), ("none", 200)] {
+            let reply = try server.admin.send("GET", "/v1/status", headers: ["Sec-Fetch-Site: \(site)"])
+            #expect(reply.status == status, "\(site)")
         }
     }
 
@@ -151,10 +164,48 @@ struct AdminSecurityTests {
         let plain = try server.admin.send(
             "PUT", "/v1/organizations/acme/limit", headers: ["Content-Type: text/plain", "Content-Length: 0"])
         #expect(plain.status == 415)
-        for body in [#"{"horizonMilliseconds":1}"#, #"{"horizon":100}"#, #"{"durationMilliseconds":1e9}"#, "{}"] {
-            #expect(try server.admin.send("PUT", "/v1/lease", json: body).status != 200)
-        }
         #expect(try server.exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "100")
+    }
+
+    @Test("hostile lease settings are refused, and what is in force stays")
+    func hostileLeases() async throws {
+        let redis = try await RedisServer()
+        let server = try await CisternProcess(["--redis", redis.url])
+        let before = try server.admin.get("/v1/lease").body
+        for body in [
+            #"{"horizonMilliseconds":1}"#, #"{"horizon":100}"#, #"{"durationMilliseconds":1e9}"#, "{}", "[]",
+            #"{"horizonMilliseconds":1500}"#, #"{"durationMilliseconds":150}"#, #"{"prefetchMilliseconds":200}"#,
+            #"{"horizonMilliseconds":"250"}"#, #"{"horizonMilliseconds":-1}"#, #"{"horizonMilliseconds":250.5}"#,
+        ] {
+            let reply = try server.admin.send("PUT", "/v1/lease", json: body)
+            #expect(reply.status == 400 && reply["Content-Type"] == "application/problem+json", "\(body): \(reply)")
+        }
+        #expect(try server.admin.get("/v1/lease").body == before)
+    }
+
+    @Test("whatever others have written into a bucket's keys, it is looked at and filled without harm")
+    func hostileBuckets() async throws {
+        let redis = try await RedisServer()
+        let server = try await CisternProcess(["--redis", redis.url, "--store-timeout", "1s"])
+        let key: (String) -> String = { "ratelimit:acme:\($0)" }
+        let records = [
+            "-1:5:9999999999999:0:0:0:0:0:0", "1:9223372036854775807:9999999999999:0:0:0:0:0:0", "1:2:3", "",
+            "1:5:9223372036854775807:9223372036854775807:0:0:0:0:0", "a:b:c:d:e:f:g:h:i",
+        ]
+        for (index, record) in records.enumerated() {
+            try await redis.command("HSET", key("leases"), "lessee-\(index)", record)
+        }
+        for (tokens, time) in [
+            ("nan", "-9223372036854775808"), ("inf", "9223372036854775807"), ("-inf", "x"), ("1e300", "1"),
+            ("-1e13", ""), ("five", "1e9"), ("", "0"),
+        ] {
+            try await redis.command("SET", key("tokens"), tokens)
+            try await redis.command("SET", key("lastRefill"), time)
+            #expect(try server.admin.get("/v1/organizations/acme").status == 200, "\(tokens) \(time)")
+        }
+        #expect(try server.admin.send("DELETE", "/v1/organizations/acme/bucket").status == 204)
+        #expect(try server.exchange(HTTPRequestText.chat("acme")).status == 200)
+        #expect(server.process.isRunning)
     }
 
     @Test("a body of ten megabytes is refused, announced or not")

@@ -28,8 +28,10 @@ struct LogTests {
     @Test("is lines for people on a terminal, whatever stands in them")
     func text() {
         let output = Output()
-        logger(.text, to: output).notice("a node\nis up", metadata: ["node": "n\n1", "at": "7"])
-        #expect(output.lines == ["2024-02-04T10:30:10.500Z NOTICE   a node\\nis up at=7 node=n\\n1\n"])
+        let metadata: Logger.Metadata = ["node": "n\r\n1", "at": "\u{1b}[2J\u{2028}"]
+        logger(.text, to: output).notice("a node\nis up", metadata: metadata)
+        let line = "2024-02-04T10:30:10.500Z NOTICE   a node\\nis up at=\\u{1b}[2J\\u{2028} node=n\\r\\n1\n"
+        #expect(output.lines == [line])
     }
 
     @Test("is one JSON object a line elsewhere, the time first")
@@ -50,6 +52,8 @@ struct LogTests {
         for _ in 0..<50 { logger.warning("again") }
         for _ in 0..<50 { logger.notice("news") }
         logger.warning("another")
+        for number in 0..<20 { logger.warning("lost", metadata: ["node": "n\(number)"]) }
+        #expect(output.lines.count { $0.contains("lost") } == 20)
         #expect(output.lines.count { $0.contains("again") } == 10)
         #expect(output.lines.count { $0.contains("news") } == 50)
         #expect(output.lines.count { $0.contains("another") } == 1)

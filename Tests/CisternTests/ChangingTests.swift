@@ -85,20 +85,32 @@ struct ChangingTests {
     }
 
     @Test(
-        "with a shared store what was leased under the old limit goes back at once, and the next request has the new one"
+        "with a shared store what was leased under a higher limit is not spent any more, and the next request has the new one"
     )
-    func leasedGoesBack() throws {
+    func leasedIsDropped() throws {
         let limiter = leased()
         ask(limiter)
         store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
         #expect(limiter.leased("org-1".utf8.span) == 40)
         let low = try limit(5, 1)
         limiter.changeLimits(now: clock.now()) { _ in Limits(standard: low) }
-        #expect(store.next?.returned == 40)
-        #expect(store.next?.limit == low)
-        store.answer(.success(.plain(0, openMicrotokens: 5_000_000)), now: clock.now())
+        #expect(limiter.leased("org-1".utf8.span) == 0)
+        #expect(limiter.statistics.leaseTokens.expired == 40)
         ask(limiter)
-        #expect(store.next?.limit == low && store.next?.needed == 1)
+        #expect(store.next?.limit == low && store.next?.needed == 1 && store.next?.held == 0)
+    }
+
+    @Test("what was leased under a lower limit goes on being spent")
+    func leasedStays() throws {
+        let limiter = leased()
+        ask(limiter)
+        store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
+        let high = try limit(1000, 500)
+        limiter.changeLimits(now: clock.now()) { _ in Limits(standard: high) }
+        #expect(limiter.leased("org-1".utf8.span) == 40)
+        ask(limiter)
+        #expect(log.all.last?.limit == high && log.outcomes == [.allowed, .allowed])
+        #expect(store.next == nil)
     }
 
     @Test("with a shared store a denial from memory does not outlive the limit that it came from")
@@ -110,26 +122,21 @@ struct ChangingTests {
         #expect(log.outcomes == [.denied, .denied])
         let high = try limit(1000, 500)
         limiter.changeLimits(now: clock.now()) { $0.overridden(by: ["org-1": high]) }
-        // There was something on record, so the store is told.
-        while let request = store.next, request.waiting.isEmpty {
-            store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
-            _ = request
-        }
         ask(limiter)
         #expect(store.next?.limit == high)
     }
 
-    @Test("a limit that changes while a request is on its way holds from the next one on")
+    @Test("a limit that is lowered while a request is on its way: those that wait are paid, and nothing else is spent")
     func whileAsking() throws {
         let limiter = leased()
         ask(limiter)
         let low = try limit(5, 1)
         limiter.changeLimits(now: clock.now()) { _ in Limits(standard: low) }
-        store.answer(.success(.plain(1, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
         #expect(log.outcomes == [.allowed])
-        clock.advance(milliseconds: 3000)
+        #expect(limiter.leased("org-1".utf8.span) == 0)
         ask(limiter)
-        #expect(store.next?.limit == low)
+        #expect(store.next?.limit == low && store.next?.held == 0)
     }
 
     // MARK: Shadow
@@ -247,6 +254,30 @@ struct ChangingTests {
         limiter.fillBucket(of: "org-1".utf8.span, now: clock.now())
         ask(limiter)
         #expect(store.next?.needed == 1)
+    }
+
+    @Test("a bucket is filled beside what is leased of it, whether that has been spent or not")
+    func filledBesideLeases() throws {
+        let limit = Limit.standard
+        var bucket = StoreBucket(full: limit, nowMilliseconds: 0)
+        var admitted = 0
+        func request(_ lessee: String, _ sequence: UInt64, quiet: Int64, at now: Int64) -> LeaseRequest {
+            LeaseRequest(
+                organization: Array("org".utf8), limit: limit, lessee: lessee, sequence: sequence,
+                acknowledged: sequence - 1, held: 0, quietMilliseconds: quiet, earlySpent: 0, earlyMilliseconds: 0,
+                returned: 0, waiting: [WaitingCost(cost: 50, count: 1)], wish: .none, durationMilliseconds: 2000,
+                sentAt: Instant(nanoseconds: now * 1_000_000), deadline: Instant(nanoseconds: now * 2_000_000))
+        }
+        // One leases half and spends it after the bucket was filled; another takes what that left.
+        for (lessee, sequence, quiet, now) in [
+            ("a", 1, 0, 0), ("b", 1, 0, 10), ("a", 2, 13, 20), ("b", 2, 5, 30),
+        ] as [(String, UInt64, Int64, Int64)] {
+            let request = request(lessee, sequence, quiet: quiet, at: now)
+            let grant = bucket.apply(request, nowMilliseconds: now)
+            admitted += try #require(grant).tokens
+            if now == 0 { bucket.fill(limit, nowMilliseconds: 1) }
+        }
+        #expect(admitted == 100)
     }
 
     @Test("requests that waited are counted, with how long")

@@ -156,7 +156,19 @@ struct LimitOverridesTests {
         let (early, late) = (overrides.dropTraces(atMilliseconds: 3000), overrides.entries.count)
         #expect(early.isEmpty && late == 1)
         let dropped = overrides.dropTraces(atMilliseconds: 2001 + 30 * 86_400_000)
-        #expect(dropped == ["org"] && overrides.entries.isEmpty)
+        #expect(Array(dropped.keys) == ["org"] && overrides.entries.isEmpty)
+    }
+
+    @Test("there are no more than may be: the oldest traces go first, and what is in force stays")
+    func bounded() throws {
+        var overrides = LimitOverrides()
+        for index in 0..<20 { overrides.merge("gone-\(index)", try entry(nil, at: Int64(1000 + index))) }
+        for index in 0..<8 { overrides.merge("kept-\(index)", try entry(5, at: 500)) }
+        let dropped = overrides.dropTraces(atMilliseconds: 5000, most: 10)
+        #expect(Set(dropped.keys) == Set((0..<18).map { "gone-\($0)" }))
+        #expect(overrides.entries.count == 10 && overrides.inForce(atMilliseconds: 5000).count == 8)
+        let further = overrides.dropTraces(atMilliseconds: 5000, most: 4)
+        #expect(further.count == 2 && overrides.entries.count == 8)
     }
 
     @Test("what a copy keeps is read as it was, and what is not such a text is not read")

@@ -229,10 +229,18 @@ struct Lease: Sendable, BitwiseCopyable {
         word = StoreWord(unknown: limit, now: now)
     }
 
-    /// Another limit holds from now on: what the store said under the old one counts for nothing.
-    mutating func change(to limit: Limit, now: Instant) {
+    /// Another limit holds from now on: what the store said under the old one counts for nothing, and what it granted
+    /// under a higher one is not spent.
+    ///
+    /// Tokens set aside for those that wait stay. The store learns of the others when it is next asked, or when they lapse
+    /// there.
+    mutating func change(to limit: Limit, from old: Limit, now: Instant, tally: inout LeaseTokenTally) {
         self.limit = limit
         forgetWord(now: now)
+        guard limit.isLower(than: old) else { return }
+        tally.expired &+= UInt64(held &+ pace.coming)
+        held = 0
+        pace = Pace()
     }
 
     /// Nothing that the store said counts any more; the next shortage asks.

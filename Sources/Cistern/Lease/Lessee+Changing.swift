@@ -1,29 +1,19 @@
 /// What operators change while requests go on: limits, lease settings, a bucket that is to be full again.
 extension Lessee {
-    /// Goes over to other limits: requests that give back what was leased under the old ones, to be carried to the store.
+    /// Goes over to other limits.
     ///
-    /// Tokens of an organisation with a request in flight stay, and so do those beyond a few thousand organisations: they
-    /// lapse within a lease.
+    /// Tokens that were leased under a limit that was higher are not spent any more; the store counts them as leased until
+    /// their lease ends, or until it hears of the organisation again.
     ///
     /// - Parameter names: whose limit is another one; nil where it may be anyone's.
-    func change(to limits: Limits, names: Set<[UInt8]>?, now: Instant) -> [LeaseRequest] {
+    func change(to limits: Limits, names: Set<[UInt8]>?, now: Instant) {
         shards.forEach { $0.limits = limits }
-        var requests: [LeaseRequest] = []
         shards.forEachPlace(of: names, hash: hash) { state, position in
-            let request = changeLimit(at: position, givesBack: requests.count < 4096, in: &state, now: now)
-            if let request { requests.append(request) }
+            let (old, limit) = (state.table[position].limit, state.limits.limit(of: state.table.key(at: position)))
+            guard limit != old else { return }
+            state.table[position].change(to: limit, from: old, now: now, tally: &state.tokens)
+            state.localBuckets[position] = nil
         }
-        return requests
-    }
-
-    private func changeLimit(
-        at position: Int, givesBack: Bool, in state: inout State, now: Instant
-    ) -> LeaseRequest? {
-        let limit = state.limits.limit(of: state.table.key(at: position))
-        guard limit != state.table[position].limit else { return nil }
-        state.table[position].change(to: limit, now: now)
-        state.localBuckets[position] = nil
-        return givesBack ? giveBack(at: position, in: &state, now: now) : nil
     }
 
     /// The lease settings in force.

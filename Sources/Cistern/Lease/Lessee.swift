@@ -209,6 +209,11 @@ final class Lessee: Sendable {
             state.table[position].settle(
                 grant, sentAt: request.sentAt, settings: lease, now: now, tally: &state.tokens)
             let settlement = settleGranted(&queue, at: position, in: &state, now: now)
+            if state.table[position].limit != request.limit {
+                // Granted under the limit of before: those that waited are paid, and that is all.
+                state.table[position].change(
+                    to: state.table[position].limit, from: request.limit, now: now, tally: &state.tokens)
+            }
             turn(position, to: store.home(of: organization), in: &state, now: now)
             watch(position, from: now, in: &state)
             return settlement

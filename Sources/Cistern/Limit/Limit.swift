@@ -61,6 +61,12 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     /// The burst, in whole tokens.
     public var capacity: Int { Int(capacityTokens) }
 
+    /// Whether it allows less than another, in a burst or over time.
+    func isLower(than other: Limit) -> Bool {
+        capacityTokens < other.capacityTokens
+            || refillMicrotokensPerMillisecond < other.refillMicrotokensPerMillisecond
+    }
+
     package var capacityMicrotokens: Int64 { Int64(capacityTokens) &* Self.microtokensPerToken }
 
     /// Tokens a second.

@@ -27,6 +27,11 @@ package struct LimitOverrides: Sendable, Equatable {
             limit != nil && expiresAtMilliseconds.map { now < $0 } ?? true
         }
 
+        /// When a removal was said, or what was set ended.
+        var endedAtMilliseconds: Int64 {
+            limit == nil ? setAtMilliseconds : expiresAtMilliseconds ?? .max
+        }
+
         /// Whether it wins over another of the same organisation; of two of the same millisecond one does, everywhere.
         func wins(over other: Entry) -> Bool {
             if setAtMilliseconds != other.setAtMilliseconds { return setAtMilliseconds > other.setAtMilliseconds }
@@ -34,7 +39,7 @@ package struct LimitOverrides: Sendable, Equatable {
         }
     }
 
-    /// How many organisations may have an override.
+    /// How many organisations may have an override, or a trace of one: what is beyond makes the oldest traces go.
     package static let maximumCount = 10_000
     /// How long a trace is kept of what has been removed or has ended: thirty days.
     ///
@@ -75,20 +80,26 @@ package struct LimitOverrides: Sendable, Equatable {
     package func entry(
         for organization: String, limit: Limit?, expiresAtMilliseconds: Int64?, setBy: String, nowMilliseconds: Int64
     ) -> Entry {
-        let last = entries[organization]?.setAtMilliseconds ?? 0
+        let last = min(entries[organization]?.setAtMilliseconds ?? 0, .max - 1)
         return Entry(
             limit: limit, setAtMilliseconds: max(nowMilliseconds, last + 1),
             expiresAtMilliseconds: expiresAtMilliseconds, setBy: setBy)
     }
 
-    /// Forgets traces that are old enough, and returns whose they were.
-    package mutating func dropTraces(atMilliseconds now: Int64) -> [String] {
-        let old = entries.filter { _, entry in
-            let ended = entry.limit == nil ? entry.setAtMilliseconds : entry.expiresAtMilliseconds ?? .max
-            return ended < now - Self.traceMilliseconds
+    /// Forgets traces that are old enough, and the oldest where there are too many, and returns what they were.
+    ///
+    /// - Parameter most: how many entries there may be.
+    package mutating func dropTraces(atMilliseconds now: Int64, most: Int = maximumCount) -> [String: Entry] {
+        let traces = entries.filter { !$0.value.isInForce(atMilliseconds: now) }
+        var dropped = traces.filter { $0.value.endedAtMilliseconds < now - Self.traceMilliseconds }
+        let excess = entries.count - dropped.count - most
+        if excess > 0 {
+            let oldest = traces.filter { dropped[$0.key] == nil }
+                .sorted { ($0.value.endedAtMilliseconds, $0.key) < ($1.value.endedAtMilliseconds, $1.key) }
+            for (organization, entry) in oldest.prefix(excess) { dropped[organization] = entry }
         }
-        for organization in old.keys { entries[organization] = nil }
-        return Array(old.keys)
+        for organization in dropped.keys { entries[organization] = nil }
+        return dropped
     }
 }
 

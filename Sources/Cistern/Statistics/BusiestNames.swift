@@ -1,3 +1,11 @@
+/// By what the busiest organisations are ranked.
+package enum BusiestOrder: String, Sendable, CaseIterable {
+    case allowed
+    case denied
+    /// Denials that a limit in shadow would have made.
+    case shadowDenied
+}
+
 /// The names that occur most often in a stream of names, with how often a second; in memory that does not grow with them.
 ///
 /// The Space-Saving sketch (Metwally, Agrawal and El Abbadi, 2005): as many counters as are kept; a name that has none

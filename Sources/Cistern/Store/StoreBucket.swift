@@ -99,12 +99,11 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// Makes the bucket as full as it may be while tokens are leased of it.
     ///
-    /// What finds no room for want of tokens that are on record spills, and is made good when a lessee says that it had
-    /// spent them by then.
+    /// Tokens on record that have been spent already count as leased, since nobody here knows of it: whoever fills a
+    /// bucket reports its own first.
     package mutating func fill(_ limit: Limit, nowMilliseconds now: Int64) {
         records.removeAll { $0.endsMilliseconds <= now }
         balanceMicrotokens = Int64(max(0, limit.capacity - outstanding)) * Self.token
-        spilled = Self.wrapped(spilled + Int64(min(outstanding, limit.capacity)) * Self.token)
         asOfMilliseconds = now
     }
 

@@ -38,24 +38,12 @@ struct AdminAPI: Sendable {
     /// The organisation that a path names.
     private static func organization(in context: AdminContext) throws(Problem) -> String {
         let text = context.parameters.get("organization") ?? ""
-        guard let name = text.removingPercentEncoding, isName(name) else {
+        guard let name = text.removingPercentEncoding, OrganizationName.isValid(name) else {
             let shown = text.utf8.count > 128 ? "\(text.utf8.count) bytes long" : "'\(text)'"
             throw Problem(
                 .badRequest, "organization is \(shown): use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")
         }
         return name
-    }
-
-    private static func isName(_ name: String) -> Bool {
-        1...128 ~= name.utf8.count
-            && name.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-                    UInt8(ascii: "0")...UInt8(ascii: "9"):
-                    true
-                default: ".-_:@".utf8.contains(byte)
-                }
-            }
     }
 
     // MARK: Organisations
@@ -78,8 +66,8 @@ struct AdminAPI: Sendable {
         let name = try Self.organization(in: context)
         let before = await operations.organization(name)
         try await operations.fillBucket(of: name)
-        let balance = (try? before.bucket.get().balance).map { "\($0)" } ?? "unknown"
-        log("a bucket was filled", context, of: name, before: balance, after: "\(before.limit.capacity)")
+        let after = await operations.organization(name)
+        log("a bucket was filled", context, of: name, before: before.balance, after: after.balance)
         return Response(status: .noContent)
     }
 
@@ -100,12 +88,12 @@ struct AdminAPI: Sendable {
         } catch {
             throw Problem(.badRequest, error.description)
         }
-        let before = await operations.organization(name).limit
+        let before = operations.limit(of: name)
         let entry = try await operations.overrideLimit(
             of: name, with: limit, lifeSeconds: life.map { Int64($0) }, by: context.user)
         log("a limit was overridden", context, of: name, before: before.shown, after: limit.shown)
         guard let override = Document.Override(entry) else {
-            throw Problem(.conflict, "somebody else has removed the override meanwhile")
+            preconditionFailure("what has been set has a limit")
         }
         return try JSONText.response(Document.OverrideAnswer(organization: name, override: override))
     }
@@ -117,8 +105,9 @@ struct AdminAPI: Sendable {
             throw Problem(.notFound, "\(name) has no override: its limit is the \(before.limitSource) one")
         }
         _ = try await operations.overrideLimit(of: name, with: nil, lifeSeconds: nil, by: context.user)
-        let after = await operations.organization(name).limit
-        log("an override was removed", context, of: name, before: before.limit.shown, after: after.shown)
+        log(
+            "an override was removed", context, of: name, before: before.limit.shown,
+            after: operations.limit(of: name).shown)
         return Response(status: .noContent)
     }
 
@@ -162,6 +151,13 @@ struct AdminAPI: Sendable {
         var metadata: Logger.Metadata = ["by": "\(context.user)", "before": "\(before)", "after": "\(after)"]
         metadata["organization"] = organization.map { "\($0)" }
         logger.notice(what, metadata: metadata)
+    }
+}
+
+extension OrganizationView {
+    /// What is in the bucket, for the log.
+    fileprivate var balance: String {
+        (try? bucket.get().balance).map { "\($0) tokens" } ?? "unknown"
     }
 }
 

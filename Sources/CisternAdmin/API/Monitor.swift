@@ -14,28 +14,41 @@ final class Monitor: Sendable {
         var secondsBetween = 1.0
         /// What was seen when somebody asked between two seconds.
         var recent: (snapshot: ServerSnapshot, at: Instant)
-        var listeners: [Int: AsyncStream<ByteBuffer>.Continuation] = [:]
+        var listeners: [Int: Listener] = [:]
         var nextListener = 0
+        /// Who might listen when it was last looked at.
+        var tokens: AdminTokens?
         var isStopped = false
+    }
+
+    /// One stream of events.
+    private struct Listener {
+        let continuation: AsyncStream<ByteBuffer>.Continuation
+        /// How many events in a row it has not taken.
+        var missed = 0
     }
 
     /// How many may listen at once.
     static let maximumListeners = 64
     private static let freshMilliseconds: Int64 = 100
     private static let listCount = 10
+    /// How many events in a row a stream may miss before it is ended.
+    private static let mostMissed = 20
 
     private let operations: any Operations
     private let clock: any TimeSource
+    private let tokens: @Sendable () -> AdminTokens?
     private let state: Mutex<State>
 
-    init(operations: any Operations, clock: any TimeSource) {
+    init(operations: any Operations, tokens: @escaping @Sendable () -> AdminTokens?, clock: any TimeSource) {
         self.operations = operations
+        self.tokens = tokens
         self.clock = clock
         let (snapshot, now) = (operations.snapshot(), clock.now())
         state = Mutex(
             State(
                 history: SampleHistory(snapshot, at: now, unixMilliseconds: Self.unixMilliseconds), earlier: snapshot,
-                recent: (snapshot, now)))
+                recent: (snapshot, now), tokens: tokens()))
     }
 
     private static var unixMilliseconds: Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
@@ -55,15 +68,37 @@ final class Monitor: Sendable {
             state.secondsBetween = Double(now.nanoseconds - state.history.last.at.nanoseconds) / 1_000_000_000
             state.history.add(snapshot, at: now, unixMilliseconds: Self.unixMilliseconds)
             state.recent = (snapshot, now)
+            endStreams(in: &state, ifChanged: tokens())
             return !state.listeners.isEmpty
         }
         guard hasListeners, let status = try? Self.event("status", status),
             let busiest = try? Self.event("busiest", Busiest(operations, most: Self.listCount))
         else { return }
-        for listener in state.withLock({ Array($0.listeners.values) }) {
-            listener.yield(status)
-            listener.yield(busiest)
+        for (number, listener) in state.withLock({ $0.listeners }) {
+            for event in [status, busiest] { send(event, to: listener.continuation, number) }
         }
+    }
+
+    /// Sends an event to a stream, and ends one that takes nothing: others may want its place.
+    private func send(_ event: ByteBuffer, to stream: AsyncStream<ByteBuffer>.Continuation, _ number: Int) {
+        var isDropped = false
+        if case .dropped = stream.yield(event) { isDropped = true }
+        let missed = state.withLock { state in
+            let missed = isDropped ? (state.listeners[number]?.missed ?? 0) + 1 : 0
+            state.listeners[number]?.missed = missed
+            return missed
+        }
+        if missed >= Self.mostMissed { stream.finish() }
+    }
+
+    /// Where who may look has changed, everybody must come again.
+    private func endStreams(in state: inout State, ifChanged tokens: AdminTokens?) {
+        guard tokens != state.tokens else { return }
+        state.tokens = tokens
+        let streams = state.listeners.values.map(\.continuation)
+        state.listeners.removeAll()
+        // Ending one calls back here, which needs the lock.
+        Task { for stream in streams { stream.finish() } }
     }
 
     // MARK: What is known
@@ -126,13 +161,14 @@ final class Monitor: Sendable {
         // One that does not keep up misses seconds; it does not make them pile up here.
         let (stream, continuation) = AsyncStream.makeStream(of: ByteBuffer.self, bufferingPolicy: .bufferingNewest(4))
         let samples = state.withLock { $0.history.samples }
-        continuation.yield(try Self.event("history", samples))
-        continuation.yield(try Self.event("status", status))
-        continuation.yield(try Self.event("busiest", Busiest(operations, most: Self.listCount)))
+        let first = [
+            try Self.event("history", samples), try Self.event("status", status),
+            try Self.event("busiest", Busiest(operations, most: Self.listCount)),
+        ]
         let listener: Int? = state.withLock { state in
             guard !state.isStopped, state.listeners.count < Self.maximumListeners else { return nil }
             state.nextListener += 1
-            state.listeners[state.nextListener] = continuation
+            state.listeners[state.nextListener] = Listener(continuation: continuation)
             return state.nextListener
         }
         guard let listener else {
@@ -143,6 +179,7 @@ final class Monitor: Sendable {
             self?.state.withLock { _ = $0.listeners.removeValue(forKey: listener) }
         }
         let body = ResponseBody { writer in
+            for event in first { try await writer.write(event) }
             for await event in stream { try await writer.write(event) }
             try await writer.finish(nil)
         }
@@ -156,6 +193,6 @@ final class Monitor: Sendable {
             state.isStopped = true
             return Array(state.listeners.values)
         }
-        for listener in listeners { listener.finish() }
+        for listener in listeners { listener.continuation.finish() }
     }
 }

@@ -20,6 +20,9 @@ package enum Deployment {
         LimitNOFILE=65536
         # Secrets, such as CISTERN_REDIS_PASSWORD, one NAME=VALUE a line; readable by root alone.
         EnvironmentFile=-/etc/cistern/environment
+        # Who may use the operators' plane from elsewhere; the file may belong to root alone.
+        #LoadCredential=tokens:/etc/cistern/tokens
+        #Environment=CISTERN_ADMIN_TOKEN_FILE=%d/tokens CISTERN_ADMIN_HOST=0.0.0.0
 
         DynamicUser=yes
         NoNewPrivileges=yes

@@ -62,6 +62,11 @@ struct AdminGuard: Sendable {
 
     /// A page of another origin may not use a browser's way in here.
     private func checkOrigin(_ request: Request) throws(Problem) {
+        // An image or a script of another site has no Origin; a browser says where it comes from all the same.
+        let site = HTTPField.Name("Sec-Fetch-Site").flatMap { request.headers[$0] }
+        guard site != "cross-site" else {
+            throw Problem(.forbidden, "Sec-Fetch-Site is 'cross-site': only this server's own page may ask")
+        }
         guard let origin = request.headers[.origin] else { return }
         let host = request.head.authority ?? ""
         guard origin == "http://\(host)" || origin == "https://\(host)" else {

@@ -88,22 +88,34 @@ extension RedisStore {
 
 extension StoreBucket {
     /// Reads a bucket's three keys; nil where there is none.
+    ///
+    /// Others may write them: what cannot be is taken for what the lease script would take it for, or left out.
     fileprivate init?(tokens: RESPValue, lastRefill: RESPValue, leases: RESPValue, limit: Limit, now: Int64) {
         guard let tokens = tokens.text else { return nil }
         self.init(full: limit, nowMilliseconds: now)
-        balanceMicrotokens = Int64(((Double(tokens) ?? 0) * Double(Limit.microtokensPerToken)).rounded())
-        if let time = lastRefill.text.flatMap({ Int64($0) }) { asOfMilliseconds = time }
+        let number = Double(tokens) ?? 0
+        let most = Double(Limit.maximumCapacity)
+        let balance = number.isFinite ? min(max(number, -most), most) : 0
+        balanceMicrotokens = Int64((balance * Double(Limit.microtokensPerToken)).rounded())
+        if let time = lastRefill.text.flatMap({ Int64($0) }), 0...now ~= time { asOfMilliseconds = time }
         guard case .array(let words) = leases else { return }
         for index in stride(from: 0, to: words.count - 1, by: 2) {
             guard let lessee = words[index].text, let text = words[index + 1].text else { continue }
             let numbers = text.split(separator: ":").compactMap { Int64($0) }
             if lessee.isEmpty {
-                spilled = numbers.first ?? 0
-            } else if numbers.count == 9 {
+                spilled = max(0, numbers.first ?? 0)
+            } else if numbers.count == 9, numbers.allSatisfy({ 0...Self.largestNumber ~= $0 }),
+                outstanding + Int(numbers[1]) <= Limit.maximumCapacity
+            {
                 records.append(Record(lessee: lessee, numbers: numbers))
             }
         }
     }
+}
+
+extension StoreBucket {
+    /// Where doubles, in which the script computes, cease to be exact.
+    private static let largestNumber: Int64 = 1 << 53
 }
 
 extension StoreBucket.Record {

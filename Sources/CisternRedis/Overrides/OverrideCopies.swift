@@ -53,8 +53,7 @@ package actor OverrideCopies {
         if let now = nowMilliseconds {
             let old = overrides.dropTraces(atMilliseconds: now)
             if !old.isEmpty {
-                let moment = now - 86_400_000
-                for holder in holders { _ = await holder.ask(OverrideScript.drop(old, setBeforeMilliseconds: moment)) }
+                for holder in holders { _ = await holder.ask(OverrideScript.drop(old)) }
             }
         }
         for holder in holders {
@@ -67,24 +66,34 @@ package actor OverrideCopies {
     /// Says something of an organisation, on every copy within reach.
     ///
     /// - Parameter lifeMilliseconds: how long it holds; nil for ever.
-    /// - Throws: ``Failure`` where no copy has taken it: then nothing has changed.
+    /// - Throws: ``Failure`` where no copy has taken it.
     package func set(
         _ limit: Limit?, of organization: String, lifeMilliseconds: Int64?, by who: String
     ) async throws(Failure) -> LimitOverrides.Entry {
-        if nowMilliseconds == nil { await synchronize() }
-        guard let now = nowMilliseconds else {
-            throw Failure(description: "no Redis node can be reached: try again when one is up")
+        // Where somebody else was quicker, on a clock that is a little ahead, what he said is known by the second time.
+        for _ in 0..<2 {
+            await synchronize()
+            guard let now = nowMilliseconds else {
+                throw Failure(
+                    description: "no Redis node can be reached, and nothing has changed: try again when one is up")
+            }
+            let entry = overrides.entry(
+                for: organization, limit: limit, expiresAtMilliseconds: lifeMilliseconds.map { now + $0 }, setBy: who,
+                nowMilliseconds: now)
+            var written: Int64?
+            for holder in nodes.overrideHolders {
+                if let count = await write([organization: entry], to: holder) { written = max(written ?? 0, count) }
+            }
+            guard let written else {
+                throw Failure(
+                    description:
+                        "no Redis node has confirmed it, though one may have taken it: look again when one is up")
+            }
+            guard written > 0 else { continue }
+            overrides.merge(organization, entry)
+            return entry
         }
-        let entry = overrides.entry(
-            for: organization, limit: limit, expiresAtMilliseconds: lifeMilliseconds.map { now + $0 }, setBy: who,
-            nowMilliseconds: now)
-        var isOnRecord = false
-        for holder in nodes.overrideHolders where await write([organization: entry], to: holder) { isOnRecord = true }
-        guard isOnRecord else {
-            throw Failure(description: "no Redis node has taken it: try again when one is up")
-        }
-        overrides.merge(organization, entry)
-        return entry
+        throw Failure(description: "others change it at the same time: look at it, and try again")
     }
 
     private func read(_ holder: Holder) async {
@@ -104,15 +113,17 @@ package actor OverrideCopies {
         }
     }
 
-    /// Puts entries on record at a holder; what is there afterwards is read with the next look.
+    /// Puts entries on record at a holder, and says how many were news there; nil where it does not answer.
+    ///
+    /// What is there afterwards is read with the next look.
     @discardableResult
-    private func write(_ entries: [String: LimitOverrides.Entry], to holder: Holder) async -> Bool {
+    private func write(_ entries: [String: LimitOverrides.Entry], to holder: Holder) async -> Int64? {
         switch await holder.ask(OverrideScript.write(entries)) {
-        case .success(.integer): return true
+        case .success(.integer(let count)): return count
         case .success(let reply): complain("\(reply)", of: holder)
         case .failure: break
         }
-        return false
+        return nil
     }
 
     private func complain(_ answer: String, of holder: Holder) {

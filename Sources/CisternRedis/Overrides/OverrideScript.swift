@@ -50,12 +50,12 @@ enum OverrideScript {
     }
 
     private static let writeSource = """
-        local known = {}
-        local words = redis.call('HGETALL', KEYS[1])
-        for i = 1, #words, 2 do known[words[i]] = tonumber(string.match(words[i + 1], '^(%d+):')) end
+        local written = 0
         for i = 1, #ARGV, 3 do
           local name, at, text = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
-          if (known[name] or 0) <= at then
+          local known = redis.call('HGET', KEYS[1], name)
+          if not known or (tonumber(string.match(known, '^(%d+):')) or 0) <= at then
+            written = written + 1
             if text == '' then
               redis.call('HDEL', KEYS[1], name)
             else
@@ -64,20 +64,22 @@ enum OverrideScript {
           end
         end
         local time = redis.call('TIME')
-        redis.call('SET', KEYS[2], time[1] .. '.' .. time[2])
-        return 1
+        if written > 0 then redis.call('SET', KEYS[2], time[1] .. '.' .. time[2]) end
+        return written
         """
 
-    /// The command that puts what was said of some organisations on record, unless something later is.
+    /// The command that puts what was said of some organisations on record, unless something later is; it answers how many
+    /// that were.
     static func write(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
         command(
             writeSource,
             entries.sorted { $0.key < $1.key }.flatMap { [$0.key, "\($0.value.setAtMilliseconds)", $0.value.text] })
     }
 
-    /// The command that forgets organisations of which nothing later than a moment is on record.
-    static func drop(_ organizations: [String], setBeforeMilliseconds moment: Int64) -> [[UInt8]] {
-        command(writeSource, organizations.sorted().flatMap { [$0, "\(moment)", ""] })
+    /// The command that forgets what was said of some organisations, unless something later is on record.
+    static func drop(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
+        command(
+            writeSource, entries.sorted { $0.key < $1.key }.flatMap { [$0.key, "\($0.value.setAtMilliseconds)", ""] })
     }
 
     private static func command(_ source: String, _ arguments: [String]) -> [[UInt8]] {

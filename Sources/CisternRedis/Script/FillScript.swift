@@ -9,11 +9,10 @@ enum FillScript {
         local time = redis.call('TIME')
         local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
         if not redis.call('GET', KEYS[1]) then return 0 end
-        local outstanding, spilled = 0, 0
+        local outstanding = 0
         local records = redis.call('HGETALL', KEYS[3])
         for i = 1, #records, 2 do
           local tokens, ends = string.match(records[i + 1], '^%d+:(%d+):(%d+):')
-          if records[i] == '' then spilled = tonumber(records[i + 1]) or 0 end
           if ends and tonumber(ends) > now then
             outstanding = outstanding + tonumber(tokens)
           elseif ends then
@@ -23,10 +22,6 @@ enum FillScript {
         local life = math.max(60000, 2 * math.ceil(capacity * 1000000 / rate), redis.call('PTTL', KEYS[3]))
         redis.call('SET', KEYS[1], string.format('%d.0', math.max(0, capacity - outstanding)), 'PX', life)
         redis.call('SET', KEYS[2], string.format('%d', now), 'PX', life)
-        -- What spills now for want of room is made good to those who say later that they had spent it.
-        spilled = (spilled + math.min(outstanding, capacity) * 1000000) % 4503599627370496
-        redis.call('HSET', KEYS[3], '', string.format('%d', spilled))
-        redis.call('PEXPIRE', KEYS[3], life)
         return 1
         """
 

@@ -1,5 +1,4 @@
 internal import Cistern
-internal import CisternHTTP
 internal import Foundation
 internal import Yams
 
@@ -60,7 +59,7 @@ enum LimitsFile {
     }
 
     private static func organization(_ node: Node, in document: YAMLDocument) throws(SettingsError) -> String {
-        guard let name = node.scalar?.string, Identity.isName(name) else {
+        guard let name = node.scalar?.string, OrganizationName.isValid(name) else {
             let name = node.scalar?.string ?? "a nested value"
             throw document.error(
                 at: node, "organizations: '\(name)' is no name: use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")

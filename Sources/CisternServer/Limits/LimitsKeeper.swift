@@ -6,14 +6,16 @@ internal import Synchronization
 
 /// Keeps a limiter's limits those of the settings and the limits file, while both change.
 ///
-/// The file is looked at once a second, and read again where it is another one. A file that is wrong is refused whole, and
-/// the limits of before stay in force.
+/// The file is looked at once a second, and read again where it has changed and then stayed as it is for a second: one that
+/// is being written may look whole and not be. A file that is wrong is refused whole, and the limits of before stay in force.
 final class LimitsKeeper: Sendable {
     private struct State {
         var standard: Limit
         var path: String?
-        /// What the file was like when it was last read; nil where it was not there.
+        /// What the file was like when it was last read; nil where it was not there, or has not been read here.
         var stamp: Stamp?
+        /// What it was like when it was last looked at.
+        var seen: Stamp?
         var applied: UInt64 = 0
         var rejected: UInt64 = 0
         var rejection: String?
@@ -39,15 +41,17 @@ final class LimitsKeeper: Sendable {
     private let clock: any TimeSource
     private let logger: Logger
     private let state: Mutex<State>
+    /// Held while the file is read and put into force, so that no older state of it comes last.
+    private let reading = Mutex(())
 
     /// - Parameters:
     ///   - standard: the limit of organisations without one of their own, unless the file has another.
-    ///   - path: the limits file, which has been read once; nil for none.
+    ///   - path: the limits file, which is in force as it was some time ago; nil for none.
     init(standard: Limit, path: String?, limiter: RateLimiter, clock: any TimeSource, logger: Logger) {
         self.limiter = limiter
         self.clock = clock
         self.logger = logger
-        state = Mutex(State(standard: standard, path: path, stamp: path.flatMap { Stamp(path: $0) }))
+        state = Mutex(State(standard: standard, path: path))
     }
 
     /// Looks at the file once a second, until the task is cancelled.
@@ -59,9 +63,13 @@ final class LimitsKeeper: Sendable {
     }
 
     private func readIfChanged() {
-        let (path, stamp) = state.withLock { ($0.path, $0.stamp) }
-        guard let path, Stamp(path: path) != stamp else { return }
-        read()
+        guard let path = state.withLock({ $0.path }) else { return }
+        let now = Stamp(path: path)
+        let isSettled = state.withLock { state in
+            defer { state.seen = now }
+            return now == state.seen && now != state.stamp
+        }
+        if isSettled { read() }
     }
 
     /// Goes over to another default or another file.
@@ -75,6 +83,10 @@ final class LimitsKeeper: Sendable {
 
     /// Reads the file and puts it into force, or says why not.
     private func read() {
+        reading.withLock { _ in readAlone() }
+    }
+
+    private func readAlone() {
         let (standard, path) = state.withLock { state in
             state.stamp = state.path.flatMap { Stamp(path: $0) }
             return (state.standard, state.path)
@@ -101,7 +113,9 @@ final class LimitsKeeper: Sendable {
     }
 
     private func apply(_ limits: Limits) {
+        let before = limiter.limits
         limiter.changeLimits(now: clock.now()) { $0.replaced(by: limits) }
+        guard before.replaced(by: limits) != before else { return }
         logger.notice(
             "limits are in force",
             metadata: [

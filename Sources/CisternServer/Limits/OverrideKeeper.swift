@@ -39,14 +39,18 @@ final class OverrideKeeper: Sendable {
             guard let there = await copies.nowMilliseconds else { return }
             now = there
             let overrides = await copies.overrides
-            known.withLock { $0 = overrides }
+            known.withLock { $0.merge(overrides) }
+            known.withLock { _ = $0.dropTraces(atMilliseconds: there) }
         }
         apply(at: now)
     }
 
     private func apply(at now: Int64) {
-        let inForce = known.withLock { $0.inForce(atMilliseconds: now) }
         applied.withLock { applied in
+            let inForce = known.withLock { known in
+                if copies == nil { _ = known.dropTraces(atMilliseconds: now) }
+                return known.inForce(atMilliseconds: now)
+            }
             guard applied != inForce else { return }
             applied = inForce
             limiter.changeLimits(now: clock.now()) { $0.overridden(by: inForce) }

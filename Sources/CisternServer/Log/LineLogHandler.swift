@@ -5,7 +5,7 @@ internal import Synchronization
 
 /// Writes one line for each log event to standard error: for people on a terminal, else as one JSON object.
 ///
-/// Warnings and errors that repeat are held back: of each message ten in ten seconds are written, and the next one after
+/// Warnings and errors that repeat are held back: of each message, and of each node, ten in ten seconds are written, and the next one after
 /// that says how many were not.
 package struct LineLogHandler: LogHandler {
     /// What a line looks like.
@@ -46,7 +46,10 @@ package struct LineLogHandler: LogHandler {
         var fields = metadata.merging(event.metadata ?? [:]) { $1 }
         if event.level >= .warning {
             let milliseconds = Int64(time.timeIntervalSince1970 * 1000)
-            guard let suppressed = throttle.permit(event.message.description, atMilliseconds: milliseconds) else {
+            guard
+                let suppressed = throttle.permit(
+                    "\(event.message) \(fields["node"] ?? "")", atMilliseconds: milliseconds)
+            else {
                 return
             }
             if suppressed > 0 { fields["notLogged"] = "\(suppressed)" }
@@ -61,8 +64,22 @@ package struct LineLogHandler: LogHandler {
         let level = event.level.rawValue.uppercased().padding(toLength: 8, withPad: " ", startingAt: 0)
         let words = fields.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
         // A line stays one line, whatever a name or an answer has in it.
-        let line = "\(stamp(time)) \(level) \(event.message)\(words)"
-        return line.replacing("\n", with: "\\n").replacing("\r", with: "\\r") + "\n"
+        return escaped("\(stamp(time)) \(level) \(event.message)\(words)") + "\n"
+    }
+
+    /// A text without what would end its line, or move a terminal's cursor.
+    private static func escaped(_ text: String) -> String {
+        var escaped = ""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\n": escaped += "\\n"
+            case "\r": escaped += "\\r"
+            case "\u{0}"..."\u{1f}", "\u{7f}"..."\u{9f}", "\u{2028}", "\u{2029}":
+                escaped += "\\u{\(String(scalar.value, radix: 16))}"
+            default: escaped.unicodeScalars.append(scalar)
+            }
+        }
+        return escaped
     }
 
     private static func json(_ event: LogEvent, _ fields: Logger.Metadata, _ time: Date) -> String {

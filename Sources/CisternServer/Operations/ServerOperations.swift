@@ -90,13 +90,11 @@ final class ServerOperations: Operations {
     }
 
     func busiest(_ most: Int, by order: BusiestOrder) -> [BusiestNames.Entry] {
-        let order: BusiestOrganizations.Order =
-            switch order {
-            case .allowed: .allowed
-            case .denied: .denied
-            case .shadowDenied: .shadowDenied
-            }
-        return server.withLock { $0 }?.busiest(most, by: order, now: clock.now()) ?? []
+        server.withLock { $0 }?.busiest(most, by: order, now: clock.now()) ?? []
+    }
+
+    func limit(of organization: String) -> Limit {
+        limiter.limits.limit(of: Array(organization.utf8))
     }
 
     func organization(_ name: String) async -> OrganizationView {

@@ -95,6 +95,10 @@ extension ServerSettings {
             throw SettingsError(
                 .adminPort, value: reader.text(.adminPort) ?? "", remedy: "use a port from 0 to 65535, or off")
         }
+        guard !admin.host.hasPrefix("[") else {
+            throw SettingsError(
+                .adminHost, value: admin.host, remedy: "write the address without brackets, such as ::1")
+        }
         guard admin.tokens != nil || AdminSettings.isLoopback(admin.host) else {
             throw SettingsError(
                 .adminHost, value: admin.host,
