@@ -28,15 +28,7 @@ package final class Browser {
 
     private init(width: Int, height: Int) async throws {
         profile = try TemporaryDirectory()
-        driver = try ChildProcess("chromedriver", ["--port=0"])
-        var found: Int?
-        let process = driver
-        try await eventually("chromedriver to start; it wrote: \(process.text)") {
-            found = process.text.firstMatch(of: /started successfully on port (\d+)/).flatMap { Int($0.1) }
-            return found != nil || !process.isRunning
-        }
-        guard let found else { throw Failure(description: "chromedriver ended: \(process.text)") }
-        port = found
+        (driver, port) = try await Self.startDriver()
         let arguments = [
             "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
             "--force-device-scale-factor=1", "--no-first-run", "--disable-background-networking",
@@ -48,6 +40,24 @@ package final class Browser {
         ]
         let answer = try send("POST", "/session", ["capabilities": ["alwaysMatch": options]])
         session = (answer as? [String: Any])?["sessionId"] as? String ?? ""
+    }
+
+    /// Starts a driver on a free port.
+    ///
+    /// It takes one for IPv4, and ends where the same one is not free for IPv6; so it is started again.
+    private static func startDriver() async throws -> (driver: ChildProcess, port: Int) {
+        var ended: [String] = []
+        for _ in 0..<5 {
+            let driver = try ChildProcess("chromedriver", ["--port=0"])
+            var port: Int?
+            try await eventually("chromedriver to start; it wrote: \(driver.text)") {
+                port = driver.text.firstMatch(of: /started successfully on port (\d+)/).flatMap { Int($0.1) }
+                return port != nil || !driver.isRunning
+            }
+            if let port { return (driver, port) }
+            ended.append(driver.text)
+        }
+        throw Failure(description: "chromedriver does not start: \(ended)")
     }
 
     /// Ends the browser, and then its driver.

@@ -52,16 +52,22 @@ enum Document {
         }
     }
 
+    /// The same beside a version.
     struct LeaseAnswer: Encodable {
-        let version = 1
-        let horizonMilliseconds: Int64
-        let durationMilliseconds: Int64
-        let prefetchMilliseconds: Int64
+        let lease: Lease
 
         init(_ settings: LeaseSettings) {
-            horizonMilliseconds = settings.horizonMilliseconds
-            durationMilliseconds = settings.durationMilliseconds
-            prefetchMilliseconds = settings.prefetchMilliseconds
+            lease = Lease(settings)
+        }
+
+        private enum Key: CodingKey {
+            case version
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            try lease.encode(to: encoder)
+            var container = encoder.container(keyedBy: Key.self)
+            try container.encode(1, forKey: .version)
         }
     }
 

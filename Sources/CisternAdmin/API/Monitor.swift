@@ -122,13 +122,9 @@ final class Monitor: Sendable {
             ($0.earlier, $0.history.last.snapshot, $0.secondsBetween, $0.history.latest)
         }
         let nodes = snapshot.nodes.map { node in
-            var node = node
             // State and reason as they are now; rates over the last whole second.
-            let isUp = node.isUp
-            if let whole = last.nodes.first(where: { $0.name == node.name }) {
-                node.latency = whole.latency
-                node.isUp = isUp
-            }
+            var node = node
+            if let whole = last.nodes.first(where: { $0.name == node.name }) { node.latency = whole.latency }
             return Document.Node(node, since: earlier.nodes.first { $0.name == node.name }, seconds: seconds)
         }
         return Document.Status(snapshot, nodes: nodes, sample: sample)
