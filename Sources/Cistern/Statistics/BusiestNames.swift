@@ -79,6 +79,9 @@ package struct BusiestNames: Sendable {
     }
 
     /// The busiest names of several sketches taken together, the busiest first.
+    ///
+    /// Where no name stands out, the counters go from one to the next; names whose figure is more error than not are left
+    /// out.
     package static func busiest(_ most: Int, of sketches: [BusiestNames], second now: Int64) -> [Entry] {
         var sums: [String: (count: Double, error: Double)] = [:]
         for var sketch in sketches {
@@ -90,7 +93,7 @@ package struct BusiestNames: Sendable {
                 )
             }
         }
-        let ranked = sums.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }
+        let ranked = sums.filter { $0.value.error * 2 <= $0.value.count }.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }
         return ranked.prefix(most).map { name, sum in
             Entry(
                 name: name, perSecond: sum.count * perSecondOfWeight, errorPerSecond: sum.error * perSecondOfWeight)
