@@ -93,7 +93,9 @@ package struct BusiestNames: Sendable {
                 )
             }
         }
-        let ranked = sums.filter { $0.value.error * 2 <= $0.value.count }.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }
+        let ranked = sums.filter { $0.value.error * 2 <= $0.value.count }.sorted {
+            ($1.value.count, $0.key) < ($0.value.count, $1.key)
+        }
         return ranked.prefix(most).map { name, sum in
             Entry(
                 name: name, perSecond: sum.count * perSecondOfWeight, errorPerSecond: sum.error * perSecondOfWeight)
