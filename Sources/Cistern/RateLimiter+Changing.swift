@@ -41,15 +41,11 @@ extension RateLimiter {
         lessee.change(to: settings)
     }
 
-    /// An organisation's limit and its bucket in this process, as a request would find it; nil where buckets are leased
-    /// from a store.
-    ///
-    /// The bucket is nil where there is none yet: it would be full.
-    package func embeddedBucket(
-        of organization: Span<UInt8>, now: Instant
-    ) -> (limit: Limit, bucket: TokenBucket?)? {
+    /// An organisation's bucket in this process, as a request would find it; nil where there is none yet, which would be
+    /// full, and where buckets are leased from a store.
+    package func embeddedBucket(of organization: Span<UInt8>, now: Instant) -> TokenBucket? {
         guard case .embedded(let store) = backend else { return nil }
-        return store.inspect(organization, now: now)
+        return store.bucket(of: organization, now: now)
     }
 
     /// Gives one organisation's lease back, and returns once that is answered or has failed.

@@ -80,12 +80,11 @@ struct BucketReport: Encodable {
         storedBalance = bucket.stored.map { Double($0.balanceMicrotokens) / 1_000_000 }
         storedMillisecondsAgo = bucket.stored.map { now - $0.asOfMilliseconds }
         expiresInMilliseconds = bucket.lifeMilliseconds
-        lessees = bucket.current.records.sorted { ($1.tokens, $0.lessee) < ($0.tokens, $1.lessee) }.map { record in
+        lessees = bucket.lessees.map { lessee in
             Lessee(
-                name: record.lessee, tokens: record.tokens, endsInMilliseconds: record.endsMilliseconds - now,
-                demandPerSecond: Double(record.weight) / 1000,
-                pacePerSecond: record.paceEndsMilliseconds > now ? Double(record.pace) / 1000 : 0,
-                askedMillisecondsAgo: now - record.askedAtMilliseconds)
+                name: lessee.name, tokens: lessee.tokens, endsInMilliseconds: lessee.endsInMilliseconds,
+                demandPerSecond: lessee.demandPerSecond, pacePerSecond: lessee.pacePerSecond,
+                askedMillisecondsAgo: lessee.askedMillisecondsAgo)
         }
     }
 

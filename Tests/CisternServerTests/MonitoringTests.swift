@@ -225,10 +225,4 @@ struct MonitoringTests {
             #expect(process.text.contains(message), "\(process.text)")
         }
     }
-
-    private func temporaryFile(_ text: String) throws -> String {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent("cistern-\(UUID().uuidString)").path
-        try text.write(toFile: path, atomically: true, encoding: .utf8)
-        return path
-    }
 }

@@ -48,24 +48,22 @@ public struct LeaseSettings: Sendable, Equatable {
     /// The settings that suit most services.
     public init() {}
 
-    /// Two times that do not go together: the one named first is over half of the other.
-    package struct Conflict {
-        package let name: String
-        package let milliseconds: Int64
-        package let bound: String
-        package let boundMilliseconds: Int64
+    /// The times that must go together.
+    package enum Time: String, Sendable {
+        case horizon
+        case duration
+        case prefetch
+        case timeout
     }
 
-    /// The first two times that do not go together; nil where all do.
-    package var conflict: Conflict? {
-        let pairs = [
-            ("horizon", horizonMilliseconds, "duration", durationMilliseconds),
-            ("prefetch", prefetchMilliseconds, "horizon", horizonMilliseconds),
-            ("timeout", timeoutMilliseconds, "duration", durationMilliseconds),
+    /// The first two times that do not go together, since one is over half of the other; nil where all do.
+    package var conflict: (time: Time, milliseconds: Int64, bound: Time, boundMilliseconds: Int64)? {
+        let pairs: [(time: Time, milliseconds: Int64, bound: Time, boundMilliseconds: Int64)] = [
+            (.horizon, horizonMilliseconds, .duration, durationMilliseconds),
+            (.prefetch, prefetchMilliseconds, .horizon, horizonMilliseconds),
+            (.timeout, timeoutMilliseconds, .duration, durationMilliseconds),
         ]
-        return pairs.first { $0.1 * 2 > $0.3 }.map {
-            Conflict(name: $0.0, milliseconds: $0.1, bound: $0.2, boundMilliseconds: $0.3)
-        }
+        return pairs.first { $0.milliseconds * 2 > $0.boundMilliseconds }
     }
 
     /// How long a pace lasts at most, in milliseconds: the horizons of a lessee that is alone, and half a lease.

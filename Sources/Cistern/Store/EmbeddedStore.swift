@@ -104,17 +104,14 @@ final class EmbeddedStore: Sendable {
         }
     }
 
-    /// An organisation's limit and its bucket as a request would find it; the bucket is nil where there is none, which
-    /// would be full.
-    func inspect(_ organization: Span<UInt8>, now: Instant) -> (limit: Limit, bucket: TokenBucket?) {
+    /// An organisation's bucket as a request would find it; nil where there is none, which would be full.
+    func bucket(of organization: Span<UInt8>, now: Instant) -> TokenBucket? {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
-            guard let position = state.table.find(organization, hash: hash) else {
-                return (state.limits.limit(of: organization), nil)
-            }
+            guard let position = state.table.find(organization, hash: hash) else { return nil }
             var cell = state.table[position]
             cell.bucket.refill(cell.limit, nowMilliseconds: now.milliseconds)
-            return (cell.limit, cell.bucket)
+            return cell.bucket
         }
     }
 

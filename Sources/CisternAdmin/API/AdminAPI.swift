@@ -136,8 +136,8 @@ struct AdminAPI: Sendable {
         if let conflict = after.conflict {
             throw Problem(
                 .badRequest,
-                "\(conflict.name)Milliseconds is \(conflict.milliseconds): use at most half of "
-                    + "\(conflict.bound)Milliseconds, which is \(conflict.boundMilliseconds)")
+                "\(conflict.time.rawValue)Milliseconds is \(conflict.milliseconds): use at most half of "
+                    + "\(conflict.bound.rawValue)Milliseconds, which is \(conflict.boundMilliseconds)")
         }
         operations.changeLease(to: after)
         log("lease settings were changed", context, of: nil, before: before.shown, after: after.shown)

@@ -18,6 +18,28 @@ package struct BucketInspection: Sendable {
     /// How long Redis will keep it if nobody uses it, in milliseconds; nil where there is none.
     package let lifeMilliseconds: Int64?
 
+    /// What one server has leased of it, counted from when Redis looked at its clock.
+    package struct Lessee: Sendable {
+        package let name: String
+        package let tokens: Int
+        package let endsInMilliseconds: Int64
+        package let demandPerSecond: Double
+        package let pacePerSecond: Double
+        package let askedMillisecondsAgo: Int64
+    }
+
+    /// The servers that have leased of it, the one with the most tokens first.
+    package var lessees: [Lessee] {
+        current.records.sorted { ($1.tokens, $0.lessee) < ($0.tokens, $1.lessee) }.map { record in
+            Lessee(
+                name: record.lessee, tokens: record.tokens,
+                endsInMilliseconds: record.endsMilliseconds - nowMilliseconds,
+                demandPerSecond: Double(record.weight) / 1000,
+                pacePerSecond: record.paceEndsMilliseconds > nowMilliseconds ? Double(record.pace) / 1000 : 0,
+                askedMillisecondsAgo: nowMilliseconds - record.askedAtMilliseconds)
+        }
+    }
+
     /// Why a bucket cannot be looked at.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String

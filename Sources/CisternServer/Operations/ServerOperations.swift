@@ -108,7 +108,7 @@ final class ServerOperations: Operations {
                 bucket = .failure(OperationFailure(error.description))
             }
         } else {
-            let found = limiter.embeddedBucket(of: bytes.span, now: clock.now())?.bucket
+            let found = limiter.embeddedBucket(of: bytes.span, now: clock.now())
             let microtokens = found?.microtokens ?? limit.capacityMicrotokens
             bucket = .success(
                 OrganizationView.Bucket(
@@ -121,18 +121,15 @@ final class ServerOperations: Operations {
     }
 
     private func view(_ inspection: BucketInspection, of store: RedisStore) -> OrganizationView.Bucket {
-        let now = inspection.nowMilliseconds
-        let records = inspection.current.records.sorted { ($1.tokens, $0.lessee) < ($0.tokens, $1.lessee) }
-        return OrganizationView.Bucket(
+        OrganizationView.Bucket(
             node: inspection.node, slot: inspection.slot, isStored: inspection.stored != nil,
             balance: Double(inspection.current.balanceMicrotokens) / 1_000_000,
             outstanding: inspection.current.outstanding,
-            lessees: records.map { record in
+            lessees: inspection.lessees.map { lessee in
                 OrganizationView.Lessee(
-                    name: record.lessee, isThisServer: record.lessee == store.serverName, tokens: record.tokens,
-                    endsInMilliseconds: record.endsMilliseconds - now, demandPerSecond: Double(record.weight) / 1000,
-                    pacePerSecond: record.paceEndsMilliseconds > now ? Double(record.pace) / 1000 : 0,
-                    askedMillisecondsAgo: now - record.askedAtMilliseconds)
+                    name: lessee.name, isThisServer: lessee.name == store.serverName, tokens: lessee.tokens,
+                    endsInMilliseconds: lessee.endsInMilliseconds, demandPerSecond: lessee.demandPerSecond,
+                    pacePerSecond: lessee.pacePerSecond, askedMillisecondsAgo: lessee.askedMillisecondsAgo)
             })
     }
 

@@ -63,20 +63,11 @@ extension ServerSettings {
         limiter.lease.demandFallMilliseconds = try reader.milliseconds(.leaseDemandFall, in: 1...60_000)
         limiter.lease.clockDriftPerMille = Int64(try reader.integer(.clockDrift, in: 0...200))
         limiter.lease.timeoutMilliseconds = try reader.milliseconds(.storeTimeout, in: 5...10_000)
-        guard limiter.lease.horizonMilliseconds * 2 <= limiter.lease.durationMilliseconds else {
+        if let conflict = limiter.lease.conflict {
+            let (setting, bound) = (Setting.of(conflict.time), Setting.of(conflict.bound))
             throw SettingsError(
-                .leaseHorizon, value: reader.text(.leaseHorizon) ?? "",
-                remedy: "use at most half of leaseDuration, which is \(reader.text(.leaseDuration) ?? "")")
-        }
-        guard limiter.lease.prefetchMilliseconds * 2 <= limiter.lease.horizonMilliseconds else {
-            throw SettingsError(
-                .leasePrefetch, value: reader.text(.leasePrefetch) ?? "",
-                remedy: "use at most half of leaseHorizon, which is \(reader.text(.leaseHorizon) ?? "")")
-        }
-        guard limiter.lease.timeoutMilliseconds * 2 <= limiter.lease.durationMilliseconds else {
-            throw SettingsError(
-                .storeTimeout, value: reader.text(.storeTimeout) ?? "",
-                remedy: "use at most half of leaseDuration, which is \(reader.text(.leaseDuration) ?? "")")
+                setting, value: reader.text(setting) ?? "",
+                remedy: "use at most half of \(bound.name), which is \(reader.text(bound) ?? "")")
         }
         return limiter
     }
@@ -132,5 +123,17 @@ extension ServerSettings {
         http.requestTimeoutMilliseconds = try reader.milliseconds(.requestTimeout, in: 100...600_000)
         http.idleTimeoutMilliseconds = try reader.milliseconds(.idleTimeout, in: 100...3_600_000)
         return http
+    }
+}
+
+extension Setting {
+    /// The setting of a time of leases.
+    fileprivate static func of(_ time: LeaseSettings.Time) -> Setting {
+        switch time {
+        case .horizon: leaseHorizon
+        case .duration: leaseDuration
+        case .prefetch: leasePrefetch
+        case .timeout: storeTimeout
+        }
     }
 }
