@@ -8,7 +8,7 @@ package struct BusiestOrganizations: Sendable {
 
     package init() {}
 
-    mutating func count(_ organization: String, _ decision: Decision) {
+    mutating func count(_ organization: Span<UInt8>, _ decision: Decision) {
         let second = decision.decidedAt.milliseconds / 1000
         if decision.isAllowed {
             allowed.record(organization, second: second)

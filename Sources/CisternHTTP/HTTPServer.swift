@@ -2,7 +2,6 @@ package import Cistern
 package import Logging
 package import NIOCore
 internal import NIOExtras
-internal import NIOHTTP1
 internal import NIOPosix
 internal import Synchronization
 
@@ -141,17 +140,11 @@ package final class HTTPServer: Sendable {
             to: channel, limiter: limiter, pages: pages, settings: settings, loop: loop.value)
     }
 
-    /// Puts the handlers of one connection into its pipeline.
+    /// Puts the handler of one connection into its pipeline.
     static func addHandlers(
         to channel: any Channel, limiter: any Decider, pages: OperatorPages, settings: HTTPSettings, loop: LoopContext
     ) throws {
-        var limits = NIOHTTPDecoderLimitConfiguration()
-        limits.maxHeaderFieldSize = settings.maximumHeaderBytes
-        limits.maxHeaderListSize = settings.maximumHeaderBytes
-        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
-        let pipeline = channel.pipeline.syncOperations
-        try pipeline.addHandler(ByteToMessageHandler(decoder))
-        try pipeline.addHandler(
+        try channel.pipeline.syncOperations.addHandler(
             ConnectionHandler(limiter: limiter, pages: pages, settings: settings, loop: loop))
     }
 

@@ -4,30 +4,25 @@ package import Cistern
 package struct HTTPStatistics: Sendable {
     /// How many answers of each status, in the order of `Status.allCases`, for one route.
     private struct Row: Sendable {
-        var counts = [UInt64](repeating: 0, count: Status.allCases.count)
+        var counts = InlineArray<12, UInt64>(repeating: 0)
         var durations = LatencyHistogram()
     }
 
-    private var rows = [Row](repeating: Row(), count: Route.allCases.count)
+    private var rows = InlineArray<5, Row>(repeating: Row())
 
-    package init() {}
-
-    mutating func count(_ route: Route, _ status: Status, nanoseconds: Int64) {
-        rows[route.rawValue].counts[Self.position[status.rawValue - 200]] &+= 1
-        rows[route.rawValue].durations.record(nanoseconds: nanoseconds)
+    package init() {
+        precondition(Status.allCases.count == 12 && Route.allCases.count == 5, "a place for each status and route")
     }
 
-    /// Where each status stands in the counts, by code less 200.
-    private static let position: [Int] = {
-        var position = [Int](repeating: 0, count: 400)
-        for (index, status) in Status.allCases.enumerated() { position[status.rawValue - 200] = index }
-        return position
-    }()
+    mutating func count(_ route: Route, _ status: Status, nanoseconds: Int64) {
+        rows[route.rawValue].counts[status.position] &+= 1
+        rows[route.rawValue].durations.record(nanoseconds: nanoseconds)
+    }
 
     /// Every route and status that was answered, with its count.
     package var requests: [(route: Route, status: Status, count: UInt64)] {
         Route.allCases.flatMap { route in
-            zip(Status.allCases, rows[route.rawValue].counts).filter { $0.1 > 0 }.map { (route, $0, $1) }
+            Status.allCases.map { (route, $0, rows[route.rawValue].counts[$0.position]) }.filter { $0.2 > 0 }
         }
     }
 

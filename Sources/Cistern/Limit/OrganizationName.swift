@@ -5,17 +5,14 @@ package enum OrganizationName {
 
     /// Whether a text can be a name.
     package static func isValid(_ text: String) -> Bool {
-        1...maximumBytes ~= text.utf8.count && text.utf8.allSatisfy { bytes[Int($0)] }
+        isValid(text.utf8.span)
     }
 
-    /// For each byte, whether a name may contain it.
-    private static let bytes: [Bool] = (UInt8.min...UInt8.max).map { byte in
-        switch byte {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: ":"),
-            UInt8(ascii: "@"), UInt8(ascii: "-"):
-            true
-        default: false
-        }
+    /// Whether these bytes can be a name.
+    package static func isValid(_ bytes: Span<UInt8>) -> Bool {
+        1...maximumBytes ~= bytes.count && characters.containsAll(bytes)
     }
+
+    /// `A-Z a-z 0-9 . _ : @ -`
+    private static let characters = ASCIISet(low: 0x07ff_6000_0000_0000, high: 0x07ff_fffe_87ff_ffff)
 }

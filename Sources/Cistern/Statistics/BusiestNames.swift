@@ -29,7 +29,7 @@ package struct BusiestNames: Sendable {
     }
 
     private struct Counter {
-        var name: String
+        var hash: UInt64
         var count: Double
         var error: Double
         /// Where in the heap it stands.
@@ -39,7 +39,10 @@ package struct BusiestNames: Sendable {
     /// How many names are kept.
     package let capacity: Int
     private var counters: [Counter] = []
-    private var indices: [String: Int] = [:]
+    /// The name of each counter; its room is used again by the next.
+    private var names: [[UInt8]] = []
+    /// Counters by the hash of their name, each as its index plus one; 0 where free. At most a quarter is in use.
+    private var slots: [UInt32]
     /// Indices of counters as a binary heap, the smallest count first.
     private var heap: [Int] = []
     /// What one occurrence counts in ``second``.
@@ -54,29 +57,88 @@ package struct BusiestNames: Sendable {
     package init(capacity: Int = 256) {
         precondition(capacity > 0, "a sketch keeps one name at least")
         self.capacity = capacity
+        var slotCount = 8
+        while slotCount < capacity * 4 { slotCount *= 2 }
+        slots = Array(repeating: 0, count: slotCount)
     }
 
     /// Counts one occurrence of a name.
     package mutating func record(_ name: String, second now: Int64) {
+        record(name.utf8.span, second: now)
+    }
+
+    /// Counts one occurrence of the name with these UTF-8 bytes.
+    package mutating func record(_ name: Span<UInt8>, second now: Int64) {
         if now != second { advance(to: now) }
-        if let index = indices[name] {
+        let hash = Self.hash(name)
+        if let index = find(name, hash: hash) {
             counters[index].count += weight
             sink(from: counters[index].place)
         } else if counters.count < capacity {
-            indices[name] = counters.count
-            heap.append(counters.count)
-            counters.append(Counter(name: name, count: weight, error: 0, place: heap.count - 1))
-            rise(from: heap.count - 1)
+            let index = counters.count
+            counters.append(Counter(hash: hash, count: weight, error: 0, place: index))
+            names.append(name.withUnsafeBufferPointer { Array($0) })
+            heap.append(index)
+            occupySlot(hash: hash, index: index)
+            rise(from: index)
         } else {
             let index = heap[0]
-            indices[counters[index].name] = nil
-            indices[name] = index
-            counters[index].name = name
+            freeSlot(of: index)
+            counters[index].hash = hash
             counters[index].error = counters[index].count
             counters[index].count += weight
+            names[index].removeAll(keepingCapacity: true)
+            name.withUnsafeBufferPointer { names[index].append(contentsOf: $0) }
+            occupySlot(hash: hash, index: index)
             sink(from: 0)
         }
     }
+
+    // MARK: Index
+
+    /// No secret is needed: names of one slot make a search as long as the sketch at most.
+    private static let hash = SipHash(key: (low: 0, high: 0))
+
+    private func find(_ name: Span<UInt8>, hash: UInt64) -> Int? {
+        var slot = Int(truncatingIfNeeded: hash) & (slots.count &- 1)
+        while slots[slot] != 0 {
+            let index = Int(slots[slot]) &- 1
+            if counters[index].hash == hash, Self.areEqual(names[index], name) { return index }
+            slot = (slot &+ 1) & (slots.count &- 1)
+        }
+        return nil
+    }
+
+    private static func areEqual(_ one: [UInt8], _ other: Span<UInt8>) -> Bool {
+        guard one.count == other.count else { return false }
+        for index in one.indices where one[index] != other[index] { return false }
+        return true
+    }
+
+    private mutating func occupySlot(hash: UInt64, index: Int) {
+        var slot = Int(truncatingIfNeeded: hash) & (slots.count &- 1)
+        while slots[slot] != 0 { slot = (slot &+ 1) & (slots.count &- 1) }
+        slots[slot] = UInt32(index &+ 1)
+    }
+
+    /// Frees the slot of a counter; whatever follows and may stand there moves up, until a free slot ends the run.
+    private mutating func freeSlot(of index: Int) {
+        let mask = slots.count &- 1
+        var hole = Int(truncatingIfNeeded: counters[index].hash) & mask
+        while slots[hole] != UInt32(index &+ 1) { hole = (hole &+ 1) & mask }
+        var next = (hole &+ 1) & mask
+        while slots[next] != 0 {
+            let wanted = Int(truncatingIfNeeded: counters[Int(slots[next]) &- 1].hash) & mask
+            if (next &- wanted) & mask >= (next &- hole) & mask {
+                slots[hole] = slots[next]
+                hole = next
+            }
+            next = (next &+ 1) & mask
+        }
+        slots[hole] = 0
+    }
+
+    // MARK: Reading
 
     /// The busiest names of several sketches taken together, the busiest first.
     ///
@@ -86,9 +148,10 @@ package struct BusiestNames: Sendable {
         var sums: [String: (count: Double, error: Double)] = [:]
         for var sketch in sketches {
             sketch.advance(to: now)
-            for counter in sketch.counters {
-                let sum = sums[counter.name] ?? (0, 0)
-                sums[counter.name] = (
+            for (counter, bytes) in zip(sketch.counters, sketch.names) {
+                let name = String(decoding: bytes, as: UTF8.self)
+                let sum = sums[name] ?? (0, 0)
+                sums[name] = (
                     sum.count + counter.count / sketch.weight, sum.error + counter.error / sketch.weight
                 )
             }
@@ -101,6 +164,8 @@ package struct BusiestNames: Sendable {
                 name: name, perSecond: sum.count * perSecondOfWeight, errorPerSecond: sum.error * perSecondOfWeight)
         }
     }
+
+    // MARK: Counting
 
     /// Lets what is past fade; after a quarter of an hour nothing of it is left.
     private mutating func advance(to now: Int64) {

@@ -38,19 +38,44 @@ struct Timestamp: Equatable {
     }
 }
 
+extension OutputRawSpan {
+    /// Writes `2024-02-04T10:30:10`: ISO 8601, without a zone.
+    fileprivate mutating func append(dateAndTime time: Timestamp) {
+        append(digits: time.year, count: 4)
+        append(UInt8(ascii: "-"))
+        append(digits: time.month, count: 2)
+        append(UInt8(ascii: "-"))
+        append(digits: time.day, count: 2)
+        append(UInt8(ascii: "T"))
+        append(time: time)
+    }
+
+    fileprivate mutating func append(time: Timestamp) {
+        append(digits: time.hour, count: 2)
+        append(UInt8(ascii: ":"))
+        append(digits: time.minute, count: 2)
+        append(UInt8(ascii: ":"))
+        append(digits: time.second, count: 2)
+    }
+}
+
 extension ByteBuffer {
     /// Writes `2024-02-04T10:30:10Z`: ISO 8601, in seconds.
     mutating func writeSeconds(of time: Timestamp) {
-        writeDateAndTime(time)
-        writeInteger(UInt8(ascii: "Z"))
+        writeWithOutputRawSpan(minimumWritableBytes: 20) { output in
+            output.append(dateAndTime: time)
+            output.append(UInt8(ascii: "Z"))
+        }
     }
 
     /// Writes `2024-02-04T10:30:10.123Z`: ISO 8601, in milliseconds.
     mutating func writeMilliseconds(of time: Timestamp) {
-        writeDateAndTime(time)
-        writeInteger(UInt8(ascii: "."))
-        writeDigits(time.millisecond, count: 3)
-        writeInteger(UInt8(ascii: "Z"))
+        writeWithOutputRawSpan(minimumWritableBytes: 24) { output in
+            output.append(dateAndTime: time)
+            output.append(UInt8(ascii: "."))
+            output.append(digits: time.millisecond, count: 3)
+            output.append(UInt8(ascii: "Z"))
+        }
     }
 
     /// Writes `Sun, 04 Feb 2024 10:30:10 GMT`: the date of HTTP (RFC 9110, 5.6.7).
@@ -59,52 +84,17 @@ extension ByteBuffer {
         let months: [StaticString] = [
             "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
         ]
-        writeStaticString(weekdays[time.weekday])
-        writeStaticString(", ")
-        writeDigits(time.day, count: 2)
-        writeStaticString(" ")
-        writeStaticString(months[time.month - 1])
-        writeStaticString(" ")
-        writeDigits(time.year, count: 4)
-        writeStaticString(" ")
-        writeTime(time)
-        writeStaticString(" GMT")
-    }
-
-    private mutating func writeDateAndTime(_ time: Timestamp) {
-        writeDigits(time.year, count: 4)
-        writeInteger(UInt8(ascii: "-"))
-        writeDigits(time.month, count: 2)
-        writeInteger(UInt8(ascii: "-"))
-        writeDigits(time.day, count: 2)
-        writeInteger(UInt8(ascii: "T"))
-        writeTime(time)
-    }
-
-    private mutating func writeTime(_ time: Timestamp) {
-        writeDigits(time.hour, count: 2)
-        writeInteger(UInt8(ascii: ":"))
-        writeDigits(time.minute, count: 2)
-        writeInteger(UInt8(ascii: ":"))
-        writeDigits(time.second, count: 2)
-    }
-
-    /// Writes the last `count` digits of a number that is not negative, with leading zeros.
-    private mutating func writeDigits(_ number: Int, count: Int) {
-        writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
-            var rest = number
-            for index in stride(from: count - 1, through: 0, by: -1) {
-                bytes[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
-                rest /= 10
-            }
-            return count
+        writeWithOutputRawSpan(minimumWritableBytes: 29) { output in
+            output.append(text: weekdays[time.weekday])
+            output.append(text: ", ")
+            output.append(digits: time.day, count: 2)
+            output.append(text: " ")
+            output.append(text: months[time.month - 1])
+            output.append(text: " ")
+            output.append(digits: time.year, count: 4)
+            output.append(text: " ")
+            output.append(time: time)
+            output.append(text: " GMT")
         }
-    }
-
-    /// Writes a number that is not negative in decimal, without leading zeros.
-    mutating func writeDecimal(_ number: Int) {
-        var (count, rest) = (1, number / 10)
-        while rest > 0 { (count, rest) = (count + 1, rest / 10) }
-        writeDigits(number, count: count)
     }
 }

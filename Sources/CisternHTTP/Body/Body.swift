@@ -6,29 +6,26 @@ enum Body {
     ///
     /// An empty body is allowed whatever its type, as is one whose type is of no interest.
     static func message(of request: Request) throws(JSONScanner.Failure) -> ByteBuffer? {
-        guard request.body.readableBytes > 0 else { return nil }
-        switch request.bodyFormat {
-        case .opaque: return nil
-        case .json: return try JSONScanner.value(of: "message", in: request.body)
-        case .form:
-            return FormDecoder.value(of: "message", in: request.body).map { text in
-                var quoted = ByteBuffer()
-                quoted.writeJSONString(text)
-                return quoted
-            }
+        guard !request.body.isEmpty, request.bodyFormat != .opaque,
+            let body = request.bytes.getSlice(
+                at: request.bytes.readerIndex + request.body.lowerBound, length: request.body.count)
+        else { return nil }
+        guard request.bodyFormat == .form else { return try JSONScanner.value(of: "message", in: body) }
+        return FormDecoder.value(of: "message", in: body).map { text in
+            var quoted = ByteBuffer()
+            quoted.writeJSONString(text)
+            return quoted
         }
     }
 
     /// The format that a Content-Type names, whatever its parameters.
-    static func format(ofContentType value: String) -> Request.BodyFormat {
-        // As nearly everybody writes it.
-        if value == "application/json" { return .json }
-        let type = value.prefix { $0 != ";" }.lowercased().filter { $0 != " " && $0 != "\t" }
-        switch type {
-        case "application/json": return .json
-        case "application/x-www-form-urlencoded": return .form
-        default: return .opaque
-        }
+    static func format(ofContentType value: Span<UInt8>) -> Request.BodyFormat {
+        var end = 0
+        while end < value.count, value[end] != UInt8(ascii: ";") { end += 1 }
+        while end > 0, FieldLine.isSpace(value[end - 1]) { end -= 1 }
+        let type = value.extracting(0..<end)
+        if type.equals(caseless: "application/json") { return .json }
+        return type.equals(caseless: "application/x-www-form-urlencoded") ? .form : .opaque
     }
 }
 

@@ -16,152 +16,164 @@ struct JSONScanner {
         var description: String { "\(what) at byte \(offset)" }
     }
 
-    private let bytes: ByteBufferView
-    private var index: Int
-
-    private init(_ bytes: ByteBufferView) {
-        self.bytes = bytes
-        index = bytes.startIndex
-    }
+    private var index = 0
 
     /// Checks the whole text and returns the member's value as it is written; nil where there is none.
     static func value(of member: StaticString, in text: ByteBuffer) throws(Failure) -> ByteBuffer? {
-        var scanner = JSONScanner(text.readableBytesView)
-        scanner.skipSpace()
-        let range = try scanner.scanValue(depth: 0, member: member)
-        scanner.skipSpace()
-        guard scanner.index == scanner.bytes.endIndex else { throw scanner.failure("more than one value") }
-        return range.map { ByteBuffer(scanner.bytes[$0]) }
+        let range = try range(of: member, in: text.readableBytesUInt8Span)
+        return range.flatMap { text.getSlice(at: text.readerIndex + $0.lowerBound, length: $0.count) }
     }
 
-    private func failure(_ what: String) -> Failure {
-        Failure(what: index < bytes.endIndex ? what : "the text ends too early", offset: index - bytes.startIndex)
+    private static func range(of member: StaticString, in bytes: Span<UInt8>) throws(Failure) -> Range<Int>? {
+        var scanner = JSONScanner()
+        scanner.skipSpace(bytes)
+        let range = try scanner.scanValue(bytes, depth: 0, member: member)
+        scanner.skipSpace(bytes)
+        guard scanner.index == bytes.count else { throw scanner.failure(bytes, "more than one value") }
+        return range
     }
 
-    private var byte: UInt8? {
-        index < bytes.endIndex ? bytes[index] : nil
+    private func failure(_ bytes: Span<UInt8>, _ what: String) -> Failure {
+        Failure(what: index < bytes.count ? what : "the text ends too early", offset: index)
     }
 
-    private mutating func skipSpace() {
-        while let byte, byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09 { index += 1 }
+    /// The byte that comes next; 0, which stands nowhere in JSON, at the end.
+    @inline(__always)
+    private func byte(_ bytes: Span<UInt8>) -> UInt8 {
+        index < bytes.count ? bytes[index] : 0
     }
 
-    private mutating func take(_ expected: UInt8) -> Bool {
-        guard byte == expected else { return false }
-        index += 1
+    private mutating func skipSpace(_ bytes: Span<UInt8>) {
+        while index < bytes.count, bytes[index] <= 0x20 {
+            switch bytes[index] {
+            case 0x20, 0x0a, 0x0d, 0x09: index &+= 1
+            default: return
+            }
+        }
+    }
+
+    @inline(__always)
+    private mutating func take(_ bytes: Span<UInt8>, _ expected: UInt8) -> Bool {
+        guard index < bytes.count, bytes[index] == expected else { return false }
+        index &+= 1
         return true
     }
 
     /// Passes over one value; if it is an object and `member` is given, returns where that member's value is.
     @discardableResult
-    private mutating func scanValue(depth: Int, member: StaticString? = nil) throws(Failure) -> Range<Int>? {
-        guard depth < Self.maximumDepth else { throw failure("arrays and objects lie more than 64 deep") }
-        switch byte {
-        case UInt8(ascii: "{"): return try scanObject(depth: depth, member: member)
-        case UInt8(ascii: "["): try scanArray(depth: depth)
-        case UInt8(ascii: "\""): _ = try scanString()
-        case UInt8(ascii: "t"): try scanWord("true")
-        case UInt8(ascii: "f"): try scanWord("false")
-        case UInt8(ascii: "n"): try scanWord("null")
-        default: try scanNumber()
+    private mutating func scanValue(
+        _ bytes: Span<UInt8>, depth: Int, member: StaticString? = nil
+    ) throws(Failure) -> Range<Int>? {
+        guard depth < Self.maximumDepth else { throw failure(bytes, "arrays and objects lie more than 64 deep") }
+        switch byte(bytes) {
+        case UInt8(ascii: "{"): return try scanObject(bytes, depth: depth, member: member)
+        case UInt8(ascii: "["): try scanArray(bytes, depth: depth)
+        case UInt8(ascii: "\""): _ = try scanString(bytes)
+        case UInt8(ascii: "t"): try scanWord(bytes, "true")
+        case UInt8(ascii: "f"): try scanWord(bytes, "false")
+        case UInt8(ascii: "n"): try scanWord(bytes, "null")
+        default: try scanNumber(bytes)
         }
         return nil
     }
 
-    private mutating func scanObject(depth: Int, member: StaticString?) throws(Failure) -> Range<Int>? {
+    private mutating func scanObject(
+        _ bytes: Span<UInt8>, depth: Int, member: StaticString?
+    ) throws(Failure) -> Range<Int>? {
         index += 1
-        skipSpace()
-        if take(UInt8(ascii: "}")) { return nil }
+        skipSpace(bytes)
+        if take(bytes, UInt8(ascii: "}")) { return nil }
         var found: Range<Int>?
         while true {
-            guard byte == UInt8(ascii: "\"") else { throw failure("a member name in quotes is expected") }
-            let name = try scanString()
-            skipSpace()
-            guard take(UInt8(ascii: ":")) else { throw failure("':' is expected") }
-            skipSpace()
+            guard byte(bytes) == UInt8(ascii: "\"") else { throw failure(bytes, "a member name in quotes is expected") }
+            let name = try scanString(bytes)
+            skipSpace(bytes)
+            guard take(bytes, UInt8(ascii: ":")) else { throw failure(bytes, "':' is expected") }
+            skipSpace(bytes)
             let start = index
-            try scanValue(depth: depth + 1)
-            if let member, isEqual(name, to: member) { found = start..<index }
-            skipSpace()
-            if take(UInt8(ascii: "}")) { return found }
-            guard take(UInt8(ascii: ",")) else { throw failure("',' or '}' is expected") }
-            skipSpace()
+            try scanValue(bytes, depth: depth + 1)
+            if let member, Self.isEqual(bytes, name, to: member) { found = start..<index }
+            skipSpace(bytes)
+            if take(bytes, UInt8(ascii: "}")) { return found }
+            guard take(bytes, UInt8(ascii: ",")) else { throw failure(bytes, "',' or '}' is expected") }
+            skipSpace(bytes)
         }
     }
 
-    private mutating func scanArray(depth: Int) throws(Failure) {
+    private mutating func scanArray(_ bytes: Span<UInt8>, depth: Int) throws(Failure) {
         index += 1
-        skipSpace()
-        if take(UInt8(ascii: "]")) { return }
+        skipSpace(bytes)
+        if take(bytes, UInt8(ascii: "]")) { return }
         while true {
-            try scanValue(depth: depth + 1)
-            skipSpace()
-            if take(UInt8(ascii: "]")) { return }
-            guard take(UInt8(ascii: ",")) else { throw failure("',' or ']' is expected") }
-            skipSpace()
+            try scanValue(bytes, depth: depth + 1)
+            skipSpace(bytes)
+            if take(bytes, UInt8(ascii: "]")) { return }
+            guard take(bytes, UInt8(ascii: ",")) else { throw failure(bytes, "',' or ']' is expected") }
+            skipSpace(bytes)
         }
     }
 
-    private mutating func scanWord(_ word: StaticString) throws(Failure) {
+    private mutating func scanWord(_ bytes: Span<UInt8>, _ word: StaticString) throws(Failure) {
         for offset in 0..<word.utf8CodeUnitCount {
-            guard take(word.utf8Start[offset]) else { throw failure("no JSON value") }
+            guard take(bytes, word.utf8Start[offset]) else { throw failure(bytes, "no JSON value") }
         }
     }
 
-    private mutating func scanNumber() throws(Failure) {
-        _ = take(UInt8(ascii: "-"))
-        if !take(UInt8(ascii: "0")) { try scanDigits("no JSON value") }
-        if take(UInt8(ascii: ".")) { try scanDigits("a digit is expected") }
-        if take(UInt8(ascii: "e")) || take(UInt8(ascii: "E")) {
-            if !take(UInt8(ascii: "+")) { _ = take(UInt8(ascii: "-")) }
-            try scanDigits("a digit is expected")
+    private mutating func scanNumber(_ bytes: Span<UInt8>) throws(Failure) {
+        _ = take(bytes, UInt8(ascii: "-"))
+        if !take(bytes, UInt8(ascii: "0")) { try scanDigits(bytes, "no JSON value") }
+        if take(bytes, UInt8(ascii: ".")) { try scanDigits(bytes, "a digit is expected") }
+        if take(bytes, UInt8(ascii: "e")) || take(bytes, UInt8(ascii: "E")) {
+            if !take(bytes, UInt8(ascii: "+")) { _ = take(bytes, UInt8(ascii: "-")) }
+            try scanDigits(bytes, "a digit is expected")
         }
     }
 
-    private mutating func scanDigits(_ otherwise: String) throws(Failure) {
-        guard let byte, byte.isDigit else { throw failure(otherwise) }
-        while let byte = self.byte, byte.isDigit { index += 1 }
+    private mutating func scanDigits(_ bytes: Span<UInt8>, _ otherwise: String) throws(Failure) {
+        guard byte(bytes).isDigit else { throw failure(bytes, otherwise) }
+        while byte(bytes).isDigit { index += 1 }
     }
 
     /// Passes over a string and returns the range between its quotes.
-    private mutating func scanString() throws(Failure) -> Range<Int> {
+    private mutating func scanString(_ bytes: Span<UInt8>) throws(Failure) -> Range<Int> {
         index += 1
         let start = index
-        while let byte {
+        while index < bytes.count {
+            let byte = bytes[index]
             switch byte {
             case UInt8(ascii: "\""):
-                index += 1
-                return start..<(index - 1)
-            case UInt8(ascii: "\\"): try scanEscape()
-            case 0x00..<0x20: throw failure("a control character in a string")
-            case 0x20..<0x80: index += 1
-            default: try scanUTF8Sequence(lead: byte)
+                index &+= 1
+                return start..<(index &- 1)
+            case UInt8(ascii: "\\"): try scanEscape(bytes)
+            case 0x00..<0x20: throw failure(bytes, "a control character in a string")
+            case 0x20..<0x80: index &+= 1
+            default: try scanUTF8Sequence(bytes, lead: byte)
             }
         }
-        throw failure("the text ends too early")
+        throw failure(bytes, "the text ends too early")
     }
 
-    private mutating func scanEscape() throws(Failure) {
+    private mutating func scanEscape(_ bytes: Span<UInt8>) throws(Failure) {
         index += 1
-        switch byte {
+        switch byte(bytes) {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"), UInt8(ascii: "b"), UInt8(ascii: "f"),
             UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "t"):
             index += 1
         case UInt8(ascii: "u"):
             index += 1
             for _ in 0..<4 {
-                guard let byte, byte.hexadecimalValue != nil else {
-                    throw failure("four hexadecimal digits are expected")
+                guard byte(bytes).hexadecimalValue != nil else {
+                    throw failure(bytes, "four hexadecimal digits are expected")
                 }
                 index += 1
             }
-        default: throw failure("an unknown escape")
+        default: throw failure(bytes, "an unknown escape")
         }
     }
 
     /// Passes over one character of two to four bytes, with the bounds of RFC 3629, 4: no overlong forms, no
     /// surrogates, nothing beyond U+10FFFF.
-    private mutating func scanUTF8Sequence(lead: UInt8) throws(Failure) {
+    private mutating func scanUTF8Sequence(_ bytes: Span<UInt8>, lead: UInt8) throws(Failure) {
         let (continuations, second): (Int, ClosedRange<UInt8>) =
             switch lead {
             case 0xc2...0xdf: (1, 0x80...0xbf)
@@ -173,17 +185,18 @@ struct JSONScanner {
             case 0xf4: (3, 0x80...0x8f)
             default: (0, 0x80...0xbf)
             }
-        guard continuations > 0 else { throw failure("a byte that is not UTF-8") }
+        guard continuations > 0 else { throw failure(bytes, "a byte that is not UTF-8") }
         index += 1
         for position in 0..<continuations {
-            let allowed = position == 0 ? second : 0x80...0xbf
-            guard let byte, allowed ~= byte else { throw failure("a byte that is not UTF-8") }
+            guard (position == 0 ? second : 0x80...0xbf) ~= byte(bytes) else {
+                throw failure(bytes, "a byte that is not UTF-8")
+            }
             index += 1
         }
     }
 
     /// Whether a member name, with its escapes resolved, is `name`, which must be ASCII.
-    private func isEqual(_ range: Range<Int>, to name: StaticString) -> Bool {
+    private static func isEqual(_ bytes: Span<UInt8>, _ range: Range<Int>, to name: StaticString) -> Bool {
         var at = range.lowerBound
         for offset in 0..<name.utf8CodeUnitCount {
             guard at < range.upperBound else { return false }

@@ -1,9 +1,14 @@
 internal import Cistern
+internal import NIOCore
 
 /// Who makes a request: a user of an organisation, as the headers say it.
-package struct Identity: Equatable {
-    let organization: String
-    let user: String
+package struct Identity {
+    /// The request in whose headers they stand.
+    let bytes: ByteBuffer
+    /// Where the organisation's name is in ``bytes``: ASCII that needs no escaping anywhere.
+    let organization: Range<Int>
+    /// Where the user's name is.
+    let user: Range<Int>
 
     /// Why a request has no identity: what to answer.
     struct Failure: Error, Equatable {
@@ -12,28 +17,34 @@ package struct Identity: Equatable {
     }
 
     init(_ request: Request) throws(Failure) {
-        organization = try Self.name(request.organization, header: "x-org-id")
-        user = try Self.name(request.user, header: "x-user-id")
+        bytes = request.bytes
+        organization = try Self.name(request.organization, in: bytes, header: "x-org-id")
+        user = try Self.name(request.user, in: bytes, header: "x-user-id")
     }
 
-    private static func name(_ header: Request.SingleHeader, header name: String) throws(Failure) -> String {
+    /// The organisation's name, for a log.
+    var organizationText: String { bytes.readableBytesUInt8Span.extracting(organization).text }
+
+    private static func name(
+        _ header: Request.SingleHeader, in bytes: ByteBuffer, header name: StaticString
+    ) throws(Failure) -> Range<Int> {
         switch header {
         case .missing:
             throw Failure(
                 status: .unauthorized, message: "the header \(name) is missing: send both x-org-id and x-user-id")
         case .repeated:
             throw Failure(status: .badRequest, message: "the header \(name) stands there more than once: send it once")
-        case .value(let value):
+        case .value(let range):
+            let value = bytes.readableBytesUInt8Span.extracting(range)
             guard OrganizationName.isValid(value) else {
-                let shown =
-                    value.utf8.count > OrganizationName.maximumBytes ? "\(value.utf8.count) bytes long" : "'\(value)'"
+                let shown = value.count > OrganizationName.maximumBytes ? "\(value.count) bytes long" : "'\(value.text)'"
                 throw Failure(
                     status: .badRequest,
                     message:
                         "\(name) is \(shown): use 1 to \(OrganizationName.maximumBytes) characters of A-Z a-z 0-9 . _ : @ -"
                 )
             }
-            return value
+            return range
         }
     }
 }

@@ -25,7 +25,7 @@ enum RequestChain {
 
     /// Everything before the decision.
     static func admit(_ request: Request, pages: OperatorPages) -> Admission {
-        let route = Route(path: request.path)
+        let route = Route(path: request.bytes.readableBytesUInt8Span.extracting(request.path))
         let message: ByteBuffer?
         do {
             message = try Body.message(of: request)
@@ -94,12 +94,15 @@ package enum Route: Int, Sendable, CaseIterable {
     /// No path: the request could not be read.
     case invalid
 
-    init(path: String) {
-        switch path {
-        case "/chat": self = .chat
-        case "/health": self = .health
-        case "/metrics": self = .metrics
-        default: self = .other
+    init(path: Span<UInt8>) {
+        if path.equals("/chat") {
+            self = .chat
+        } else if path.equals("/health") {
+            self = .health
+        } else if path.equals("/metrics") {
+            self = .metrics
+        } else {
+            self = .other
         }
     }
 

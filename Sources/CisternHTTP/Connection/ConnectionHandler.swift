@@ -1,8 +1,6 @@
 internal import Cistern
-internal import DequeModule
 internal import NIOCore
 internal import NIOExtras
-internal import NIOHTTP1
 
 /// One client's connection: reads requests one after the other, has each decided, and writes the answers in order.
 ///
@@ -10,7 +8,7 @@ internal import NIOHTTP1
 /// holds no more than one read's worth of pipelined requests. Nothing is read either while the client does not take
 /// the answers. It lives on its channel's event loop.
 final class ConnectionHandler: ChannelDuplexHandler {
-    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundIn = ByteBuffer
     typealias OutboundIn = Never
     typealias OutboundOut = ByteBuffer
 
@@ -18,18 +16,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     enum State {
         /// Between two requests.
         case idle
-        /// A head has come; its body is being collected.
-        case receiving(RequestHead)
+        /// Some of a request has come, and not all of it.
+        case receiving
         /// The request waits for its decision.
         case deciding(RequestChain.Metered, AnswerFraming)
         /// The last answer is out; whatever still comes is thrown away until the client hangs up.
         case lingering
-    }
-
-    /// What has come in and waits for its turn.
-    enum Event {
-        case part(HTTPServerRequestPart)
-        case failure(RequestHead.Refusal)
     }
 
     private static let keptOutboundBytes = 1 << 14
@@ -44,14 +36,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var resumeOnLoop: @Sendable (Decision) -> Void = { _ in }
 
     private var state = State.idle
-    private var backlog: Deque<Event> = []
-    /// The body of the request at hand, as far as it has come.
-    private var body = ByteBuffer()
+    private var reader: RequestReader
+    /// What has come and has not been read as a request yet.
+    private var inbound = ByteBuffer()
     private var outbound = ByteBuffer()
     private var isReadHeld = false
     /// Set when the server drains: the next answer is the last.
     private var isQuiescing = false
-    /// When the head of the request at hand came.
+    /// When the request at hand came: all of it or, where it comes in pieces, its head.
     private var startedAt = NIODeadline.distantPast
     /// When the connection is given up, if nothing happens before.
     private var expiresAt = NIODeadline.distantFuture
@@ -62,6 +54,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.pages = pages
         self.settings = settings
         self.loop = loop
+        reader = RequestReader(
+            maximumHeaderBytes: settings.maximumHeaderBytes, maximumBodyBytes: settings.maximumBodyBytes)
     }
 
     // MARK: Channel events
@@ -71,7 +65,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
         let eventLoop = context.eventLoop
         let handler = NIOLoopBound(self, eventLoop: eventLoop)
         resumeOnLoop = { decision in eventLoop.execute { handler.value.resume(decision) } }
-        outbound = context.channel.allocator.buffer(capacity: 1024)
         expiresAt = context.eventLoop.now + .milliseconds(settings.idleTimeoutMilliseconds)
         scheduleExpiryCheck(context)
     }
@@ -84,7 +77,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        take(.part(unwrapInboundIn(data)), context)
+        var bytes = unwrapInboundIn(data)
+        if inbound.readableBytes == 0 { inbound = bytes } else { inbound.writeBuffer(&bytes) }
+        readRequests(context)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -93,13 +88,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        guard let error = error as? HTTPParserError else {
-            // The socket failed, or bytes came after an error that has been answered.
-            if !(error is ByteToMessageDecoderError) { context.close(promise: nil) }
-            return
-        }
-        take(.failure(Self.refusal(for: error)), context)
-        flush(context)
+        // The socket failed.
+        context.close(promise: nil)
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -137,57 +127,62 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     // MARK: Requests
 
-    private func take(_ event: Event, _ context: ChannelHandlerContext) {
-        if case .deciding = state {
-            backlog.append(event)
-        } else {
-            handle(event, context)
-        }
-    }
-
-    private func handle(_ event: Event, _ context: ChannelHandlerContext) {
-        switch (event, state) {
-        case (_, .lingering), (_, .deciding): break
-        case (.failure(let refusal), _): refuse(refusal, context)
-        case (.part(.head(let head)), _): begin(head, context)
-        case (.part(.body(let bytes)), .receiving):
-            body.writeImmutableBuffer(bytes)
-            if body.readableBytes > settings.maximumBodyBytes { refuse(bodyTooLarge, context) }
-        case (.part(.end), .receiving(var head)):
-            swap(&head.request.body, &body)
-            admit(head, context)
-        case (.part(.body), .idle), (.part(.end), .idle): break
-        }
-    }
-
-    private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        startedAt = context.eventLoop.now
-        expiresAt = startedAt + .milliseconds(settings.requestTimeoutMilliseconds)
-        do throws(RequestHead.Refusal) {
-            let head = try RequestHead(head)
-            if let length = head.contentLength, length > settings.maximumBodyBytes { throw bodyTooLarge }
-            state = .receiving(head)
-            if head.expectsContinue {
+    /// Reads and works through whatever has come, up to a request that has to wait.
+    private func readRequests(_ context: ChannelHandlerContext) {
+        let now = context.eventLoop.now
+        while isReading {
+            switch reader.next(in: &inbound) {
+            case .incomplete: return keep(context, now: now)
+            case .proceed:
+                begin(now)
                 outbound.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
+            case .request(let request, let framing):
+                if case .idle = state { startedAt = now }
+                admit(request, framing, context)
+            case .refusal(let refusal, let framing): refuse(refusal, framing, context)
             }
-        } catch {
-            refuse(error, context)
+        }
+        if case .lingering = state { inbound = ByteBuffer() }
+    }
+
+    private var isReading: Bool {
+        switch state {
+        case .idle, .receiving: true
+        case .deciding, .lingering: false
         }
     }
 
-    private func admit(_ head: RequestHead, _ context: ChannelHandlerContext) {
-        switch RequestChain.admit(head.request, pages: pages) {
-        case .answer(let answer, let route):
-            write(answer, route: route, framing: head.framing, context)
+    /// The request at hand has not come whole: from its first byte on it may take so long.
+    private func keep(_ context: ChannelHandlerContext, now: NIODeadline) {
+        if inbound.readableBytes == 0 {
+            // The room goes back to whoever lent it.
+            inbound = ByteBuffer()
+            if reader.isBetweenRequests { return }
+        }
+        begin(now)
+        if !reader.isInBody { startedAt = now }
+    }
+
+    private func begin(_ now: NIODeadline) {
+        guard case .idle = state else { return }
+        state = .receiving
+        startedAt = now
+        expiresAt = now + .milliseconds(settings.requestTimeoutMilliseconds)
+    }
+
+    private func admit(_ request: Request, _ framing: AnswerFraming, _ context: ChannelHandlerContext) {
+        switch RequestChain.admit(request, pages: pages) {
+        case .answer(let answer, let route): write(answer, route: route, framing: framing, context)
         case .decide(let request):
-            let now = loop.clock.now()
+            let identity = request.identity
             let decision = limiter.decide(
-                request.identity.organization.utf8.span, cost: 1, now: now, resume: resumeOnLoop)
+                identity.bytes.readableBytesUInt8Span.extracting(identity.organization), cost: 1,
+                now: loop.clock.now(), resume: resumeOnLoop)
             if let decision {
                 let answer = RequestChain.answer(request, decision)
-                write(answer, route: request.route, of: request, framing: head.framing, context)
+                write(answer, route: request.route, of: request, framing: framing, context)
             } else {
-                state = .deciding(request, head.framing)
+                state = .deciding(request, framing)
             }
         }
     }
@@ -196,14 +191,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func resume(_ decision: Decision) {
         guard let context, case .deciding(let request, let framing) = state else { return }
         write(RequestChain.answer(request, decision), route: request.route, of: request, framing: framing, context)
-        while let event = nextFromBacklog() { handle(event, context) }
+        readRequests(context)
         flush(context)
         resumeReading(context)
-    }
-
-    private func nextFromBacklog() -> Event? {
-        if case .deciding = state { return nil }
-        return backlog.popFirst()
     }
 
     // MARK: Answers
@@ -214,10 +204,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     ) {
         var framing = framing
         if isQuiescing { framing.keepsAlive = false }
-        let calendar = loop.calendar(at: answer.decision?.decidedAt ?? loop.clock.now())
-        let id = loop.nextID()
-        AnswerWriter(id: id, calendar: calendar, framing: framing)
-            .write(answer, to: &outbound, scratch: &loop.scratch)
+        let id = loop.write(answer, framing: framing, to: &outbound)
         let end = context.eventLoop.now
         loop.count(answer, route: route, of: request, id: id, nanoseconds: (end - startedAt).nanoseconds)
         expiresAt = end + .milliseconds(settings.idleTimeoutMilliseconds)
@@ -229,10 +216,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     /// Answers a request whose extent is in doubt or that is too large, and reads no further one.
-    private func refuse(_ refusal: RequestHead.Refusal, _ context: ChannelHandlerContext) {
+    private func refuse(_ refusal: Refusal, _ framing: AnswerFraming, _ context: ChannelHandlerContext) {
         if case .idle = state { startedAt = context.eventLoop.now }
-        var framing = AnswerFraming()
-        if case .receiving(let head) = state { framing = head.framing }
+        var framing = framing
         framing.keepsAlive = false
         write(.error(refusal.status, refusal.message), route: .invalid, framing: framing, context)
     }
@@ -242,7 +228,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func linger(_ context: ChannelHandlerContext) {
         if case .lingering = state { return context.close(promise: nil) }
         state = .lingering
-        backlog.removeAll()
         flush(context)
         // Until the last byte has been taken the idle timeout holds; from then on the client has a second to hang up.
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
@@ -262,24 +247,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if outbound.capacity <= Self.keptOutboundBytes {
             outbound.clear()
         } else {
-            outbound = context.channel.allocator.buffer(capacity: 1024)
-        }
-    }
-
-    private var bodyTooLarge: RequestHead.Refusal {
-        RequestHead.Refusal(
-            status: .contentTooLarge, message: "the body is over \(settings.maximumBodyBytes) bytes: send less")
-    }
-
-    private static func refusal(for error: HTTPParserError) -> RequestHead.Refusal {
-        switch error {
-        case .headerOverflow:
-            RequestHead.Refusal(status: .headerFieldsTooLarge, message: "the header fields are too large: send fewer")
-        case .invalidVersion:
-            RequestHead.Refusal(
-                status: .versionNotSupported, message: "this server speaks HTTP/1.1 and HTTP/1.0")
-        default:
-            RequestHead.Refusal(status: .badRequest, message: "the request is not well-formed HTTP/1.1: \(error)")
+            outbound = ByteBuffer()
         }
     }
 
@@ -303,10 +271,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case .idle, .lingering: context.close(promise: nil)
         case .receiving:
             refuse(
-                RequestHead.Refusal(
+                Refusal(
                     status: .requestTimeout,
                     message: "the request took over \(settings.requestTimeoutMilliseconds) ms to arrive"),
-                context)
+                reader.framing, context)
         case .deciding:
             // The store's deadline ends this, not ours.
             expiresAt = context.eventLoop.now + .milliseconds(settings.requestTimeoutMilliseconds)

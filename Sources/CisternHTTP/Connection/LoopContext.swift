@@ -22,16 +22,12 @@ final class LoopContext {
 
     let clock: any TimeSource
     let statistics: Statistics
-    /// Room for one body after the other.
-    var scratch = ByteBuffer()
     private let logger: Logger
     /// Whether each decision is logged, which is looked up once.
     private let logsDecisions: Bool
     private var shadowLog = LogThrottle()
     private let unixMilliseconds: @Sendable () -> Int64
-    private var ids: RequestIDGenerator
-    private var calendar = AnswerWriter.Calendar(offsetMilliseconds: 0, httpDate: ByteBuffer())
-    private var calendarSecond: Int64 = -1
+    private var writer: AnswerWriter
 
     init(
         clock: any TimeSource, unixMilliseconds: @escaping @Sendable () -> Int64, statistics: Statistics,
@@ -43,27 +39,14 @@ final class LoopContext {
         logsDecisions = logger.logLevel <= .debug
         self.statistics = statistics
         var system = SystemRandomNumberGenerator()
-        ids = RequestIDGenerator(seededBy: &system)
+        writer = AnswerWriter(seededBy: &system)
     }
 
-    /// A fresh request id.
-    func nextID() -> RequestID {
-        RequestID(using: &ids)
-    }
-
-    /// The calendar at `now`.
-    ///
-    /// The wall clock is read when a new second has begun by its last reading.
-    func calendar(at now: Instant) -> AnswerWriter.Calendar {
-        if (now.milliseconds + calendar.offsetMilliseconds) / 1000 != calendarSecond || calendarSecond < 0 {
-            let wall = unixMilliseconds()
-            calendar.offsetMilliseconds = wall - now.milliseconds
-            calendarSecond = wall / 1000
-            var date = ByteBuffer()
-            date.writeHTTPDate(Timestamp(unixMilliseconds: wall))
-            calendar.httpDate = date
-        }
-        return calendar
+    /// Appends an answer to `buffer` and returns the id that it got.
+    func write(_ answer: Answer, framing: AnswerFraming, to buffer: inout ByteBuffer) -> RequestID {
+        writer.write(
+            answer, framing: framing, now: answer.decision?.decidedAt ?? clock.now(),
+            unixMilliseconds: unixMilliseconds, to: &buffer)
     }
 
     /// Counts an answer, and the decision that it is of.
@@ -71,7 +54,9 @@ final class LoopContext {
         statistics.mutex.withLock { tally in
             tally.requests.count(route, answer.status, nanoseconds: nanoseconds)
             if let request, let decision = answer.decision {
-                tally.busiest.count(request.identity.organization, decision)
+                let identity = request.identity
+                tally.busiest.count(
+                    identity.bytes.readableBytesUInt8Span.extracting(identity.organization), decision)
             }
         }
         guard let request, let decision = answer.decision else { return }
@@ -83,7 +68,7 @@ final class LoopContext {
         logger.debug(
             "decided",
             metadata: [
-                "requestId": "\(id)", "organization": "\(request.identity.organization)",
+                "requestId": "\(id)", "organization": "\(request.identity.organizationText)",
                 "outcome": "\(decision.outcome)", "remaining": "\(decision.remaining)",
             ])
     }
@@ -92,6 +77,6 @@ final class LoopContext {
         guard let suppressed = shadowLog.permit(now: decision.decidedAt) else { return }
         logger.notice(
             "a limit in shadow would have denied a request",
-            metadata: ["organization": "\(request.identity.organization)", "notLogged": "\(suppressed)"])
+            metadata: ["organization": "\(request.identity.organizationText)", "notLogged": "\(suppressed)"])
     }
 }

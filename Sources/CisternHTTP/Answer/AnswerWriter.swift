@@ -1,0 +1,146 @@
+internal import Cistern
+internal import NIOCore
+
+/// Turns answers into bytes, one event loop's one after the other.
+struct AnswerWriter {
+    private var ids: RequestIDGenerator
+    private var calendar = Calendar()
+    /// Where a body is written first whose length is not known beforehand.
+    private var scratch = ByteBuffer()
+
+    init(seededBy system: inout some RandomNumberGenerator) {
+        ids = RequestIDGenerator(seededBy: &system)
+    }
+
+    /// Appends the answer, head and body, to `buffer`, and returns the id that it got.
+    ///
+    /// - Parameter now: on the decisions' clock; `unixMilliseconds` is the wall clock.
+    mutating func write(
+        _ answer: Answer, framing: AnswerFraming, now: Instant, unixMilliseconds: () -> Int64,
+        to buffer: inout ByteBuffer
+    ) -> RequestID {
+        let id = RequestID(using: &ids)
+        calendar.turn(to: now, unixMilliseconds: unixMilliseconds)
+        if let decision = answer.decision { calendar.setReset(to: decision.resetAt) }
+        if case .chat(let identity, let message) = answer.content {
+            write(answer, identity, message, id, framing, to: &buffer)
+        } else {
+            scratch.clear()
+            writeBody(of: answer, id, to: &scratch)
+            let body = scratch
+            buffer.writeWithOutputRawSpan(minimumWritableBytes: Self.maximumHeadBytes + body.readableBytes) { output in
+                writeHead(of: answer, id, framing, contentLength: body.readableBytes, to: &output)
+                if !framing.omitsBody { output.append(bytes: body.readableBytesUInt8Span) }
+            }
+        }
+        return id
+    }
+
+    /// More than a head can have: its longest values have 100 bytes, and its fields with their names 500.
+    private static let maximumHeadBytes = 1024
+
+    private func writeHead(
+        of answer: Answer, _ id: RequestID, _ framing: AnswerFraming, contentLength: Int,
+        to output: inout OutputRawSpan
+    ) {
+        if answer.status == .ok {
+            output.append(bytes: calendar.okHead.readableBytesUInt8Span)
+        } else {
+            output.append(text: "HTTP/1.1 ")
+            output.append(decimal: answer.status.rawValue)
+            output.append(text: " ")
+            output.append(text: answer.status.reason)
+            output.append(text: "\r\nDate: ")
+            output.append(bytes: calendar.httpDate.readableBytesUInt8Span)
+            output.append(text: "\r\nX-Request-ID: ")
+        }
+        output.append(id)
+        if let decision = answer.decision {
+            output.append(text: "\r\nX-RateLimit-Limit: ")
+            output.append(decimal: decision.limit.capacity)
+            output.append(text: "\r\nX-RateLimit-Remaining: ")
+            output.append(decimal: decision.remaining)
+            output.append(text: "\r\nX-RateLimit-Reset: ")
+            output.append(bytes: calendar.reset.readableBytesUInt8Span)
+        }
+        if let seconds = answer.retryAfterSeconds {
+            output.append(text: "\r\nRetry-After: ")
+            output.append(decimal: seconds)
+        }
+        if let allow = answer.allow {
+            output.append(text: "\r\nAllow: ")
+            output.append(text: allow)
+        }
+        if case .page(_, let type) = answer.content {
+            output.append(text: "\r\nContent-Type: ")
+            output.append(bytes: type.utf8.span)
+            output.append(text: "\r\nContent-Length: ")
+        } else {
+            output.append(text: "\r\nContent-Type: application/json\r\nContent-Length: ")
+        }
+        output.append(decimal: contentLength)
+        if !framing.keepsAlive {
+            output.append(text: "\r\nConnection: close\r\n\r\n")
+        } else if framing.isVersion10 {
+            output.append(text: "\r\nConnection: keep-alive\r\n\r\n")
+        } else {
+            output.append(text: "\r\n\r\n")
+        }
+    }
+
+    // MARK: Bodies
+
+    /// The echo of `POST /chat`: what most answers are. Its length is known before it is written.
+    private func write(
+        _ answer: Answer, _ identity: Identity, _ message: ByteBuffer?, _ id: RequestID, _ framing: AnswerFraming,
+        to buffer: inout ByteBuffer
+    ) {
+        let messageBytes = message?.readableBytes ?? 4
+        let length =
+            #"{"orgId":"","userId":"","requestId":"","message":}"#.utf8.count + identity.organization.count
+            + identity.user.count + RequestID.length + messageBytes
+        buffer.writeWithOutputRawSpan(minimumWritableBytes: Self.maximumHeadBytes + length) { output in
+            writeHead(of: answer, id, framing, contentLength: length, to: &output)
+            if framing.omitsBody { return }
+            let names = identity.bytes.readableBytesUInt8Span
+            output.append(text: #"{"orgId":""#)
+            output.append(bytes: names.extracting(identity.organization))
+            output.append(text: #"","userId":""#)
+            output.append(bytes: names.extracting(identity.user))
+            output.append(text: #"","requestId":""#)
+            output.append(id)
+            output.append(text: #"","message":"#)
+            if let message { output.append(bytes: message.readableBytesUInt8Span) } else { output.append(text: "null") }
+            output.append(text: "}")
+        }
+    }
+
+    private func writeBody(of answer: Answer, _ id: RequestID, to buffer: inout ByteBuffer) {
+        switch answer.content {
+        case .page(let page, _): buffer.writeImmutableBuffer(page)
+        case .error(let message):
+            buffer.writeStaticString(#"{"error":""#)
+            buffer.writeStaticString(answer.status.reason)
+            buffer.writeStaticString(#"","message":"#)
+            buffer.writeJSONString(message)
+            buffer.writeStaticString(#","requestId":""#)
+            buffer.writeRequestID(id)
+            buffer.writeStaticString(#""}"#)
+        case .tooManyRequests: writeTooManyRequests(answer, to: &buffer)
+        case .chat: break
+        }
+    }
+
+    private func writeTooManyRequests(_ answer: Answer, to buffer: inout ByteBuffer) {
+        guard let decision = answer.decision else { return }
+        buffer.writeStaticString(#"{"error":"Too Many Requests","message":"Rate limit exceeded; retry in "#)
+        buffer.writeDecimal(answer.retryAfterSeconds ?? 1)
+        buffer.writeStaticString(#" s","limit":"#)
+        buffer.writeDecimal(decision.limit.capacity)
+        buffer.writeStaticString(#","remaining":"#)
+        buffer.writeDecimal(decision.remaining)
+        buffer.writeStaticString(#","resetAt":""#)
+        buffer.writeMilliseconds(of: calendar.timestamp(decision.resetAt))
+        buffer.writeStaticString(#""}"#)
+    }
+}

@@ -1,0 +1,43 @@
+internal import Cistern
+internal import NIOCore
+
+/// What the wall clock says, read about once a second, and the texts of answers that change no more often.
+struct Calendar {
+    /// Milliseconds from the decisions' clock to 1970-01-01 UTC.
+    private var offsetMilliseconds: Int64 = 0
+    private var second: Int64 = -1
+    /// An answer of 200 up to where its id stands.
+    private(set) var okHead = ByteBuffer()
+    /// The value of the `Date` header.
+    private(set) var httpDate = ByteBuffer()
+    /// The last second that was written as a time of reset, and how: most answers have the same one.
+    private var resetSecond: Int64 = -1
+    private(set) var reset = ByteBuffer()
+
+    /// Turns to `now`; the wall clock is read where a new second has begun by its last reading.
+    mutating func turn(to now: Instant, unixMilliseconds: () -> Int64) {
+        if (now.milliseconds + offsetMilliseconds) / 1000 == second { return }
+        let wall = unixMilliseconds()
+        offsetMilliseconds = wall - now.milliseconds
+        second = wall / 1000
+        httpDate.clear()
+        httpDate.writeHTTPDate(Timestamp(unixMilliseconds: wall))
+        okHead.clear()
+        okHead.writeStaticString("HTTP/1.1 200 OK\r\nDate: ")
+        okHead.writeImmutableBuffer(httpDate)
+        okHead.writeStaticString("\r\nX-Request-ID: ")
+    }
+
+    /// Sees to it that ``reset`` says when that is.
+    mutating func setReset(to instant: Instant) {
+        let milliseconds = instant.milliseconds + offsetMilliseconds
+        guard milliseconds / 1000 != resetSecond else { return }
+        resetSecond = milliseconds / 1000
+        reset.clear()
+        reset.writeSeconds(of: Timestamp(unixMilliseconds: milliseconds))
+    }
+
+    func timestamp(_ instant: Instant) -> Timestamp {
+        Timestamp(unixMilliseconds: instant.milliseconds + offsetMilliseconds)
+    }
+}

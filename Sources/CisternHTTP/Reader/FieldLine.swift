@@ -1,0 +1,36 @@
+internal import Cistern
+
+/// Where in a field line its name and its value are (RFC 9112, 5).
+struct FieldLine {
+    let name: Range<Int>
+    /// Without the space around it.
+    let value: Range<Int>
+
+    /// Reads the line that stands in `bytes` at `range`.
+    init(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(Refusal) {
+        var colon = range.lowerBound
+        while colon < range.upperBound, ASCIISet.token.contains(bytes[colon]) { colon &+= 1 }
+        guard colon > range.lowerBound, colon < range.upperBound, bytes[colon] == UInt8(ascii: ":") else {
+            throw Self.refusal(bytes, range, at: colon)
+        }
+        var start = colon &+ 1
+        var end = range.upperBound
+        while start < end, Self.isSpace(bytes[start]) { start &+= 1 }
+        while end > start, Self.isSpace(bytes[end &- 1]) { end &-= 1 }
+        name = range.lowerBound..<colon
+        value = start..<end
+    }
+
+    static func isSpace(_ byte: UInt8) -> Bool {
+        byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
+    }
+
+    private static func refusal(_ bytes: Span<UInt8>, _ range: Range<Int>, at index: Int) -> Refusal {
+        let isAtSpace = index < range.upperBound && isSpace(bytes[index])
+        if isAtSpace, index == range.lowerBound { return .malformed("a header field goes on over several lines") }
+        if isAtSpace {
+            return .malformed("there is a space in the name of a header field, or between it and the colon")
+        }
+        return .malformed("a header field has no name, or one with a character that cannot be in a name")
+    }
+}

@@ -1,0 +1,93 @@
+internal import Cistern
+
+/// The first line of a request: method, target and version (RFC 9112, 3).
+struct RequestLine {
+    let method: Request.Method
+    let isConnect: Bool
+    /// The path of the target, without the query.
+    let path: Range<Int>
+    let isVersion10: Bool
+
+    /// Reads the line that stands in `bytes` at `range`.
+    init(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(Refusal) {
+        var index = range.lowerBound
+        while index < range.upperBound, ASCIISet.token.contains(bytes[index]) { index &+= 1 }
+        guard index < range.upperBound, bytes[index] == UInt8(ascii: " ") else {
+            throw .malformed("it does not begin with a method and a space")
+        }
+        let name = bytes.extracting(range.lowerBound..<index)
+        guard let method = Self.method(name) else { throw .malformed("the method '\(name.text)' is not known") }
+        self.method = method
+        isConnect = method == .other && name.equals("CONNECT")
+        let start = index &+ 1
+        index = start
+        while index < range.upperBound, ASCIISet.visible.contains(bytes[index]) { index &+= 1 }
+        guard index > start else { throw .malformed("there is no target after the method") }
+        let target = start..<index
+        // Without a version it would be HTTP/0.9, whose answers have no status.
+        guard index < range.upperBound else { throw .version }
+        guard bytes[index] == UInt8(ascii: " ") else { throw .malformed("the target has a byte that cannot be in one") }
+        isVersion10 = try Self.isVersion10(bytes.extracting(index &+ 1..<range.upperBound))
+        path = try Self.path(bytes, target, isConnect: isConnect)
+    }
+
+    private static func isVersion10(_ version: Span<UInt8>) throws(Refusal) -> Bool {
+        if version.equals("HTTP/1.1") { return false }
+        if version.equals("HTTP/1.0") { return true }
+        let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+        guard version.count == 8, version.extracting(0..<5).equals("HTTP/"), digits ~= version[5],
+            version[6] == UInt8(ascii: "."), digits ~= version[7]
+        else { throw .malformed("the request line does not end with a version") }
+        throw .version
+    }
+
+    /// The path of a target in origin form (`/chat?x`) or absolute form (`http://host/chat`); of any other the target itself,
+    /// which no route has.
+    private static func path(
+        _ bytes: Span<UInt8>, _ target: Range<Int>, isConnect: Bool
+    ) throws(Refusal) -> Range<Int> {
+        let text = bytes.extracting(target)
+        if isConnect {
+            guard ASCIISet.authority.containsAll(text) else { throw .malformed("CONNECT takes a host and a port") }
+            return target
+        }
+        if text.equals("*") { return target }
+        var start = 0
+        if text[0] != UInt8(ascii: "/") {
+            let scheme = text.prefix(caseless: "http://") ? 7 : text.prefix(caseless: "https://") ? 8 : 0
+            start = scheme
+            while start < text.count, ASCIISet.authority.contains(text[start]) { start += 1 }
+            guard scheme > 0, start > scheme, start == text.count || Self.endsAuthority(text[start]) else {
+                throw .malformed("the target is neither a path nor an http URL")
+            }
+        }
+        var end = start
+        while end < text.count, text[end] != UInt8(ascii: "?"), text[end] != UInt8(ascii: "#") { end += 1 }
+        return target.lowerBound + start..<target.lowerBound + end
+    }
+
+    private static func endsAuthority(_ byte: UInt8) -> Bool {
+        byte == UInt8(ascii: "/") || byte == UInt8(ascii: "?")
+    }
+
+    private static func method(_ name: Span<UInt8>) -> Request.Method? {
+        if name.equals("POST") { return .post }
+        if name.equals("GET") { return .get }
+        if name.equals("HEAD") { return .head }
+        for other in others where name.equals(other) { return .other }
+        return nil
+    }
+
+    /// The other methods that are registered (IANA, HTTP Method Registry), and three that are in use without it.
+    private static let others: [StaticString] = [
+        "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK",
+        "M-SEARCH", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE",
+        "REBIND", "REPORT", "SEARCH", "SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+    ]
+}
+
+extension Span<UInt8> {
+    fileprivate func prefix(caseless other: StaticString) -> Bool {
+        count >= other.utf8CodeUnitCount && extracting(0..<other.utf8CodeUnitCount).equals(caseless: other)
+    }
+}

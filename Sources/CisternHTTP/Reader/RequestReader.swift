@@ -1,0 +1,229 @@
+internal import NIOCore
+
+/// Reads requests off a connection's bytes, one after the other: HTTP/1.1 and 1.0 (RFC 9112).
+///
+/// A state machine over whatever has come: it goes on where it stopped, never looks at a byte of a head twice, and copies
+/// none of it. It keeps to the letter of the standard, also where that allows readers to be lenient: what two readers could
+/// understand in two ways is refused, so that nothing can be smuggled past whoever stands in front.
+struct RequestReader {
+    /// What has been read.
+    enum Event {
+        /// The bytes end before the request does.
+        case incomplete
+        /// The head is there, and the client waits for `100 Continue` before it sends the body.
+        case proceed
+        /// A request, and how its answer is framed.
+        case request(Request, AnswerFraming)
+        /// Something that is none; nothing after it is read.
+        case refusal(Refusal, AnswerFraming)
+    }
+
+    /// What comes next.
+    private enum Phase: Equatable {
+        case requestLine
+        case fields
+        case body
+        case chunkLine
+        case chunk(remaining: Int)
+        case chunkEnd
+        case trailers
+        case over
+    }
+
+    private let maximumHeaderBytes: Int
+    private let maximumBodyBytes: Int
+    private var phase = Phase.requestLine
+    private var line: RequestLine?
+    private var fields = RequestFields()
+    /// How an answer to the request at hand is framed, as far as it has been read.
+    private(set) var framing = AnswerFraming()
+    /// Bytes of names and values in the head, or in the trailers.
+    private var fieldBytes = 0
+    /// Where the line or the body that comes next begins, from the first readable byte on.
+    private var position = 0
+    /// Up to where the end of that line has been looked for.
+    private var searched = 0
+    /// The head of a chunked request, and behind it what its chunks hold.
+    private var unchunked = ByteBuffer()
+    private var headBytes = 0
+
+    init(maximumHeaderBytes: Int, maximumBodyBytes: Int) {
+        self.maximumHeaderBytes = maximumHeaderBytes
+        self.maximumBodyBytes = maximumBodyBytes
+    }
+
+    /// Whether nothing of a further request has been taken in.
+    var isBetweenRequests: Bool { phase == .requestLine && searched == 0 }
+
+    /// Whether the head has been taken in and the body has not.
+    var isInBody: Bool { phase != .requestLine && phase != .fields }
+
+    /// Reads on, and takes what it has finished with out of `buffer`.
+    mutating func next(in buffer: inout ByteBuffer) -> Event {
+        do throws(Refusal) {
+            while true {
+                switch phase {
+                case .requestLine, .fields:
+                    if isBetweenRequests { Self.skipEmptyLines(&buffer) }
+                    guard try readHead(buffer.readableBytesUInt8Span) else { return .incomplete }
+                    if let event = try beginBody(in: &buffer) { return event }
+                case .body:
+                    let end = position + (fields.contentLength ?? 0)
+                    guard buffer.readableBytes >= end, let bytes = buffer.readSlice(length: end) else {
+                        return .incomplete
+                    }
+                    return finish(bytes, body: position..<end)
+                case .chunkLine, .chunk, .chunkEnd:
+                    guard try readChunks(&buffer) else { return .incomplete }
+                case .trailers:
+                    guard try readFields(buffer.readableBytesUInt8Span) else { return .incomplete }
+                    buffer.moveReaderIndex(forwardBy: position)
+                    let bytes = unchunked
+                    unchunked = ByteBuffer()
+                    return finish(bytes, body: headBytes..<bytes.readableBytes)
+                case .over: return .incomplete
+                }
+            }
+        } catch {
+            phase = .over
+            framing.keepsAlive = false
+            return .refusal(error, framing)
+        }
+    }
+
+    private mutating func finish(_ bytes: ByteBuffer, body: Range<Int>) -> Event {
+        guard let line else { return .incomplete }
+        let request = Request(
+            bytes: bytes, method: line.method, path: line.path, bodyFormat: fields.bodyFormat,
+            organization: fields.organization, user: fields.user, body: body)
+        let framing = framing
+        reset()
+        return .request(request, framing)
+    }
+
+    private mutating func reset() {
+        phase = .requestLine
+        line = nil
+        fields = RequestFields()
+        framing = AnswerFraming()
+        (fieldBytes, position, searched, headBytes) = (0, 0, 0, 0)
+    }
+
+    // MARK: Head
+
+    /// Reads lines up to the empty one that ends the head; false where that has not come.
+    private mutating func readHead(_ bytes: Span<UInt8>) throws(Refusal) -> Bool {
+        if phase == .requestLine {
+            guard let range = try nextLine(bytes) else { return false }
+            let line = try RequestLine(bytes, range)
+            framing.isVersion10 = line.isVersion10
+            framing.omitsBody = line.method == .head
+            self.line = line
+            phase = .fields
+        }
+        return try readFields(bytes)
+    }
+
+    /// A client may have sent a line end too many behind the request before (RFC 9112, 2.2).
+    private static func skipEmptyLines(_ buffer: inout ByteBuffer) {
+        while buffer.readableBytesView.starts(with: [UInt8(ascii: "\r"), UInt8(ascii: "\n")]) {
+            buffer.moveReaderIndex(forwardBy: 2)
+        }
+    }
+
+    /// Reads the field lines of a head, or of trailers, up to the empty line; false where that has not come.
+    private mutating func readFields(_ bytes: Span<UInt8>) throws(Refusal) -> Bool {
+        while let range = try nextLine(bytes) {
+            if range.isEmpty { return true }
+            let field = try FieldLine(bytes, range)
+            fieldBytes += field.name.count + field.value.count
+            // Nothing that could stand in a trailer is of interest.
+            if phase == .fields { try fields.take(field, bytes) }
+            guard fieldBytes <= maximumHeaderBytes else { throw .headerTooLarge }
+        }
+        return false
+    }
+
+    /// The next line without its end; nil where that has not come.
+    private mutating func nextLine(_ bytes: Span<UInt8>) throws(Refusal) -> Range<Int>? {
+        switch Line.search(bytes, from: searched) {
+        case .end(let end):
+            let range = position..<end
+            position = end + 2
+            searched = position
+            guard range.count <= maximumLineBytes else { throw .headerTooLarge }
+            return range
+        case .incomplete(let end):
+            searched = end
+            guard end - position <= maximumLineBytes else { throw .headerTooLarge }
+            return nil
+        case .control:
+            throw .malformed("a control character, or a line that does not end with CR LF")
+        }
+    }
+
+    /// The longest line: one field of the greatest length, with a colon and some space.
+    private var maximumLineBytes: Int { maximumHeaderBytes + 16 }
+
+    // MARK: Body
+
+    /// The head is complete: what comes next. An event where the client has to be told something first.
+    private mutating func beginBody(in buffer: inout ByteBuffer) throws(Refusal) -> Event? {
+        guard let line else { return nil }
+        try fields.check(isVersion10: line.isVersion10)
+        // No other protocol is spoken here: a client that has asked for one must not take what comes next for it.
+        framing.keepsAlive =
+            fields.keepsAlive(isVersion10: line.isVersion10) && !fields.offersUpgrade && !line.isConnect
+        if let length = fields.contentLength, length > maximumBodyBytes { throw .bodyTooLarge(maximumBodyBytes) }
+        phase = .body
+        if fields.isChunked {
+            phase = .chunkLine
+            headBytes = position
+            fieldBytes = 0
+            unchunked = ByteBuffer(bytes: buffer.readableBytesView.prefix(position))
+            discardRead(&buffer)
+        }
+        return fields.expectsContinue ? .proceed : nil
+    }
+
+    /// Reads chunks until the last one; false where that has not come.
+    private mutating func readChunks(_ buffer: inout ByteBuffer) throws(Refusal) -> Bool {
+        while true {
+            switch phase {
+            case .chunkLine:
+                let range = try nextLine(buffer.readableBytesUInt8Span)
+                guard (range?.count ?? searched) <= ChunkLine.maximumBytes else {
+                    throw .malformed("the line before a chunk is over \(ChunkLine.maximumBytes) bytes")
+                }
+                guard let range else { return false }
+                let size = try ChunkLine.size(buffer.readableBytesUInt8Span.extracting(range))
+                guard unchunked.readableBytes - headBytes + size <= maximumBodyBytes else {
+                    throw .bodyTooLarge(maximumBodyBytes)
+                }
+                discardRead(&buffer)
+                phase = size == 0 ? .trailers : .chunk(remaining: size)
+                if size == 0 { return true }
+            case .chunk(let remaining):
+                guard let piece = buffer.readSlice(length: min(remaining, buffer.readableBytes)),
+                    piece.readableBytes > 0
+                else { return false }
+                unchunked.writeImmutableBuffer(piece)
+                phase = piece.readableBytes == remaining ? .chunkEnd : .chunk(remaining: remaining - piece.readableBytes)
+            case .chunkEnd:
+                guard let range = try nextLine(buffer.readableBytesUInt8Span) else {
+                    guard searched == 0 else { throw .malformed("a chunk is longer than its size") }
+                    return false
+                }
+                guard range.isEmpty else { throw .malformed("a chunk is longer than its size") }
+                discardRead(&buffer)
+                phase = .chunkLine
+            default: return true
+            }
+        }
+    }
+
+    private mutating func discardRead(_ buffer: inout ByteBuffer) {
+        buffer.moveReaderIndex(forwardBy: position)
+        (position, searched) = (0, 0)
+    }
+}
