@@ -221,6 +221,7 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOExtras", package: "swift-nio-extras"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
             ]
         ),
         .testTarget(
@@ -241,6 +242,35 @@ let package = Package(
         ),
     ]
 )
+
+// libFuzzer brings `main`, and instruments whatever is built: `make fuzz` therefore sets this variable, which leaves the data
+// plane and the target that is fuzzed.
+if Context.environment["CISTERN_FUZZ"] != nil {
+    package.targets.removeAll { !["Cistern", "CisternHTTP", "CisternTesting"].contains($0.name) }
+    package.products.removeAll()
+    package.dependencies.removeAll { dependency in
+        !["swift-collections", "swift-log", "swift-nio", "swift-nio-extras"].contains {
+            "\(dependency.kind)".contains("/\($0)\"")
+        }
+    }
+    package.targets.append(.systemLibrary(name: "CLibFuzzer"))
+    package.targets.append(
+        .executableTarget(
+            name: "request-fuzz",
+            dependencies: [
+                "CLibFuzzer",
+                "Cistern",
+                "CisternHTTP",
+                "CisternTesting",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            path: "Tests",
+            exclude: ["RequestFuzz/Corpus"],
+            sources: ["CisternHTTPTests/RequestOracle.swift", "RequestFuzz/RequestFuzz.swift"]
+        ))
+}
 
 // The thread sanitizer brings an allocator of its own and cannot run beside jemalloc. `make sanitize` therefore sets this
 // variable, which leaves the decision module and its tests, and builds them in seconds.

@@ -44,14 +44,14 @@ struct AnswerWriter {
         to output: inout OutputRawSpan
     ) {
         if answer.status == .ok {
-            output.append(bytes: calendar.okHead.readableBytesUInt8Span)
+            output.append(bytes: calendar.okHead.span)
         } else {
             output.append(text: "HTTP/1.1 ")
             output.append(decimal: answer.status.rawValue)
             output.append(text: " ")
             output.append(text: answer.status.reason)
             output.append(text: "\r\nDate: ")
-            output.append(bytes: calendar.httpDate.readableBytesUInt8Span)
+            output.append(bytes: calendar.httpDate.span)
             output.append(text: "\r\nX-Request-ID: ")
         }
         output.append(id)
@@ -61,7 +61,7 @@ struct AnswerWriter {
             output.append(text: "\r\nX-RateLimit-Remaining: ")
             output.append(decimal: decision.remaining)
             output.append(text: "\r\nX-RateLimit-Reset: ")
-            output.append(bytes: calendar.reset.readableBytesUInt8Span)
+            output.append(bytes: calendar.reset.span)
         }
         if let seconds = answer.retryAfterSeconds {
             output.append(text: "\r\nRetry-After: ")

@@ -7,12 +7,12 @@ struct Calendar {
     private var offsetMilliseconds: Int64 = 0
     private var second: Int64 = -1
     /// An answer of 200 up to where its id stands.
-    private(set) var okHead = ByteBuffer()
+    private(set) var okHead: [UInt8] = []
     /// The value of the `Date` header.
-    private(set) var httpDate = ByteBuffer()
+    private(set) var httpDate: [UInt8] = []
     /// The last second that was written as a time of reset, and how: most answers have the same one.
     private var resetSecond: Int64 = -1
-    private(set) var reset = ByteBuffer()
+    private(set) var reset: [UInt8] = []
 
     /// Turns to `now`; the wall clock is read where a new second has begun by its last reading.
     mutating func turn(to now: Instant, unixMilliseconds: () -> Int64) {
@@ -20,12 +20,10 @@ struct Calendar {
         let wall = unixMilliseconds()
         offsetMilliseconds = wall - now.milliseconds
         second = wall / 1000
-        httpDate.clear()
-        httpDate.writeHTTPDate(Timestamp(unixMilliseconds: wall))
-        okHead.clear()
-        okHead.writeStaticString("HTTP/1.1 200 OK\r\nDate: ")
-        okHead.writeImmutableBuffer(httpDate)
-        okHead.writeStaticString("\r\nX-Request-ID: ")
+        var text = ByteBuffer()
+        text.writeHTTPDate(Timestamp(unixMilliseconds: wall))
+        httpDate = Array(text.readableBytesView)
+        okHead = Array("HTTP/1.1 200 OK\r\nDate: ".utf8) + httpDate + Array("\r\nX-Request-ID: ".utf8)
     }
 
     /// Sees to it that ``reset`` says when that is.
@@ -33,8 +31,10 @@ struct Calendar {
         let milliseconds = instant.milliseconds + offsetMilliseconds
         guard milliseconds / 1000 != resetSecond else { return }
         resetSecond = milliseconds / 1000
-        reset.clear()
-        reset.writeSeconds(of: Timestamp(unixMilliseconds: milliseconds))
+        var text = ByteBuffer()
+        text.writeSeconds(of: Timestamp(unixMilliseconds: milliseconds))
+        reset.removeAll(keepingCapacity: true)
+        reset.append(contentsOf: text.readableBytesView)
     }
 
     func timestamp(_ instant: Instant) -> Timestamp {

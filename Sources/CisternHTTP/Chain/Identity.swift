@@ -16,17 +16,18 @@ package struct Identity {
         let message: String
     }
 
-    init(_ request: Request) throws(Failure) {
+    /// Reads it off a request, whose bytes `text` are.
+    init(_ request: Request, _ text: Span<UInt8>) throws(Failure) {
+        organization = try Self.name(request.organization, in: text, header: "x-org-id")
+        user = try Self.name(request.user, in: text, header: "x-user-id")
         bytes = request.bytes
-        organization = try Self.name(request.organization, in: bytes, header: "x-org-id")
-        user = try Self.name(request.user, in: bytes, header: "x-user-id")
     }
 
     /// The organisation's name, for a log.
     var organizationText: String { bytes.readableBytesUInt8Span.extracting(organization).text }
 
     private static func name(
-        _ header: Request.SingleHeader, in bytes: ByteBuffer, header name: StaticString
+        _ header: Request.SingleHeader, in bytes: Span<UInt8>, header name: StaticString
     ) throws(Failure) -> Range<Int> {
         switch header {
         case .missing:
@@ -35,9 +36,10 @@ package struct Identity {
         case .repeated:
             throw Failure(status: .badRequest, message: "the header \(name) stands there more than once: send it once")
         case .value(let range):
-            let value = bytes.readableBytesUInt8Span.extracting(range)
+            let value = bytes.extracting(range)
             guard OrganizationName.isValid(value) else {
-                let shown = value.count > OrganizationName.maximumBytes ? "\(value.count) bytes long" : "'\(value.text)'"
+                let shown =
+                    value.count > OrganizationName.maximumBytes ? "\(value.count) bytes long" : "'\(value.text)'"
                 throw Failure(
                     status: .badRequest,
                     message:

@@ -25,7 +25,8 @@ enum RequestChain {
 
     /// Everything before the decision.
     static func admit(_ request: Request, pages: OperatorPages) -> Admission {
-        let route = Route(path: request.bytes.readableBytesUInt8Span.extracting(request.path))
+        let bytes = request.bytes.readableBytesUInt8Span
+        let route = Route(path: bytes.extracting(request.path))
         let message: ByteBuffer?
         do {
             message = try Body.message(of: request)
@@ -40,7 +41,7 @@ enum RequestChain {
             }
         }
         do {
-            let identity = try Identity(request)
+            let identity = try Identity(request, bytes)
             return .decide(Metered(identity: identity, route: route, method: request.method, message: message))
         } catch {
             return .answer(.error(error.status, error.message), route)

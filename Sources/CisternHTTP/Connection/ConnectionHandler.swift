@@ -41,6 +41,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var inbound = ByteBuffer()
     private var outbound = ByteBuffer()
     private var isReadHeld = false
+    /// Whether the client takes the answers as fast as they come.
+    private var isWritable = true
     /// Set when the server drains: the next answer is the last.
     private var isQuiescing = false
     /// When the request at hand came: all of it or, where it comes in pieces, its head.
@@ -78,8 +80,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
-        if inbound.readableBytes == 0 { inbound = bytes } else { inbound.writeBuffer(&bytes) }
-        readRequests(context)
+        if inbound.readableBytes > 0 {
+            inbound.writeBuffer(&bytes)
+            bytes = takeInbound()
+        }
+        readRequests(from: bytes, context)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -107,7 +112,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func read(context: ChannelHandlerContext) {
         if case .deciding = state {
             isReadHeld = true
-        } else if context.channel.isWritable {
+        } else if isWritable {
             context.read()
         } else {
             isReadHeld = true
@@ -115,6 +120,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
+        isWritable = context.channel.isWritable
         resumeReading(context)
         context.fireChannelWritabilityChanged()
     }
@@ -127,12 +133,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     // MARK: Requests
 
-    /// Reads and works through whatever has come, up to a request that has to wait.
-    private func readRequests(_ context: ChannelHandlerContext) {
+    /// Reads and works through whatever has come, up to a request that has to wait, and keeps the rest.
+    private func readRequests(from bytes: consuming ByteBuffer, _ context: ChannelHandlerContext) {
         let now = context.eventLoop.now
-        while isReading {
-            switch reader.next(in: &inbound) {
-            case .incomplete: return keep(context, now: now)
+        while bytes.readableBytes > 0, isReading {
+            switch reader.next(in: &bytes) {
+            case .incomplete: return keep(bytes, now: now)
             case .proceed:
                 begin(now)
                 outbound.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
@@ -142,7 +148,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             case .refusal(let refusal, let framing): refuse(refusal, framing, context)
             }
         }
-        if case .lingering = state { inbound = ByteBuffer() }
+        if case .deciding = state, bytes.readableBytes > 0 { inbound = bytes }
     }
 
     private var isReading: Bool {
@@ -152,13 +158,15 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
+    private func takeInbound() -> ByteBuffer {
+        defer { inbound = ByteBuffer() }
+        return inbound
+    }
+
     /// The request at hand has not come whole: from its first byte on it may take so long.
-    private func keep(_ context: ChannelHandlerContext, now: NIODeadline) {
-        if inbound.readableBytes == 0 {
-            // The room goes back to whoever lent it.
-            inbound = ByteBuffer()
-            if reader.isBetweenRequests { return }
-        }
+    private func keep(_ bytes: consuming ByteBuffer, now: NIODeadline) {
+        // Room that holds nothing goes back to whoever lent it.
+        if bytes.readableBytes > 0 { inbound = bytes } else if reader.isBetweenRequests { return }
         begin(now)
         if !reader.isInBody { startedAt = now }
     }
@@ -191,7 +199,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func resume(_ decision: Decision) {
         guard let context, case .deciding(let request, let framing) = state else { return }
         write(RequestChain.answer(request, decision), route: request.route, of: request, framing: framing, context)
-        readRequests(context)
+        readRequests(from: takeInbound(), context)
         flush(context)
         resumeReading(context)
     }

@@ -1,5 +1,3 @@
-internal import Cistern
-
 /// The line before a chunk: its size, and extensions, which mean nothing here (RFC 9112, 7.1).
 enum ChunkLine {
     /// The longest line, in bytes; clients send extensions seldom, and attackers long ones.
@@ -20,7 +18,9 @@ enum ChunkLine {
 
     /// Where an extension ends that begins at an offset: `;name`, `;name=value` or `;name="value"`.
     private static func endOfExtension(_ line: Span<UInt8>, from start: Int) throws(Refusal) -> Int {
-        guard line[start] == UInt8(ascii: ";") else { throw .malformed("there is something else behind the size of a chunk") }
+        guard line[start] == UInt8(ascii: ";") else {
+            throw .malformed("there is something else behind the size of a chunk")
+        }
         var index = try endOfToken(line, from: start + 1)
         guard index < line.count, line[index] == UInt8(ascii: "=") else { return index }
         index += 1

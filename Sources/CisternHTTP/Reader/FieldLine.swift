@@ -1,10 +1,10 @@
-internal import Cistern
-
 /// Where in a field line its name and its value are (RFC 9112, 5).
 struct FieldLine {
     let name: Range<Int>
     /// Without the space around it.
     let value: Range<Int>
+    /// Where the line ends.
+    let end: Int
 
     /// Reads the line that stands in `bytes` at `range`.
     init(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(Refusal) {
@@ -19,6 +19,24 @@ struct FieldLine {
         while end > start, Self.isSpace(bytes[end &- 1]) { end &-= 1 }
         name = range.lowerBound..<colon
         value = start..<end
+        self.end = range.upperBound
+    }
+
+    /// Refuses a trailer that would say where a request ends that has ended, or whom it is for (RFC 9110, 6.5.1).
+    ///
+    /// Nothing that could stand in any other is of interest.
+    func checkTrailer(_ bytes: Span<UInt8>) throws(Refusal) {
+        let name = bytes.extracting(name)
+        guard !name.equals(caseless: "content-length"), !name.equals(caseless: "transfer-encoding"),
+            !name.equals(caseless: "host")
+        else { throw .malformed("there is a field behind the body that can only stand before it") }
+    }
+
+    /// Refuses a tab, in a field that says where the request or the connection ends: not all readers take it for space.
+    func checkNoTabs(_ bytes: Span<UInt8>) throws(Refusal) {
+        for index in name.upperBound..<end where bytes[index] == UInt8(ascii: "\t") {
+            throw .malformed("there is a tab in a field that frames the request")
+        }
     }
 
     static func isSpace(_ byte: UInt8) -> Bool {

@@ -1,5 +1,3 @@
-internal import Cistern
-
 /// The lines of a head, of chunk sizes and of trailers: each ends with CR LF, and nothing but tabs is a control character.
 ///
 /// A line feed alone, a carriage return without one, a zero byte: other readers take them for line ends, for spaces, or leave
@@ -50,37 +48,37 @@ enum Line {
     }
 }
 
-extension ASCIISet {
-    /// What a method or the name of a header field is made of (RFC 9110, 5.6.2).
-    static let token = ASCIISet(low: 0x03ff_6cfa_0000_0000, high: 0x57ff_ffff_c7ff_fffe)
-    /// Every character that can be seen.
-    static let visible = ASCIISet(low: 0xffff_fffe_0000_0000, high: 0x7fff_ffff_ffff_ffff)
-    /// What may stand in `Host`: whatever a host, as a name or an address, and a port can have (RFC 3986, 3.2.2).
-    static let host = ASCIISet(low: 0x2fff_6ff2_0000_0000, high: 0x47ff_fffe_afff_fffe)
-    /// What may stand in a quoted string as it is (RFC 9110, 5.6.4), ASCII alone.
-    static let quotedText = ASCIISet(low: 0xffff_fffb_0000_0000, high: 0x7fff_ffff_efff_ffff)
-    /// What a host and a port are made of: letters, digits and `. - _ : [ ]`.
-    static let authority = ASCIISet(low: 0x07ff_6000_0000_0000, high: 0x07ff_fffe_afff_fffe)
-}
-
 extension Span<UInt8> {
-    /// Whether the two are equal but for the case of ASCII letters; `other` must be in lower case.
+    /// Whether the two are equal but for the case of ASCII letters.
+    ///
+    /// There must be no control characters here, and `other` be of small letters, digits, `-`, `.` and `/`: then setting
+    /// one bit makes small letters of capitals, and of nothing else one of those.
     @inline(__always)
     func equals(caseless other: StaticString) -> Bool {
-        guard count == other.utf8CodeUnitCount else { return false }
-        for index in 0..<count {
-            let byte = self[index]
-            let lower = UInt8(ascii: "A")...UInt8(ascii: "Z") ~= byte ? byte | 0x20 : byte
-            if lower != other.utf8Start[index] { return false }
-        }
-        return true
+        equals(other, setting: 0x2020_2020_2020_2020)
     }
 
     /// Whether the bytes are those of `other`.
     @inline(__always)
     func equals(_ other: StaticString) -> Bool {
+        equals(other, setting: 0)
+    }
+
+    /// Eight bytes at a time.
+    @inline(__always)
+    private func equals(_ other: StaticString, setting bits: UInt64) -> Bool {
         guard count == other.utf8CodeUnitCount else { return false }
-        for index in 0..<count where self[index] != other.utf8Start[index] { return false }
+        let expected = UnsafeRawPointer(other.utf8Start)
+        var index = 0
+        while index &+ 8 <= count {
+            let word = bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+            if word | bits != expected.loadUnaligned(fromByteOffset: index, as: UInt64.self) { return false }
+            index &+= 8
+        }
+        while index < count {
+            if self[index] | UInt8(truncatingIfNeeded: bits) != other.utf8Start[index] { return false }
+            index &+= 1
+        }
         return true
     }
 

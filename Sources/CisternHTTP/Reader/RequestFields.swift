@@ -1,5 +1,3 @@
-internal import Cistern
-
 /// What of a request's header fields matters here: for the chain, and for where the request ends (RFC 9112, 5 to 7).
 struct RequestFields {
     var organization = Request.SingleHeader.missing
@@ -31,19 +29,25 @@ struct RequestFields {
         switch name.count {
         case 4 where name.equals(caseless: "host"):
             hosts += 1
-            guard ASCIISet.host.containsAll(value) else { throw .malformed("Host is not a host, with or without a port") }
+            guard ASCIISet.host.containsAll(value) else {
+                throw .malformed("Host is not a host, with or without a port")
+            }
         case 6 where name.equals(caseless: "expect"):
             expectsContinue = value.equals(caseless: "100-continue")
             expectsOther = expectsOther || !expectsContinue
         case 7 where name.equals(caseless: "upgrade"): offersUpgrade = true
         case 8 where name.equals(caseless: "x-org-id"): organization.add(field.value)
         case 9 where name.equals(caseless: "x-user-id"): user.add(field.value)
-        case 10 where name.equals(caseless: "connection"): takeConnection(value)
+        case 10 where name.equals(caseless: "connection"):
+            try field.checkNoTabs(bytes)
+            takeConnection(value)
         case 12 where name.equals(caseless: "content-type"): bodyFormat = Body.format(ofContentType: value)
         case 14 where name.equals(caseless: "content-length"):
             contentLengths += 1
+            try field.checkNoTabs(bytes)
             contentLength = Self.length(value)
         case 17 where name.equals(caseless: "transfer-encoding"):
+            try field.checkNoTabs(bytes)
             transferEncodings += 1
             isChunked = value.equals(caseless: "chunked")
         default: break

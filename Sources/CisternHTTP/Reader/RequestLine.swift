@@ -1,5 +1,3 @@
-internal import Cistern
-
 /// The first line of a request: method, target and version (RFC 9112, 3).
 struct RequestLine {
     let method: Request.Method

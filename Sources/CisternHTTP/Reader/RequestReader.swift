@@ -64,8 +64,11 @@ struct RequestReader {
             while true {
                 switch phase {
                 case .requestLine, .fields:
-                    if isBetweenRequests { Self.skipEmptyLines(&buffer) }
-                    guard try readHead(buffer.readableBytesUInt8Span) else { return .incomplete }
+                    if try !readHead(buffer.readableBytesUInt8Span) {
+                        guard isAtEmptyLine else { return .incomplete }
+                        discardRead(&buffer)
+                        continue
+                    }
                     if let event = try beginBody(in: &buffer) { return event }
                 case .body:
                     let end = position + (fields.contentLength ?? 0)
@@ -115,6 +118,8 @@ struct RequestReader {
     private mutating func readHead(_ bytes: Span<UInt8>) throws(Refusal) -> Bool {
         if phase == .requestLine {
             guard let range = try nextLine(bytes) else { return false }
+            // A client may have sent a line end too many behind the request before (RFC 9112, 2.2).
+            guard !range.isEmpty else { return false }
             let line = try RequestLine(bytes, range)
             framing.isVersion10 = line.isVersion10
             framing.omitsBody = line.method == .head
@@ -124,12 +129,8 @@ struct RequestReader {
         return try readFields(bytes)
     }
 
-    /// A client may have sent a line end too many behind the request before (RFC 9112, 2.2).
-    private static func skipEmptyLines(_ buffer: inout ByteBuffer) {
-        while buffer.readableBytesView.starts(with: [UInt8(ascii: "\r"), UInt8(ascii: "\n")]) {
-            buffer.moveReaderIndex(forwardBy: 2)
-        }
-    }
+    /// Whether nothing but an empty line has been read where a request might begin.
+    private var isAtEmptyLine: Bool { phase == .requestLine && position > 0 }
 
     /// Reads the field lines of a head, or of trailers, up to the empty line; false where that has not come.
     private mutating func readFields(_ bytes: Span<UInt8>) throws(Refusal) -> Bool {
@@ -137,8 +138,11 @@ struct RequestReader {
             if range.isEmpty { return true }
             let field = try FieldLine(bytes, range)
             fieldBytes += field.name.count + field.value.count
-            // Nothing that could stand in a trailer is of interest.
-            if phase == .fields { try fields.take(field, bytes) }
+            if phase == .fields {
+                try fields.take(field, bytes)
+            } else {
+                try field.checkTrailer(bytes)
+            }
             guard fieldBytes <= maximumHeaderBytes else { throw .headerTooLarge }
         }
         return false
@@ -208,7 +212,8 @@ struct RequestReader {
                     piece.readableBytes > 0
                 else { return false }
                 unchunked.writeImmutableBuffer(piece)
-                phase = piece.readableBytes == remaining ? .chunkEnd : .chunk(remaining: remaining - piece.readableBytes)
+                phase =
+                    piece.readableBytes == remaining ? .chunkEnd : .chunk(remaining: remaining - piece.readableBytes)
             case .chunkEnd:
                 guard let range = try nextLine(buffer.readableBytesUInt8Span) else {
                     guard searched == 0 else { throw .malformed("a chunk is longer than its size") }

@@ -1,0 +1,5 @@
+// libFuzzer's door for programs that have a `main` of their own. It is linked by -sanitize=fuzzer.
+#include <stddef.h>
+#include <stdint.h>
+
+int LLVMFuzzerRunDriver(int *argc, char ***argv, int (*callback)(const uint8_t *bytes, size_t count));

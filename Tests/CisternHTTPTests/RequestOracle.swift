@@ -1,0 +1,185 @@
+import CisternTesting
+import NIOCore
+import NIOEmbedded
+import NIOHTTP1
+
+@testable import CisternHTTP
+
+/// Reads the same bytes with the server's own reader and with llhttp, and tells where the two understand them differently.
+///
+/// llhttp is strict, but less so than the reader. So what the reader refuses says nothing; what it accepts llhttp must accept
+/// and read in the same way, and where it waits for more llhttp must not have seen a whole request.
+enum RequestOracle {
+    /// One request, as far as the server cares for it.
+    struct Reading: Equatable, CustomStringConvertible {
+        var method: Request.Method
+        var path: String
+        var organizations: [String]
+        var users: [String]
+        var bodyFormat: Request.BodyFormat
+        var isVersion10: Bool
+        var body: [UInt8]
+
+        var description: String {
+            "\(method) \(path) org \(organizations) user \(users) \(bodyFormat) 1.\(isVersion10 ? 0 : 1) "
+                + String(decoding: body, as: UTF8.self).debugDescription
+        }
+    }
+
+    /// What the reader made of some bytes.
+    struct Outcome: Equatable {
+        var readings: [Reading] = []
+        /// The status of the refusal at the end.
+        var refusal: Int?
+        /// Whether the last answer closes the connection.
+        var isClosed = false
+    }
+
+    static let maximumHeaderBytes = 2048
+    static let maximumBodyBytes = 4096
+
+    /// Where the two differ, in words; nil where they do not.
+    static func difference(on bytes: [UInt8]) -> String? {
+        let whole = read([bytes])
+        // The pieces that bytes come in must not matter. Where to cut is taken from the bytes themselves.
+        let sum = bytes.reduce(into: UInt64(bytes.count)) { $0 = $0 &* 31 &+ UInt64($1) }
+        var random = SeededRandom(seed: sum)
+        for most in [1, 7, 64] {
+            let cut = read(pieces(of: bytes, most: most, using: &random))
+            if cut != whole { return "in pieces of up to \(most) bytes it is \(cut), at once \(whole)" }
+        }
+        let theirs = readWithLLHTTP(bytes)
+        for (index, reading) in whole.readings.enumerated() {
+            guard index < theirs.readings.count else {
+                return "request \(index), \(reading), is none for llhttp: \(theirs.error ?? "it waits")"
+            }
+            // Of several x-org-id headers the reader keeps that there are several.
+            guard reading == theirs.readings[index] else { return "\(reading) is for llhttp \(theirs.readings[index])" }
+        }
+        if whole.refusal == nil, !whole.isClosed, theirs.readings.count > whole.readings.count {
+            return "llhttp has read \(theirs.readings[whole.readings.count]), which the reader waits for"
+        }
+        return nil
+    }
+
+    private static func pieces(
+        of bytes: [UInt8], most: Int, using random: inout SeededRandom
+    ) -> [[UInt8]] {
+        var pieces: [[UInt8]] = []
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let piece = rest.prefix(Int.random(in: 1...most, using: &random))
+            pieces.append(Array(piece))
+            rest = rest.dropFirst(piece.count)
+        }
+        return pieces
+    }
+
+    static func read(_ pieces: [[UInt8]]) -> Outcome {
+        var reader = RequestReader(maximumHeaderBytes: maximumHeaderBytes, maximumBodyBytes: maximumBodyBytes)
+        var buffer = ByteBuffer()
+        var outcome = Outcome()
+        for piece in pieces {
+            buffer.writeBytes(piece)
+            reading: while !outcome.isClosed {
+                switch reader.next(in: &buffer) {
+                case .incomplete: break reading
+                case .proceed: continue
+                case .request(let request, let framing):
+                    outcome.readings.append(Reading(request, isVersion10: framing.isVersion10))
+                    outcome.isClosed = !framing.keepsAlive
+                case .refusal(let refusal, _):
+                    outcome.refusal = refusal.status.rawValue
+                    outcome.isClosed = true
+                }
+            }
+        }
+        return outcome
+    }
+
+    private static func readWithLLHTTP(_ bytes: [UInt8]) -> (readings: [Reading], error: String?) {
+        let collector = Collector()
+        let channel = EmbeddedChannel()
+        defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
+        do {
+            let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes)
+            try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(decoder))
+            try channel.pipeline.syncOperations.addHandler(collector)
+            try channel.writeInbound(ByteBuffer(bytes: bytes))
+        } catch {
+            return (collector.readings, "\(error)")
+        }
+        return (collector.readings, collector.error)
+    }
+
+    /// Puts what the decoder gives out together again.
+    private final class Collector: ChannelInboundHandler {
+        typealias InboundIn = HTTPServerRequestPart
+
+        var readings: [Reading] = []
+        var error: String?
+        private var current: Reading?
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            switch unwrapInboundIn(data) {
+            case .head(let head): current = Reading(head)
+            case .body(let body): current?.body += body.readableBytesView
+            case .end:
+                if let current { readings.append(current) }
+                current = nil
+            }
+        }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            self.error = self.error ?? "\(error)"
+        }
+    }
+}
+
+extension RequestOracle.Reading {
+    fileprivate init(_ request: Request, isVersion10: Bool) {
+        let text = { (range: Range<Int>) in request.bytes.readableBytesUInt8Span.extracting(range).text }
+        let values = { (header: Request.SingleHeader) -> [String] in
+            switch header {
+            case .missing: []
+            case .value(let range): [text(range)]
+            case .repeated: ["several"]
+            }
+        }
+        self.init(
+            method: request.method, path: text(request.path), organizations: values(request.organization),
+            users: values(request.user), bodyFormat: request.bodyFormat, isVersion10: isVersion10,
+            body: Array(request.bytes.readableBytesView.dropFirst(request.body.lowerBound).prefix(request.body.count)))
+    }
+
+    fileprivate init(_ head: HTTPRequestHead) {
+        let values = { (name: String) -> [String] in
+            // The decoder leaves the space behind a value to its users.
+            let found = head.headers[name].map { value in
+                String(value.reversed().drop { $0 == " " || $0 == "\t" }.reversed())
+            }
+            return found.count > 1 ? ["several"] : found
+        }
+        let method: Request.Method =
+            switch head.method {
+            case .GET: .get
+            case .HEAD: .head
+            case .POST: .post
+            default: .other
+            }
+        var format = Request.BodyFormat.opaque
+        if let type = head.headers["content-type"].last { format = Body.format(ofContentType: type.utf8.span) }
+        self.init(
+            method: method, path: Self.path(of: head.uri), organizations: values("x-org-id"),
+            users: values("x-user-id"), bodyFormat: format, isVersion10: head.version == .http1_0, body: [])
+    }
+
+    /// The path of a target by another road than the reader's.
+    private static func path(of target: String) -> String {
+        var rest = target[...]
+        if let scheme = rest.firstRange(of: "://"), !rest.hasPrefix("/") {
+            rest = rest[scheme.upperBound...].drop { $0 != "/" && $0 != "?" }
+        }
+        return String(rest.prefix { $0 != "?" && $0 != "#" })
+    }
+}

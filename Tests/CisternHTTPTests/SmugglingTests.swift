@@ -1,0 +1,175 @@
+import CisternTesting
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import CisternHTTP
+
+/// The raw bytes of requests that have been used to slip a second one past a reader in front (RFC 9112, 11.2).
+///
+/// Behind each stands a request to `/health`. Where the reader let itself be led on, that would be answered, too.
+@Suite("Request smuggling")
+struct SmugglingTests {
+    private static let hidden = "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
+    private static let start = "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\n"
+
+    @Test(
+        "two lengths, or one that another reader would not see, are refused, and nothing after them is answered",
+        arguments: [
+            // CL.TE and TE.CL: each side believes another of the two.
+            "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+            "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\nGPOST",
+            "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            // TE.TE: one side is kept from seeing the header.
+            "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding:\u{b}chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding:\u{c}chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\u{0}\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n \r\n\r\n0\r\n\r\n",
+            " Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "X: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "\u{b}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding\u{0}: chunked\r\n\r\n0\r\n\r\n",
+            // Lengths that are numbers for some.
+            "Content-Length: 5\r\nContent-Length: 0\r\n\r\n", "Content-Length: 0, 0\r\n\r\n",
+            "Content-Length: 0 0\r\n\r\n", "Content-Length: +0\r\n\r\n", "Content-Length: -0\r\n\r\n",
+            "Content-Length: 0x0\r\n\r\n", "Content-Length: 0.0\r\n\r\n", "Content-Length: 0e1\r\n\r\n",
+            "Content-Length: 0\u{b}\r\n\r\n", "Content-Length:\t0\r\n\r\n", "Content-Length : 0\r\n\r\n",
+            "Content-Length: ０\r\n\r\n", "Content-Length: 1_0\r\n\r\n", "Content-Length\r\n\r\n",
+            "Content-Length: 18446744073709551616\r\n\r\n", "Content-Length: 0\r\n 5\r\n\r\n",
+            // Lines that end where others see no end.
+            "X: y\n\r\n", "X: y\r\r\n\r\n", "X: y\u{0}\r\n\r\n", "X\r\n\r\n", ": y\r\n\r\n", "X Y: z\r\n\r\n",
+            "X: y\r\n\n", "X: y\u{7f}\r\n\r\n", "X(: y\r\n\r\n", "\"X\": y\r\n\r\n", "É: y\r\n\r\n",
+            // Two hosts, or one that is none.
+            "Host: other\r\n\r\n", "host: h\r\n\r\n",
+        ])
+    func headers(rest: String) throws {
+        let connection = try EmbeddedConnection()
+        try connection.send(Self.start + rest + Self.hidden)
+        let replies = try connection.replies()
+        #expect(replies.map(\.status) == [400])
+        #expect(replies.first?["Connection"] == "close")
+        #expect(connection.isClosing)
+    }
+
+    @Test(
+        "chunks whose end could be elsewhere are refused",
+        arguments: [
+            "0\n\r\n", "0\r\n\n", "0\r\r\n\r\n", "+0\r\n\r\n", "-0\r\n\r\n", "0x0\r\n\r\n", " 0\r\n\r\n", "0 \r\n\r\n",
+            "\t0\r\n\r\n",
+            "\r\n0\r\n\r\n", "g\r\n\r\n", "1\r\nab\r\n0\r\n\r\n", "1\r\na0\r\n\r\n", "1\r\na\n0\r\n\r\n",
+            "1\r\na\r0\r\n\r\n",
+            "2\r\na\r\n0\r\n\r\n", "10000000000000000\r\n", "ffffffffffffffff\r\n", "fffffffffffffff0\r\n",
+            "0;a\nb\r\n\r\n", "0;a=\"b\nc\"\r\n\r\n", "0;a=\"b\r\n\r\n", "0;\r\n\r\n", "0;=a\r\n\r\n", "0 ;a\r\n\r\n",
+            "0;a b\r\n\r\n",
+            "0,0\r\n\r\n", "1;\u{0}\r\na\r\n0\r\n\r\n", "0\r\nContent-Length: 5\r\n\r\n",
+            "0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "0\r\nHost: h\r\n\r\n", "0\r\n X: y\r\n\r\n", "0\r\nX : y\r\n\r\n", "0\r\nX\r\n\r\n", "0\r\nX: y\n\r\n",
+            "\u{ff10}\r\n\r\n",
+        ])
+    func chunks(body: String) throws {
+        let connection = try EmbeddedConnection()
+        try connection.send(Self.start + "Transfer-Encoding: chunked\r\n\r\n" + body + Self.hidden)
+        #expect(try connection.replies().map(\.status) == [400])
+        #expect(connection.isClosing)
+    }
+
+    @Test(
+        "so are first lines with more or less in them",
+        arguments: [
+            "GET  /health HTTP/1.1\r\n", "GET /health  HTTP/1.1\r\n", "GET /health HTTP/1.1 \r\n",
+            " GET /health HTTP/1.1\r\n",
+            "GET\t/health\tHTTP/1.1\r\n", "GET /health\tHTTP/1.1\r\n", "GET /hea lth HTTP/1.1\r\n",
+            "GET /health\u{0} HTTP/1.1\r\n",
+            "GET /health\u{b}HTTP/1.1\r\n", "GET /héalth HTTP/1.1\r\n", "GET health HTTP/1.1\r\n",
+            "GET ftp://h/health HTTP/1.1\r\n",
+            "GET http:///health HTTP/1.1\r\n", "GET http://a@h/health HTTP/1.1\r\n", "get /health HTTP/1.1\r\n",
+            "G@T /health HTTP/1.1\r\n", "FETCH /health HTTP/1.1\r\n", "GET /health http/1.1\r\n",
+            "GET /health HTTP/1.1.1\r\n",
+            "GET /health HTTP/11\r\n", "GET /health HTTP/1,1\r\n", "GET /health HTTPS/1.1\r\n",
+            "GET /health HTTP/1.1\n",
+            "GET /health HTTP/1.1\r\r\n", "\n\nGET /health HTTP/1.1\r\n", "CONNECT /health HTTP/1.1\r\n", "GET\r\n",
+            "CONNECT h:80/ HTTP/1.1\r\n",
+        ])
+    func firstLines(line: String) throws {
+        let connection = try EmbeddedConnection()
+        try connection.send(line + "Host: h\r\n\r\n" + Self.hidden)
+        #expect(try connection.replies().map(\.status) == [400])
+        #expect(connection.isClosing)
+    }
+
+    @Test(
+        "what the standard allows is read, and what follows it is the next request",
+        arguments: [
+            "Content-Length: 0\r\n\r\n", "content-length:0  \r\n\r\n", "Content-Length: 007\r\n\r\n1234567",
+            "Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n00000001\r\na\r\n000\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n1;a;b=c;d=\"e f;g\"\r\na\r\nA\r\n0123456789\r\n0;z\r\nX: y\r\nZ:\r\n\r\n",
+            "X:\r\nY: \t a\tb \t\r\nZ: é\r\n\r\n", "Connection: Keep-Alive\r\n\r\n", "\r\n", "\r\n\r\n\r\n",
+        ])
+    func allowed(rest: String) throws {
+        for isPieceMeal in [false, true] {
+            let connection = try EmbeddedConnection()
+            let bytes = Array((Self.start + rest + Self.hidden).utf8)
+            if isPieceMeal { for byte in bytes { try connection.send([byte]) } } else { try connection.send(bytes) }
+            let replies = try connection.replies()
+            #expect(replies.map(\.status) == [200, 200])
+            #expect(replies.first?.json["orgId"] as? String == "o")
+        }
+    }
+
+    @Test("a head that never ends is refused before it is long, by each of its parts")
+    func bounds() throws {
+        for text in [
+            String(repeating: "G", count: 40_000), "GET /" + String(repeating: "a", count: 40_000),
+            Self.start + String(repeating: "a", count: 40_000),
+            Self.start + "a:" + String(repeating: " ", count: 40_000),
+            Self.start + String(repeating: "a: b\r\n", count: 20_000),
+            Self.start + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + String(repeating: "a: b\r\n", count: 20_000),
+        ] {
+            let connection = try EmbeddedConnection()
+            try connection.send(text)
+            #expect(try connection.replies().map(\.status) == [431])
+            #expect(connection.isClosing)
+        }
+        for size in [String(repeating: "0", count: 300), "1;" + String(repeating: "a", count: 300)] {
+            let connection = try EmbeddedConnection()
+            try connection.send(Self.start + "Transfer-Encoding: chunked\r\n\r\n" + size)
+            #expect(try connection.replies().map(\.status) == [400])
+        }
+    }
+
+    @Test("empty lines between requests cost nothing, and are not a request")
+    func emptyLines() throws {
+        let connection = try EmbeddedConnection()
+        for _ in 0..<1000 { try connection.send("\r\n\r\n\r"); try connection.send("\n") }
+        #expect(try connection.replies().isEmpty)
+        #expect(try connection.exchange(Self.hidden).status == 200)
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(74_999))
+        #expect(!connection.isClosing)
+    }
+
+    @Test("a head that comes slowly is 408, counted from its first byte")
+    func slowHead() throws {
+        let connection = try EmbeddedConnection()
+        try connection.send("GET /heal")
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(29_999))
+        try connection.send("th HTTP/1.1\r\n")
+        #expect(try connection.replies().isEmpty)
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(1))
+        #expect(try connection.replies().map(\.status) == [408])
+        #expect(connection.isClosing)
+    }
+}
