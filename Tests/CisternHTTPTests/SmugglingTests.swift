@@ -76,7 +76,8 @@ struct SmugglingTests {
             "0;a b\r\n\r\n",
             "0,0\r\n\r\n", "1;\u{0}\r\na\r\n0\r\n\r\n", "0\r\nContent-Length: 5\r\n\r\n",
             "0\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "0\r\nHost: h\r\n\r\n", "0\r\n X: y\r\n\r\n", "0\r\nX : y\r\n\r\n", "0\r\nX\r\n\r\n", "0\r\nX: y\n\r\n",
+            "0\r\nHost: h\r\n\r\n", "0\r\nconnection: close\r\n\r\n", "0\r\n X: y\r\n\r\n", "0\r\nX : y\r\n\r\n",
+            "0\r\nX\r\n\r\n", "0\r\nX: y\n\r\n",
             "\u{ff10}\r\n\r\n",
         ])
     func chunks(body: String) throws {
@@ -143,6 +144,11 @@ struct SmugglingTests {
             try connection.send(text)
             #expect(try connection.replies().map(\.status) == [431])
             #expect(connection.isClosing)
+        }
+        for (count, status) in [(253, 200), (254, 431)] {
+            let connection = try EmbeddedConnection()
+            let fields = String(repeating: "a: b\r\n", count: count)
+            #expect(try connection.exchange(Self.start + fields + "\r\n").status == status, "\(count) more fields")
         }
         for size in [String(repeating: "0", count: 300), "1;" + String(repeating: "a", count: 300)] {
             let connection = try EmbeddedConnection()

@@ -21,6 +21,27 @@ struct LeaseSizingTests {
         #expect(wish(fast, 19, 0).ahead == 0)
     }
 
+    @Test(
+        "leases for slow organisations, too, where nobody would miss it, and no more than they need or than is unmissed"
+    )
+    func unmissed() throws {
+        var settings = LeaseSettings()
+        let wish = { (limit: Limit, demand: Double, held: Int) in
+            DemandSizing().wish(
+                for: LeaseUse(limit: limit, demandPerSecond: demand, held: held), settings: settings)
+        }
+        let vast = try Limit(capacity: 1_000_000_000, refillPerSecond: 1_000_000)
+        #expect(wish(vast, 2.5, 0) == LeaseWish(ahead: 5, weight: 2500))
+        #expect(wish(vast, 2.5, 4).ahead == 1)
+        #expect(wish(vast, 2.5, 9).ahead == 0)
+        // A 4096th of 10,000 tokens, and of what flows in over two seconds.
+        #expect(wish(try Limit(capacity: 10_000, refillPerSecond: 1_000_000), 19, 0).ahead == 2)
+        #expect(wish(try Limit(capacity: 1_000_000, refillPerSecond: 5000), 19, 0).ahead == 2)
+        #expect(wish(try Limit(capacity: 1_000_000, refillPerSecond: 10), 2, 0).ahead == 0)
+        settings.durationMilliseconds = 20_000
+        #expect(wish(vast, 2.5, 0).ahead == 50)
+    }
+
     @Test("lets no pace outlast half a lease")
     func loneFactor() {
         var settings = LeaseSettings()

@@ -55,8 +55,9 @@ public struct LeaseWish: Sendable, Equatable {
 /// Leases what demand will take over the horizon: the sizing that suits most services.
 ///
 /// An organisation whose demand over the horizon is below ``LeaseSettings/minimumTokens`` is asked for request by
-/// request: at that size leasing strands more than it saves. Demand beyond what the bucket can sustain counts in the
-/// sharing and not in the wish.
+/// request: at that size leasing strands more than it saves. Unless its bucket is so large that nobody would miss what is
+/// stranded: then it gets what it needs for as long as a lease lasts. Demand beyond what the bucket can sustain counts in
+/// the sharing and not in the wish.
 public struct DemandSizing: LeaseSizing {
     /// Creates the sizing; its constants are in ``LeaseSettings``.
     public init() {}
@@ -66,10 +67,24 @@ public struct DemandSizing: LeaseSizing {
         let weight = Int64(min(use.demandPerSecond * 1000, 1e12))
         let sustained = min(use.demandPerSecond, use.limit.refillPerSecond)
         let target = sustained * Double(settings.horizonMilliseconds) / 1000
-        guard target >= Double(settings.minimumTokens) else { return LeaseWish(ahead: 0, weight: weight) }
+        guard target >= Double(settings.minimumTokens) else {
+            let wanted = sustained * Double(settings.durationMilliseconds) / 1000
+            let ahead = min(settings.unmissedTokens(of: use.limit), Int(wanted.rounded(.up)))
+            return LeaseWish(ahead: max(0, ahead - use.held), weight: weight)
+        }
         return LeaseWish(
             ahead: max(0, Int(min(target, Double(use.limit.capacity))) - use.held), weight: weight,
             paceMilliseconds: settings.horizonMilliseconds, loneFactor: settings.loneFactor)
+    }
+}
+
+extension LeaseSettings {
+    /// As many tokens as nobody misses while a lease lasts: a 4096th of the bucket, and of what flows into it meanwhile.
+    ///
+    /// Forty servers that each strand so many cost an organisation one per cent. It is 0 where capacity or refill is small.
+    func unmissedTokens(of limit: Limit) -> Int {
+        let inflow = limit.refillPerSecond * Double(durationMilliseconds) / 1000
+        return Int(min(Double(limit.capacity), inflow) / 4096)
     }
 }
 

@@ -41,7 +41,9 @@ package struct BusiestNames: Sendable {
     private var counters: [Counter] = []
     /// The name of each counter; its room is used again by the next.
     private var names: [[UInt8]] = []
-    /// Counters by the hash of their name, each as its index plus one; 0 where free. At most a quarter is in use.
+    /// Counters by the hash of their name, each as its index plus one; 0 where free.
+    ///
+    /// At most a quarter is in use.
     private var slots: [UInt32]
     /// Indices of counters as a binary heap, the smallest count first.
     private var heap: [Int] = []

@@ -90,7 +90,9 @@ struct AnswerWriter {
 
     // MARK: Bodies
 
-    /// The echo of `POST /chat`: what most answers are. Its length is known before it is written.
+    /// The echo of `POST /chat`: what most answers are.
+    ///
+    /// Its length is known before it is written.
     private func write(
         _ answer: Answer, _ identity: Identity, _ message: ByteBuffer?, _ id: RequestID, _ framing: AnswerFraming,
         to buffer: inout ByteBuffer

@@ -22,13 +22,13 @@ struct FieldLine {
         self.end = range.upperBound
     }
 
-    /// Refuses a trailer that would say where a request ends that has ended, or whom it is for (RFC 9110, 6.5.1).
+    /// Refuses a trailer that would say where a request or the connection ends, or whom it is for (RFC 9110, 6.5.1).
     ///
     /// Nothing that could stand in any other is of interest.
     func checkTrailer(_ bytes: Span<UInt8>) throws(Refusal) {
         let name = bytes.extracting(name)
         guard !name.equals(caseless: "content-length"), !name.equals(caseless: "transfer-encoding"),
-            !name.equals(caseless: "host")
+            !name.equals(caseless: "host"), !name.equals(caseless: "connection")
         else { throw .malformed("there is a field behind the body that can only stand before it") }
     }
 

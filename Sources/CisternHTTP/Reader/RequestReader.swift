@@ -30,6 +30,9 @@ struct RequestReader {
         case over
     }
 
+    /// How many fields there may be in a head, or in trailers.
+    private static let maximumFields = 256
+
     private let maximumHeaderBytes: Int
     private let maximumBodyBytes: Int
     private var phase = Phase.requestLine
@@ -39,6 +42,7 @@ struct RequestReader {
     private(set) var framing = AnswerFraming()
     /// Bytes of names and values in the head, or in the trailers.
     private var fieldBytes = 0
+    private var fieldCount = 0
     /// Where the line or the body that comes next begins, from the first readable byte on.
     private var position = 0
     /// Up to where the end of that line has been looked for.
@@ -109,7 +113,7 @@ struct RequestReader {
         line = nil
         fields = RequestFields()
         framing = AnswerFraming()
-        (fieldBytes, position, searched, headBytes) = (0, 0, 0, 0)
+        (fieldBytes, fieldCount, position, searched, headBytes) = (0, 0, 0, 0, 0)
     }
 
     // MARK: Head
@@ -138,12 +142,13 @@ struct RequestReader {
             if range.isEmpty { return true }
             let field = try FieldLine(bytes, range)
             fieldBytes += field.name.count + field.value.count
+            fieldCount += 1
             if phase == .fields {
                 try fields.take(field, bytes)
             } else {
                 try field.checkTrailer(bytes)
             }
-            guard fieldBytes <= maximumHeaderBytes else { throw .headerTooLarge }
+            guard fieldBytes <= maximumHeaderBytes, fieldCount <= Self.maximumFields else { throw .headerTooLarge }
         }
         return false
     }
@@ -171,7 +176,9 @@ struct RequestReader {
 
     // MARK: Body
 
-    /// The head is complete: what comes next. An event where the client has to be told something first.
+    /// The head is complete: what comes next.
+    ///
+    /// An event where the client has to be told something first.
     private mutating func beginBody(in buffer: inout ByteBuffer) throws(Refusal) -> Event? {
         guard let line else { return nil }
         try fields.check(isVersion10: line.isVersion10)
@@ -183,7 +190,7 @@ struct RequestReader {
         if fields.isChunked {
             phase = .chunkLine
             headBytes = position
-            fieldBytes = 0
+            (fieldBytes, fieldCount) = (0, 0)
             unchunked = ByteBuffer(bytes: buffer.readableBytesView.prefix(position))
             discardRead(&buffer)
         }

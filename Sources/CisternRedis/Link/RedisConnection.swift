@@ -20,7 +20,7 @@ final class RedisConnection: ChannelInboundHandler {
         case overloaded
     }
 
-    typealias Completion = (Result<RESPValue, Failure>) -> Void
+    typealias Completion = (Result<RESPReply, Failure>) -> Void
 
     private struct Pending {
         let deadline: NIODeadline
@@ -67,9 +67,12 @@ final class RedisConnection: ChannelInboundHandler {
     /// - Parameter prefix: a command to send right before it, whose reply is of no account; neither goes without the
     ///   other.
     func send(
-        _ words: [[UInt8]], after prefix: [[UInt8]]? = nil, deadline: NIODeadline, completion: @escaping Completion
+        _ words: [[UInt8]], after prefix: [[UInt8]]? = nil, deadline: NIODeadline,
+        completion: @escaping (Result<RESPValue, Failure>) -> Void
     ) {
-        send(after: prefix, deadline: deadline, completion: completion) { $0.append(command: words) }
+        send(after: prefix, deadline: deadline, completion: { completion($0.map(\.value)) }) { commands in
+            commands.append(command: words)
+        }
     }
 
     /// The same for a command that `write` writes.
@@ -82,7 +85,7 @@ final class RedisConnection: ChannelInboundHandler {
         guard pending.count + count <= maximumPending else { return completion(.failure(.overloaded)) }
         if let prefix {
             unsent.append(command: prefix)
-            pending.append(Pending(deadline: deadline) { _ in })
+            pending.append(Pending(deadline: deadline, completion: { _ in }))
         }
         write(&unsent)
         pending.append(Pending(deadline: deadline, completion: completion))
@@ -178,7 +181,7 @@ final class RedisConnection: ChannelInboundHandler {
         do throws(RESPReader.ProtocolError) {
             if reader == nil { reader = try RESPReader() }
             try reader?.feed(unwrapInboundIn(data))
-            while !hasEnded, let reply = try reader?.next() {
+            while !hasEnded, let reply = try reader?.nextReply() {
                 guard let command = pending.popFirst() else {
                     throw RESPReader.ProtocolError(description: "a reply that nothing asked for")
                 }

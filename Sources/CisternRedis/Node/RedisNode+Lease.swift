@@ -53,7 +53,7 @@ extension RedisNode {
         connection.send(
             after: isAsking ? Self.asking : nil, deadline: eventLoop.now + .nanoseconds(remaining),
             completion: { result in
-                if isFirst, case .success(.error(let message)) = result, message.hasPrefix("NOSCRIPT") {
+                if isFirst, case .success(.value(.error(let message))) = result, message.hasPrefix("NOSCRIPT") {
                     // Somebody has emptied the node's script cache; EVAL runs the script and fills it again.
                     return self.send(request, as: .source, keys: keys, isAsking: isAsking, redirected, reply)
                 }
@@ -67,12 +67,12 @@ extension RedisNode {
 
     /// Takes in the answer to a request, or that there is none.
     private func take(
-        _ result: Result<RESPValue, RedisConnection.Failure>, of request: LeaseRequest, _ connection: RedisConnection,
+        _ result: Result<RESPReply, RedisConnection.Failure>, of request: LeaseRequest, _ connection: RedisConnection,
         _ redirected: Redirected?, _ reply: Reply
     ) {
         switch result {
         case .failure(let failure): finish(request, .failure(failure.asLeaseFailure), reply)
-        case .success(.error(let message)):
+        case .success(.value(.error(let message))):
             if let redirected, let redirect = Redirect(message) {
                 shared.withLock { $0.statistics.redirected &+= 1 }
                 return redirected(redirect)
@@ -84,9 +84,9 @@ extension RedisNode {
                 logRejection(message)
             }
             finish(request, .failure(.rejected(message)), reply)
-        case .success(let value):
-            guard let grant = LeaseScript.grant(from: value) else {
-                let words = "unexpected answer to the lease script: \(value)".prefix(200)
+        case .success(let answer):
+            guard let grant = LeaseScript.grant(from: answer) else {
+                let words = "unexpected answer to the lease script: \(answer.value)".prefix(200)
                 connection.close(NodeTrouble(.protocol, String(words)))
                 return finish(request, .failure(.rejected("unexpected answer")), reply)
             }

@@ -232,13 +232,8 @@ enum LeaseScript {
     }
 
     /// The grant in the script's answer; nil where the answer is not one of the script's.
-    static func grant(from reply: RESPValue) -> Grant? {
-        guard case .array(let fields) = reply, fields.count == 7 else { return nil }
-        var numbers = InlineArray<7, Int64>(repeating: 0)
-        for index in numbers.indices {
-            guard case .integer(let number) = fields[index] else { return nil }
-            numbers[index] = number
-        }
+    static func grant(from reply: RESPReply) -> Grant? {
+        guard case .numbers(let numbers) = reply else { return nil }
         return Grant(
             tokens: Int(numbers[0]), held: Int(numbers[1]), openMicrotokens: numbers[2], paced: Int(numbers[3]),
             paceMilliseconds: numbers[4], openRefillMicrotokensPerMillisecond: numbers[5], outstanding: Int(numbers[6]))

@@ -1,0 +1,99 @@
+internal import CHiredis
+
+/// One reply as it is read: a note for each value in it, an array's before those of what is in the array.
+struct RESPNotes: ~Copyable {
+    private struct Note {
+        /// hiredis' number for the type.
+        let type: Int32
+        /// The integer; of an array how many values are in it, of a text how many bytes it has.
+        let number: Int64
+        /// Of a text, where it begins among all texts.
+        let start: Int
+    }
+
+    /// Room that is kept for the next reply, in notes and in bytes.
+    private static let keptCapacity = 1 << 14
+
+    private var notes: [Note] = []
+    private var texts: [UInt8] = []
+
+    /// Makes room for the next reply.
+    mutating func clear() {
+        notes.removeAll(keepingCapacity: notes.capacity <= Self.keptCapacity)
+        texts.removeAll(keepingCapacity: texts.capacity <= Self.keptCapacity)
+    }
+
+    /// The whole reply.
+    var reply: RESPReply {
+        if let numbers { return .numbers(numbers) }
+        var position = 0
+        return .value(value(at: &position))
+    }
+
+    private var numbers: RESPReply.Numbers? {
+        var numbers = RESPReply.Numbers(repeating: 0)
+        guard notes.count == numbers.count + 1, notes[0].type == REDIS_REPLY_ARRAY, notes[0].number == numbers.count
+        else { return nil }
+        for index in numbers.indices {
+            guard notes[index + 1].type == REDIS_REPLY_INTEGER else { return nil }
+            numbers[index] = notes[index + 1].number
+        }
+        return numbers
+    }
+
+    private func value(at position: inout Int) -> RESPValue {
+        let note = notes[position]
+        position += 1
+        switch note.type {
+        case REDIS_REPLY_INTEGER: return .integer(note.number)
+        case REDIS_REPLY_STRING, REDIS_REPLY_STATUS: return .string(Array(text(of: note)))
+        case REDIS_REPLY_ERROR: return .error(String(decoding: text(of: note), as: UTF8.self))
+        case REDIS_REPLY_ARRAY:
+            var values: [RESPValue] = []
+            for _ in 0..<note.number { values.append(value(at: &position)) }
+            return .array(values)
+        default: return .null
+        }
+    }
+
+    private func text(of note: Note) -> ArraySlice<UInt8> {
+        texts[note.start..<note.start + Int(note.number)]
+    }
+
+    // MARK: What hiredis calls
+
+    /// The functions that take the place of those that make objects.
+    ///
+    /// hiredis wants a pointer for each object and looks at none of them. Members that later versions have beside these
+    /// are for types that RESP2 has not.
+    static var functions: redisReplyObjectFunctions {
+        var functions = redisReplyObjectFunctions()
+        functions.createString = { task, bytes, count in
+            RESPNotes.of(task) { notes, type in
+                let start = notes.texts.count
+                notes.texts.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: Int(count)))
+                notes.notes.append(Note(type: type, number: Int64(count), start: start))
+            }
+        }
+        functions.createArray = { task, count in
+            RESPNotes.of(task) { notes, type in notes.notes.append(Note(type: type, number: Int64(count), start: 0)) }
+        }
+        functions.createInteger = { task, number in
+            RESPNotes.of(task) { notes, type in notes.notes.append(Note(type: type, number: number, start: 0)) }
+        }
+        functions.createNil = { task in
+            RESPNotes.of(task) { notes, type in notes.notes.append(Note(type: REDIS_REPLY_NIL, number: 0, start: 0)) }
+        }
+        functions.freeObject = { _ in }
+        return functions
+    }
+
+    /// Adds to the notes that a reader has as its private data.
+    private static func of(
+        _ task: UnsafePointer<redisReadTask>?, _ add: (inout RESPNotes, _ type: Int32) -> Void
+    ) -> UnsafeMutableRawPointer? {
+        guard let task, let notes = task.pointee.privdata else { return nil }
+        add(&notes.assumingMemoryBound(to: RESPNotes.self).pointee, task.pointee.type)
+        return notes
+    }
+}
