@@ -20,16 +20,14 @@ extension RateLimiter {
             guard limits != old else { return }
             currentLimits.withLock { $0 = limits }
             let names = old.changes(to: limits)
-            switch backend {
-            case .embedded(let store): store.change(to: limits, names: names, now: now)
-            case .leased(let lessee): lessee.change(to: limits, names: names, now: now)
-            }
+            embedded?.change(to: limits, names: names, now: now)
+            lessee?.change(to: limits, names: names, now: now)
         }
     }
 
     /// How tokens are leased; nil with the embedded store, which leases none.
     public var leaseSettings: LeaseSettings? {
-        guard case .leased(let lessee) = backend else { return nil }
+        guard let lessee else { return nil }
         return lessee.leaseSettings
     }
 
@@ -37,20 +35,20 @@ extension RateLimiter {
     ///
     /// What is leased already lasts as long as it was to last.
     public func changeLeaseSettings(to settings: LeaseSettings) {
-        guard case .leased(let lessee) = backend else { return }
+        guard let lessee else { return }
         lessee.change(to: settings)
     }
 
     /// An organisation's bucket in this process, as a request would find it; nil where there is none yet, which would be
     /// full, and where buckets are leased from a store.
     package func embeddedBucket(of organization: Span<UInt8>, now: Instant) -> TokenBucket? {
-        guard case .embedded(let store) = backend else { return nil }
-        return store.bucket(of: organization, now: now)
+        guard let embedded else { return nil }
+        return embedded.bucket(of: organization, now: now)
     }
 
     /// Gives one organisation's lease back, and returns once that is answered or has failed.
     package func giveBackLease(of organization: [UInt8], now: Instant) async {
-        guard case .leased(let lessee) = backend, let request = lessee.giveBack(organization.span, now: now) else {
+        guard let lessee, let request = lessee.giveBack(organization.span, now: now) else {
             return
         }
         await withCheckedContinuation { continuation in
@@ -61,9 +59,7 @@ extension RateLimiter {
     /// An organisation's bucket is full: makes it so with the embedded store; else the store has been told, and what it
     /// said before counts no more.
     package func fillBucket(of organization: Span<UInt8>, now: Instant) {
-        switch backend {
-        case .embedded(let store): store.fill(organization, now: now)
-        case .leased(let lessee): lessee.forgetWord(of: organization, now: now)
-        }
+        embedded?.fill(organization, now: now)
+        lessee?.forgetWord(of: organization, now: now)
     }
 }

@@ -7,11 +7,12 @@ internal import Synchronization
 ///
 /// The cost of a request is in whole tokens, 0 to 10^9; one above the organisation's capacity is always denied.
 public final class RateLimiter: Sendable {
-    enum Backend: Sendable {
+    enum Backend: ~Copyable, Sendable {
         case embedded(EmbeddedStore)
         case leased(Lessee)
     }
 
+    /// Not copyable, so that looking at it keeps no count of references: all threads would write that for each decision.
     let backend: Backend
     /// What the backend has been told.
     let currentLimits: Mutex<Limits>
@@ -56,9 +57,7 @@ public final class RateLimiter: Sendable {
             return store.decide(organization, costMicrotokens: costMicrotokens, now: now)
         case .leased(let lessee):
             let verdict = lessee.decide(organization, costMicrotokens: costMicrotokens, now: now)
-            if verdict.isRunningDry, let request = lessee.renew(organization, now: now) {
-                Self.carry(request, from: lessee)
-            }
+            if verdict.isRunningDry { renew(organization, now: now) }
             return verdict.decision
         }
     }
@@ -86,7 +85,7 @@ public final class RateLimiter: Sendable {
     private func admit(
         _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
     ) -> Decision? {
-        guard case .leased(let lessee) = backend else { return nil }
+        guard let lessee else { return nil }
         let admission = lessee.admit(
             organization, costMicrotokens: Self.microtokens(cost), now: now, resume: resume)
         switch admission {
@@ -103,7 +102,7 @@ public final class RateLimiter: Sendable {
     /// For a server that stops; decisions made afterwards lease anew. It goes on a few hundred at a time, so that the
     /// last ones do not wait beyond their deadline for the first.
     public func giveBackLeases(clock: some TimeSource) async {
-        guard case .leased(let lessee) = backend else { return }
+        guard let lessee else { return }
         await Self.carryAll(from: lessee) { shard, start in
             lessee.giveBack(shard: shard, from: start, most: 256, now: clock.now())
         }
@@ -115,7 +114,7 @@ public final class RateLimiter: Sendable {
     /// To be called after the nodes of the store have changed. Only organisations whose bucket is another one now are
     /// touched.
     public func giveBackMovedLeases(clock: some TimeSource) async {
-        guard case .leased(let lessee) = backend else { return }
+        guard let lessee else { return }
         await Self.carryAll(from: lessee) { shard, start in
             lessee.giveBackMoved(shard: shard, from: start, most: 256, now: clock.now())
         }
@@ -148,7 +147,7 @@ public final class RateLimiter: Sendable {
     /// To be called every 20 to 100 milliseconds; it returns at once. A limiter for which nobody calls it loses such
     /// tokens when their lease lapses. Of no effect with the embedded store.
     public func giveBackIdleLeases(now: Instant) {
-        guard case .leased(let lessee) = backend else { return }
+        guard let lessee else { return }
         for shard in 0..<lessee.shardCount {
             for request in lessee.giveBackIdle(shard: shard, most: 256, now: now) {
                 Self.carry(request, from: lessee)
@@ -160,18 +159,37 @@ public final class RateLimiter: Sendable {
     ///
     /// 0 with the embedded store.
     package func leased(_ organization: Span<UInt8>, now: Instant? = nil) -> Int {
-        guard case .leased(let lessee) = backend else { return 0 }
+        guard let lessee else { return 0 }
         return lessee.leased(organization, now: now)
     }
 
     /// What the limiter has counted, summed over its shards one after the other.
     package var statistics: LimiterStatistics {
         var statistics = LimiterStatistics()
-        switch backend {
-        case .embedded(let store): store.add(to: &statistics)
-        case .leased(let lessee): lessee.add(to: &statistics)
-        }
+        embedded?.add(to: &statistics)
+        lessee?.add(to: &statistics)
         return statistics
+    }
+
+    /// Asks for more before the tokens run out.
+    @inline(never)
+    private func renew(_ organization: Span<UInt8>, now: Instant) {
+        guard let lessee, let request = lessee.renew(organization, now: now) else { return }
+        Self.carry(request, from: lessee)
+    }
+
+    var embedded: EmbeddedStore? {
+        switch backend {
+        case .embedded(let store): store
+        case .leased: nil
+        }
+    }
+
+    var lessee: Lessee? {
+        switch backend {
+        case .embedded: nil
+        case .leased(let lessee): lessee
+        }
     }
 
     /// Carries a request to the store, and whatever follows from its answer.

@@ -1,53 +1,80 @@
-/// A name of up to 40 bytes, kept as words so that comparing it takes one load and one compare for eight bytes.
+/// A name of up to 36 bytes, as a UUID has, kept as words so that comparing it takes one load and one compare for eight bytes.
 ///
-/// A UUID has 36 bytes. Of a longer name only the length is kept; its bytes are somebody else's to keep.
+/// Of a longer name nothing is kept here; its bytes are somebody else's to keep.
 struct InlineKey: BitwiseCopyable {
-    static let capacity = 40
+    static let capacity = 36
+    private static let wordCount = 4
 
-    private var words = InlineArray<5, UInt64>(repeating: 0)
-    private let storedCount: UInt32
+    /// The first 32 bytes; what is beyond the name is 0.
+    private var words = InlineArray<4, UInt64>(repeating: 0)
+    /// The last four.
+    private var tail: UInt32 = 0
 
     init(_ key: Span<UInt8>) {
-        storedCount = UInt32(key.count)
         guard key.count <= Self.capacity else { return }
-        for index in 0..<(key.count + 7) / 8 { words[index] = key.word(index) }
+        for index in 0..<min(Self.wordCount, key.count / 8) { words[index] = key.word(index) }
+        guard key.count % 8 > 0 else { return }
+        if key.count / 8 < Self.wordCount {
+            words[key.count / 8] = key.lastWord
+        } else {
+            tail = UInt32(truncatingIfNeeded: key.lastWord)
+        }
     }
 
-    /// The length of the name, also of one that is too long to stand here.
-    var count: Int { Int(storedCount) }
-
-    /// The bytes of a name that stands here.
-    var bytes: [UInt8] {
-        (0..<count).map { UInt8(truncatingIfNeeded: words[$0 / 8] >> UInt64($0 % 8 * 8)) }
+    /// The bytes of a name of this length that stands here.
+    func bytes(_ count: Int) -> [UInt8] {
+        (0..<count).map { index in
+            let word = index / 8 < Self.wordCount ? words[index / 8] : UInt64(tail)
+            return UInt8(truncatingIfNeeded: word >> UInt64(index % 8 * 8))
+        }
     }
 
     /// Whether these are the bytes of `key`, which must have the same length and fit.
     @inline(__always)
     func matches(_ key: Span<UInt8>) -> Bool {
-        let wordCount = (key.count &+ 7) / 8
+        let whole = key.count / 8
+        if whole == Self.wordCount {
+            let start = words[0] ^ key.word(0) | words[1] ^ key.word(1) | words[2] ^ key.word(2) | words[3] ^ key.word(3)
+            return start == 0 && (key.count == 32 || UInt64(tail) == key.lastWord)
+        }
         var index = 0
-        while index < wordCount {
+        while index < whole {
             if words[index] != key.word(index) { return false }
             index &+= 1
         }
-        return true
+        if key.count % 8 == 0 { return true }
+        return words[whole] == key.lastWord
     }
 }
 
 extension Span<UInt8> {
-    /// Eight bytes from `8 × index` on, the first one lowest; the last word is filled up with zeros.
+    /// The eight bytes from `8 × index` on, the first one lowest; all of them must be there.
     @inline(__always)
     func word(_ index: Int) -> UInt64 {
-        let start = index &* 8
-        if start &+ 8 <= count {
-            return UInt64(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: start, as: UInt64.self))
+        load(index &* 8, as: UInt64.self)
+    }
+
+    /// The bytes after the last whole word, the first one lowest, filled up with zeros; at least one must be there.
+    ///
+    /// They are read with loads that overlap what is before them or each other, never byte by byte.
+    @inline(__always)
+    var lastWord: UInt64 {
+        let left = count & 7
+        if count >= 8 { return load(count &- 8, as: UInt64.self) >> UInt64(truncatingIfNeeded: 64 &- left &* 8) }
+        if left >= 4 {
+            let end = UInt64(load(left &- 4, as: UInt32.self)) << UInt64(truncatingIfNeeded: (left &- 4) &* 8)
+            return UInt64(load(0, as: UInt32.self)) | end
         }
-        var word: UInt64 = 0
-        var offset = start
-        while offset < count {
-            word |= UInt64(self[offset]) << UInt64((offset &- start) &* 8)
-            offset &+= 1
-        }
-        return word
+        // One, two or three bytes: the first, the middle and the last of them.
+        let middle = left / 2
+        return UInt64(self[0]) | UInt64(self[middle]) << UInt64(truncatingIfNeeded: middle &* 8)
+            | UInt64(self[left &- 1]) << UInt64(truncatingIfNeeded: (left &- 1) &* 8)
+    }
+
+    /// A number that begins at an offset, lowest byte first; checked.
+    @inline(__always)
+    private func load<Number: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, as type: Number.Type) -> Number {
+        precondition(offset >= 0 && offset &+ MemoryLayout<Number>.size <= count, "bytes beyond the end")
+        return Number(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: type))
     }
 }

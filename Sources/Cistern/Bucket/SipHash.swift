@@ -27,7 +27,7 @@ package struct SipHash: Sendable, BitwiseCopyable {
             index &+= 1
         }
         // The last word: what is left of the bytes, and their count in the highest byte.
-        let last = (count & 7 == 0 ? 0 : bytes.word(index)) | UInt64(truncatingIfNeeded: count) << 56
+        let last = (count & 7 == 0 ? 0 : bytes.lastWord) | UInt64(truncatingIfNeeded: count) << 56
         state.absorb(last, rounds: compressionRounds)
         return state.finish(rounds: finalizationRounds)
     }

@@ -2,55 +2,34 @@
 ///
 /// A state machine without IO: requests and answers go in, decisions and amounts come out. At most one request for an
 /// organisation is in flight, and only the answer to that one counts; whatever else arrives is the store's to expire.
+///
+/// A million of them are held, so the fields are as narrow as they can be, in an order that leaves no gap, and what holds
+/// only between two requests shares its place with what holds only during one: 119 bytes. Tokens are at most 10^9, and
+/// counts of them stop at the ends of 32 bits rather than wrap.
 struct Lease: Sendable, BitwiseCopyable {
     private(set) var limit: Limit
+    private var notes = LeaseNotes()
     /// Where the bucket is that all of this is about.
     private(set) var home: BucketHome
-    /// Leased tokens that are left and not spoken for, in whole tokens.
-    private(set) var held = 0
-    /// Leased tokens set aside for the requests that wait for the answer in flight.
-    private(set) var reserved = 0
-    /// Tokens that come one after the other.
-    private(set) var pace = Pace()
-    /// When all of them lapse.
-    private var expiresAt: Instant
-    private var word: StoreWord
-    /// When a token was last spent here.
-    private(set) var spentAt: Instant
-    /// The latest instant that was seen here.
+    /// The latest instant that was seen here, up to which ``word`` has been carried on.
     ///
     /// A thread may read the clock, stall, and take the lock after others have decided for later instants: what it
     /// decides then counts for the latest of these, or it would spend tokens that had not been granted yet.
     private var latest: Instant
-    /// Tokens spent since the last request left.
-    private var spent = 0
-    /// When ``spent`` reaches this, ``early`` is noted.
-    private var earlyMark = Int.max
-    /// How much had been spent when about half of the lease had been, and when that was.
-    private var early: (tokens: Int, at: Instant) = (0, .never)
-    private var demand: Demand
-    /// Tokens asked for here since demand was last measured; below 0 by those that were counted while they waited.
-    private var wanted = 0
-    /// What the request in flight said was held.
-    private var reported = 0
-    /// Whether the store has tokens on record for this lessee that may have been spent since its last answer.
-    private var isOnRecord = false
-    /// Whether so much is on record there, of all lessees, that refill will stop for want of room before it lapses.
-    private var isCrowded = false
-    /// Whether the last request wished for tokens ahead of use.
-    private var isAhead = false
-    /// The lease is renewed as soon as fewer tokens than this are held.
-    private var renewBelow = 0
-    /// The lease is renewed from then on.
-    private var renewAt = Instant.never
-    /// The number of the last request.
-    private(set) var sequence: UInt64 = 0
+    /// When all tokens lapse.
+    private var expiresAt: Instant
+    /// When a token was last spent here.
+    private(set) var spentAt: Instant
     /// The number of the last request whose answer was taken in.
     private(set) var acknowledged: UInt64
-    /// Whether a request is in flight.
-    private(set) var isAsking = false
-    /// Whether the lessee looks after this lease's falling idle.
-    var isWatched = false
+    private var demand: Demand
+    private var heldTokens: UInt32 = 0
+    private var word: StoreWord
+    /// Tokens spent since the last request left; about half of the lease, once that many had been.
+    private var spent: UInt32 = 0
+    /// Tokens asked for here since demand was last measured; below 0 by those that were counted while they waited.
+    private var wanted: Int32 = 0
+    private var phase = LeasePhase.settled(LeaseTerms())
 
     /// An organisation of which nothing is known: as far as this server can tell its bucket is full.
     ///
@@ -64,16 +43,50 @@ struct Lease: Sendable, BitwiseCopyable {
     ) {
         self.limit = limit
         self.home = home
-        acknowledged = sequence
-        expiresAt = now
-        word = StoreWord(unknown: limit, now: now)
-        self.spentAt = spentAt
         latest = now
+        expiresAt = now
+        self.spentAt = spentAt
+        acknowledged = sequence
         demand = Demand(now: now)
+        word = StoreWord(unknown: limit, now: now)
     }
 
+    /// Leased tokens that are left and not spoken for, in whole tokens.
+    private(set) var held: Int {
+        get { Int(heldTokens) }
+        set { heldTokens = UInt32(clamping: newValue) }
+    }
+
+    /// Whether a request is in flight.
+    var isAsking: Bool {
+        if case .asking = phase { true } else { false }
+    }
+
+    /// The number of the request in flight, else of the last one that was answered.
+    var sequence: UInt64 {
+        if case .asking(let flight) = phase { flight.sequence } else { acknowledged }
+    }
+
+    /// Whether the lessee looks after this lease's falling idle.
+    var isWatched: Bool {
+        get { notes.contains(.isWatched) }
+        set { notes.set(.isWatched, to: newValue) }
+    }
+
+    private var terms: LeaseTerms {
+        if case .settled(let terms) = phase { terms } else { LeaseTerms() }
+    }
+
+    /// Tokens set aside for the requests that wait for the answer in flight.
+    private var reserved: Int {
+        if case .asking(let flight) = phase { Int(flight.reserved) } else { 0 }
+    }
+
+    /// Tokens of a pace that are still to come.
+    private var coming: Int { terms.pace.coming }
+
     /// Tokens that are on record at the store and have not been spent, as far as this server knows.
-    var leased: Int { held &+ reserved &+ pace.coming }
+    var leased: Int { held &+ reserved &+ coming }
 
     /// Those that have not lapsed by now, whether that has been noticed or not.
     func leased(now: Instant) -> Int { now < expiresAt ? leased : 0 }
@@ -81,7 +94,7 @@ struct Lease: Sendable, BitwiseCopyable {
     /// Whether the store should hear of this organisation again even if no request comes: to have tokens back, or
     /// because refill would stop while spent tokens are on record.
     var isWorthReporting: Bool {
-        leased > 0 || isOnRecord && isCrowded
+        leased > 0 || notes.isSuperset(of: [.isOnRecord, .isCrowded])
     }
 
     /// The best knowledge of the global balance: what the store had, and what is held here.
@@ -91,41 +104,92 @@ struct Lease: Sendable, BitwiseCopyable {
 
     // MARK: Deciding
 
+    /// What memory says to a request, in the few words that a function returns in registers.
+    struct Answer: BitwiseCopyable {
+        enum Kind: UInt8, BitwiseCopyable {
+            /// Tokens held have paid.
+            case paid
+            /// They have, and it is time to ask for more.
+            case paidRunningDry
+            /// They cannot.
+            case unpaid
+        }
+
+        let limit: Limit
+        var kind: Kind
+        let balanceMicrotokens: Int64
+        /// The instant that it has become: no earlier than one seen before.
+        let at: Instant
+    }
+
+    /// Lets time pass, and pays a request from the tokens held, if they suffice.
+    @inline(__always)
+    mutating func spend(
+        costMicrotokens: Int64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
+    ) -> Answer {
+        let now = advance(settings: settings, now: now, tally: &tally)
+        let heldMicrotokens = Int64(heldTokens) &* Limit.microtokensPerToken
+        guard costMicrotokens <= heldMicrotokens else {
+            return Answer(limit: limit, kind: .unpaid, balanceMicrotokens: 0, at: now)
+        }
+        let cost = UInt32(truncatingIfNeeded: costMicrotokens / Limit.microtokensPerToken)
+        heldTokens &-= cost
+        want(Int(cost))
+        spentAt = now
+        countSpending(cost)
+        tally.spent &+= UInt64(cost)
+        return Answer(
+            limit: limit, kind: isRunningDry(now: now) ? .paidRunningDry : .paid, balanceMicrotokens: knownMicrotokens,
+            at: now)
+    }
+
     /// Decides from memory: from tokens held, or because the store has said that it cannot pay yet.
     ///
     /// Returns nil where only the store can tell.
-    @inline(__always)
     mutating func decide(
         costMicrotokens: Int64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Decision? {
-        let now = advance(settings: settings, now: now, tally: &tally)
-        let heldMicrotokens = Int64(held) &* Limit.microtokensPerToken
-        if costMicrotokens <= heldMicrotokens {
-            let cost = Int(costMicrotokens / Limit.microtokensPerToken)
-            held &-= cost
-            wanted &+= cost
-            spentAt = now
-            spent &+= cost
-            if spent >= earlyMark { noteEarly() }
-            tally.spent &+= UInt64(cost)
-            return .allowed(limit, balanceMicrotokens: knownMicrotokens, at: now)
-        }
-        guard !isAsking, word.forbids(costMicrotokens &- heldMicrotokens, now: now) else { return nil }
-        return deny(costMicrotokens: costMicrotokens, now: now)
+        let answer = spend(costMicrotokens: costMicrotokens, settings: settings, now: now, tally: &tally)
+        if answer.kind == .unpaid { return denyFromMemory(costMicrotokens: costMicrotokens) }
+        return .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: answer.at)
     }
 
-    private mutating func noteEarly() {
-        early = (spent, spentAt)
-        earlyMark = .max
+    /// Denies what could not be paid at the latest instant, where the store has said that it cannot pay yet; nil where only the
+    /// store can tell.
+    mutating func denyFromMemory(costMicrotokens: Int64) -> Decision? {
+        let missing = costMicrotokens &- Int64(heldTokens) &* Limit.microtokensPerToken
+        guard !isAsking, word.forbids(missing, now: latest) else { return nil }
+        return deny(costMicrotokens: costMicrotokens, now: latest)
+    }
+
+    @inline(__always)
+    private mutating func want(_ tokens: Int) {
+        wanted = Int32(clamping: Int(wanted) &+ tokens)
+    }
+
+    /// Counts tokens that were just spent, until about half of the lease has been.
+    @inline(__always)
+    private mutating func countSpending(_ cost: UInt32) {
+        guard !notes.contains(.isEarlyNoted) else { return }
+        spent = UInt32(clamping: UInt64(spent) &+ UInt64(cost))
+        guard case .settled(let terms) = phase, spent >= terms.early else { return }
+        noteEarly(terms)
+    }
+
+    private mutating func noteEarly(_ terms: LeaseTerms) {
+        var terms = terms
+        terms.early = UInt32(clamping: expiresAt.milliseconds - spentAt.milliseconds)
+        phase = .settled(terms)
+        notes.insert(.isEarlyNoted)
     }
 
     /// The answer to a request that the store was asked for and could not pay.
     mutating func deny(costMicrotokens: Int64, now: Instant) -> Decision {
-        wanted &+= Int(costMicrotokens / Limit.microtokensPerToken)
+        want(Int(costMicrotokens / Limit.microtokensPerToken))
         let missing =
             min(costMicrotokens, limit.capacityMicrotokens) &- Int64(held) &* Limit.microtokensPerToken
         let tokens = Int((max(0, missing) + Limit.microtokensPerToken - 1) / Limit.microtokensPerToken)
-        let byPace = pace.millisecondsUntil(tokens, now: now) ?? .max
+        let byPace = terms.pace.millisecondsUntil(tokens, leaseEnd: expiresAt, now: now) ?? .max
         return .denied(
             limit, balanceMicrotokens: knownMicrotokens,
             retryAfterMilliseconds: min(byPace, word.millisecondsUntil(missing, limit: limit, now: now)), at: now)
@@ -137,15 +201,36 @@ struct Lease: Sendable, BitwiseCopyable {
     @inline(__always)
     private mutating func advance(settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally) -> Instant {
         let now = max(now, latest)
+        word.refill(limit, elapsedMilliseconds: now.milliseconds &- latest.milliseconds)
         latest = now
-        word.refill(limit, now: now)
-        if pace.coming > 0 { held &+= pace.arrive(settings: settings, now: now) }
-        guard now >= expiresAt else { return now }
-        tally.expired &+= UInt64(held &+ pace.coming)
-        held = 0
-        isOnRecord = false
-        pace = Pace()
+        if case .settled(let terms) = phase, terms.pace.coming > 0 { takeIn(terms, settings: settings, now: now) }
+        if now >= expiresAt { lapse(tally: &tally) }
         return now
+    }
+
+    /// Takes in the tokens of the pace that have come.
+    private mutating func takeIn(_ terms: LeaseTerms, settings: LeaseSettings, now: Instant) {
+        var terms = terms
+        held &+= terms.pace.arrive(leaseEnd: expiresAt, settings: settings, now: now)
+        phase = .settled(terms)
+    }
+
+    private mutating func lapse(tally: inout LeaseTokenTally) {
+        dropTokens(tally: &tally)
+        notes.remove(.isOnRecord)
+    }
+
+    /// What is held and to come is not spent any more.
+    private mutating func dropTokens(tally: inout LeaseTokenTally) {
+        tally.expired &+= UInt64(held &+ coming)
+        held = 0
+        dropPace()
+    }
+
+    private mutating func dropPace() {
+        guard case .settled(var terms) = phase else { return }
+        terms.pace = Pace()
+        phase = .settled(terms)
     }
 
     // MARK: Asking
@@ -163,7 +248,9 @@ struct Lease: Sendable, BitwiseCopyable {
     /// Whether it is time to ask for more before the tokens run out.
     @inline(__always)
     func isRunningDry(now: Instant) -> Bool {
-        (held &+ pace.coming < renewBelow || now >= renewAt) && !isAsking
+        guard case .settled(let terms) = phase, terms.renewAtOffset != LeaseTerms.neverRenewed else { return false }
+        return held &+ terms.pace.coming < Int(terms.renewBelow)
+            || now >= expiresAt.advanced(byMilliseconds: Int64(terms.renewAtOffset))
     }
 
     /// Asks for what waiting requests need beyond the tokens held, and for what is to come.
@@ -175,21 +262,16 @@ struct Lease: Sendable, BitwiseCopyable {
         tally: inout LeaseTokenTally
     ) -> Ask {
         let now = advance(settings: settings, now: now, tally: &tally)
-        demand.record(tokens: wanted + waitingTokens, settings: settings, now: now)
+        demand.record(tokens: Int(wanted) + waitingTokens, settings: settings, now: now)
         // They are counted now, and will be once more when they are decided.
-        wanted = -waitingTokens
-        let returned = pace.coming
-        pace = Pace()
+        wanted = Int32(clamping: -waitingTokens)
+        let returned = coming
         tally.returned &+= UInt64(returned)
-        var ask = begin(sequence, settings: settings, now: now)
-        if waitingTokens > 0 {
-            reserved = held
-            held = 0
-        }
+        var ask = begin(sequence, isReserving: waitingTokens > 0, settings: settings, now: now)
         let use = LeaseUse(
-            limit: limit, demandPerSecond: demand.tokensPerSecond, held: max(0, reported - waitingTokens))
+            limit: limit, demandPerSecond: demand.tokensPerSecond, held: max(0, ask.held - waitingTokens))
         let wish = sizing.wish(for: use, settings: settings).bounded(by: settings)
-        isAhead = wish.ahead > 0
+        notes.set(.isAhead, to: wish.ahead > 0)
         ask.returned = returned
         ask.wish = wish
         return ask
@@ -202,13 +284,12 @@ struct Lease: Sendable, BitwiseCopyable {
         sequence: UInt64, isForced: Bool, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Ask? {
         let now = advance(settings: settings, now: now, tally: &tally)
-        guard !isAsking, isWorthReporting || isForced && isOnRecord else { return nil }
+        guard !isAsking, isWorthReporting || isForced && notes.contains(.isOnRecord) else { return nil }
         let returned = leased
         tally.returned &+= UInt64(returned)
         held = 0
-        pace = Pace()
-        isAhead = false
-        var ask = begin(sequence, settings: settings, now: now)
+        notes.remove(.isAhead)
+        var ask = begin(sequence, isReserving: false, settings: settings, now: now)
         ask.returned = returned
         return ask
     }
@@ -219,13 +300,9 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func move(to home: BucketHome, now: Instant) {
         precondition(reserved == 0, "a bucket is left while nobody waits for it")
         self.home = home
-        isAsking = false
+        phase = .settled(LeaseTerms(early: terms.early))
         held = 0
-        pace = Pace()
-        isOnRecord = false
-        isAhead = false
-        renewBelow = 0
-        renewAt = .never
+        notes.remove([.isOnRecord, .isAhead])
         word = StoreWord(unknown: limit, now: now)
     }
 
@@ -238,9 +315,7 @@ struct Lease: Sendable, BitwiseCopyable {
         self.limit = limit
         forgetWord(now: now)
         guard limit.isLower(than: old) else { return }
-        tally.expired &+= UInt64(held &+ pace.coming)
-        held = 0
-        pace = Pace()
+        dropTokens(tally: &tally)
     }
 
     /// Nothing that the store said counts any more; the next shortage asks.
@@ -254,21 +329,24 @@ struct Lease: Sendable, BitwiseCopyable {
     }
 
     /// What every request reports: what is held, and since when.
-    private mutating func begin(_ sequence: UInt64, settings: LeaseSettings, now: Instant) -> Ask {
+    ///
+    /// - Parameter isReserving: whether what is held is set aside for those that wait.
+    private mutating func begin(
+        _ sequence: UInt64, isReserving: Bool, settings: LeaseSettings, now: Instant
+    ) -> Ask {
         precondition(!isAsking, "one request at a time for an organisation")
-        self.sequence = sequence
-        isAsking = true
-        reported = held
-        renewBelow = 0
-        renewAt = .never
-        defer {
-            spent = 0
-            early = (0, .never)
-            earlyMark = .max
+        var ask = Ask(held: held, quietMilliseconds: settings.certainMilliseconds(from: spentAt, to: now))
+        if notes.contains(.isEarlyNoted) {
+            let earlyAt = Instant(milliseconds: expiresAt.milliseconds - Int64(terms.early))
+            ask.earlySpent = Int(spent)
+            ask.earlyMilliseconds = settings.certainMilliseconds(from: earlyAt, to: now)
         }
-        return Ask(
-            held: held, quietMilliseconds: settings.certainMilliseconds(from: spentAt, to: now),
-            earlySpent: early.tokens, earlyMilliseconds: settings.certainMilliseconds(from: early.at, to: now))
+        spent = 0
+        notes.remove(.isEarlyNoted)
+        phase = .asking(
+            LeaseFlight(sequence: sequence, reported: heldTokens, reserved: isReserving ? heldTokens : 0))
+        if isReserving { held = 0 }
+        return ask
     }
 
     // MARK: Answers
@@ -279,29 +357,32 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func settle(
         _ grant: Grant, sentAt: Instant, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) {
+        guard case .asking(let flight) = phase else { return }
         let now = max(now, latest)
         latest = now
-        isAsking = false
-        acknowledged = sequence
-        let left = held + reserved
-        let lapsed = min(left, reported - grant.held)
+        acknowledged = flight.sequence
+        let left = held + Int(flight.reserved)
+        let lapsed = min(left, Int(flight.reported) - grant.held)
         tally.expired &+= UInt64(lapsed)
         tally.granted &+= UInt64(grant.tokens + grant.paced)
         held = left - lapsed + grant.tokens
-        isOnRecord = grant.held + grant.tokens + grant.paced > 0
-        isCrowded = isCrowded(grant, settings: settings)
-        reserved = 0
-        pace = Pace(tokens: grant.paced, milliseconds: grant.paceMilliseconds, startedAt: now)
-        earlyMark = max(1, (spent + held + pace.tokens) / 2)
+        notes.set(.isOnRecord, to: grant.held + grant.tokens + grant.paced > 0)
+        notes.set(.isCrowded, to: isCrowded(grant, settings: settings))
         expiresAt = settings.expiry(sentAt: sentAt)
         word = StoreWord(grant, sentAt: sentAt, limit: limit, expiresAt: expiresAt, settings: settings, now: now)
-        guard isAhead else { return }
-        guard settings.prefetchMilliseconds > 0 else { return }
-        let perSecond = pace.tokens > 0 ? pace.tokensPerSecond : demand.tokensPerSecond
-        let soon = Int((perSecond * Double(settings.prefetchMilliseconds) / 1000).rounded(.up))
-        renewBelow = min(soon, (held + pace.tokens + 1) / 2)
-        // Tokens that demand no longer takes are put on record anew before they lapse.
-        renewAt = sentAt.advanced(byMilliseconds: settings.durationMilliseconds * 3 / 4)
+        var terms = LeaseTerms()
+        terms.pace = Pace(
+            tokens: grant.paced, milliseconds: grant.paceMilliseconds, startedAt: now, leaseEnd: expiresAt)
+        terms.early = UInt32(clamping: max(1, (Int(spent) + held + terms.pace.tokens) / 2))
+        if notes.contains(.isAhead), settings.prefetchMilliseconds > 0 {
+            let perSecond = terms.pace.tokens > 0 ? terms.pace.tokensPerSecond : demand.tokensPerSecond
+            let soon = Int((perSecond * Double(settings.prefetchMilliseconds) / 1000).rounded(.up))
+            terms.renewBelow = UInt32(clamping: min(soon, (held + terms.pace.tokens + 1) / 2))
+            // Tokens that demand no longer takes are put on record anew before they lapse.
+            let renewAt = sentAt.advanced(byMilliseconds: settings.durationMilliseconds * 3 / 4)
+            terms.renewAtOffset = Int16(clamping: renewAt.milliseconds - expiresAt.milliseconds)
+        }
+        phase = .settled(terms)
     }
 
     private func isCrowded(_ grant: Grant, settings: LeaseSettings) -> Bool {
@@ -312,9 +393,8 @@ struct Lease: Sendable, BitwiseCopyable {
 
     /// The request in flight will not be answered, or its answer will not be heeded.
     mutating func fail(now: Instant) {
-        isAsking = false
         held += reserved
-        reserved = 0
+        phase = .settled(LeaseTerms())
         wanted = 0
         forgetWord(now: now)
     }

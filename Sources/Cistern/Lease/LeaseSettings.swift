@@ -68,8 +68,11 @@ public struct LeaseSettings: Sendable, Equatable {
 
     /// How long a pace lasts at most, in milliseconds: the horizons of a lessee that is alone, and half a lease.
     var longestPaceMilliseconds: Int64 {
-        min(horizonMilliseconds * Int64(loneFactor), durationMilliseconds / 2)
+        min(horizonMilliseconds * Int64(loneFactor), durationMilliseconds / 2, Pace.longestMilliseconds)
     }
+
+    /// How long an organisation is silent before a look is taken whether it still is, in milliseconds.
+    var watchMilliseconds: Int64 { min(idleMilliseconds, WatchedPlace.longestMilliseconds) }
 
     /// When a lease asked for at `sentAt` lapses at the lessee: before it can lapse at the store.
     func expiry(sentAt: Instant) -> Instant {

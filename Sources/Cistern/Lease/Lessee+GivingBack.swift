@@ -66,7 +66,8 @@ extension Lessee {
     func watch(_ position: Int, from start: Instant, in state: inout State) {
         guard state.table[position].isWorthReporting, !state.table[position].isWatched else { return }
         state.table[position].isWatched = true
-        state.watched.append((position, start.advanced(byMilliseconds: state.lease.idleMilliseconds)))
+        state.watched.append(
+            WatchedPlace(position, due: start.advanced(byMilliseconds: state.lease.watchMilliseconds)))
     }
 
     /// Requests that give back the leases of one shard that have spent nothing for ``LeaseSettings/idleMilliseconds``:
@@ -76,12 +77,12 @@ extension Lessee {
     func giveBackIdle(shard: Int, most: Int, now: Instant) -> [LeaseRequest] {
         shards.withShard(at: shard) { state in
             var requests = takePartings(in: &state, now: now)
-            while requests.count < most, let first = state.watched.first, first.due <= now {
+            while requests.count < most, let first = state.watched.first, first.isDue(at: now) {
                 state.watched.removeFirst()
                 guard state.table.isLive(first.position), state.table[first.position].isWatched else { continue }
                 state.table[first.position].isWatched = false
                 let spentAt = state.table[first.position].spentAt
-                if spentAt.advanced(byMilliseconds: state.lease.idleMilliseconds) <= now {
+                if spentAt.advanced(byMilliseconds: state.lease.watchMilliseconds) <= now {
                     if let request = giveBack(at: first.position, in: &state, now: now) { requests.append(request) }
                 } else {
                     watch(first.position, from: spentAt, in: &state)

@@ -29,7 +29,7 @@ final class Lessee: Sendable {
         /// Queues of the organisations with a request in flight, by position in the table.
         var queues: [Int: Queue] = [:]
         /// Positions with tokens that may fall idle, by when to look at them.
-        var watched: Deque<(position: Int, due: Instant)> = []
+        var watched: Deque<WatchedPlace> = []
         /// Buckets of organisations whose node is out of reach, under the policy `local`, by position in the table.
         var localBuckets: [Int: LocalBucket] = [:]
         /// Requests that give back what was leased of buckets that have been left for others.
@@ -91,39 +91,76 @@ final class Lessee: Sendable {
     ///
     /// While the node is known to be down the failure policy decides whatever tokens held here do not pay for; what
     /// the store said before counts for nothing then.
+    @inline(__always)
     func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Verdict {
         let hash = hash(organization)
-        return shards.withShard(of: hash) { state in
-            guard let position = state.table.find(organization, hash: hash) else {
-                let home = store.home(of: organization)
-                guard !store.isReachable(home) else { return Verdict() }
-                return Verdict(
-                    decision: decideUnknown(
-                        organization, hash: hash, home: home, costMicrotokens: costMicrotokens, in: &state, now: now))
-            }
-            let decision = state.table[position].decide(
-                costMicrotokens: costMicrotokens, settings: state.lease, now: now, tally: &state.tokens)
-            if let decision, decision.isAllowed {
-                state.decisions.count(decision.outcome)
-                let isRunningDry =
-                    state.table[position].isRunningDry(now: now) && store.isReachable(state.table[position].home)
-                return Verdict(decision: decision, isRunningDry: isRunningDry)
-            }
-            guard store.isReachable(state.table[position].home) else {
-                // Its bucket may be another one by now.
-                let home = store.home(of: organization)
-                if home != state.table[position].home, store.isReachable(home) {
-                    turn(position, to: home, in: &state, now: now)
-                    return Verdict()
-                }
-                return Verdict(
-                    decision: decideByPolicy(
-                        costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now))
-            }
-            guard let decision else { return Verdict() }
-            return Verdict(
-                decision: counted(decision, in: &state), isRunningDry: state.table[position].isRunningDry(now: now))
+        var verdict = Verdict()
+        let answer = shards.withShard(of: hash) { state in
+            spend(organization, hash: hash, costMicrotokens: costMicrotokens, in: &state, verdict: &verdict, now: now)
         }
+        guard answer.kind != .unpaid else { return verdict }
+        return Verdict(
+            decision: .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: answer.at),
+            isRunningDry: answer.kind == .paidRunningDry)
+    }
+
+    /// Pays a request from tokens held; where they do not suffice, the verdict is what else memory says.
+    @inline(__always)
+    private func spend(
+        _ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, in state: inout State,
+        verdict: inout Verdict, now: Instant
+    ) -> Lease.Answer {
+        guard let position = state.table.find(organization, hash: hash) else {
+            verdict.decision = decideNewcomer(
+                organization, hash: hash, costMicrotokens: costMicrotokens, in: &state, now: now)
+            return Lease.Answer(limit: state.limits.standard, kind: .unpaid, balanceMicrotokens: 0, at: now)
+        }
+        var answer = state.table[position].spend(
+            costMicrotokens: costMicrotokens, settings: state.lease, now: now, tally: &state.tokens)
+        switch answer.kind {
+        case .paid: state.decisions.allowed &+= 1
+        case .paidRunningDry:
+            state.decisions.allowed &+= 1
+            if !store.isReachable(state.table[position].home) { answer.kind = .paid }
+        case .unpaid:
+            verdict = decideUnpaid(
+                organization, costMicrotokens: costMicrotokens, at: position, in: &state, now: now)
+        }
+        return answer
+    }
+
+    /// Decides for an organisation that is not in memory; nil where the store must be asked.
+    @inline(never)
+    private func decideNewcomer(
+        _ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, in state: inout State, now: Instant
+    ) -> Decision? {
+        let home = store.home(of: organization)
+        guard !store.isReachable(home) else { return nil }
+        return decideUnknown(
+            organization, hash: hash, home: home, costMicrotokens: costMicrotokens, in: &state, now: now)
+    }
+
+    /// Decides where the tokens held do not suffice.
+    @inline(never)
+    private func decideUnpaid(
+        _ organization: Span<UInt8>, costMicrotokens: Int64, at position: Int, in state: inout State, now: Instant
+    ) -> Verdict {
+        // What the store said before counts for nothing while it is out of reach; but that it was asked for does.
+        let denial = state.table[position].denyFromMemory(costMicrotokens: costMicrotokens)
+        guard store.isReachable(state.table[position].home) else {
+            // Its bucket may be another one by now.
+            let home = store.home(of: organization)
+            if home != state.table[position].home, store.isReachable(home) {
+                turn(position, to: home, in: &state, now: now)
+                return Verdict()
+            }
+            return Verdict(
+                decision: decideByPolicy(
+                    costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now))
+        }
+        guard let denial else { return Verdict() }
+        return Verdict(
+            decision: counted(denial, in: &state), isRunningDry: state.table[position].isRunningDry(now: now))
     }
 
     /// What became of a request that memory alone could not decide.
@@ -228,7 +265,7 @@ final class Lessee: Sendable {
         guard case .success(let grant) = result, now < lease.expiry(sentAt: request.sentAt),
             0...capacity ~= grant.tokens, 0...request.held ~= grant.held,
             0...(capacity - grant.tokens) ~= grant.paced, (grant.paced == 0) == (grant.paceMilliseconds <= 0),
-            0...lease.durationMilliseconds ~= grant.paceMilliseconds,
+            0...min(lease.durationMilliseconds, Pace.longestMilliseconds) ~= grant.paceMilliseconds,
             grant.openMicrotokens.magnitude <= UInt64(Limit.maximumCapacity) * UInt64(Limit.microtokensPerToken),
             0...request.limit.refillMicrotokensPerMillisecond ~= grant.openRefillMicrotokensPerMillisecond,
             0...Limit.maximumCapacity ~= grant.outstanding

@@ -3,17 +3,17 @@
 /// It tells when to ask again, never too late but for what others give back; it is no right to spend.
 struct StoreWord: Sendable, Equatable, BitwiseCopyable {
     /// What the store could grant to this lessee beyond what it has.
-    private var open: TokenBucket
+    private(set) var openMicrotokens: Int64
     /// How fast that grows: the refill rate less what runs to others as paces.
     private var refillMicrotokensPerMillisecond: Int64
-    /// Whether what is open is spoken for: this lessee has had its share of it, and its share of the inflow as a pace.
-    private var isShared = false
     /// Until when it may be taken for a denial.
     private var endsAt: Instant
+    /// Whether what is open is spoken for: this lessee has had its share of it, and its share of the inflow as a pace.
+    private var isShared = false
 
     /// Nothing is known, so nothing can be denied.
     init(unknown limit: Limit, now: Instant) {
-        open = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
+        openMicrotokens = limit.capacityMicrotokens
         refillMicrotokensPerMillisecond = 0
         endsAt = now
     }
@@ -28,8 +28,7 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
     ) {
         // The store looked at its clock after the request was sent. Counting from then finds the next token too
         // early rather than too late, and too early only means to ask once more.
-        open = TokenBucket(
-            microtokens: min(grant.openMicrotokens, limit.capacityMicrotokens), asOfMilliseconds: sentAt.milliseconds)
+        openMicrotokens = min(grant.openMicrotokens, limit.capacityMicrotokens)
         refillMicrotokensPerMillisecond = grant.openRefillMicrotokensPerMillisecond
         isShared = grant.paced > 0
         if isShared {
@@ -39,17 +38,18 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
         } else {
             endsAt = expiresAt
         }
+        refill(limit, elapsedMilliseconds: now.milliseconds &- sentAt.milliseconds)
     }
 
-    /// Adds what has flowed in since.
+    /// Adds what has flowed in meanwhile.
     @inline(__always)
-    mutating func refill(_ limit: Limit, now: Instant) {
-        open.refill(
+    mutating func refill(_ limit: Limit, elapsedMilliseconds: Int64) {
+        var bucket = TokenBucket(microtokens: openMicrotokens, asOfMilliseconds: 0)
+        bucket.refill(
             microtokensPerMillisecond: refillMicrotokensPerMillisecond, ceilingMicrotokens: limit.capacityMicrotokens,
-            nowMilliseconds: now.milliseconds)
+            nowMilliseconds: elapsedMilliseconds)
+        openMicrotokens = bucket.microtokens
     }
-
-    var openMicrotokens: Int64 { open.microtokens }
 
     /// Whether the store has said that it cannot pay this much yet.
     func forbids(_ microtokens: Int64, now: Instant) -> Bool {

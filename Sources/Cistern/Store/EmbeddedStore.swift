@@ -7,6 +7,14 @@ final class EmbeddedStore: Sendable {
         var bucket: TokenBucket
         var limit: Limit
 
+        /// Takes the cost if it is there; and says what holds, and what is left.
+        @inline(__always)
+        mutating func take(_ costMicrotokens: Int64, now: Instant) -> (isPaid: Bool, Limit, balanceMicrotokens: Int64) {
+            bucket.refill(limit, nowMilliseconds: now.milliseconds)
+            let isPaid = bucket.take(costMicrotokens)
+            return (isPaid, limit, bucket.microtokens)
+        }
+
         mutating func change(to limit: Limit, now: Instant) {
             bucket.refill(self.limit, nowMilliseconds: now.milliseconds)
             bucket.cap(at: limit.capacityMicrotokens)
@@ -36,32 +44,60 @@ final class EmbeddedStore: Sendable {
     /// forgetting a bucket in use would give its tokens back.
     func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Decision {
         let hash = hash(organization)
-        return shards.withShard(of: hash) { state in
+        let answer = shards.withShard(of: hash) { state in
             guard let position = position(of: organization, hash: hash, in: &state, now: now) else {
-                return Self.counted(.refused(state.limits.limit(of: organization), at: now), in: &state)
+                return Self.refuse(state.limits.limit(of: organization), in: &state)
             }
-            let decision = Self.take(costMicrotokens, from: &state.table[position], now: now)
-            guard decision.isAllowed else { return Self.counted(decision, in: &state) }
-            state.decisions.count(decision.outcome)
-            return decision
+            return Self.take(costMicrotokens, at: position, in: &state, now: now)
+        }
+        switch answer.outcome {
+        case .allowed: return .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: now)
+        case .denied: return Self.denial(answer, costMicrotokens: costMicrotokens, now: now)
+        case .unmetered, .refused: return Self.refusal(answer, now: now)
         }
     }
 
-    /// Counts one that is turned away, unless its limit is in shadow.
-    private static func counted(_ decision: Decision, in state: inout State) -> Decision {
-        let decision = decision.limit.isShadow ? decision.inShadow : decision
-        state.decisions.count(decision)
-        return decision
+    /// How a request came out, in the few words that a function returns in registers; the decision is made of it
+    /// outside the lock.
+    private struct Answer: BitwiseCopyable {
+        let limit: Limit
+        let outcome: Decision.Outcome
+        var balanceMicrotokens: Int64 = 0
     }
 
     @inline(__always)
-    private static func take(_ costMicrotokens: Int64, from cell: inout Cell, now: Instant) -> Decision {
-        cell.bucket.refill(cell.limit, nowMilliseconds: now.milliseconds)
-        if cell.bucket.take(costMicrotokens) {
-            return .allowed(cell.limit, balanceMicrotokens: cell.bucket.microtokens, at: now)
+    private static func take(
+        _ costMicrotokens: Int64, at position: Int, in state: inout State, now: Instant
+    ) -> Answer {
+        let (isPaid, limit, balance) = state.table[position].take(costMicrotokens, now: now)
+        guard !isPaid else {
+            state.decisions.allowed &+= 1
+            return Answer(limit: limit, outcome: .allowed, balanceMicrotokens: balance)
         }
-        return .denied(
-            cell.limit, balanceMicrotokens: cell.bucket.microtokens, costMicrotokens: costMicrotokens, at: now)
+        if limit.isShadow {
+            state.decisions.allowed &+= 1
+            state.decisions.shadowDenied &+= 1
+        } else {
+            state.decisions.denied &+= 1
+        }
+        return Answer(limit: limit, outcome: .denied, balanceMicrotokens: balance)
+    }
+
+    private static func denial(_ answer: Answer, costMicrotokens: Int64, now: Instant) -> Decision {
+        let decision = Decision.denied(
+            answer.limit, balanceMicrotokens: answer.balanceMicrotokens, costMicrotokens: costMicrotokens, at: now)
+        return answer.limit.isShadow ? decision.inShadow : decision
+    }
+
+    private static func refuse(_ limit: Limit, in state: inout State) -> Answer {
+        // Nobody is turned away by a limit in shadow.
+        let outcome = limit.isShadow ? Decision.Outcome.unmetered : .refused
+        state.decisions.count(outcome)
+        return Answer(limit: limit, outcome: outcome)
+    }
+
+    private static func refusal(_ answer: Answer, now: Instant) -> Decision {
+        answer.outcome == .unmetered ? .unmetered(answer.limit, at: now) : .refused(answer.limit, at: now)
     }
 
     @inline(__always)
