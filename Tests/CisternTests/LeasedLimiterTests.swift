@@ -291,6 +291,30 @@ struct LeasedLimiterTests {
         #expect(limiter.statistics.leaseTokens.returned == 5)
     }
 
+    @Test("leaves tokens to lapse that nobody misses, gives more than those back, and gives all back when it stops")
+    func leavesWhatIsUnmissed() async throws {
+        // A 4096th of what flows in while a lease lasts: 10 tokens.
+        let limit = try Limit(capacity: 1_000_000, refillPerSecond: 20_480)
+        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lessee: "server-1", seed: 1)
+        func lease(_ tokens: Int, _ organization: String) {
+            ask(limiter, organization)
+            store.answer(.success(.plain(tokens + 1, limit: limit)), now: clock.now())
+        }
+        lease(10, "unmissed")
+        lease(11, "missed")
+        clock.advance(milliseconds: 250)
+        limiter.giveBackIdleLeases(now: clock.now())
+        let request = try #require(store.next)
+        #expect(request.organization == Array("missed".utf8) && request.returned == 11)
+        store.answer(.success(.plain(0, limit: limit)), now: clock.now())
+        #expect(store.next == nil)
+        async let stopped: Void = limiter.giveBackLeases(clock: clock)
+        while store.next == nil { await Task.yield() }
+        #expect(store.next?.organization == Array("unmissed".utf8) && store.next?.returned == 10)
+        store.answer(.success(.plain(0, limit: limit)), now: clock.now())
+        await stopped
+    }
+
     @Test("watches each place in memory once, however often organisations take each other's")
     func watchIsBounded() {
         var settings = LimiterSettings()

@@ -97,6 +97,12 @@ struct Lease: Sendable, BitwiseCopyable {
         leased > 0 || notes.isSuperset(of: [.isOnRecord, .isCrowded])
     }
 
+    /// Whether it is worth a store call of its own to report it before it lapses.
+    func isMissed(settings: LeaseSettings) -> Bool {
+        isWorthReporting
+            && (notes.isSuperset(of: [.isOnRecord, .isCrowded]) || leased > settings.unmissedTokens(of: limit))
+    }
+
     /// The best knowledge of the global balance: what the store had, and what is held here.
     private var knownMicrotokens: Int64 {
         min(limit.capacityMicrotokens, max(0, word.openMicrotokens) &+ Int64(held) &* Limit.microtokensPerToken)

@@ -62,9 +62,10 @@ extension Lessee {
         }
     }
 
-    /// Sees to it that a lease with tokens is looked at once it may have fallen idle since an instant.
+    /// Sees to it that a lease with tokens is looked at once it may have fallen idle since an instant; one whose tokens nobody
+    /// misses lapses instead, which costs no store call.
     func watch(_ position: Int, from start: Instant, in state: inout State) {
-        guard state.table[position].isWorthReporting, !state.table[position].isWatched else { return }
+        guard state.table[position].isMissed(settings: state.lease), !state.table[position].isWatched else { return }
         state.table[position].isWatched = true
         state.watched.append(
             WatchedPlace(position, due: start.advanced(byMilliseconds: state.lease.watchMilliseconds)))
