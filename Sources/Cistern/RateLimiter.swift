@@ -55,6 +55,7 @@ public final class RateLimiter: Sendable {
         switch backend {
         case .embedded(let store):
             return store.decide(organization, costMicrotokens: costMicrotokens, now: now)
+                .decision(costMicrotokens: costMicrotokens, now: now)
         case .leased(let lessee):
             let verdict = lessee.decide(organization, costMicrotokens: costMicrotokens, now: now)
             if verdict.isRunningDry { renew(organization, now: now) }

@@ -39,13 +39,18 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     mutating func find(_ key: Span<UInt8>, hash: UInt64) -> Int? {
         let mask = slots.count &- 1
         let tag = UInt32(truncatingIfNeeded: hash)
+        let name = InlineKey(key)
         var slot = Int(truncatingIfNeeded: tag) & mask
         while true {
             let content = slots[slot]
             if content == 0 { return nil }
             if UInt32(truncatingIfNeeded: content >> 32) == tag {
                 let position = Int(truncatingIfNeeded: content & 0xffff_ffff) &- 1
-                if holds(key, at: position) {
+                let isFound =
+                    key.count <= InlineKey.capacity
+                    ? entries[position].mark.nameCount == key.count && entries[position].key == name
+                    : Self.holds(key, longKeys[UInt32(position)])
+                if isFound {
                     entries[position].mark.isRecent = true
                     return position
                 }
@@ -143,12 +148,10 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         return entries[position].value
     }
 
-    @inline(__always)
-    private func holds(_ key: Span<UInt8>, at position: Int) -> Bool {
-        if key.count <= InlineKey.capacity {
-            return entries[position].mark.nameCount == key.count && entries[position].key.matches(key)
-        }
-        guard let long = longKeys[UInt32(position)], long.count == key.count else { return false }
+    /// Whether a name too long for its entry is this one. (Without `self`, of which the compiler would make a copy.)
+    @inline(never)
+    private static func holds(_ key: Span<UInt8>, _ long: [UInt8]?) -> Bool {
+        guard let long, long.count == key.count else { return false }
         return key.indices.allSatisfy { long[$0] == key[$0] }
     }
 

@@ -1,49 +1,54 @@
 /// A name of up to 36 bytes, as a UUID has, kept as words so that comparing it takes one load and one compare for eight bytes.
 ///
 /// Of a longer name nothing is kept here; its bytes are somebody else's to keep.
-struct InlineKey: BitwiseCopyable {
+struct InlineKey: Equatable, BitwiseCopyable {
     static let capacity = 36
-    private static let wordCount = 4
 
-    /// The first 32 bytes; what is beyond the name is 0.
-    private var words = InlineArray<4, UInt64>(repeating: 0)
-    /// The last four.
-    private var tail: UInt32 = 0
+    // Words of their own, not an array: they stay in registers. What is beyond the name is 0.
+    private var first: UInt64
+    private var second: UInt64
+    private var third: UInt64
+    private var fourth: UInt64
+    /// The last four bytes.
+    private var tail: UInt32
 
+    @inline(__always)
     init(_ key: Span<UInt8>) {
-        guard key.count <= Self.capacity else { return }
-        for index in 0..<min(Self.wordCount, key.count / 8) { words[index] = key.word(index) }
-        guard key.count % 8 > 0 else { return }
-        if key.count / 8 < Self.wordCount {
-            words[key.count / 8] = key.lastWord
-        } else {
+        if 33...Self.capacity ~= key.count {
+            // As a UUID has: no step that depends on another.
+            (first, second, third, fourth) = (key.word(0), key.word(1), key.word(2), key.word(3))
             tail = UInt32(truncatingIfNeeded: key.lastWord)
+        } else {
+            self = Self.padded(key)
         }
+    }
+
+    private init(_ words: (UInt64, UInt64, UInt64, UInt64)) {
+        (first, second, third, fourth) = words
+        tail = 0
+    }
+
+    /// Any name of up to 32 bytes, and no bytes of a longer one.
+    @inline(never)
+    private static func padded(_ key: Span<UInt8>) -> InlineKey {
+        func word(_ index: Int) -> UInt64 {
+            if key.count > 32 || key.count <= index * 8 { return 0 }
+            return key.count >= index * 8 + 8 ? key.word(index) : key.lastWord
+        }
+        return InlineKey((word(0), word(1), word(2), word(3)))
     }
 
     /// The bytes of a name of this length that stands here.
     func bytes(_ count: Int) -> [UInt8] {
-        (0..<count).map { index in
-            let word = index / 8 < Self.wordCount ? words[index / 8] : UInt64(tail)
-            return UInt8(truncatingIfNeeded: word >> UInt64(index % 8 * 8))
-        }
+        let words = [first, second, third, fourth, UInt64(tail)]
+        return (0..<count).map { UInt8(truncatingIfNeeded: words[$0 / 8] >> UInt64($0 % 8 * 8)) }
     }
 
-    /// Whether these are the bytes of `key`, which must have the same length and fit.
     @inline(__always)
-    func matches(_ key: Span<UInt8>) -> Bool {
-        let whole = key.count / 8
-        if whole == Self.wordCount {
-            let start = words[0] ^ key.word(0) | words[1] ^ key.word(1) | words[2] ^ key.word(2) | words[3] ^ key.word(3)
-            return start == 0 && (key.count == 32 || UInt64(tail) == key.lastWord)
-        }
-        var index = 0
-        while index < whole {
-            if words[index] != key.word(index) { return false }
-            index &+= 1
-        }
-        if key.count % 8 == 0 { return true }
-        return words[whole] == key.lastWord
+    static func == (left: InlineKey, right: InlineKey) -> Bool {
+        let start = (left.first ^ right.first) | (left.second ^ right.second)
+        let end = (left.third ^ right.third) | (left.fourth ^ right.fourth)
+        return start | end | UInt64(left.tail ^ right.tail) == 0
     }
 }
 

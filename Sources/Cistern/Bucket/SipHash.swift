@@ -13,11 +13,18 @@ package struct SipHash: Sendable, BitwiseCopyable {
     /// The hash for tables: SipHash-1-3 of the bytes.
     @inline(__always)
     package func callAsFunction(_ bytes: Span<UInt8>) -> UInt64 {
-        hash(bytes, compressionRounds: 1, finalizationRounds: 3)
+        // A UUID has 36 bytes. Without a loop the compiler overlaps the words of one and the rounds of another.
+        guard 33...39 ~= bytes.count else { return hash(bytes, compressionRounds: 1, finalizationRounds: 3) }
+        var state = State(key: key)
+        state.absorb(bytes.word(0), rounds: 1)
+        state.absorb(bytes.word(1), rounds: 1)
+        state.absorb(bytes.word(2), rounds: 1)
+        state.absorb(bytes.word(3), rounds: 1)
+        state.absorb(bytes.lastWord | UInt64(truncatingIfNeeded: bytes.count) << 56, rounds: 1)
+        return state.finish(rounds: 3)
     }
 
     /// SipHash-c-d of the bytes.
-    @inline(__always)
     package func hash(_ bytes: Span<UInt8>, compressionRounds: Int, finalizationRounds: Int) -> UInt64 {
         var state = State(key: key)
         let count = bytes.count

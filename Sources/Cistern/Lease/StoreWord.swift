@@ -4,19 +4,22 @@
 struct StoreWord: Sendable, Equatable, BitwiseCopyable {
     /// What the store could grant to this lessee beyond what it has.
     private(set) var openMicrotokens: Int64
-    /// How fast that grows: the refill rate less what runs to others as paces.
-    private var refillMicrotokensPerMillisecond: Int64
+    /// How fast that grows: the refill rate less what runs to others as paces; the complement of it where ``isShared``.
+    private var refillAndShare: Int64
     /// Until when it may be taken for a denial.
     private var endsAt: Instant
-    /// Whether what is open is spoken for: this lessee has had its share of it, and its share of the inflow as a pace.
-    private var isShared = false
 
     /// Nothing is known, so nothing can be denied.
     init(unknown limit: Limit, now: Instant) {
         openMicrotokens = limit.capacityMicrotokens
-        refillMicrotokensPerMillisecond = 0
+        refillAndShare = 0
         endsAt = now
     }
+
+    /// Whether what is open is spoken for: this lessee has had its share of it, and its share of the inflow as a pace.
+    private var isShared: Bool { refillAndShare < 0 }
+
+    private var refillMicrotokensPerMillisecond: Int64 { isShared ? ~refillAndShare : refillAndShare }
 
     /// What a grant says.
     ///
@@ -29,16 +32,16 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
         // The store looked at its clock after the request was sent. Counting from then finds the next token too
         // early rather than too late, and too early only means to ask once more.
         openMicrotokens = min(grant.openMicrotokens, limit.capacityMicrotokens)
-        refillMicrotokensPerMillisecond = grant.openRefillMicrotokensPerMillisecond
-        isShared = grant.paced > 0
-        if isShared {
+        let refill = grant.openRefillMicrotokensPerMillisecond
+        refillAndShare = grant.paced > 0 ? ~refill : refill
+        if grant.paced > 0 {
             endsAt = min(expiresAt, now.advanced(byMilliseconds: grant.paceMilliseconds))
-        } else if grant.openRefillMicrotokensPerMillisecond < limit.refillMicrotokensPerMillisecond {
+        } else if refill < limit.refillMicrotokensPerMillisecond {
             endsAt = min(expiresAt, sentAt.advanced(byMilliseconds: settings.horizonMilliseconds))
         } else {
             endsAt = expiresAt
         }
-        refill(limit, elapsedMilliseconds: now.milliseconds &- sentAt.milliseconds)
+        self.refill(limit, elapsedMilliseconds: now.milliseconds &- sentAt.milliseconds)
     }
 
     /// Adds what has flowed in meanwhile.

@@ -42,27 +42,46 @@ final class EmbeddedStore: Sendable {
     /// A new organisation finds a full bucket. Where the store is full, one that has refilled makes room: forgetting
     /// it changes nothing, since it would come back full. Where none is found the newcomer is refused, because
     /// forgetting a bucket in use would give its tokens back.
-    func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Decision {
+    func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Answer {
         let hash = hash(organization)
-        let answer = shards.withShard(of: hash) { state in
+        return shards.withShard(of: hash) { state in
             guard let position = position(of: organization, hash: hash, in: &state, now: now) else {
                 return Self.refuse(state.limits.limit(of: organization), in: &state)
             }
             return Self.take(costMicrotokens, at: position, in: &state, now: now)
         }
-        switch answer.outcome {
-        case .allowed: return .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: now)
-        case .denied: return Self.denial(answer, costMicrotokens: costMicrotokens, now: now)
-        case .unmetered, .refused: return Self.refusal(answer, now: now)
-        }
     }
 
     /// How a request came out, in the few words that a function returns in registers; the decision is made of it
     /// outside the lock.
-    private struct Answer: BitwiseCopyable {
+    struct Answer: BitwiseCopyable {
         let limit: Limit
         let outcome: Decision.Outcome
         var balanceMicrotokens: Int64 = 0
+
+        /// The decision of what was asked for.
+        @inline(__always)
+        func decision(costMicrotokens: Int64, now: Instant) -> Decision {
+            if outcome == .allowed { return .allowed(limit, balanceMicrotokens: balanceMicrotokens, at: now) }
+            return refusal(costMicrotokens: costMicrotokens, now: now)
+        }
+
+        @inline(never)
+        private func refusal(costMicrotokens: Int64, now: Instant) -> Decision {
+            switch outcome {
+            case .allowed: .allowed(limit, balanceMicrotokens: balanceMicrotokens, at: now)
+            case .denied:
+                denial(costMicrotokens: costMicrotokens, now: now)
+            case .unmetered: .unmetered(limit, at: now)
+            case .refused: .refused(limit, at: now)
+            }
+        }
+
+        private func denial(costMicrotokens: Int64, now: Instant) -> Decision {
+            let decision = Decision.denied(
+                limit, balanceMicrotokens: balanceMicrotokens, costMicrotokens: costMicrotokens, at: now)
+            return limit.isShadow ? decision.inShadow : decision
+        }
     }
 
     @inline(__always)
@@ -83,21 +102,12 @@ final class EmbeddedStore: Sendable {
         return Answer(limit: limit, outcome: .denied, balanceMicrotokens: balance)
     }
 
-    private static func denial(_ answer: Answer, costMicrotokens: Int64, now: Instant) -> Decision {
-        let decision = Decision.denied(
-            answer.limit, balanceMicrotokens: answer.balanceMicrotokens, costMicrotokens: costMicrotokens, at: now)
-        return answer.limit.isShadow ? decision.inShadow : decision
-    }
-
+    @inline(never)
     private static func refuse(_ limit: Limit, in state: inout State) -> Answer {
         // Nobody is turned away by a limit in shadow.
         let outcome = limit.isShadow ? Decision.Outcome.unmetered : .refused
         state.decisions.count(outcome)
         return Answer(limit: limit, outcome: outcome)
-    }
-
-    private static func refusal(_ answer: Answer, now: Instant) -> Decision {
-        answer.outcome == .unmetered ? .unmetered(answer.limit, at: now) : .refused(answer.limit, at: now)
     }
 
     @inline(__always)

@@ -1,0 +1,91 @@
+import Cistern
+
+/// Makes a number of decisions of one kind, so that the instructions of each can be counted from outside: those of twice as
+/// many decisions, less those of as many.
+///
+///     decision-count embedded|leased|denied COUNT
+///
+/// Everything is the same in every run: the names, the hash's key, the clock.
+enum DecisionCount {
+    /// What is decided.
+    enum Kind: String {
+        /// Allowed out of a bucket of this process.
+        case embedded
+        /// Allowed out of tokens leased before.
+        case leased
+        /// Denied because the store has said that it cannot pay.
+        case denied
+    }
+
+    /// Organisations that take turns: enough that the table has collisions, as any has.
+    private static let organizations = 4096
+    private static let nameLength = 36
+
+    /// Decides, and says how many decisions came out as they should.
+    static func run(_ kind: Kind, count: Int) throws -> Int {
+        let names = names()
+        let capacity = kind == .denied ? 1 : Limit.maximumCapacity
+        let refillPerSecond = kind == .denied ? 0.001 : 1000
+        let limits = Limits(standard: try Limit(capacity: capacity, refillPerSecond: refillPerSecond))
+        let limiter =
+            kind == .embedded
+            ? RateLimiter(limits: limits, seed: 1)
+            : RateLimiter(
+                limits: limits, store: GenerousStore(), lessee: "count",
+                sizing: FixedSizing(tokens: kind == .denied ? 0 : capacity), seed: 1)
+        let start = Instant(milliseconds: 1000)
+        for number in 0..<organizations {
+            let name = names.span.extracting(number * nameLength..<(number + 1) * nameLength)
+            _ = limiter.decide(name, now: start) { _ in }
+        }
+        // The one token that each was granted is spent; what follows finds the store's word that there is no more.
+        return decide(limiter, names.span, count: count, expected: kind == .denied ? .denied : .allowed)
+    }
+
+    @inline(never)
+    private static func decide(
+        _ limiter: RateLimiter, _ names: Span<UInt8>, count: Int, expected: Decision.Outcome
+    ) -> Int {
+        var right = 0
+        for turn in 0..<count {
+            // A microsecond between two decisions, all of them within the lease.
+            let now = Instant(nanoseconds: 1_000_000_000 + Int64(turn) * 1000)
+            // A step that is odd comes to every name.
+            let number = turn &* 2_654_435_761 % organizations
+            let name = names.extracting(unchecked: number &* nameLength..<(number &+ 1) &* nameLength)
+            if limiter.decideNow(name, now: now)?.outcome == expected { right += 1 }
+        }
+        return right
+    }
+
+    /// All names, one after the other, 36 bytes each as UUIDs have.
+    private static func names() -> [UInt8] {
+        (0..<organizations).flatMap { number in
+            // Multiplying by an odd number gives every number another one, and looks like chance.
+            let digits = String(UInt64(number + 1) &* 0x9e37_79b9_7f4a_7c15, radix: 16)
+            let padded = String(repeating: "0", count: 16 - digits.count) + digits
+            return Array("\(padded.prefix(8))-0000-4000-8000-0000\(padded.suffix(8))".utf8)
+        }
+    }
+}
+
+/// A store that grants what it is asked for, up to the capacity, and has nothing left then.
+private struct GenerousStore: LeaseStore {
+    func lease(
+        _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
+    ) {
+        let tokens = min(request.needed + request.wish.ahead, request.limit.capacity)
+        let grant = Grant(
+            tokens: tokens, held: request.held, openMicrotokens: 0,
+            openRefillMicrotokensPerMillisecond: request.limit.refillMicrotokensPerMillisecond, outstanding: tokens)
+        reply(.success(grant), request.sentAt)
+    }
+}
+
+let arguments = CommandLine.arguments
+guard arguments.count == 3, let kind = DecisionCount.Kind(rawValue: arguments[1]), let count = Int(arguments[2]) else {
+    preconditionFailure("usage: decision-count embedded|leased|denied COUNT")
+}
+let right = try DecisionCount.run(kind, count: count)
+precondition(right == count, "\(count - right) of \(count) decisions did not come out as they should")
+print("\(right) decisions")
