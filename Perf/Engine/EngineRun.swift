@@ -1,5 +1,6 @@
 internal import CJemalloc
 internal import Cistern
+internal import CisternClock
 internal import Foundation
 
 /// Measures decisions in memory, without a server, a store or a network.
@@ -28,28 +29,32 @@ struct EngineRun {
 
     let mix: Mix
     let seconds: Double
-    private let clock = Timeline(ContinuousClock())
+    /// How many turns are drawn for each thread.
+    let turns: Int
+    private let clock = TickClock()
 
-    init(_ mix: Mix, seconds: Double) {
+    init(_ mix: Mix, seconds: Double, turns: Int) {
         self.mix = mix
         self.seconds = seconds
+        self.turns = turns
     }
 
     func run() async throws -> PerfResult.Sample {
-        // Enough turns that every organisation comes, and the processor cannot learn them.
-        let workload = Workload(
-            organizations: mix.organizations, skew: mix.skew, turns: Workload.turns(for: mix.organizations))
+        let names = NameCycle.names(mix.organizations)
+        let cycles = (1...UInt64(mix.threads)).map {
+            NameCycle(names: names, skew: mix.skew, turns: turns, seed: $0)
+        }
         let before = Jemalloc.allocatedBytes()
         let limiter = makeLimiter()
-        for name in workload.names { _ = limiter.decideNow(name.span, now: clock.now()) }
-        if mix.kind == .leased { lease(limiter, workload) }
+        let slowest = enter(names, limiter)
         let bytes = Jemalloc.allocatedBytes() - before
         var sample = PerfResult.Sample()
         // Of few organisations it would tell more of the allocator than of them.
         if mix.organizations >= 100_000 {
             sample.values[.bytesPerOrganization] = Double(bytes) / Double(mix.organizations)
+            sample.values[.slowestNewcomerMicroseconds] = Double(slowest) / 1000
         }
-        let counts = try await drive(limiter, workload)
+        let counts = try await drive(limiter, cycles)
         guard counts.unexpected == 0 else {
             throw PerfError("\(mix.name): \(counts.unexpected) requests were not allowed from memory", .wrongCount)
         }
@@ -65,7 +70,7 @@ struct EngineRun {
     private func makeLimiter() -> RateLimiter {
         var settings = LimiterSettings()
         // Room to spare, since names fall unevenly onto the shards.
-        settings.maximumBuckets = max(10_000, mix.organizations * 2)
+        settings.maximumBuckets = max(settings.maximumBuckets, mix.organizations * 2)
         settings.lease.durationMilliseconds = 60_000
         settings.lease.prefetchMilliseconds = 0
         let limits = Limits(standard: Rig.boundless)
@@ -78,9 +83,17 @@ struct EngineRun {
         }
     }
 
-    /// Lets every organisation lease what it will need.
-    private func lease(_ limiter: RateLimiter, _ workload: Workload) {
-        for name in workload.names { _ = limiter.decide(name.span, now: clock.now()) { _ in } }
+    /// Lets every organisation come for the first time, and lease what it will need; returns how long the slowest took, in
+    /// nanoseconds of this thread's processor time, so that what other threads take from it does not count.
+    private func enter(_ names: [UInt8], _ limiter: RateLimiter) -> Int64 {
+        var slowest: Int64 = 0
+        for start in stride(from: 0, to: names.count, by: NameCycle.nameLength) {
+            let name = names.span.extracting(start..<start + NameCycle.nameLength)
+            let before = ProcessorTime.nanosecondsOfThisThread()
+            _ = limiter.decide(name, now: clock.now()) { _ in }
+            slowest = max(slowest, ProcessorTime.nanosecondsOfThisThread() - before)
+        }
+        return slowest
     }
 
     // MARK: The loop that is measured
@@ -99,18 +112,17 @@ struct EngineRun {
         }
     }
 
-    private func drive(_ limiter: RateLimiter, _ workload: Workload) async throws -> Counts {
+    private func drive(_ limiter: RateLimiter, _ cycles: [NameCycle]) async throws -> Counts {
         let phase = LoadPhase()
-        let (threads, clock) = (mix.threads, clock)
+        let clock = clock
         return try await withThrowingTaskGroup(of: Counts.self) { group in
-            for number in 0..<threads {
-                let firstTurn = number * workload.turns.count / threads
+            for cycle in cycles {
                 group.addTask {
                     await withCheckedContinuation { continuation in
                         // A thread of its own: the loop gives way to nobody.
                         Thread.detachNewThread {
                             continuation.resume(
-                                returning: Self.decide(limiter, workload, from: firstTurn, clock: clock, phase: phase))
+                                returning: Self.decide(limiter, cycle, clock: clock, phase: phase))
                         }
                     }
                 }
@@ -126,28 +138,29 @@ struct EngineRun {
     /// One thread's decisions: a clock read, a name, a decision.
     @inline(never)
     private static func decide(
-        _ limiter: RateLimiter, _ workload: Workload, from firstTurn: Int, clock: Timeline<ContinuousClock>,
-        phase: LoadPhase
+        _ limiter: RateLimiter, _ cycle: NameCycle, clock: TickClock, phase: LoadPhase
     ) -> Counts {
         var counts = Counts()
-        var turn = firstTurn
+        var turn = 0
+        let names = cycle.bytes.span
         /// Whether to go on.
-        func decideSome() -> Bool {
+        func decideSome(_ names: Span<UInt8>) -> Bool {
             for _ in 0..<256 {
-                let name = workload.names[Int(workload.turns[turn])]
-                turn = turn + 1 == workload.turns.count ? 0 : turn + 1
-                if limiter.decideNow(name.span, now: clock.now())?.outcome != .allowed { counts.unexpected += 1 }
+                let start = turn &* NameCycle.nameLength
+                let name = names.extracting(start..<start &+ NameCycle.nameLength)
+                turn = turn &+ 1 == cycle.turns ? 0 : turn &+ 1
+                if limiter.decideNow(name, now: clock.now())?.outcome != .allowed { counts.unexpected += 1 }
             }
             return phase.current.sends
         }
         // The first of a thread also pay for what the runtime sets up once.
-        _ = decideSome()
+        _ = decideSome(names)
         // So does reading the counter, and it does so each time.
         _ = Jemalloc.allocatedByThisThread()
         let first = Jemalloc.allocatedByThisThread()
         let second = Jemalloc.allocatedByThisThread()
         let start = clock.now()
-        repeat { counts.decisions += 256 } while decideSome()
+        repeat { counts.decisions += 256 } while decideSome(names)
         let end = clock.now()
         counts.allocated = Jemalloc.allocatedByThisThread() - second - (second - first)
         counts.seconds = Double(end.nanoseconds - start.nanoseconds) / 1e9
@@ -157,7 +170,7 @@ struct EngineRun {
 
 /// A store that grants whatever is asked for, at once.
 private struct GenerousStore: LeaseStore {
-    let clock: Timeline<ContinuousClock>
+    let clock: TickClock
 
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void

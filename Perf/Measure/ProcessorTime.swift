@@ -17,6 +17,13 @@ enum ProcessorTime {
         return sum / Double(sysconf(Int32(_SC_CLK_TCK))) * 1_000_000
     }
 
+    /// What this thread has used, in nanoseconds.
+    static func nanosecondsOfThisThread() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+
     /// User and system time in a line of /proc/PID/stat; see proc(5).
     ///
     /// The program's name, in parentheses, may hold anything; what is wanted comes after its end.

@@ -19,6 +19,7 @@ enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
     case strandedTokens
     case allocatedBytes
     case bytesPerOrganization
+    case slowestNewcomerMicroseconds
 
     /// What a change of it means.
     enum Direction {
@@ -49,13 +50,14 @@ enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
         case .strandedTokens: "stranded"
         case .allocatedBytes: "bytes allocated/decision"
         case .bytesPerOrganization: "bytes/organisation"
+        case .slowestNewcomerMicroseconds: "slowest newcomer µs"
         }
     }
 
     var decimals: Int {
         switch self {
         case .decisionsPerSecond, .maxMicroseconds, .failed, .unmetered, .excessTokens, .bytesPerOrganization: 0
-        case .outstandingTokens, .strandedTokens: 0
+        case .outstandingTokens, .strandedTokens, .slowestNewcomerMicroseconds: 0
         case .nanosecondsPerDecision, .p50Microseconds, .p99Microseconds, .p999Microseconds, .storeCallsPerSecond: 1
         case .deniedPercent, .allocatedBytes: 1
         case .processorMicroseconds, .storeProcessorMicroseconds, .storeCallsPerThousand, .lostPercent: 2

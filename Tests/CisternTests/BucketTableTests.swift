@@ -92,6 +92,53 @@ struct BucketTableTests {
         #expect(looks == 10)
         #expect(table.count == 10)
     }
+
+    @Test("lets one of a million go after a look at a few, however busy they are, and takes a newcomer in its place")
+    func evictsAmongAMillion() {
+        let capacity = 1_000_000
+        var table = BucketTable<Int64>(capacity: capacity)
+        for number in 0..<capacity {
+            let name = InlineArray<8, UInt8> { UInt8(truncatingIfNeeded: number >> ($0 * 8)) }
+            _ = table.insert(name.span, hash: hash(name.span), value: Int64(number))
+        }
+        for newcomer in capacity..<capacity + 100 {
+            var looks = 0
+            let gone = table.evict { _ in
+                looks += 1
+                return true
+            }
+            #expect(gone != nil && looks <= 64)
+            let name = InlineArray<8, UInt8> { UInt8(truncatingIfNeeded: newcomer >> ($0 * 8)) }
+            _ = table.insert(name.span, hash: hash(name.span), value: Int64(newcomer))
+        }
+        #expect(table.count == capacity && table.endPosition == capacity)
+    }
+
+    @Test("keeps apart names that differ in one byte, of any length, and those that end in zeros")
+    func comparesEveryByte() {
+        var table = BucketTable<Int64>(capacity: 10_000)
+        var names: [[UInt8]] = []
+        for count in 0...40 {
+            names.append([UInt8](repeating: 0, count: count))
+            for place in 0..<count {
+                var name = [UInt8](repeating: 0x61, count: count)
+                name[place] = 0x62
+                names.append(name)
+            }
+        }
+        for (number, name) in names.enumerated() { _ = table.insert(name.span, hash: 42, value: Int64(number)) }
+        for (number, name) in names.enumerated() {
+            let position = table.find(name.span, hash: 42)
+            #expect(position.map { table[$0] } == Int64(number))
+            #expect(position.map { table.key(at: $0) } == name)
+        }
+    }
+
+    @Test("an organisation takes as little as it can")
+    func sizes() {
+        #expect(MemoryLayout<Lease>.size == 119)
+        #expect(MemoryLayout<BucketEntry<Lease>>.stride == 160)
+    }
 }
 
 /// A table of names in a box, so that its calls may stand in an expectation.

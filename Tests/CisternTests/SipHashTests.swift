@@ -36,4 +36,12 @@ struct SipHashTests {
             }
         }
     }
+
+    @Test("is the same by the short way, for names as long as UUIDs, as by the long one")
+    func shortWay() {
+        for count in 0...80 {
+            let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ 11) }
+            #expect(hash(bytes.span) == hash.hash(bytes.span, compressionRounds: 1, finalizationRounds: 3), "\(count)")
+        }
+    }
 }

@@ -4,8 +4,9 @@
 /// an append costs at most one new segment and, seldom, a copy of the list of segments, eight bytes for each. A segment
 /// begins on a cache line. Every access is checked against the count, as in ``UniqueBuffer``.
 struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
-    /// Elements in a segment. Of the usual sizes (72 and 160 bytes) 64 fill whole classes of the allocator, or nearly.
-    private static var segmentCount: Int { 64 }
+    /// Elements in a segment: so many that a segment is some pages, so few that the last one may be empty. Of 160 bytes each
+    /// they fill a class of the allocator's.
+    private static var segmentCount: Int { 32 }
 
     /// Where each segment begins; there is room for ``segmentCapacity`` of them.
     private var starts: UnsafeMutablePointer<UnsafeMutablePointer<Element>>

@@ -131,9 +131,9 @@ struct Lease: Sendable, BitwiseCopyable {
     /// Lets time pass, and pays a request from the tokens held, if they suffice.
     @inline(__always)
     mutating func spend(
-        costMicrotokens: Int64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
+        costMicrotokens: Int64, clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally
     ) -> Answer {
-        let now = advance(settings: settings, now: now, tally: &tally)
+        let now = advance(clockDriftPerMille: clockDriftPerMille, now: now, tally: &tally)
         let heldMicrotokens = Int64(heldTokens) &* Limit.microtokensPerToken
         guard costMicrotokens <= heldMicrotokens else {
             return Answer(limit: limit, kind: .unpaid, balanceMicrotokens: 0, at: now)
@@ -155,7 +155,8 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func decide(
         costMicrotokens: Int64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Decision? {
-        let answer = spend(costMicrotokens: costMicrotokens, settings: settings, now: now, tally: &tally)
+        let answer = spend(
+            costMicrotokens: costMicrotokens, clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
         if answer.kind == .unpaid { return denyFromMemory(costMicrotokens: costMicrotokens) }
         return .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: answer.at)
     }
@@ -205,19 +206,23 @@ struct Lease: Sendable, BitwiseCopyable {
     ///
     /// Returns the instant that it has become: no earlier than one seen before.
     @inline(__always)
-    private mutating func advance(settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally) -> Instant {
+    private mutating func advance(
+        clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally
+    ) -> Instant {
         let now = max(now, latest)
         word.refill(limit, elapsedMilliseconds: now.milliseconds &- latest.milliseconds)
         latest = now
-        if case .settled(let terms) = phase, terms.pace.coming > 0 { takeIn(terms, settings: settings, now: now) }
+        if case .settled(let terms) = phase, terms.pace.coming > 0 {
+            takeIn(terms, clockDriftPerMille: clockDriftPerMille, now: now)
+        }
         if now >= expiresAt { lapse(tally: &tally) }
         return now
     }
 
     /// Takes in the tokens of the pace that have come.
-    private mutating func takeIn(_ terms: LeaseTerms, settings: LeaseSettings, now: Instant) {
+    private mutating func takeIn(_ terms: LeaseTerms, clockDriftPerMille: Int64, now: Instant) {
         var terms = terms
-        held &+= terms.pace.arrive(leaseEnd: expiresAt, settings: settings, now: now)
+        held &+= terms.pace.arrive(leaseEnd: expiresAt, clockDriftPerMille: clockDriftPerMille, now: now)
         phase = .settled(terms)
     }
 
@@ -267,7 +272,7 @@ struct Lease: Sendable, BitwiseCopyable {
         waitingTokens: Int, sequence: UInt64, sizing: some LeaseSizing, settings: LeaseSettings, now: Instant,
         tally: inout LeaseTokenTally
     ) -> Ask {
-        let now = advance(settings: settings, now: now, tally: &tally)
+        let now = advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
         demand.record(tokens: Int(wanted) + waitingTokens, settings: settings, now: now)
         // They are counted now, and will be once more when they are decided.
         wanted = Int32(clamping: -waitingTokens)
@@ -289,7 +294,7 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func giveBack(
         sequence: UInt64, isForced: Bool, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Ask? {
-        let now = advance(settings: settings, now: now, tally: &tally)
+        let now = advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
         guard !isAsking, isWorthReporting || isForced && notes.contains(.isOnRecord) else { return nil }
         let returned = leased
         tally.returned &+= UInt64(returned)

@@ -88,6 +88,11 @@ public struct LeaseSettings: Sendable, Equatable {
 
     /// How many milliseconds have surely passed on the store's clock between two instants of this server's.
     func certainMilliseconds(from start: Instant, to end: Instant) -> Int64 {
+        Self.certainMilliseconds(from: start, to: end, clockDriftPerMille: clockDriftPerMille)
+    }
+
+    /// The same for a clock that may run faster or slower than the store's by so many thousandths.
+    static func certainMilliseconds(from start: Instant, to end: Instant, clockDriftPerMille: Int64) -> Int64 {
         let elapsed = max(0, end.milliseconds - start.milliseconds)
         // Rounding each instant down to its millisecond may have added one; no bound is needed beyond a day.
         return max(0, min(elapsed, 86_400_000) * (1000 - clockDriftPerMille) / 1000 - 1)

@@ -25,7 +25,10 @@ final class Lessee: Sendable {
     }
 
     struct State: ~Copyable, TableState {
+        // What every decision touches stands first, beside the lock.
         var table: BucketTable<Lease>
+        var tokens = LeaseTokenTally()
+        var decisions = DecisionTally()
         /// Queues of the organisations with a request in flight, by position in the table.
         var queues: [Int: Queue] = [:]
         /// Positions with tokens that may fall idle, by when to look at them.
@@ -46,8 +49,6 @@ final class Lessee: Sendable {
         var lease: LeaseSettings
         /// The longest times of all lease settings that have been in force: what may still be running anywhere.
         var longest: LeaseSettings
-        var decisions = DecisionTally()
-        var tokens = LeaseTokenTally()
         /// How long those waited that waited for the store.
         var waits = LatencyHistogram()
         var evictions: UInt64 = 0
@@ -116,7 +117,8 @@ final class Lessee: Sendable {
             return Lease.Answer(limit: state.limits.standard, kind: .unpaid, balanceMicrotokens: 0, at: now)
         }
         var answer = state.table[position].spend(
-            costMicrotokens: costMicrotokens, settings: state.lease, now: now, tally: &state.tokens)
+            costMicrotokens: costMicrotokens, clockDriftPerMille: state.lease.clockDriftPerMille, now: now,
+            tally: &state.tokens)
         switch answer.kind {
         case .paid: state.decisions.allowed &+= 1
         case .paidRunningDry:

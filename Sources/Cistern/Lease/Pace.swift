@@ -43,9 +43,11 @@ struct Pace: Sendable, Equatable, BitwiseCopyable {
     }
 
     /// Takes in the tokens that have come since the last call, and says how many.
-    mutating func arrive(leaseEnd: Instant, settings: LeaseSettings, now: Instant) -> Int {
+    mutating func arrive(leaseEnd: Instant, clockDriftPerMille: Int64, now: Instant) -> Int {
+        let certain = LeaseSettings.certainMilliseconds(
+            from: start(leaseEnd: leaseEnd), to: now, clockDriftPerMille: clockDriftPerMille)
         // The store counts in milliseconds of its own, which may have begun one later.
-        let elapsed = max(0, settings.certainMilliseconds(from: start(leaseEnd: leaseEnd), to: now) &- 1)
+        let elapsed = max(0, certain &- 1)
         let all =
             elapsed >= Int64(lengthMilliseconds)
             ? tokens : Int(rateMicrotokensPerMillisecond &* elapsed / Limit.microtokensPerToken)

@@ -23,9 +23,10 @@ final class EmbeddedStore: Sendable {
     }
 
     private struct State: ~Copyable, TableState {
+        // What every decision touches stands first, beside the lock.
         var table: BucketTable<Cell>
-        var limits: Limits
         var decisions = DecisionTally()
+        var limits: Limits
         var evictions: UInt64 = 0
     }
 

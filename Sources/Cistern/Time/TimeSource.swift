@@ -23,7 +23,24 @@ public struct Timeline<Source: Clock>: TimeSource where Source.Duration == Swift
 
     /// The time since this value was made.
     public func now() -> Instant {
-        let (seconds, attoseconds) = origin.duration(to: clock.now).components
-        return Instant(nanoseconds: seconds &* 1_000_000_000 &+ attoseconds / 1_000_000_000)
+        Instant(nanoseconds: Self.nanoseconds(origin.duration(to: clock.now)))
+    }
+
+    /// Whole nanoseconds, rounded towards zero.
+    ///
+    /// A duration is a number of attoseconds in 128 bits, and dividing that takes a loop in software. What the system's
+    /// clocks give is whole nanoseconds, n · 10^9 = n · 5^9 · 2^9, and such a number
+    /// is divided by shifting it and multiplying with the inverse of 5^9 modulo 2^64. Whether it was one, a multiplication
+    /// tells.
+    @inline(__always)
+    static func nanoseconds(_ duration: Swift.Duration) -> Int64 {
+        let attoseconds = duration.attoseconds
+        let nanoseconds = Int64(truncatingIfNeeded: attoseconds >> 9) &* Int64(bitPattern: 0x8e47_ce42_3a2e_9c6d)
+        let product = nanoseconds.multipliedFullWidth(by: 1_000_000_000)
+        guard Int128(product.high) << 64 | Int128(product.low) == attoseconds else {
+            let (seconds, rest) = duration.components
+            return seconds &* 1_000_000_000 &+ rest / 1_000_000_000
+        }
+        return nanoseconds
     }
 }
