@@ -16,6 +16,7 @@ let package = Package(
     platforms: [.macOS(.v26)],
     products: [
         .library(name: "Cistern", targets: ["Cistern"]),
+        .library(name: "CisternClock", targets: ["CisternClock"]),
         .library(name: "CisternRedis", targets: ["CisternRedis"]),
         .executable(name: "cistern", targets: ["CisternCommand"]),
         .executable(name: "perf", targets: ["Perf"]),
@@ -105,7 +106,6 @@ let package = Package(
             name: "CisternServer",
             dependencies: [
                 "Cistern",
-                "CisternClock",
                 "CisternRedis",
                 "CisternHTTP",
                 "CisternAdmin",

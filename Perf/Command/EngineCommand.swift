@@ -36,7 +36,8 @@ struct EngineCommand: AsyncParsableCommand {
         for _ in 1...checked.repetitions {
             for (index, mix) in mixes.enumerated() {
                 progress.begin(mix.name)
-                let run = EngineRun(mix, seconds: checked.seconds, turns: options.smoke ? 1 << 14 : NameCycle.usualTurns)
+                let run = EngineRun(
+                    mix, seconds: checked.seconds, turns: options.smoke ? 1 << 14 : NameCycle.usualTurns)
                 result.rows[index].samples.append(try await run.run())
                 try Task.checkCancellation()
             }

@@ -1,5 +1,5 @@
-public import Cistern
 internal import CProcessorTicks
+public import Cistern
 internal import Foundation
 internal import Synchronization
 
@@ -35,11 +35,15 @@ public final class TickClock: TimeSource {
     private let followedTicks: Atomic<UInt64>
     /// The counter when it was last set.
     private let setAtTicks = Atomic<UInt64>(0)
-    /// What to add to the ticks times ``rate`` to have the time. It is raised before ``setAtTicks`` is written, and read after
+    /// What to add to the ticks times ``rate`` to have the time.
+    ///
+    /// It is raised before ``setAtTicks`` is written, and read after
     /// that is, so it is never of an earlier setting.
     private let offsetNanoseconds = Atomic<Int64>(.min)
 
-    /// Starts at the present instant. The first one in a process waits for some hundredths of a second, in which it measures
+    /// Starts at the present instant.
+    ///
+    /// The first one in a process waits for some hundredths of a second, in which it measures
     /// how fast the counter goes.
     public init() {
         let nanosecondsPerTick = Self.nanosecondsPerTick
@@ -88,7 +92,9 @@ public final class TickClock: TimeSource {
 
     // MARK: The counter's rate
 
-    /// How long a tick takes; less by up to a thousandth, never more. 0 where the counter cannot be followed.
+    /// How long a tick takes; less by up to a thousandth, never more.
+    ///
+    /// 0 where the counter cannot be followed.
     private static let nanosecondsPerTick: Double = {
         guard isCounterSteady() else { return 0 }
         let clock = Timeline(ContinuousClock())

@@ -1,6 +1,5 @@
 internal import Cistern
 internal import CisternAdmin
-internal import CisternClock
 internal import CisternHTTP
 internal import CisternRedis
 internal import Foundation
@@ -43,7 +42,7 @@ package struct CisternService: Service, CustomStringConvertible {
     package func run() async throws {
         let threads = settings.threads == 0 ? System.coreCount : settings.threads
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
-        let clock = TickClock()
+        let clock = Timeline(ContinuousClock())
         let store = try makeStore(group: group, clock: clock)
         await store?.start()
         let limiter = makeLimiter(store: store)

@@ -102,7 +102,8 @@ struct SmugglingTests {
             "GET /health HTTP/11\r\n", "GET /health HTTP/1,1\r\n", "GET /health HTTPS/1.1\r\n",
             "GET /health HTTP/1.1\n",
             "GET /health HTTP/1.1\r\r\n", "\n\nGET /health HTTP/1.1\r\n", "CONNECT /health HTTP/1.1\r\n", "GET\r\n",
-            "CONNECT h:80/ HTTP/1.1\r\n",
+            "CONNECT h:80/ HTTP/1.1\r\n", "CONNECT h:80 HTTP/1.1\r\nContent-Length: 4\r\n",
+            "CONNECT h:80 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
         ])
     func firstLines(line: String) throws {
         let connection = try EmbeddedConnection()

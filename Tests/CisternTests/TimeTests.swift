@@ -14,7 +14,8 @@ struct TimeTests {
         #expect(Timeline<ContinuousClock>.nanoseconds(Duration(attoseconds: attoseconds)) == expected)
     }
 
-    @Test("a place that is watched is due when its time has come, and when that is long past", arguments: [0, 8_388_607])
+    @Test(
+        "a place that is watched is due when its time has come, and when that is long past", arguments: [0, 8_388_607])
     func watchedPlace(position: Int) {
         for start in [0, 1_234_567_890, 1 << 41 - 1, 1 << 50] as [Int64] {
             let due = Instant(nanoseconds: start)

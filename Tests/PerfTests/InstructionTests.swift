@@ -11,9 +11,11 @@
         ///
         /// Measured, and 5 % on top, which is what another compiler may need. To state them anew: `swift build -c release
         /// --product decision-count`, run this suite, and write down what it prints.
-        private static let measured = ["embedded": EMB, "leased": LEA, "denied": DEN]
+        private static let measured = ["embedded": 452.0, "leased": 566, "denied": 875]
 
-        @Test("stay what they were, whether it is allowed from a bucket, from a lease, or denied", arguments: measured.keys.sorted())
+        @Test(
+            "stay what they were, whether it is allowed from a bucket, from a lease, or denied",
+            arguments: measured.keys.sorted())
         func count(kind: String) async throws {
             let once = try await instructions(of: 20_000, kind)
             let twice = try await instructions(of: 40_000, kind)

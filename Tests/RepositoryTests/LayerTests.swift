@@ -13,7 +13,7 @@ struct LayerTests {
             "Synchronization", "Tracing",
         ],
         "CisternHTTP": [
-            "Cistern", "DequeModule", "Logging", "NIOCore", "NIOExtras", "NIOHTTP1", "NIOPosix", "Synchronization",
+            "Cistern", "Logging", "NIOCore", "NIOExtras", "NIOPosix", "Synchronization",
         ],
         "CisternAdmin": [
             "Cistern", "Foundation", "HTTPTypes", "Hummingbird", "HummingbirdCore", "Logging", "NIOCore", "NIOPosix",
@@ -21,7 +21,8 @@ struct LayerTests {
         ],
         "CisternSimulation": ["Cistern", "Synchronization"],
         "CisternServer": [
-            "Cistern", "CisternClock", "CisternRedis", "CisternHTTP", "CisternAdmin", "Configuration", "Foundation", "Logging",
+            "Cistern", "CisternRedis", "CisternHTTP", "CisternAdmin", "Configuration", "Foundation",
+            "Logging",
             "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "UnixSignals", "Synchronization", "Yams",
         ],
         "CisternCommand": [
@@ -33,7 +34,8 @@ struct LayerTests {
 
     /// What the benchmarks may import: whatever they measure, and what the tests start processes with.
     private static let allowedForPerf: Set<String> = [
-        "ArgumentParser", "CJemalloc", "Cistern", "CisternClock", "CisternHTTP", "CisternRedis", "CisternServer", "CisternTesting",
+        "ArgumentParser", "CJemalloc", "Cistern", "CisternClock", "CisternHTTP", "CisternRedis", "CisternServer",
+        "CisternTesting",
         "DequeModule", "Foundation", "HeapModule", "Histogram", "Logging", "NIOCore", "NIOPosix", "Synchronization",
         "UnixSignals",
     ]

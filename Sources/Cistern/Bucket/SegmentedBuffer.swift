@@ -4,7 +4,9 @@
 /// an append costs at most one new segment and, seldom, a copy of the list of segments, eight bytes for each. A segment
 /// begins on a cache line. Every access is checked against the count, as in ``UniqueBuffer``.
 struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
-    /// Elements in a segment: so many that a segment is some pages, so few that the last one may be empty. Of 160 bytes each
+    /// Elements in a segment: so many that a segment is some pages, so few that the last one may be empty.
+    ///
+    /// Of 160 bytes each
     /// they fill a class of the allocator's.
     private static var segmentCount: Int { 32 }
 

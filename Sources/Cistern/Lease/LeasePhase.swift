@@ -6,7 +6,9 @@ enum LeasePhase: Sendable, BitwiseCopyable {
     case asking(LeaseFlight)
 }
 
-/// What holds from an answer to the next request. Times count from the end of the lease, which is at most a minute away.
+/// What holds from an answer to the next request.
+///
+/// Times count from the end of the lease, which is at most a minute away.
 struct LeaseTerms: Sendable, BitwiseCopyable {
     /// Instead of an offset: the lease is not renewed before it is needed.
     static let neverRenewed = Int16.max

@@ -165,16 +165,6 @@ final class Lessee: Sendable {
             decision: counted(denial, in: &state), isRunningDry: state.table[position].isRunningDry(now: now))
     }
 
-    /// What became of a request that memory alone could not decide.
-    enum Admission {
-        /// It is decided after all.
-        case decided(Decision)
-        /// It waits for a request already in flight.
-        case waiting
-        /// It waits for this request, which must be sent.
-        case ask(LeaseRequest)
-    }
-
     /// Takes in a request that memory alone could not decide, to wait for the store.
     func admit(
         _ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant, resume: @escaping Resume
@@ -214,14 +204,6 @@ final class Lessee: Sendable {
     }
 
     // MARK: Answers
-
-    /// What to do once an answer has been taken in, after the lock has been let go.
-    struct Settlement {
-        /// Requests that waited, and how they came out.
-        var decided: [(resume: Resume, decision: Decision)] = []
-        /// The next request to send, for those that came too late for this one.
-        var next: LeaseRequest?
-    }
 
     /// Takes in the answer to a request, or that there will be none.
     ///

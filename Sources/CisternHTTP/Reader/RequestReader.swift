@@ -182,6 +182,10 @@ struct RequestReader {
     private mutating func beginBody(in buffer: inout ByteBuffer) throws(Refusal) -> Event? {
         guard let line else { return nil }
         try fields.check(isVersion10: line.isVersion10)
+        // What a body of CONNECT would mean is not defined, and readers disagree on whether there is one (RFC 9110, 9.3.6).
+        guard !line.isConnect || fields.contentLength ?? 0 == 0 && !fields.isChunked else {
+            throw .malformed("CONNECT has no body")
+        }
         // No other protocol is spoken here: a client that has asked for one must not take what comes next for it.
         framing.keepsAlive =
             fields.keepsAlive(isVersion10: line.isVersion10) && !fields.offersUpgrade && !line.isConnect
