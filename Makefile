@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run perf test sanitize screenshot lint format install install-test
+.PHONY: help run perf test sanitize fuzz screenshot lint format install install-test
 
 # apt needs root; elsewhere sudo asks for it.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -44,6 +44,15 @@ test: install-test lint ## Check the format, build with warnings as errors, and 
 
 sanitize: ## Run the decision module's concurrency tests under the thread sanitizer.
 	CISTERN_SANITIZE=thread swift test --sanitize=thread --scratch-path .build/sanitize --filter ConcurrencyTests
+
+# A difference to llhttp ends it and leaves the input in .build; what it finds worth keeping stays in .build/corpus.
+FUZZ_SECONDS := 600
+fuzz: install ## Look for requests that the server's reader and llhttp understand differently.
+	CISTERN_FUZZ=1 swift build -c release --scratch-path .build/fuzz --product request-fuzz \
+		-Xswiftc -enable-testing -Xswiftc -sanitize=fuzzer -Xswiftc -use-ld=lld
+	mkdir -p .build/corpus
+	SWIFT_BACKTRACE=enable=no .build/fuzz/release/request-fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=2600 \
+		-dict=Tests/RequestFuzz/request.dict -artifact_prefix=.build/ .build/corpus Tests/RequestFuzz/Corpus
 
 # A quarter of a million bytes become fifty thousand: 64 colours are enough for a page.
 screenshot: install-test ## Take the README's picture of the dashboard anew.
