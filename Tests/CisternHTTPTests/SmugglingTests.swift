@@ -168,6 +168,17 @@ struct SmugglingTests {
         #expect(!connection.isClosing)
     }
 
+    @Test("half of an empty line is no request either: the connection stays idle, and open for as long")
+    func halfAnEmptyLine() throws {
+        let connection = try EmbeddedConnection()
+        try connection.send("\r")
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(40_000))
+        #expect(try connection.replies().isEmpty)
+        #expect(!connection.isClosing)
+        try connection.send("\n")
+        #expect(try connection.exchange(Self.hidden).status == 200)
+    }
+
     @Test("a head that comes slowly is 408, counted from its first byte")
     func slowHead() throws {
         let connection = try EmbeddedConnection()

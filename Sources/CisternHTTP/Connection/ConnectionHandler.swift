@@ -166,7 +166,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// The request at hand has not come whole: from its first byte on it may take so long.
     private func keep(_ bytes: consuming ByteBuffer, now: NIODeadline) {
         // Room that holds nothing goes back to whoever lent it.
-        if bytes.readableBytes > 0 { inbound = bytes } else if reader.isBetweenRequests { return }
+        if bytes.readableBytes > 0 { inbound = bytes }
+        if reader.isBetweenRequests { return }
         begin(now)
         if !reader.isInBody { startedAt = now }
     }
