@@ -101,6 +101,7 @@ public final class TickClock: TimeSource {
         for milliseconds in [20.0, 40, 80] {
             // Looks at the counter outside the readings of the clock: a thread that is stopped in between finds it slower.
             let first = (before: processor_ticks(), now: clock.now(), after: processor_ticks())
+            // No wait for something: a rate is measured over time, and the ordinary clock is what says how long this was.
             Thread.sleep(forTimeInterval: milliseconds / 1000)
             let last = (before: processor_ticks(), now: clock.now(), after: processor_ticks())
             guard last.before > first.after else { return 0 }

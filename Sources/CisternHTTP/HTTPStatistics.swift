@@ -15,14 +15,21 @@ package struct HTTPStatistics: Sendable {
     }
 
     mutating func count(_ route: Route, _ status: Status, nanoseconds: Int64) {
-        rows[route.rawValue].counts[status.position] &+= 1
+        rows[route.rawValue].counts[Self.position[status.rawValue - 200]] &+= 1
         rows[route.rawValue].durations.record(nanoseconds: nanoseconds)
     }
+
+    /// Where each status stands in the counts, by code less 200.
+    private static let position: [Int] = {
+        var position = [Int](repeating: 0, count: 400)
+        for (index, status) in Status.allCases.enumerated() { position[status.rawValue - 200] = index }
+        return position
+    }()
 
     /// Every route and status that was answered, with its count.
     package var requests: [(route: Route, status: Status, count: UInt64)] {
         Route.allCases.flatMap { route in
-            Status.allCases.map { (route, $0, rows[route.rawValue].counts[$0.position]) }.filter { $0.2 > 0 }
+            Status.allCases.enumerated().map { (route, $1, rows[route.rawValue].counts[$0]) }.filter { $0.2 > 0 }
         }
     }
 

@@ -80,11 +80,10 @@ struct RequestOracleTests {
         }
     }
 
-    @Test("a difference is told: what llhttp refuses, and what it reads as another request")
-    func bites() {
+    @Test("the oracle reads what is there; it would be of no use if it read nothing")
+    func reads() {
         let reading = RequestOracle.read([Array(Self.seeds[0].utf8)]).readings[0]
         #expect(reading.organizations == ["o"] && reading.body == Array(#"{"message":"a"}"#.utf8))
-        // The oracle itself would be of no use if it read nothing.
         for seed in Self.seeds.prefix(4) { #expect(!RequestOracle.read([Array(seed.utf8)]).readings.isEmpty) }
     }
 }

@@ -13,6 +13,16 @@ struct SmugglingTests {
     private static let hidden = "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
     private static let start = "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\n"
 
+    /// Expects that a text is answered with one 400 and no more, whatever stands behind it.
+    private func expectRefusal(of text: String) throws {
+        let connection = try EmbeddedConnection()
+        try connection.send(text + Self.hidden)
+        let replies = try connection.replies()
+        #expect(replies.map(\.status) == [400], "\(text.debugDescription)")
+        #expect(replies.first?["Connection"] == "close")
+        #expect(connection.isClosing)
+    }
+
     @Test(
         "two lengths, or one that another reader would not see, are refused, and nothing after them is answered",
         arguments: [
@@ -56,12 +66,7 @@ struct SmugglingTests {
             "Host: other\r\n\r\n", "host: h\r\n\r\n",
         ])
     func headers(rest: String) throws {
-        let connection = try EmbeddedConnection()
-        try connection.send(Self.start + rest + Self.hidden)
-        let replies = try connection.replies()
-        #expect(replies.map(\.status) == [400])
-        #expect(replies.first?["Connection"] == "close")
-        #expect(connection.isClosing)
+        try expectRefusal(of: Self.start + rest)
     }
 
     @Test(
@@ -81,10 +86,7 @@ struct SmugglingTests {
             "\u{ff10}\r\n\r\n",
         ])
     func chunks(body: String) throws {
-        let connection = try EmbeddedConnection()
-        try connection.send(Self.start + "Transfer-Encoding: chunked\r\n\r\n" + body + Self.hidden)
-        #expect(try connection.replies().map(\.status) == [400])
-        #expect(connection.isClosing)
+        try expectRefusal(of: Self.start + "Transfer-Encoding: chunked\r\n\r\n" + body)
     }
 
     @Test(
@@ -106,10 +108,7 @@ struct SmugglingTests {
             "CONNECT h:80 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
         ])
     func firstLines(line: String) throws {
-        let connection = try EmbeddedConnection()
-        try connection.send(line + "Host: h\r\n\r\n" + Self.hidden)
-        #expect(try connection.replies().map(\.status) == [400])
-        #expect(connection.isClosing)
+        try expectRefusal(of: line + "Host: h\r\n\r\n")
     }
 
     @Test(

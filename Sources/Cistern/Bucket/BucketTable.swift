@@ -151,8 +151,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     /// Whether a name too long for its entry is this one. (Without `self`, of which the compiler would make a copy.)
     @inline(never)
     private static func holds(_ key: Span<UInt8>, _ long: [UInt8]?) -> Bool {
-        guard let long, long.count == key.count else { return false }
-        return key.indices.allSatisfy { long[$0] == key[$0] }
+        long.map { key.equals($0) } ?? false
     }
 
     /// Lays the slots out anew: from what stands in them, without a look at the entries.

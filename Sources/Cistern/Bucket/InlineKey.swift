@@ -53,6 +53,13 @@ struct InlineKey: Equatable, BitwiseCopyable {
 }
 
 extension Span<UInt8> {
+    /// Whether these bytes are those of an array.
+    func equals(_ other: [UInt8]) -> Bool {
+        guard count == other.count else { return false }
+        for index in indices where self[index] != other[index] { return false }
+        return true
+    }
+
     /// The eight bytes from `8 × index` on, the first one lowest; all of them must be there.
     @inline(__always)
     func word(_ index: Int) -> UInt64 {

@@ -6,8 +6,7 @@
 struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
     /// Elements in a segment: so many that a segment is some pages, so few that the last one may be empty.
     ///
-    /// Of 160 bytes each
-    /// they fill a class of the allocator's.
+    /// Of 160 bytes each they fill a class of the allocator's.
     private static var segmentCount: Int { 32 }
 
     /// Where each segment begins; there is room for ``segmentCapacity`` of them.

@@ -105,16 +105,10 @@ package struct BusiestNames: Sendable {
         var slot = Int(truncatingIfNeeded: hash) & (slots.count &- 1)
         while slots[slot] != 0 {
             let index = Int(slots[slot]) &- 1
-            if counters[index].hash == hash, Self.areEqual(names[index], name) { return index }
+            if counters[index].hash == hash, name.equals(names[index]) { return index }
             slot = (slot &+ 1) & (slots.count &- 1)
         }
         return nil
-    }
-
-    private static func areEqual(_ one: [UInt8], _ other: Span<UInt8>) -> Bool {
-        guard one.count == other.count else { return false }
-        for index in one.indices where one[index] != other[index] { return false }
-        return true
     }
 
     private mutating func occupySlot(hash: UInt64, index: Int) {

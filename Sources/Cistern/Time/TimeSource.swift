@@ -29,9 +29,8 @@ public struct Timeline<Source: Clock>: TimeSource where Source.Duration == Swift
     /// Whole nanoseconds, rounded towards zero.
     ///
     /// A duration is a number of attoseconds in 128 bits, and dividing that takes a loop in software. What the system's
-    /// clocks give is whole nanoseconds, n · 10^9 = n · 5^9 · 2^9, and such a number
-    /// is divided by shifting it and multiplying with the inverse of 5^9 modulo 2^64. Whether it was one, a multiplication
-    /// tells.
+    /// clocks give is whole nanoseconds, n · 10^9 = n · 5^9 · 2^9, and such a number is divided by shifting it and multiplying
+    /// with the inverse of 5^9 modulo 2^64. Whether it was one, a multiplication tells.
     @inline(__always)
     static func nanoseconds(_ duration: Swift.Duration) -> Int64 {
         let attoseconds = duration.attoseconds

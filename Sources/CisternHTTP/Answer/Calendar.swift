@@ -10,6 +10,8 @@ struct Calendar {
     private(set) var okHead: [UInt8] = []
     /// The value of the `Date` header.
     private(set) var httpDate: [UInt8] = []
+    /// Where a text is written first; kept, as answers of many organisations name many seconds.
+    private var text = ByteBuffer()
     /// The last second that was written as a time of reset, and how: most answers have the same one.
     private var resetSecond: Int64 = -1
     private(set) var reset: [UInt8] = []
@@ -20,7 +22,7 @@ struct Calendar {
         let wall = unixMilliseconds()
         offsetMilliseconds = wall - now.milliseconds
         second = wall / 1000
-        var text = ByteBuffer()
+        text.clear()
         text.writeHTTPDate(Timestamp(unixMilliseconds: wall))
         httpDate = Array(text.readableBytesView)
         okHead = Array("HTTP/1.1 200 OK\r\nDate: ".utf8) + httpDate + Array("\r\nX-Request-ID: ".utf8)
@@ -31,7 +33,7 @@ struct Calendar {
         let milliseconds = instant.milliseconds + offsetMilliseconds
         guard milliseconds / 1000 != resetSecond else { return }
         resetSecond = milliseconds / 1000
-        var text = ByteBuffer()
+        text.clear()
         text.writeSeconds(of: Timestamp(unixMilliseconds: milliseconds))
         reset.removeAll(keepingCapacity: true)
         reset.append(contentsOf: text.readableBytesView)

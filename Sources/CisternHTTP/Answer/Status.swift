@@ -13,24 +13,6 @@ package enum Status: Int, Sendable, CaseIterable {
     case serviceUnavailable = 503
     case versionNotSupported = 505
 
-    /// Where it stands among all of them.
-    var position: Int {
-        switch self {
-        case .ok: 0
-        case .badRequest: 1
-        case .unauthorized: 2
-        case .notFound: 3
-        case .methodNotAllowed: 4
-        case .requestTimeout: 5
-        case .contentTooLarge: 6
-        case .expectationFailed: 7
-        case .tooManyRequests: 8
-        case .headerFieldsTooLarge: 9
-        case .serviceUnavailable: 10
-        case .versionNotSupported: 11
-        }
-    }
-
     /// The reason phrase, as RFC 9110 and RFC 6585 have it.
     var reason: StaticString {
         switch self {

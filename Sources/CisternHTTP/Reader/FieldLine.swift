@@ -13,13 +13,9 @@ struct FieldLine {
         guard colon > range.lowerBound, colon < range.upperBound, bytes[colon] == UInt8(ascii: ":") else {
             throw Self.refusal(bytes, range, at: colon)
         }
-        var start = colon &+ 1
-        var end = range.upperBound
-        while start < end, Self.isSpace(bytes[start]) { start &+= 1 }
-        while end > start, Self.isSpace(bytes[end &- 1]) { end &-= 1 }
         name = range.lowerBound..<colon
-        value = start..<end
-        self.end = range.upperBound
+        value = Self.trimmed(bytes, colon &+ 1..<range.upperBound)
+        end = range.upperBound
     }
 
     /// Refuses a trailer that would say where a request or the connection ends, or whom it is for (RFC 9110, 6.5.1).
@@ -39,7 +35,16 @@ struct FieldLine {
         }
     }
 
-    static func isSpace(_ byte: UInt8) -> Bool {
+    /// A range of some bytes without the space at its ends.
+    @inline(__always)
+    static func trimmed(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
+        var (start, end) = (range.lowerBound, range.upperBound)
+        while start < end, isSpace(bytes[start]) { start &+= 1 }
+        while end > start, isSpace(bytes[end &- 1]) { end &-= 1 }
+        return start..<end
+    }
+
+    private static func isSpace(_ byte: UInt8) -> Bool {
         byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
     }
 

@@ -60,10 +60,7 @@ struct RequestFields {
         while start <= value.count {
             var end = start
             while end < value.count, value[end] != UInt8(ascii: ",") { end += 1 }
-            var (first, last) = (start, end)
-            while first < last, FieldLine.isSpace(value[first]) { first += 1 }
-            while last > first, FieldLine.isSpace(value[last - 1]) { last -= 1 }
-            let option = value.extracting(first..<last)
+            let option = value.extracting(FieldLine.trimmed(value, start..<end))
             if option.equals(caseless: "close") { saysClose = true }
             if option.equals(caseless: "keep-alive") { saysKeepAlive = true }
             start = end + 1

@@ -76,7 +76,7 @@ struct RequestLine {
         return nil
     }
 
-    /// The other methods that are registered (IANA, HTTP Method Registry), and three that are in use without it.
+    /// The other methods in use: registered ones (IANA, HTTP Method Registry), and those of UPnP and of caches.
     private static let others: [StaticString] = [
         "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK",
         "M-SEARCH", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE",

@@ -93,7 +93,6 @@ struct RequestReader {
             }
         } catch {
             phase = .over
-            framing.keepsAlive = false
             return .refusal(error, framing)
         }
     }
