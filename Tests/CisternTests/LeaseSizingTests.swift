@@ -30,14 +30,15 @@ struct LeaseSizingTests {
             DemandSizing().wish(
                 for: LeaseUse(limit: limit, demandPerSecond: demand, held: held), settings: settings)
         }
-        let vast = try Limit(capacity: 1_000_000_000, refillPerSecond: 1_000_000)
+        let vast = try Limit(capacity: 1_000_000_000, refillPerSecond: 100_000_000)
         #expect(wish(vast, 2.5, 0) == LeaseWish(ahead: 5, weight: 2500))
         #expect(wish(vast, 2.5, 4).ahead == 1)
         #expect(wish(vast, 2.5, 9).ahead == 0)
-        // A 4096th of 10,000 tokens, and of what flows in over two seconds.
-        #expect(wish(try Limit(capacity: 10_000, refillPerSecond: 1_000_000), 19, 0).ahead == 2)
-        #expect(wish(try Limit(capacity: 1_000_000, refillPerSecond: 5000), 19, 0).ahead == 2)
-        #expect(wish(try Limit(capacity: 1_000_000, refillPerSecond: 10), 2, 0).ahead == 0)
+        // A millionth of 2,000,000 tokens, and of what flows in over two seconds.
+        #expect(wish(try Limit(capacity: 2_000_000, refillPerSecond: 100_000_000), 19, 0).ahead == 2)
+        #expect(wish(try Limit(capacity: 100_000_000, refillPerSecond: 1_000_000), 19, 0).ahead == 2)
+        #expect(wish(try Limit(capacity: 999_999, refillPerSecond: 1_000_000), 19, 0).ahead == 0)
+        #expect(wish(try Limit(capacity: 100_000, refillPerSecond: 100_000), 19, 0).ahead == 0)
         settings.durationMilliseconds = 20_000
         #expect(wish(vast, 2.5, 0).ahead == 50)
     }

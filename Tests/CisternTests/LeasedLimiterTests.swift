@@ -293,8 +293,8 @@ struct LeasedLimiterTests {
 
     @Test("leaves tokens to lapse that nobody misses, gives more than those back, and gives all back when it stops")
     func leavesWhatIsUnmissed() async throws {
-        // A 4096th of what flows in while a lease lasts: 10 tokens.
-        let limit = try Limit(capacity: 1_000_000, refillPerSecond: 20_480)
+        // A millionth of what flows in while a lease lasts: 10 tokens.
+        let limit = try Limit(capacity: 100_000_000, refillPerSecond: 5_000_000)
         let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lessee: "server-1", seed: 1)
         func lease(_ tokens: Int, _ organization: String) {
             ask(limiter, organization)

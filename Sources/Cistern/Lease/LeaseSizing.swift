@@ -79,12 +79,13 @@ public struct DemandSizing: LeaseSizing {
 }
 
 extension LeaseSettings {
-    /// As many tokens as nobody misses while a lease lasts: a 4096th of the bucket, and of what flows into it meanwhile.
+    /// As many tokens as nobody misses while a lease lasts: a millionth of the bucket, and of what flows into it meanwhile.
     ///
-    /// Forty servers that each strand so many cost an organisation one per cent. It is 0 where capacity or refill is small.
+    /// A thousand servers that each strand so many cost an organisation a thousandth. It is 0 for all but vast limits: of a
+    /// bucket that a lease of a few tokens means something to, none is taken without a demand that is worth it.
     func unmissedTokens(of limit: Limit) -> Int {
         let inflow = limit.refillPerSecond * Double(durationMilliseconds) / 1000
-        return Int(min(Double(limit.capacity), inflow) / 4096)
+        return Int(min(Double(limit.capacity), inflow) / 1_000_000)
     }
 }
 
