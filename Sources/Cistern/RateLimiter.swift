@@ -25,7 +25,7 @@ public final class RateLimiter: Sendable {
     public init(limits: Limits, settings: LimiterSettings = LimiterSettings(), seed: UInt64) {
         currentLimits = Mutex(limits)
         backend = .embedded(
-            EmbeddedStore(limits: limits, maximumBuckets: settings.maximumBuckets, hash: SipHash(seed: seed)))
+            EmbeddedStore(limits: limits, maximumBuckets: settings.maximumBuckets, hash: NameHash(seed: seed)))
     }
 
     /// Creates a limiter that leases tokens from `store`.
@@ -43,7 +43,7 @@ public final class RateLimiter: Sendable {
         backend = .leased(
             Lessee(
                 limits: limits, store: store, lessee: lessee, settings: settings, sizing: sizing,
-                hash: SipHash(seed: seed)))
+                hash: NameHash(seed: seed)))
     }
 
     /// Decides at once, from this process's own memory; nil where the store must be asked first.
@@ -51,13 +51,14 @@ public final class RateLimiter: Sendable {
     /// With the embedded store it always decides. While the organisation's node is known to be down the failure
     /// policy decides.
     public func decideNow(_ organization: Span<UInt8>, cost: Int = 1, now: Instant) -> Decision? {
-        let costMicrotokens = Self.microtokens(cost)
         switch backend {
         case .embedded(let store):
+            let costMicrotokens = Self.microtokens(cost)
             return store.decide(organization, costMicrotokens: costMicrotokens, now: now)
                 .decision(costMicrotokens: costMicrotokens, now: now)
         case .leased(let lessee):
-            let verdict = lessee.decide(organization, costMicrotokens: costMicrotokens, now: now)
+            Self.check(cost)
+            let verdict = lessee.decide(organization, cost: cost, now: now)
             if verdict.isRunningDry { renew(organization, now: now) }
             return verdict.decision
         }
@@ -207,15 +208,13 @@ public final class RateLimiter: Sendable {
     }
 
     @inline(__always)
-    private static func microtokens(_ cost: Int) -> Int64 {
+    private static func check(_ cost: Int) {
         precondition(0...Limit.maximumCapacity ~= cost, "a cost is 0 to 1000000000 tokens")
-        return Int64(cost) &* Limit.microtokensPerToken
     }
-}
 
-extension SipHash {
-    /// A key from one secret number; the second half is a constant, as 64 secret bits are enough here.
-    fileprivate init(seed: UInt64) {
-        self.init(key: (low: seed, high: 0x9e37_79b9_7f4a_7c15))
+    @inline(__always)
+    private static func microtokens(_ cost: Int) -> Int64 {
+        check(cost)
+        return Int64(cost) &* Limit.microtokensPerToken
     }
 }

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("The bucket table")
 struct BucketTableTests {
-    private let hash = SipHash(key: (low: 1, high: 2))
+    private let hash = NameHash(seed: 1)
 
     /// Names of every length from none to beyond what stands inline, many with a long common start.
     private func name(_ number: Int) -> [UInt8] {
@@ -143,7 +143,7 @@ struct BucketTableTests {
 
 /// A table of names in a box, so that its calls may stand in an expectation.
 private final class Table {
-    private let hash = SipHash(key: (low: 1, high: 2))
+    private let hash = NameHash(seed: 1)
     private var table: BucketTable<Int64>
 
     init(capacity: Int) {

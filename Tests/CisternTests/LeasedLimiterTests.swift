@@ -321,7 +321,7 @@ struct LeasedLimiterTests {
         settings.maximumBuckets = 1
         let lessee = Lessee(
             limits: Limits(), store: store, lessee: "server-1", settings: settings, sizing: DemandSizing(),
-            hash: SipHash(key: (1, 2)))
+            hash: NameHash(seed: 1))
         for number in 0..<100 {
             let name = Array("org-\(number)".utf8)
             let admission = lessee.admit(name.span, costMicrotokens: 1_000_000, now: clock.now()) { _ in }

@@ -37,6 +37,19 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     /// The position of a name, which counts as used by being looked up.
     @inline(__always)
     mutating func find(_ key: Span<UInt8>, hash: UInt64) -> Int? {
+        update(key, hash: hash) { _, position in position }
+    }
+
+    /// Runs `body` on the value of a name, which counts as used, and on its position; nil where there is no such name.
+    @inline(__always)
+    mutating func update<Result>(
+        _ key: Span<UInt8>, hash: UInt64, _ body: (inout Value, _ position: Int) -> Result
+    ) -> Result? {
+        let count = key.count
+        guard count <= InlineKey.capacity else {
+            guard let position = findLong(key, hash: hash) else { return nil }
+            return body(&entries[position].value, position)
+        }
         let mask = slots.count &- 1
         let tag = UInt32(truncatingIfNeeded: hash)
         let name = InlineKey(key)
@@ -46,17 +59,32 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
             if content == 0 { return nil }
             if UInt32(truncatingIfNeeded: content >> 32) == tag {
                 let position = Int(truncatingIfNeeded: content & 0xffff_ffff) &- 1
-                let isFound =
-                    key.count <= InlineKey.capacity
-                    ? entries[position].mark.nameCount == key.count && entries[position].key == name
-                    : Self.holds(key, longKeys[UInt32(position)])
-                if isFound {
-                    entries[position].mark.isRecent = true
-                    return position
+                let result = entries.update(position) { entry -> Result? in
+                    guard entry.mark.nameCount == count, entry.key == name else { return nil }
+                    entry.mark.isRecent = true
+                    return body(&entry.value, position)
                 }
+                if let result { return result }
             }
             slot = (slot &+ 1) & mask
         }
+    }
+
+    /// The position of a name that is too long to stand in its entry.
+    @inline(never)
+    private mutating func findLong(_ key: Span<UInt8>, hash: UInt64) -> Int? {
+        let mask = slots.count - 1
+        let tag = UInt32(truncatingIfNeeded: hash)
+        var slot = Int(tag) & mask
+        while slots[slot] != 0 {
+            let position = UInt32(truncatingIfNeeded: slots[slot]) - 1
+            if slots[slot] >> 32 == UInt64(tag), let long = longKeys[position], key.equals(long) {
+                entries[Int(position)].mark.isRecent = true
+                return Int(position)
+            }
+            slot = (slot + 1) & mask
+        }
+        return nil
     }
 
     /// Adds a name that the table does not hold.
@@ -146,12 +174,6 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         vacancies.append(UInt32(position))
         count -= 1
         return entries[position].value
-    }
-
-    /// Whether a name too long for its entry is this one. (Without `self`, of which the compiler would make a copy.)
-    @inline(never)
-    private static func holds(_ key: Span<UInt8>, _ long: [UInt8]?) -> Bool {
-        long.map { key.equals($0) } ?? false
     }
 
     /// Lays the slots out anew: from what stands in them, without a look at the entries.

@@ -66,6 +66,12 @@ extension Span<UInt8> {
         load(index &* 8, as: UInt64.self)
     }
 
+    /// The eight bytes that end so many before the end, the first one lowest; all of them must be there.
+    @inline(__always)
+    func wordEnding(_ bytesBeforeEnd: Int) -> UInt64 {
+        load(count &- bytesBeforeEnd &- 8, as: UInt64.self)
+    }
+
     /// The bytes after the last whole word, the first one lowest, filled up with zeros; at least one must be there.
     ///
     /// They are read with loads that overlap what is before them or each other, never byte by byte.

@@ -34,6 +34,12 @@ struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
         @inline(__always) unsafeMutableAddress { address(of: index) }
     }
 
+    /// Runs `body` on an element, which is looked up once.
+    @inline(__always)
+    mutating func update<Result>(_ index: Int, _ body: (inout Element) -> Result) -> Result {
+        body(&address(of: index).pointee)
+    }
+
     @inline(__always)
     private func address(of index: Int) -> UnsafeMutablePointer<Element> {
         let index = UInt(bitPattern: index)

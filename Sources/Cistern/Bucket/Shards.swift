@@ -81,7 +81,7 @@ extension Shards where State: TableState & ~Copyable {
     ///
     /// Of each table a few places at a time: others wait for the lock meanwhile.
     func forEachPlace(
-        of names: Set<[UInt8]>?, hash: SipHash, _ body: (inout State, _ position: Int) -> Void
+        of names: Set<[UInt8]>?, hash: NameHash, _ body: (inout State, _ position: Int) -> Void
     ) {
         for name in names ?? [] {
             let hash = hash(name.span)

@@ -5,8 +5,8 @@
 /// module does not compile under the thread sanitizer with Swift 6.3.1.) Every access is checked against the count.
 struct UniqueBuffer<Element: BitwiseCopyable>: ~Copyable {
     private var start: UnsafeMutablePointer<Element>
-    private var capacity: Int
     private(set) var count: Int
+    private var capacity: Int
 
     init(repeating element: Element, count: Int) {
         capacity = max(count, 8)

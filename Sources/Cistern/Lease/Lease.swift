@@ -7,29 +7,29 @@
 /// only between two requests shares its place with what holds only during one: 119 bytes. Tokens are at most 10^9, and
 /// counts of them stop at the ends of 32 bits rather than wrap.
 struct Lease: Sendable, BitwiseCopyable {
-    private(set) var limit: Limit
-    private var notes = LeaseNotes()
+    var limit: Limit
+    var notes = LeaseNotes()
     /// Where the bucket is that all of this is about.
     private(set) var home: BucketHome
     /// The latest instant that was seen here, up to which ``word`` has been carried on.
     ///
     /// A thread may read the clock, stall, and take the lock after others have decided for later instants: what it
     /// decides then counts for the latest of these, or it would spend tokens that had not been granted yet.
-    private var latest: Instant
+    var latest: Instant
     /// When all tokens lapse.
-    private var expiresAt: Instant
+    var expiresAt: Instant
     /// When a token was last spent here.
-    private(set) var spentAt: Instant
+    var spentAt: Instant
     /// The number of the last request whose answer was taken in.
     private(set) var acknowledged: UInt64
     private var demand: Demand
-    private var heldTokens: UInt32 = 0
-    private var word: StoreWord
+    var heldTokens: UInt32 = 0
+    var word: StoreWord
     /// Tokens spent since the last request left; about half of the lease, once that many had been.
-    private var spent: UInt32 = 0
+    var spent: UInt32 = 0
     /// Tokens asked for here since demand was last measured; below 0 by those that were counted while they waited.
-    private var wanted: Int32 = 0
-    private var phase = LeasePhase.settled(LeaseTerms())
+    var wanted: Int32 = 0
+    var phase = LeasePhase.settled(LeaseTerms())
 
     /// An organisation of which nothing is known: as far as this server can tell its bucket is full.
     ///
@@ -52,7 +52,7 @@ struct Lease: Sendable, BitwiseCopyable {
     }
 
     /// Leased tokens that are left and not spoken for, in whole tokens.
-    private(set) var held: Int {
+    var held: Int {
         get { Int(heldTokens) }
         set { heldTokens = UInt32(clamping: newValue) }
     }
@@ -73,7 +73,7 @@ struct Lease: Sendable, BitwiseCopyable {
         set { notes.set(.isWatched, to: newValue) }
     }
 
-    private var terms: LeaseTerms {
+    var terms: LeaseTerms {
         if case .settled(let terms) = phase { terms } else { LeaseTerms() }
     }
 
@@ -83,7 +83,7 @@ struct Lease: Sendable, BitwiseCopyable {
     }
 
     /// Tokens of a pace that are still to come.
-    private var coming: Int { terms.pace.coming }
+    var coming: Int { terms.pace.coming }
 
     /// Tokens that are on record at the store and have not been spent, as far as this server knows.
     var leased: Int { held &+ reserved &+ coming }
@@ -104,126 +104,8 @@ struct Lease: Sendable, BitwiseCopyable {
     }
 
     /// The best knowledge of the global balance: what the store had, and what is held here.
-    private var knownMicrotokens: Int64 {
+    var knownMicrotokens: Int64 {
         min(limit.capacityMicrotokens, max(0, word.openMicrotokens) &+ Int64(held) &* Limit.microtokensPerToken)
-    }
-
-    // MARK: Deciding
-
-    /// Lets time pass, and pays a request from the tokens held, if they suffice.
-    @inline(__always)
-    mutating func spend(
-        costMicrotokens: Int64, clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally
-    ) -> Answer {
-        let now = advance(clockDriftPerMille: clockDriftPerMille, now: now, tally: &tally)
-        let heldMicrotokens = Int64(heldTokens) &* Limit.microtokensPerToken
-        guard costMicrotokens <= heldMicrotokens else {
-            return Answer(limit: limit, kind: .unpaid, balanceMicrotokens: 0, at: now)
-        }
-        let cost = UInt32(truncatingIfNeeded: costMicrotokens / Limit.microtokensPerToken)
-        heldTokens &-= cost
-        want(Int(cost))
-        spentAt = now
-        countSpending(cost)
-        tally.spent &+= UInt64(cost)
-        return Answer(
-            limit: limit, kind: isRunningDry(now: now) ? .paidRunningDry : .paid, balanceMicrotokens: knownMicrotokens,
-            at: now)
-    }
-
-    /// Decides from memory: from tokens held, or because the store has said that it cannot pay yet.
-    ///
-    /// Returns nil where only the store can tell.
-    mutating func decide(
-        costMicrotokens: Int64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
-    ) -> Decision? {
-        let answer = spend(
-            costMicrotokens: costMicrotokens, clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
-        if answer.kind == .unpaid { return denyFromMemory(costMicrotokens: costMicrotokens) }
-        return .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: answer.at)
-    }
-
-    /// Denies what could not be paid at the latest instant, where the store has said that it cannot pay yet; nil where only the
-    /// store can tell.
-    mutating func denyFromMemory(costMicrotokens: Int64) -> Decision? {
-        let missing = costMicrotokens &- Int64(heldTokens) &* Limit.microtokensPerToken
-        guard !isAsking, word.forbids(missing, now: latest) else { return nil }
-        return deny(costMicrotokens: costMicrotokens, now: latest)
-    }
-
-    @inline(__always)
-    private mutating func want(_ tokens: Int) {
-        wanted = Int32(clamping: Int(wanted) &+ tokens)
-    }
-
-    /// Counts tokens that were just spent, until about half of the lease has been.
-    @inline(__always)
-    private mutating func countSpending(_ cost: UInt32) {
-        guard !notes.contains(.isEarlyNoted) else { return }
-        spent = UInt32(clamping: UInt64(spent) &+ UInt64(cost))
-        guard case .settled(let terms) = phase, spent >= terms.early else { return }
-        noteEarly(terms)
-    }
-
-    private mutating func noteEarly(_ terms: LeaseTerms) {
-        var terms = terms
-        terms.early = UInt32(clamping: expiresAt.milliseconds - spentAt.milliseconds)
-        phase = .settled(terms)
-        notes.insert(.isEarlyNoted)
-    }
-
-    /// The answer to a request that the store was asked for and could not pay.
-    mutating func deny(costMicrotokens: Int64, now: Instant) -> Decision {
-        want(Int(costMicrotokens / Limit.microtokensPerToken))
-        let missing =
-            min(costMicrotokens, limit.capacityMicrotokens) &- Int64(held) &* Limit.microtokensPerToken
-        let tokens = Int((max(0, missing) + Limit.microtokensPerToken - 1) / Limit.microtokensPerToken)
-        let byPace = terms.pace.millisecondsUntil(tokens, leaseEnd: expiresAt, now: now) ?? .max
-        return .denied(
-            limit, balanceMicrotokens: knownMicrotokens,
-            retryAfterMilliseconds: min(byPace, word.millisecondsUntil(missing, limit: limit, now: now)), at: now)
-    }
-
-    /// Lets time pass: paced tokens come, and a lease whose time has run out is forgotten; the store counts it as spent.
-    ///
-    /// Returns the instant that it has become: no earlier than one seen before.
-    @inline(__always)
-    private mutating func advance(
-        clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally
-    ) -> Instant {
-        let now = max(now, latest)
-        word.refill(limit, elapsedMilliseconds: now.milliseconds &- latest.milliseconds)
-        latest = now
-        if case .settled(let terms) = phase, terms.pace.coming > 0 {
-            takeIn(terms, clockDriftPerMille: clockDriftPerMille, now: now)
-        }
-        if now >= expiresAt { lapse(tally: &tally) }
-        return now
-    }
-
-    /// Takes in the tokens of the pace that have come.
-    private mutating func takeIn(_ terms: LeaseTerms, clockDriftPerMille: Int64, now: Instant) {
-        var terms = terms
-        held &+= terms.pace.arrive(leaseEnd: expiresAt, clockDriftPerMille: clockDriftPerMille, now: now)
-        phase = .settled(terms)
-    }
-
-    private mutating func lapse(tally: inout LeaseTokenTally) {
-        dropTokens(tally: &tally)
-        notes.remove(.isOnRecord)
-    }
-
-    /// What is held and to come is not spent any more.
-    private mutating func dropTokens(tally: inout LeaseTokenTally) {
-        tally.expired &+= UInt64(held &+ coming)
-        held = 0
-        dropPace()
-    }
-
-    private mutating func dropPace() {
-        guard case .settled(var terms) = phase else { return }
-        terms.pace = Pace()
-        phase = .settled(terms)
     }
 
     // MARK: Asking

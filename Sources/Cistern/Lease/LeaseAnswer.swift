@@ -16,6 +16,12 @@ extension Lease {
         let balanceMicrotokens: Int64
         /// The instant that it has become: no earlier than one seen before.
         let at: Instant
+
+        /// That the tokens held do not suffice.
+        @inline(__always)
+        static func unpaid(_ limit: Limit, at now: Instant) -> Answer {
+            Answer(limit: limit, kind: .unpaid, balanceMicrotokens: 0, at: now)
+        }
     }
 
     /// How much to ask for; the request that carries it must be sent.

@@ -26,6 +26,7 @@ final class Lessee: Sendable {
 
     struct State: ~Copyable, TableState {
         // What every decision touches stands first, beside the lock.
+        var paid = PaidTally()
         var table: BucketTable<Lease>
         var tokens = LeaseTokenTally()
         var decisions = DecisionTally()
@@ -59,12 +60,12 @@ final class Lessee: Sendable {
     private let maximumWaiters: Int
     let failurePolicy: FailurePolicy
     private let sizing: any LeaseSizing
-    let hash: SipHash
+    let hash: NameHash
     let shards: Shards<State>
 
     init(
         limits: Limits, store: any LeaseStore, lessee: String, settings: LimiterSettings, sizing: any LeaseSizing,
-        hash: SipHash
+        hash: NameHash
     ) {
         self.store = store
         self.lessee = lessee
@@ -78,92 +79,7 @@ final class Lessee: Sendable {
         }
     }
 
-    // MARK: Deciding
-
-    /// What memory says to a request.
-    struct Verdict {
-        /// How it came out; nil where the store must be asked.
-        var decision: Decision?
-        /// Whether to call ``Lessee/renew(_:now:)``, so that no later request has to wait.
-        var isRunningDry = false
-    }
-
-    /// Decides from memory, or says that the store must be asked.
-    ///
-    /// While the node is known to be down the failure policy decides whatever tokens held here do not pay for; what
-    /// the store said before counts for nothing then.
-    @inline(__always)
-    func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Verdict {
-        let hash = hash(organization)
-        var verdict = Verdict()
-        let answer = shards.withShard(of: hash) { state in
-            spend(organization, hash: hash, costMicrotokens: costMicrotokens, in: &state, verdict: &verdict, now: now)
-        }
-        guard answer.kind != .unpaid else { return verdict }
-        return Verdict(
-            decision: .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: answer.at),
-            isRunningDry: answer.kind == .paidRunningDry)
-    }
-
-    /// Pays a request from tokens held; where they do not suffice, the verdict is what else memory says.
-    @inline(__always)
-    private func spend(
-        _ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, in state: inout State,
-        verdict: inout Verdict, now: Instant
-    ) -> Lease.Answer {
-        guard let position = state.table.find(organization, hash: hash) else {
-            verdict.decision = decideNewcomer(
-                organization, hash: hash, costMicrotokens: costMicrotokens, in: &state, now: now)
-            return Lease.Answer(limit: state.limits.standard, kind: .unpaid, balanceMicrotokens: 0, at: now)
-        }
-        var answer = state.table[position].spend(
-            costMicrotokens: costMicrotokens, clockDriftPerMille: state.lease.clockDriftPerMille, now: now,
-            tally: &state.tokens)
-        switch answer.kind {
-        case .paid: state.decisions.allowed &+= 1
-        case .paidRunningDry:
-            state.decisions.allowed &+= 1
-            if !store.isReachable(state.table[position].home) { answer.kind = .paid }
-        case .unpaid:
-            verdict = decideUnpaid(
-                organization, costMicrotokens: costMicrotokens, at: position, in: &state, now: now)
-        }
-        return answer
-    }
-
-    /// Decides for an organisation that is not in memory; nil where the store must be asked.
-    @inline(never)
-    private func decideNewcomer(
-        _ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, in state: inout State, now: Instant
-    ) -> Decision? {
-        let home = store.home(of: organization)
-        guard !store.isReachable(home) else { return nil }
-        return decideUnknown(
-            organization, hash: hash, home: home, costMicrotokens: costMicrotokens, in: &state, now: now)
-    }
-
-    /// Decides where the tokens held do not suffice.
-    @inline(never)
-    private func decideUnpaid(
-        _ organization: Span<UInt8>, costMicrotokens: Int64, at position: Int, in state: inout State, now: Instant
-    ) -> Verdict {
-        // What the store said before counts for nothing while it is out of reach; but that it was asked for does.
-        let denial = state.table[position].denyFromMemory(costMicrotokens: costMicrotokens)
-        guard store.isReachable(state.table[position].home) else {
-            // Its bucket may be another one by now.
-            let home = store.home(of: organization)
-            if home != state.table[position].home, store.isReachable(home) {
-                turn(position, to: home, in: &state, now: now)
-                return Verdict()
-            }
-            return Verdict(
-                decision: decideByPolicy(
-                    costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now))
-        }
-        guard let denial else { return Verdict() }
-        return Verdict(
-            decision: counted(denial, in: &state), isRunningDry: state.table[position].isRunningDry(now: now))
-    }
+    // MARK: Asking
 
     /// Takes in a request that memory alone could not decide, to wait for the store.
     func admit(
@@ -392,6 +308,8 @@ final class Lessee: Sendable {
         shards.forEach { state in
             statistics.decisions += state.decisions
             statistics.leaseTokens += state.tokens
+            statistics.decisions.allowed &+= state.paid.requests
+            statistics.leaseTokens.spent &+= state.paid.tokens
             statistics.waits += state.waits
             statistics.evictions &+= state.evictions
             statistics.cachedBuckets += state.table.count

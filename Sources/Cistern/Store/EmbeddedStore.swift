@@ -9,10 +9,10 @@ final class EmbeddedStore: Sendable {
 
         /// Takes the cost if it is there; and says what holds, and what is left.
         @inline(__always)
-        mutating func take(_ costMicrotokens: Int64, now: Instant) -> (isPaid: Bool, Limit, balanceMicrotokens: Int64) {
+        mutating func take(_ costMicrotokens: Int64, now: Instant) -> Answer {
             bucket.refill(limit, nowMilliseconds: now.milliseconds)
             let isPaid = bucket.take(costMicrotokens)
-            return (isPaid, limit, bucket.microtokens)
+            return Answer(limit: limit, outcome: isPaid ? .allowed : .denied, balanceMicrotokens: bucket.microtokens)
         }
 
         mutating func change(to limit: Limit, now: Instant) {
@@ -24,16 +24,17 @@ final class EmbeddedStore: Sendable {
 
     private struct State: ~Copyable, TableState {
         // What every decision touches stands first, beside the lock.
+        var allowed: UInt64 = 0
         var table: BucketTable<Cell>
         var decisions = DecisionTally()
         var limits: Limits
         var evictions: UInt64 = 0
     }
 
-    private let hash: SipHash
+    private let hash: NameHash
     private let shards: Shards<State>
 
-    init(limits: Limits, maximumBuckets: Int, hash: SipHash) {
+    init(limits: Limits, maximumBuckets: Int, hash: NameHash) {
         self.hash = hash
         shards = Shards(capacity: maximumBuckets) { State(table: BucketTable(capacity: $0), limits: limits) }
     }
@@ -46,10 +47,11 @@ final class EmbeddedStore: Sendable {
     func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Answer {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
-            guard let position = position(of: organization, hash: hash, in: &state, now: now) else {
-                return Self.refuse(state.limits.limit(of: organization), in: &state)
+            let taken = state.table.update(organization, hash: hash) { cell, _ in cell.take(costMicrotokens, now: now) }
+            guard let taken else {
+                return decideNewcomer(organization, hash: hash, costMicrotokens: costMicrotokens, in: &state, now: now)
             }
-            return Self.take(costMicrotokens, at: position, in: &state, now: now)
+            return Self.count(taken, in: &state)
         }
     }
 
@@ -86,21 +88,18 @@ final class EmbeddedStore: Sendable {
     }
 
     @inline(__always)
-    private static func take(
-        _ costMicrotokens: Int64, at position: Int, in state: inout State, now: Instant
-    ) -> Answer {
-        let (isPaid, limit, balance) = state.table[position].take(costMicrotokens, now: now)
-        guard !isPaid else {
-            state.decisions.allowed &+= 1
-            return Answer(limit: limit, outcome: .allowed, balanceMicrotokens: balance)
-        }
+    private static func count(_ answer: Answer, in state: inout State) -> Answer {
+        if answer.outcome == .allowed { state.allowed &+= 1 } else { countDenial(answer.limit, in: &state) }
+        return answer
+    }
+
+    private static func countDenial(_ limit: Limit, in state: inout State) {
         if limit.isShadow {
             state.decisions.allowed &+= 1
             state.decisions.shadowDenied &+= 1
         } else {
             state.decisions.denied &+= 1
         }
-        return Answer(limit: limit, outcome: .denied, balanceMicrotokens: balance)
     }
 
     @inline(never)
@@ -111,15 +110,17 @@ final class EmbeddedStore: Sendable {
         return Answer(limit: limit, outcome: outcome)
     }
 
-    @inline(__always)
-    private func position(
-        of organization: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
-    ) -> Int? {
-        if let position = state.table.find(organization, hash: hash) { return position }
-        return addBucket(organization, hash: hash, to: &state, now: now)
+    /// Decides for an organisation that has no bucket yet.
+    @inline(never)
+    private func decideNewcomer(
+        _ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, in state: inout State, now: Instant
+    ) -> Answer {
+        guard let position = addBucket(organization, hash: hash, to: &state, now: now) else {
+            return Self.refuse(state.limits.limit(of: organization), in: &state)
+        }
+        return Self.count(state.table[position].take(costMicrotokens, now: now), in: &state)
     }
 
-    @inline(never)
     private func addBucket(
         _ organization: Span<UInt8>, hash: UInt64, to state: inout State, now: Instant
     ) -> Int? {
@@ -176,6 +177,7 @@ final class EmbeddedStore: Sendable {
     func add(to statistics: inout LimiterStatistics) {
         shards.forEach { state in
             statistics.decisions += state.decisions
+            statistics.decisions.allowed &+= state.allowed
             statistics.evictions &+= state.evictions
             statistics.cachedBuckets += state.table.count
         }

@@ -1,0 +1,82 @@
+/// The hash of the tables: keyed, so that a sender of names cannot aim them at one shard, and made of multiplications.
+///
+/// Each 16 bytes are two words, each word is added to a secret one of its own, and the products of the two are summed in 128
+/// bits: NH, of which it is proved that two names of a length have the same sum for one key in 2^64. A last
+/// multiplication folds the sum and the length into 64 bits, all of which depend on all of it. SipHash, which a table
+/// does not need since nobody is shown its hashes, takes three times as many instructions, each waiting for the one before;
+/// longer names than ``longestBytes`` are given to it. Sources: Black, Halevi, Krawczyk, Krovetz and Rogaway, "UMAC: fast and
+/// secure message authentication", 1999; Krovetz, "Message authentication on 64-bit architectures", 2006, for words of 64 bits.
+struct NameHash: Sendable, BitwiseCopyable {
+    private static let longestBytes = 48
+
+    // Words of their own, not an array: of that the compiler makes a copy for each name.
+    private let first: (UInt64, UInt64)
+    private let second: (UInt64, UInt64)
+    private let last: (UInt64, UInt64)
+    private let folding: (UInt64, UInt64)
+    private let long: SipHash
+
+    /// A hash that nobody can foretell who does not know the seed.
+    init(seed: UInt64) {
+        let long = SipHash(key: (low: seed, high: 0x9e37_79b9_7f4a_7c15))
+        self.long = long
+        func word(_ number: UInt8) -> UInt64 {
+            let bytes = [number]
+            return long.hash(bytes.span, compressionRounds: 2, finalizationRounds: 4)
+        }
+        first = (word(0), word(1))
+        second = (word(2), word(3))
+        last = (word(4), word(5))
+        folding = (word(6), word(7))
+    }
+
+    @inline(__always)
+    func callAsFunction(_ name: Span<UInt8>) -> UInt64 {
+        // As long as a UUID: one stretch, so that all products are under way at once.
+        guard 33...Self.longestBytes ~= name.count else { return hashOther(name) }
+        var sum = Sum()
+        sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1)
+        sum.add(name.word(2) &+ second.0, name.word(3) &+ second.1)
+        sum.add(name.wordEnding(8) &+ last.0, name.wordEnding(0) &+ last.1)
+        return fold(sum, count: name.count)
+    }
+
+    /// The hash of a name that is not about as long as a UUID.
+    @inline(never)
+    private func hashOther(_ name: Span<UInt8>) -> UInt64 {
+        var sum = Sum()
+        // What is left at the end is read as the last sixteen bytes there are, some of them for a second time.
+        let (left, right): (UInt64, UInt64) =
+            switch name.count {
+            case 49...: (long(name), 0)
+            case 16...: (name.wordEnding(8), name.wordEnding(0))
+            case 8...: (name.word(0), name.wordEnding(0))
+            case 1...: (name.lastWord, 0)
+            default: (0, 0)
+            }
+        if 17...Self.longestBytes ~= name.count { sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1) }
+        sum.add(left &+ last.0, right &+ last.1)
+        return fold(sum, count: name.count)
+    }
+
+    @inline(__always)
+    private func fold(_ sum: Sum, count: Int) -> UInt64 {
+        let high = sum.high &+ UInt64(truncatingIfNeeded: count)
+        let product = (sum.low ^ folding.0).multipliedFullWidth(by: high ^ folding.1)
+        return product.high ^ product.low
+    }
+
+    /// A sum of products, modulo 2^128.
+    private struct Sum {
+        private(set) var high: UInt64 = 0
+        private(set) var low: UInt64 = 0
+
+        @inline(__always)
+        mutating func add(_ left: UInt64, _ right: UInt64) {
+            let product = left.multipliedFullWidth(by: right)
+            let (sum, carries) = low.addingReportingOverflow(product.low)
+            low = sum
+            high = high &+ product.high &+ (carries ? 1 : 0)
+        }
+    }
+}
