@@ -37,7 +37,9 @@ struct NameHashTests {
     }
 
     /// Names as an attacker or a counter would make them: all alike but for a few digits.
-    @Test("spreads names that differ in a few digits evenly over shards and over slots", arguments: [4, 12, 24, 36, 44, 90])
+    @Test(
+        "spreads names that differ in a few digits evenly over shards and over slots",
+        arguments: [4, 12, 24, 36, 44, 90])
     func spreads(length: Int) {
         let bins = 256
         let names = 64 * bins

@@ -9,7 +9,7 @@ struct InlineKey: Equatable, BitwiseCopyable {
     private var second: UInt64
     private var third: UInt64
     private var fourth: UInt64
-    /// The last four bytes.
+    /// The last four bytes of a name that is longer than the words, some of which may stand there, too.
     private var tail: UInt32
 
     @inline(__always)
@@ -17,7 +17,7 @@ struct InlineKey: Equatable, BitwiseCopyable {
         if 33...Self.capacity ~= key.count {
             // As a UUID has: no step that depends on another.
             (first, second, third, fourth) = (key.word(0), key.word(1), key.word(2), key.word(3))
-            tail = UInt32(truncatingIfNeeded: key.lastWord)
+            tail = UInt32(truncatingIfNeeded: key.wordEnding(0) >> 32)
         } else {
             self = Self.padded(key)
         }
@@ -40,8 +40,12 @@ struct InlineKey: Equatable, BitwiseCopyable {
 
     /// The bytes of a name of this length that stands here.
     func bytes(_ count: Int) -> [UInt8] {
-        let words = [first, second, third, fourth, UInt64(tail)]
-        return (0..<count).map { UInt8(truncatingIfNeeded: words[$0 / 8] >> UInt64($0 % 8 * 8)) }
+        let words = [first, second, third, fourth]
+        return (0..<count).map { index in
+            index < 32
+                ? UInt8(truncatingIfNeeded: words[index / 8] >> UInt64(index % 8 * 8))
+                : UInt8(truncatingIfNeeded: tail >> UInt32((index + 4 - count) * 8))
+        }
     }
 
     @inline(__always)

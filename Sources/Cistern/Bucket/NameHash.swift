@@ -33,17 +33,23 @@ struct NameHash: Sendable, BitwiseCopyable {
     @inline(__always)
     func callAsFunction(_ name: Span<UInt8>) -> UInt64 {
         // As long as a UUID: one stretch, so that all products are under way at once.
-        guard 33...Self.longestBytes ~= name.count else { return hashOther(name) }
+        guard 33...Self.longestBytes ~= name.count else {
+            return Self.hashOther(name, first: first, last: last, folding: folding, long: long)
+        }
         var sum = Sum()
         sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1)
         sum.add(name.word(2) &+ second.0, name.word(3) &+ second.1)
         sum.add(name.wordEnding(8) &+ last.0, name.wordEnding(0) &+ last.1)
-        return fold(sum, count: name.count)
+        return Self.fold(sum, count: name.count, by: folding)
     }
 
     /// The hash of a name that is not about as long as a UUID.
+    ///
+    /// Without `self`, which would have to stand in memory for it, where the short way would read it from.
     @inline(never)
-    private func hashOther(_ name: Span<UInt8>) -> UInt64 {
+    private static func hashOther(
+        _ name: Span<UInt8>, first: (UInt64, UInt64), last: (UInt64, UInt64), folding: (UInt64, UInt64), long: SipHash
+    ) -> UInt64 {
         var sum = Sum()
         // What is left at the end is read as the last sixteen bytes there are, some of them for a second time.
         let (left, right): (UInt64, UInt64) =
@@ -54,13 +60,13 @@ struct NameHash: Sendable, BitwiseCopyable {
             case 1...: (name.lastWord, 0)
             default: (0, 0)
             }
-        if 17...Self.longestBytes ~= name.count { sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1) }
+        if 17...longestBytes ~= name.count { sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1) }
         sum.add(left &+ last.0, right &+ last.1)
-        return fold(sum, count: name.count)
+        return fold(sum, count: name.count, by: folding)
     }
 
     @inline(__always)
-    private func fold(_ sum: Sum, count: Int) -> UInt64 {
+    private static func fold(_ sum: Sum, count: Int, by folding: (UInt64, UInt64)) -> UInt64 {
         let high = sum.high &+ UInt64(truncatingIfNeeded: count)
         let product = (sum.low ^ folding.0).multipliedFullWidth(by: high ^ folding.1)
         return product.high ^ product.low

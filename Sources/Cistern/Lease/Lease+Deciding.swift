@@ -1,15 +1,20 @@
-/// What a lease says to the requests that come: paid from tokens held, denied by what the store has said, or not for it to tell.
+/// What a lease says to the requests that come: paid from tokens held, denied by what the store has said, or neither.
 extension Lease {
     /// Pays a request from the tokens held where nothing else has become of the lease, as nearly always.
     ///
-    /// ``Answer/Kind/unpaid`` where the tokens do not suffice, or where ``spend(cost:clockDriftPerMille:now:tally:)`` has to look
-    /// first at what time has brought.
+    /// ``Answer/Kind/unpaid`` where the tokens do not suffice, or where
+    /// ``spend(cost:clockDriftPerMille:now:tally:)`` has to look first at what time has brought.
     @inline(__always)
     mutating func spendAtOnce(cost: UInt32, now: Instant) -> Answer {
-        guard case .settled(let terms) = phase, terms.pace.coming == 0, cost <= heldTokens, now >= latest, now < expiresAt
+        guard case .settled(let terms) = phase, terms.pace.coming == 0, cost <= heldTokens, now >= latest,
+            now < expiresAt
         else { return .unpaid(limit, at: now) }
         carryWord(to: now)
-        return pay(cost)
+        // A lease that is never renewed names an instant after its end.
+        let isRunningDry =
+            heldTokens &- cost < terms.renewBelow
+            || now >= expiresAt.advanced(byMilliseconds: Int64(terms.renewAtOffset))
+        return pay(cost, isRunningDry: isRunningDry)
     }
 
     /// Lets time pass, and pays a request from the tokens held, if they suffice.
@@ -17,19 +22,21 @@ extension Lease {
         cost: UInt32, clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally
     ) -> Answer {
         let now = advance(clockDriftPerMille: clockDriftPerMille, now: now, tally: &tally)
-        return cost <= heldTokens ? pay(cost) : .unpaid(limit, at: now)
+        guard cost <= heldTokens else { return .unpaid(limit, at: now) }
+        var answer = pay(cost, isRunningDry: false)
+        if isRunningDry(now: now) { answer.kind = .paidRunningDry }
+        return answer
     }
 
     /// Pays from the tokens held, which must suffice, at the latest instant that was seen.
     @inline(__always)
-    private mutating func pay(_ cost: UInt32) -> Answer {
+    private mutating func pay(_ cost: UInt32, isRunningDry: Bool) -> Answer {
         heldTokens &-= cost
         want(Int(cost))
         spentAt = latest
         countSpending(cost)
         return Answer(
-            limit: limit, kind: isRunningDry(now: latest) ? .paidRunningDry : .paid,
-            balanceMicrotokens: knownMicrotokens, at: latest)
+            limit: limit, kind: isRunningDry ? .paidRunningDry : .paid, balanceMicrotokens: knownMicrotokens, at: latest)
     }
 
     /// Decides from memory: from tokens held, or because the store has said that it cannot pay yet.
@@ -104,7 +111,9 @@ extension Lease {
     /// Carries what the store said on to an instant, which is no earlier than the latest.
     @inline(__always)
     private mutating func carryWord(to now: Instant) {
-        word.refill(limit, elapsedMilliseconds: now.milliseconds &- latest.milliseconds)
+        if !word.isFull(limit) {
+            word.refill(limit, elapsedMilliseconds: now.milliseconds &- latest.milliseconds)
+        }
         latest = now
     }
 

@@ -6,6 +6,18 @@ extension Lessee {
         var decision: Decision?
         /// Whether to call ``Lessee/renew(_:now:)``, so that no later request has to wait.
         var isRunningDry = false
+
+        init(decision: Decision? = nil, isRunningDry: Bool = false) {
+            self.decision = decision
+            self.isRunningDry = isRunningDry
+        }
+
+        /// That tokens held have paid.
+        @inline(__always)
+        init(_ answer: Lease.Answer, isRunningDry: Bool) {
+            decision = .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: answer.at)
+            self.isRunningDry = isRunningDry
+        }
     }
 
     /// Decides from memory, or says that the store must be asked.
@@ -16,65 +28,55 @@ extension Lessee {
     func decide(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Verdict {
         let hash = hash(organization)
         let cost = UInt32(truncatingIfNeeded: cost)
-        var verdict = Verdict()
-        let answer = shards.withShard(of: hash) { state in
+        return shards.withShard(of: hash) { state in
             let found = state.table.update(organization, hash: hash) { lease, position in
                 (answer: lease.spendAtOnce(cost: cost, now: now), position: position)
             }
             guard let found else {
-                verdict.decision = decideNewcomer(organization, hash: hash, cost: cost, in: &state, now: now)
-                return Lease.Answer.unpaid(state.limits.standard, at: now)
+                return decideNewcomer(organization, hash: hash, cost: cost, in: &state, now: now)
             }
             guard found.answer.kind != .unpaid else {
-                return spend(cost, of: organization, at: found.position, in: &state, verdict: &verdict, now: now)
+                return spend(cost, of: organization, at: found.position, in: &state, now: now)
             }
             state.paid.count(cost)
-            return found.answer.kind == .paid
-                ? found.answer : heedingNode(found.answer, of: state.table[found.position].home)
+            let isRunningDry =
+                found.answer.kind == .paidRunningDry && canBeAsked(state.table[found.position].home)
+            return Verdict(found.answer, isRunningDry: isRunningDry)
         }
-        guard answer.kind != .unpaid else { return verdict }
-        return Verdict(
-            decision: .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: answer.at),
-            isRunningDry: answer.kind == .paidRunningDry)
     }
 
-    /// Pays a request for which it matters what time has brought; where the tokens held do not suffice, the verdict is what
-    /// else memory says.
+    /// Pays a request for which it matters what time has brought; where the tokens held do not suffice, says what else memory
+    /// does.
     @inline(never)
     private func spend(
-        _ cost: UInt32, of organization: Span<UInt8>, at position: Int, in state: inout State,
-        verdict: inout Verdict, now: Instant
-    ) -> Lease.Answer {
+        _ cost: UInt32, of organization: Span<UInt8>, at position: Int, in state: inout State, now: Instant
+    ) -> Verdict {
         let answer = state.table[position].spend(
             cost: cost, clockDriftPerMille: state.lease.clockDriftPerMille, now: now, tally: &state.tokens)
         guard answer.kind != .unpaid else {
-            verdict = decideUnpaid(
+            return decideUnpaid(
                 organization, costMicrotokens: Int64(cost) &* Limit.microtokensPerToken, at: position, in: &state,
                 now: now)
-            return answer
         }
         state.paid.count(cost)
-        return heedingNode(answer, of: state.table[position].home)
+        let isRunningDry = answer.kind == .paidRunningDry && canBeAsked(state.table[position].home)
+        return Verdict(answer, isRunningDry: isRunningDry)
     }
 
-    /// The answer, which asks for no more tokens where nobody can be asked.
     @inline(never)
-    private func heedingNode(_ answer: Lease.Answer, of home: BucketHome) -> Lease.Answer {
-        var answer = answer
-        if answer.kind == .paidRunningDry, !store.isReachable(home) { answer.kind = .paid }
-        return answer
-    }
+    private func canBeAsked(_ home: BucketHome) -> Bool { store.isReachable(home) }
 
-    /// Decides for an organisation that is not in memory; nil where the store must be asked.
+    /// Decides for an organisation that is not in memory, where the store cannot be asked.
     @inline(never)
     private func decideNewcomer(
         _ organization: Span<UInt8>, hash: UInt64, cost: UInt32, in state: inout State, now: Instant
-    ) -> Decision? {
+    ) -> Verdict {
         let home = store.home(of: organization)
-        guard !store.isReachable(home) else { return nil }
-        return decideUnknown(
+        guard !store.isReachable(home) else { return Verdict() }
+        let decision = decideUnknown(
             organization, hash: hash, home: home, costMicrotokens: Int64(cost) &* Limit.microtokensPerToken,
             in: &state, now: now)
+        return Verdict(decision: decision)
     }
 
     /// Decides where the tokens held do not suffice.

@@ -44,6 +44,10 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
         self.refill(limit, elapsedMilliseconds: now.milliseconds &- sentAt.milliseconds)
     }
 
+    /// Whether nothing more can flow in.
+    @inline(__always)
+    func isFull(_ limit: Limit) -> Bool { openMicrotokens >= limit.capacityMicrotokens }
+
     /// Adds what has flowed in meanwhile.
     @inline(__always)
     mutating func refill(_ limit: Limit, elapsedMilliseconds: Int64) {
