@@ -35,8 +35,8 @@ extension Lease {
         want(Int(cost))
         spentAt = latest
         countSpending(cost)
-        return Answer(
-            limit: limit, kind: isRunningDry ? .paidRunningDry : .paid, balanceMicrotokens: knownMicrotokens, at: latest)
+        let kind = isRunningDry ? Answer.Kind.paidRunningDry : .paid
+        return Answer(limit: limit, kind: kind, balanceMicrotokens: knownMicrotokens, at: latest)
     }
 
     /// Decides from memory: from tokens held, or because the store has said that it cannot pay yet.

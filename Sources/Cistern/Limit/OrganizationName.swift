@@ -10,14 +10,34 @@ package enum OrganizationName {
 
     /// Whether these bytes can be a name.
     package static func isValid(_ bytes: Span<UInt8>) -> Bool {
-        guard 1...maximumBytes ~= bytes.count else { return false }
-        for index in bytes.indices where !isValid(bytes[index]) { return false }
-        return true
+        let count = bytes.count
+        guard 1...maximumBytes ~= count else { return false }
+        // What is missing of the last word is filled up with a letter.
+        guard count >= 8 else { return isValid(bytes.lastWord | everyByte(0x61) << UInt64(count * 8)) }
+        var index = 0
+        while index < count / 8 {
+            guard isValid(bytes.word(index)) else { return false }
+            index &+= 1
+        }
+        return isValid(bytes.wordEnding(0))
     }
 
-    /// For each ASCII character one bit, set where a name may contain it.
-    private static func isValid(_ byte: UInt8) -> Bool {
-        let (low, high): (UInt64, UInt64) = (0x07ff_6000_0000_0000, 0x07ff_fffe_87ff_ffff)
-        return byte < 0x80 && (byte < 0x40 ? low : high) >> UInt64(byte & 0x3f) & 1 == 1
+    /// Whether each of eight bytes may stand in a name, all of them looked at together.
+    @inline(__always)
+    private static func isValid(_ word: UInt64) -> Bool {
+        let isAllowed =
+            isWithin(0x2d, 0x2e, word) | isWithin(0x30, 0x3a, word) | isWithin(0x40, 0x5a, word)
+            | isWithin(0x5f, 0x5f, word) | isWithin(0x61, 0x7a, word)
+        return (isAllowed & ~word & everyByte(0x80)) == everyByte(0x80)
     }
+
+    /// Sets the highest bit of each byte of a word that is between two others, both below 0x80; of bytes from 0x80 on it
+    /// tells nothing, and what they carry over may be told wrongly too.
+    @inline(__always)
+    private static func isWithin(_ low: UInt8, _ high: UInt8, _ word: UInt64) -> UInt64 {
+        (word &+ everyByte(0x80 - low)) & ~(word &+ everyByte(0x7f - high))
+    }
+
+    @inline(__always)
+    private static func everyByte(_ byte: UInt8) -> UInt64 { UInt64(byte) &* 0x0101_0101_0101_0101 }
 }

@@ -9,8 +9,8 @@ struct Answer {
         case error(message: String)
         /// The body of a 429, with the decision's figures.
         case tooManyRequests
-        /// The echo of `POST /chat`.
-        case chat(Identity, message: ByteBuffer?)
+        /// The echo of `POST /chat`: what it says stands in the request.
+        case chat
         /// A page of the operators' plane.
         case page(ByteBuffer, type: String)
     }

@@ -12,35 +12,51 @@ struct AnswerWriter {
         ids = RequestIDGenerator(seededBy: &system)
     }
 
-    /// Appends the answer, head and body, to `buffer`, and returns the id that it got.
+    /// Appends the answer to a request, head and body, to `buffer`, and returns the id that it got.
     ///
     /// - Parameter now: on the decisions' clock; `unixMilliseconds` is the wall clock.
     mutating func write(
-        _ answer: Answer, framing: AnswerFraming, now: Instant, unixMilliseconds: () -> Int64,
+        _ answer: borrowing Answer, to request: borrowing RequestChain.Metered, framing: AnswerFraming, now: Instant,
+        unixMilliseconds: () -> Int64, to buffer: inout ByteBuffer
+    ) -> RequestID {
+        guard case .chat = answer.content else {
+            return write(answer, framing: framing, now: now, unixMilliseconds: unixMilliseconds, to: &buffer)
+        }
+        let id = begin(answer, now: now, unixMilliseconds: unixMilliseconds)
+        writeEcho(answer, of: request, id, framing, to: &buffer)
+        return id
+    }
+
+    /// The same where there is no request to speak of.
+    mutating func write(
+        _ answer: borrowing Answer, framing: AnswerFraming, now: Instant, unixMilliseconds: () -> Int64,
         to buffer: inout ByteBuffer
     ) -> RequestID {
-        let id = RequestID(using: &ids)
-        calendar.turn(to: now, unixMilliseconds: unixMilliseconds)
-        if let decision = answer.decision { calendar.setReset(to: decision.resetAt) }
-        if case .chat(let identity, let message) = answer.content {
-            write(answer, identity, message, id, framing, to: &buffer)
-        } else {
-            scratch.clear()
-            writeBody(of: answer, id, to: &scratch)
-            let body = scratch
-            buffer.writeWithOutputRawSpan(minimumWritableBytes: Self.maximumHeadBytes + body.readableBytes) { output in
-                writeHead(of: answer, id, framing, contentLength: body.readableBytes, to: &output)
-                if !framing.omitsBody { output.append(bytes: body.readableBytesUInt8Span) }
-            }
+        let id = begin(answer, now: now, unixMilliseconds: unixMilliseconds)
+        scratch.clear()
+        writeBody(of: answer, id, to: &scratch)
+        let body = scratch
+        buffer.writeWithOutputRawSpan(minimumWritableBytes: Self.maximumHeadBytes + body.readableBytes) { output in
+            writeHead(of: answer, id, framing, contentLength: body.readableBytes, to: &output)
+            if !framing.omitsBody { output.append(bytes: body.readableBytesUInt8Span) }
         }
         return id
+    }
+
+    /// The answer's id; the calendar says what it needs from here on.
+    private mutating func begin(
+        _ answer: borrowing Answer, now: Instant, unixMilliseconds: () -> Int64
+    ) -> RequestID {
+        calendar.turn(to: now, unixMilliseconds: unixMilliseconds)
+        if let decision = answer.decision { calendar.setReset(to: decision.resetAt) }
+        return RequestID(using: &ids)
     }
 
     /// More than a head can have: its longest values have 100 bytes, and its fields with their names 500.
     private static let maximumHeadBytes = 1024
 
     private func writeHead(
-        of answer: Answer, _ id: RequestID, _ framing: AnswerFraming, contentLength: Int,
+        of answer: borrowing Answer, _ id: RequestID, _ framing: AnswerFraming, contentLength: Int,
         to output: inout OutputRawSpan
     ) {
         if answer.status == .ok {
@@ -93,31 +109,36 @@ struct AnswerWriter {
     /// The echo of `POST /chat`: what most answers are.
     ///
     /// Its length is known before it is written.
-    private func write(
-        _ answer: Answer, _ identity: Identity, _ message: ByteBuffer?, _ id: RequestID, _ framing: AnswerFraming,
-        to buffer: inout ByteBuffer
+    private func writeEcho(
+        _ answer: borrowing Answer, of request: borrowing RequestChain.Metered, _ id: RequestID,
+        _ framing: AnswerFraming, to buffer: inout ByteBuffer
     ) {
-        let messageBytes = message?.readableBytes ?? 4
+        let (organization, user) = (request.identity.organization, request.identity.user)
+        let messageBytes = request.message?.readableBytes ?? 4
         let length =
-            #"{"orgId":"","userId":"","requestId":"","message":}"#.utf8.count + identity.organization.count
-            + identity.user.count + RequestID.length + messageBytes
+            #"{"orgId":"","userId":"","requestId":"","message":}"#.utf8.count + organization.count + user.count
+            + RequestID.length + messageBytes
         buffer.writeWithOutputRawSpan(minimumWritableBytes: Self.maximumHeadBytes + length) { output in
             writeHead(of: answer, id, framing, contentLength: length, to: &output)
             if framing.omitsBody { return }
-            let names = identity.bytes.readableBytesUInt8Span
+            let names = request.identity.bytes.readableBytesUInt8Span
             output.append(text: #"{"orgId":""#)
-            output.append(bytes: names.extracting(identity.organization))
+            output.append(bytes: names.extracting(organization))
             output.append(text: #"","userId":""#)
-            output.append(bytes: names.extracting(identity.user))
+            output.append(bytes: names.extracting(user))
             output.append(text: #"","requestId":""#)
             output.append(id)
             output.append(text: #"","message":"#)
-            if let message { output.append(bytes: message.readableBytesUInt8Span) } else { output.append(text: "null") }
+            if let message = request.message {
+                output.append(bytes: message.readableBytesUInt8Span)
+            } else {
+                output.append(text: "null")
+            }
             output.append(text: "}")
         }
     }
 
-    private func writeBody(of answer: Answer, _ id: RequestID, to buffer: inout ByteBuffer) {
+    private func writeBody(of answer: borrowing Answer, _ id: RequestID, to buffer: inout ByteBuffer) {
         switch answer.content {
         case .page(let page, _): buffer.writeImmutableBuffer(page)
         case .error(let message):
@@ -133,7 +154,7 @@ struct AnswerWriter {
         }
     }
 
-    private func writeTooManyRequests(_ answer: Answer, to buffer: inout ByteBuffer) {
+    private func writeTooManyRequests(_ answer: borrowing Answer, to buffer: inout ByteBuffer) {
         guard let decision = answer.decision else { return }
         buffer.writeStaticString(#"{"error":"Too Many Requests","message":"Rate limit exceeded; retry in "#)
         buffer.writeDecimal(answer.retryAfterSeconds ?? 1)

@@ -66,7 +66,7 @@ enum RequestChain {
     private static func run(_ request: Metered) -> Answer {
         switch (request.route, request.method) {
         case (.chat, .post):
-            return Answer(status: .ok, content: .chat(request.identity, message: request.message))
+            return Answer(status: .ok, content: .chat)
         case (.chat, _):
             var answer = Answer.error(.methodNotAllowed, "/chat takes POST")
             answer.allow = "POST"

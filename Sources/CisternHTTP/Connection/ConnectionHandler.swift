@@ -188,8 +188,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
                 identity.bytes.readableBytesUInt8Span.extracting(identity.organization), cost: 1,
                 now: loop.clock.now(), resume: resumeOnLoop)
             if let decision {
-                let answer = RequestChain.answer(request, decision)
-                write(answer, route: request.route, of: request, framing: framing, context)
+                write(RequestChain.answer(request, decision), to: request, framing: framing, context)
             } else {
                 state = .deciding(request, framing)
             }
@@ -199,7 +198,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// The store has answered: the request that waited goes on, and then what came after it.
     private func resume(_ decision: Decision) {
         guard let context, case .deciding(let request, let framing) = state else { return }
-        write(RequestChain.answer(request, decision), route: request.route, of: request, framing: framing, context)
+        write(RequestChain.answer(request, decision), to: request, framing: framing, context)
         readRequests(from: takeInbound(), context)
         flush(context)
         resumeReading(context)
@@ -208,15 +207,32 @@ final class ConnectionHandler: ChannelDuplexHandler {
     // MARK: Answers
 
     private func write(
-        _ answer: Answer, route: Route, of request: RequestChain.Metered? = nil, framing: AnswerFraming,
+        _ answer: borrowing Answer, to request: borrowing RequestChain.Metered, framing: AnswerFraming,
         _ context: ChannelHandlerContext
     ) {
         var framing = framing
         if isQuiescing { framing.keepsAlive = false }
-        let id = loop.write(answer, framing: framing, to: &outbound)
+        loop.write(answer, to: request, framing: framing, to: &outbound) { finish(context) }
+        goOn(framing, context)
+    }
+
+    private func write(
+        _ answer: borrowing Answer, route: Route, framing: AnswerFraming, _ context: ChannelHandlerContext
+    ) {
+        var framing = framing
+        if isQuiescing { framing.keepsAlive = false }
+        loop.write(answer, route: route, framing: framing, to: &outbound) { finish(context) }
+        goOn(framing, context)
+    }
+
+    /// The answer is written: how long that took, in nanoseconds.
+    private func finish(_ context: ChannelHandlerContext) -> Int64 {
         let end = context.eventLoop.now
-        loop.count(answer, route: route, of: request, id: id, nanoseconds: (end - startedAt).nanoseconds)
         expiresAt = end + .milliseconds(settings.idleTimeoutMilliseconds)
+        return (end - startedAt).nanoseconds
+    }
+
+    private func goOn(_ framing: AnswerFraming, _ context: ChannelHandlerContext) {
         if framing.keepsAlive {
             state = .idle
         } else {
@@ -250,10 +266,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     private func flush(_ context: ChannelHandlerContext) {
-        guard outbound.readableBytes > 0 else { return }
-        context.writeAndFlush(wrapOutboundOut(outbound), promise: nil)
+        let bytes = outbound
+        guard bytes.readableBytes > 0 else { return }
+        let isKept = bytes.capacity <= Self.keptOutboundBytes
+        context.writeAndFlush(wrapOutboundOut(consume bytes), promise: nil)
         // Where the socket has taken all of it at once, as nearly always, the room is used again; not that of a flood.
-        if outbound.capacity <= Self.keptOutboundBytes {
+        if isKept {
             outbound.clear()
         } else {
             outbound = ByteBuffer()

@@ -42,29 +42,39 @@ final class LoopContext {
         writer = AnswerWriter(seededBy: &system)
     }
 
-    /// Appends an answer to `buffer` and returns the id that it got.
-    func write(_ answer: Answer, framing: AnswerFraming, to buffer: inout ByteBuffer) -> RequestID {
-        writer.write(
-            answer, framing: framing, now: answer.decision?.decidedAt ?? clock.now(),
+    /// Appends the answer to a request to `buffer`, and counts it and its decision.
+    func write(
+        _ answer: borrowing Answer, to request: borrowing RequestChain.Metered, framing: AnswerFraming,
+        to buffer: inout ByteBuffer, nanoseconds: () -> Int64
+    ) {
+        let id = writer.write(
+            answer, to: request, framing: framing, now: answer.decision?.decidedAt ?? clock.now(),
             unixMilliseconds: unixMilliseconds, to: &buffer)
-    }
-
-    /// Counts an answer, and the decision that it is of.
-    func count(_ answer: Answer, route: Route, of request: RequestChain.Metered?, id: RequestID, nanoseconds: Int64) {
-        statistics.mutex.withLock { tally in
-            tally.requests.count(route, answer.status, nanoseconds: nanoseconds)
-            if let request, let decision = answer.decision {
-                let identity = request.identity
-                tally.busiest.count(
-                    identity.bytes.readableBytesUInt8Span.extracting(identity.organization), decision)
-            }
+        let (route, status, nanoseconds) = (request.route, answer.status, nanoseconds())
+        guard let decision = answer.decision else {
+            return statistics.mutex.withLock { $0.requests.count(route, status, nanoseconds: nanoseconds) }
         }
-        guard let request, let decision = answer.decision else { return }
+        let name = request.identity.bytes.readableBytesUInt8Span.extracting(request.identity.organization)
+        statistics.mutex.withLock { tally in
+            tally.requests.count(route, status, nanoseconds: nanoseconds)
+            tally.busiest.count(name, decision)
+        }
         if logsDecisions { log(decision, of: request, id: id) }
         if decision.isShadowDenial { logShadow(decision, of: request) }
     }
 
-    private func log(_ decision: Decision, of request: RequestChain.Metered, id: RequestID) {
+    /// The same where there is no request to speak of, or none that was decided.
+    func write(
+        _ answer: borrowing Answer, route: Route, framing: AnswerFraming, to buffer: inout ByteBuffer,
+        nanoseconds: () -> Int64
+    ) {
+        _ = writer.write(
+            answer, framing: framing, now: clock.now(), unixMilliseconds: unixMilliseconds, to: &buffer)
+        let (status, nanoseconds) = (answer.status, nanoseconds())
+        statistics.mutex.withLock { $0.requests.count(route, status, nanoseconds: nanoseconds) }
+    }
+
+    private func log(_ decision: Decision, of request: borrowing RequestChain.Metered, id: RequestID) {
         logger.debug(
             "decided",
             metadata: [
@@ -73,7 +83,7 @@ final class LoopContext {
             ])
     }
 
-    private func logShadow(_ decision: Decision, of request: RequestChain.Metered) {
+    private func logShadow(_ decision: Decision, of request: borrowing RequestChain.Metered) {
         guard let suppressed = shadowLog.permit(now: decision.decidedAt) else { return }
         logger.notice(
             "a limit in shadow would have denied a request",

@@ -1,0 +1,32 @@
+import Testing
+
+@testable import Cistern
+
+@Suite("Names of organisations and users")
+struct OrganizationNameTests {
+    private static let allowed = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@-".utf8)
+
+    @Test("may contain these characters and no others, wherever they stand in a name of any length")
+    func characters() {
+        for count in 1...128 {
+            var name = [UInt8](repeating: 0x61, count: count)
+            #expect(OrganizationName.isValid(name.span))
+            for position in Set([0, 1, 6, 7, 8, 9, count / 2, count - 9, count - 8, count - 7, count - 1])
+            where name.indices.contains(position) {
+                for byte in UInt8.min ... .max {
+                    name[position] = byte
+                    let isRight = OrganizationName.isValid(name.span) == Self.allowed.contains(byte)
+                    #expect(isRight, "byte \(byte) at \(position) of \(count)")
+                }
+                name[position] = 0x61
+            }
+        }
+    }
+
+    @Test("have 1 to 128 bytes")
+    func lengths() {
+        #expect(!OrganizationName.isValid(""))
+        #expect(OrganizationName.isValid(String(repeating: "a", count: 128)))
+        #expect(!OrganizationName.isValid(String(repeating: "a", count: 129)))
+    }
+}
