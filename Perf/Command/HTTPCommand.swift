@@ -24,6 +24,10 @@ struct HTTPCommand: AsyncParsableCommand {
     var depth: String?
     @Option(
         help: ArgumentHelp(
+            "Connections besides that stay open and send nothing, 0 to 100000. (default: 0)", valueName: "count"))
+    var idle: String?
+    @Option(
+        help: ArgumentHelp(
             "Redis nodes that the started server leases from, 0 to 16; 0 for its own memory. (default: 0)",
             valueName: "count"))
     var nodes: String?
@@ -54,6 +58,7 @@ struct HTTPCommand: AsyncParsableCommand {
         let cores = ProcessInfo.processInfo.activeProcessorCount
         settings.threads = try RunOptions.integer("threads", threads ?? "\(max(1, cores / 2))", in: 1...64)
         settings.connections = try load.connectionCount()
+        settings.idleConnections = try RunOptions.integer("idle", idle ?? "0", in: 0...100_000)
         settings.limit = try load.limit(standard: nil)
         settings.seconds = checked.seconds
         settings.warmUpSeconds = options.smoke ? 0 : 1
@@ -68,7 +73,7 @@ struct HTTPCommand: AsyncParsableCommand {
                     "--\(flag) and --url do not go together: that server runs already; leave one out", .usage)
             }
         }
-        try FileLimit.ensure(settings.connections + 200)
+        try FileLimit.ensure(settings.connections + settings.idleConnections + 200)
         let result = try await measure(HTTPRun(settings), repetitions: checked.repetitions)
         try options.deliver(result, columns: Self.columns, comparedWith: checked.old)
         if options.smoke, let failed = result.rows.first?[.failed], failed > 0 {
@@ -79,7 +84,8 @@ struct HTTPCommand: AsyncParsableCommand {
     private func measure(_ run: HTTPRun, repetitions: Int) async throws -> PerfResult {
         let settings = run.settings
         var described = [
-            "connections": "\(settings.connections)", "depth": "\(settings.depth)",
+            "connections": "\(settings.connections)", "idle": "\(settings.idleConnections)",
+            "depth": "\(settings.depth)",
             "rate": settings.rate.map { "\(Int($0))/s" } ?? "closed loop",
             "organizations": "\(settings.workload.names.count)", "skew": load.skew ?? "0",
             "seconds": "\(settings.seconds)", "repetitions": "\(repetitions)",

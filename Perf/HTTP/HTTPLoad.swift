@@ -14,6 +14,8 @@ final class HTTPLoad: Load {
         /// The servers; connections are spread over them evenly.
         var targets: [HTTPTarget]
         var connections = 64
+        /// Connections besides, which stay open and send nothing.
+        var idleConnections = 0
         /// How many requests each connection has under way at once.
         var depth = 1
         /// Whether all requests of an open loop go to one of the servers at a time: to the next one each second.
@@ -46,30 +48,33 @@ final class HTTPLoad: Load {
             let (loop, part) = parts[index]
             // Every loop has connections to every server.
             let server = index / loops.count % plan.targets.count
-            try await Self.connect(to: server, of: plan.targets, loop: loop, part: part)
+            let target = plan.targets[server]
+            let channel = try await Self.connect(to: target, loop: loop) { channel in
+                try channel.pipeline.syncOperations.addHandler(
+                    HTTPLoadConnection(target, server: server, part: part.value))
+            }
+            // Of a name with several addresses more than one may have been tried: this is the one that answered.
+            try await channel.eventLoop.submit {
+                let connection = try channel.pipeline.syncOperations.handler(type: HTTPLoadConnection.self)
+                part.value.connections.append(connection)
+            }.get()
+        }
+        // They end with their event loops.
+        for index in 0..<plan.idleConnections {
+            _ = try await Self.connect(
+                to: plan.targets[index % plan.targets.count], loop: loops[index % loops.count], prepare: { _ in })
         }
     }
 
     private static func connect(
-        to server: Int, of targets: [HTTPTarget], loop: any EventLoop, part: NIOLoopBound<HTTPLoadPart>
-    ) async throws {
-        let target = targets[server]
+        to target: HTTPTarget, loop: any EventLoop, prepare: @escaping @Sendable (any Channel) throws -> Void
+    ) async throws -> any Channel {
         do {
-            try await ClientBootstrap(group: loop)
+            return try await ClientBootstrap(group: loop)
                 .connectTimeout(.seconds(5))
                 .channelOption(.socketOption(.tcp_nodelay), value: 1)
-                .channelInitializer { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.addHandler(
-                            HTTPLoadConnection(target, server: server, part: part.value))
-                    }
-                }
+                .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try prepare(channel) } }
                 .connect(host: target.host, port: target.port)
-                // Of a name with several addresses more than one may have been tried: this is the one that answered.
-                .flatMapThrowing { channel in
-                    let connection = try channel.pipeline.syncOperations.handler(type: HTTPLoadConnection.self)
-                    part.value.connections.append(connection)
-                }
                 .get()
         } catch {
             let remedy =

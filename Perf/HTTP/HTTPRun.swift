@@ -14,6 +14,8 @@ struct HTTPRun {
         var rate: Double?
         var depth = 1
         var connections = 64
+        /// Connections besides, which stay open and send nothing.
+        var idleConnections = 0
         var nodes = 0
         var port = 0
         var threads = 1
@@ -37,11 +39,12 @@ struct HTTPRun {
         let isStarted = settings.target == nil
         let rig = try await Rig(
             stores: settings.nodes, server: isStarted ? .cistern(["--store-timeout", "1s"]) : nil, port: settings.port,
-            limits: limits, threads: settings.threads, connections: settings.connections)
+            limits: limits, threads: settings.threads, connections: settings.connections + settings.idleConnections)
         let target = settings.target ?? HTTPTarget(host: "127.0.0.1", port: rig.servers[0].port)
         return try await withEventLoops(HTTPLoad.threads) { group in
             var plan = HTTPLoad.Plan(targets: [target])
             plan.connections = settings.connections
+            plan.idleConnections = settings.idleConnections
             plan.depth = settings.depth
             plan.ratePerSecond = settings.rate
             let load = try await HTTPLoad(plan, workload: workload, loops: Array(group.makeIterator()), clock: clock)

@@ -88,6 +88,23 @@ struct PerfCommandTests {
         #expect(counted == decisions)
     }
 
+    @Test("keeps idle connections open beside those that send")
+    func idleConnections() async throws {
+        let server = try await ListeningProcess(
+            BuiltProduct.path("cistern"), ["serve", "--port", "0", "--admin-port", "off"])
+        let process = try run([
+            "http", "--smoke", "--duration", "5s", "--connections", "2", "--idle", "40", "--rate", "50",
+            "--url", "http://127.0.0.1:\(server.port)/chat",
+        ])
+        // With the one that asks.
+        try await eventually("all connections to be open") {
+            let page = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics")).body
+            return page.contains("cistern_http_connections 43\n")
+        }
+        let code = try await process.exitCode(within: 60)
+        #expect(code == 0, "\(process.text)")
+    }
+
     @Test("counts the latency of an open loop from when each request was meant to be sent")
     func openLoop() async throws {
         let server = try await ListeningProcess(
