@@ -13,10 +13,13 @@ internal import Synchronization
 /// to the slow side, and the system's corrections of its clock by a thousandth between their extremes. So in a millisecond
 /// this clock loses up to six microseconds, and what lay between the two readings that set it is at most fifteen.
 ///
+/// Where either was wrong by more, because the ordinary clock was being put right at a great rate, the counter is found to be
+/// ahead at the next setting, after a millisecond, and is followed no more; until the ordinary clock has come up, time stands.
+///
 /// **It never goes back**, for any thread. What it shows is the counter times a constant, plus an offset that only grows:
 /// each setting raises it to what the ordinary clock says, and that is more than before since this clock has been slow.
-/// Threads on different processors see one counter, as the kernel vouches (`constant_tsc` and `nonstop_tsc`; on ARM it
-/// always is). Where it does not, each reading is one of the ordinary clock. While the machine sleeps the counter may stand
+/// Threads on different processors see one counter, as the kernel vouches by using it for its own clock (on ARM it always
+/// is one). Where it does not, each reading is one of the ordinary clock. While the machine sleeps the counter may stand
 /// still or start anew; the next reading finds it too far from the last setting, or before it, or at most a millisecond
 /// after it.
 public final class TickClock: TimeSource {
@@ -40,13 +43,19 @@ public final class TickClock: TimeSource {
     /// It is raised before ``setAtTicks`` is written, and read after
     /// that is, so it is never of an earlier setting.
     private let offsetNanoseconds = Atomic<Int64>(.min)
+    /// The latest time that was shown by the counter, once that is followed no more.
+    private let lastShown = Atomic<Int64>(.min)
 
     /// Starts at the present instant.
     ///
     /// The first one in a process waits for some hundredths of a second, in which it measures
     /// how fast the counter goes.
-    public init() {
-        let nanosecondsPerTick = Self.nanosecondsPerTick
+    public convenience init() {
+        self.init(nanosecondsPerTick: Self.nanosecondsPerTick)
+    }
+
+    /// Starts with a rate that was measured; 0 where the counter is not to be followed.
+    init(nanosecondsPerTick: Double) {
         rate = UInt64(nanosecondsPerTick * (1 - 1.0 / 256) * 4_294_967_296)
         let isFollowed = nanosecondsPerTick > 0
         settingTicks = isFollowed ? UInt64(Self.settingNanoseconds / nanosecondsPerTick) : 0
@@ -66,22 +75,36 @@ public final class TickClock: TimeSource {
     /// Reads the ordinary clock, and sets this one by it.
     @inline(never)
     private func readAndSet() -> Instant {
-        guard rate > 0, followedTicks.load(ordering: .relaxed) > 0 else { return clock.now() }
+        guard rate > 0, followedTicks.load(ordering: .acquiring) > 0 else {
+            return max(clock.now(), Instant(nanoseconds: lastShown.load(ordering: .relaxed)))
+        }
         // A thread that was stopped between two looks at the counter cannot tell when the clock was read: it tries again.
         for _ in 0..<64 {
             let before = processor_ticks()
             let now = clock.now()
             let after = processor_ticks()
             guard after &- before <= settingTicks else { continue }
+            // It was read no earlier than the first look: what the counter showed then must not be ahead of it.
+            let old = offsetNanoseconds.load(ordering: .relaxed)
+            guard old == .min || nanoseconds(before) &+ old <= now.nanoseconds else { break }
             // It was read no later than the second look: what is set is behind, and never ahead.
             let offset = now.nanoseconds &- nanoseconds(after)
             let raised = offsetNanoseconds.max(offset, ordering: .relaxed).newValue
             setAtTicks.store(after, ordering: .releasing)
             return Instant(nanoseconds: nanoseconds(after) &+ raised)
         }
-        // Here reading the clock takes too long to tell. It is ahead of whatever this one has shown.
-        followedTicks.store(0, ordering: .relaxed)
-        return clock.now()
+        // Reading the clock takes too long to tell when it was read, or the counter was ahead of it.
+        return followNoMore()
+    }
+
+    private func followNoMore() -> Instant {
+        followedTicks.store(0, ordering: .sequentiallyConsistent)
+        // Who still follows the counter has looked at it before this.
+        let offset = offsetNanoseconds.load(ordering: .relaxed)
+        guard offset != .min else { return clock.now() }
+        let shown = nanoseconds(processor_ticks()) &+ offset
+        let last = lastShown.max(shown, ordering: .relaxed).newValue
+        return max(clock.now(), Instant(nanoseconds: last))
     }
 
     @inline(__always)
@@ -95,7 +118,7 @@ public final class TickClock: TimeSource {
     /// How long a tick takes; less by up to a thousandth, never more.
     ///
     /// 0 where the counter cannot be followed.
-    private static let nanosecondsPerTick: Double = {
+    static let nanosecondsPerTick: Double = {
         guard isCounterSteady() else { return 0 }
         let clock = Timeline(ContinuousClock())
         for milliseconds in [20.0, 40, 80] {
@@ -114,13 +137,19 @@ public final class TickClock: TimeSource {
     }()
 
     /// Whether the counter goes at a constant rate, the same on every processor, and never stops.
+    ///
+    /// What the processor can do is not enough: where the kernel has found it otherwise, it uses another clock itself.
     private static func isCounterSteady() -> Bool {
         #if arch(arm64)
             return true
         #elseif arch(x86_64) && os(Linux)
             let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
             let flags = text.split(separator: "\n").first { $0.hasPrefix("flags") }?.split(separator: " ") ?? []
-            return flags.contains("constant_tsc") && flags.contains("nonstop_tsc")
+            let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+            let used = (try? String(contentsOfFile: source, encoding: .utf8)) ?? ""
+            // Those of virtual machines are made of the counter, too.
+            let counters = ["tsc\n", "kvm-clock\n", "hyperv_clocksource_tsc_page\n"]
+            return flags.contains("constant_tsc") && flags.contains("nonstop_tsc") && counters.contains(used)
         #else
             return false
         #endif

@@ -1,6 +1,7 @@
 import Cistern
-import CisternClock
 import Testing
+
+@testable import CisternClock
 
 @Suite("The cheap clock")
 struct TickClockTests {
@@ -43,5 +44,25 @@ struct TickClockTests {
             let passed = Int64(start.duration(to: end).attoseconds / 1_000_000_000)
             #expect(shown >= passed - TickClock.largestLagNanoseconds)
         }
+    }
+
+    /// As one has that is measured while the system's clock is being put right, by more than any measurement errs.
+    @Test("follows the counter no more once that is found ahead, and still never goes back")
+    func isNotLedAhead() {
+        let tick = TickClock(nanosecondsPerTick: TickClock.nanosecondsPerTick * 2)
+        let ordinary = ContinuousClock()
+        let before = ordinary.now
+        let started = tick.now().nanoseconds
+        var (last, backward, furthest) = (started, 0, 0 as Int64)
+        while before.duration(to: ordinary.now) < .milliseconds(50) {
+            let now = tick.now().nanoseconds
+            if now < last { backward += 1 }
+            last = now
+            let passed = Int64(before.duration(to: ordinary.now).attoseconds / 1_000_000_000)
+            furthest = max(furthest, now - started - passed)
+        }
+        #expect(backward == 0)
+        // It follows for a millisecond by its own reckoning, and looks at the ordinary clock then.
+        #expect(furthest <= 1_000_000 + TickClock.largestLagNanoseconds)
     }
 }

@@ -138,6 +138,8 @@ struct SmugglingTests {
             Self.start + String(repeating: "a", count: 40_000),
             Self.start + "a:" + String(repeating: " ", count: 40_000),
             Self.start + String(repeating: "a: b\r\n", count: 20_000),
+            // Space counts as well, or it would take the place of the rest.
+            Self.start + String(repeating: "a:" + String(repeating: " ", count: 8_000) + "\r\n", count: 10),
             Self.start + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + String(repeating: "a: b\r\n", count: 20_000),
         ] {
             let connection = try EmbeddedConnection()
@@ -155,6 +157,33 @@ struct SmugglingTests {
             try connection.send(Self.start + "Transfer-Encoding: chunked\r\n\r\n" + size)
             #expect(try connection.replies().map(\.status) == [400])
         }
+    }
+
+    @Test("what has been read is not kept, though no read ends where a request does")
+    func keepsNoMoreThanItMust() throws {
+        let connection = try EmbeddedConnection()
+        let handler = try connection.channel.pipeline.syncOperations.handler(type: ConnectionHandler.self)
+        let rest = Self.start.dropFirst() + "X: " + String(repeating: "x", count: 900) + "\r\n\r\n"
+        try connection.send("P")
+        for _ in 0..<2000 {
+            try connection.send(rest + "P")
+            #expect(try connection.replies().count == 1)
+        }
+        #expect(handler.inbound.capacity <= 16_384)
+        let chunked = try EmbeddedConnection()
+        let waiting = try chunked.channel.pipeline.syncOperations.handler(type: ConnectionHandler.self)
+        try chunked.send(Self.start + "Transfer-Encoding: chunked\r\n\r\n1;")
+        for _ in 0..<5000 { try chunked.send(String(repeating: "a", count: 200) + "\r\nb\r\n1;") }
+        #expect(waiting.inbound.capacity <= 16_384)
+        try chunked.send("a\r\nb\r\n0\r\n\r\n")
+        #expect(try chunked.replies().count == 1)
+    }
+
+    @Test(
+        "a fragment in the target is refused: to some it is part of the path",
+        arguments: ["/chat#/health", "/#", "/a?b#c"])
+    func fragments(target: String) throws {
+        try expectRefusal(of: "GET \(target) HTTP/1.1\r\nHost: h\r\n\r\n")
     }
 
     @Test("empty lines between requests cost nothing, and are not a request")

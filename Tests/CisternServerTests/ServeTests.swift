@@ -219,6 +219,24 @@ struct ServeTests {
         #expect(try held[0].exchange(HTTPRequestText.chat("o")).status == 200)
     }
 
+    @Test("a client that has sent all it will gets all its answers, however slowly it takes them")
+    func slowReader() async throws {
+        let server = try await CisternProcess()
+        let connection = try server.connect()
+        // Tens of megabytes of answers, which no system's buffers hold.
+        try connection.send(
+            Array(String(repeating: HTTPRequestText.plain("GET", "/metrics"), count: 5000).utf8))
+        connection.finishSending()
+        let mark = Array("HTTP/1.1 200 OK".utf8)
+        var (answers, tail) = (0, [UInt8]())
+        while case let bytes = try connection.receive(), !bytes.isEmpty {
+            let text = tail + bytes
+            answers += text.ranges(of: mark).count
+            tail = text.suffix(mark.count - 1)
+        }
+        #expect(answers == 5000)
+    }
+
     @Test(
         "wrong settings end it with 64 and name the setting, the value and the remedy",
         arguments: [

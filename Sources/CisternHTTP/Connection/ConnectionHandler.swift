@@ -38,13 +38,17 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var state = State.idle
     private var reader: RequestReader
     /// What has come and has not been read as a request yet.
-    private var inbound = ByteBuffer()
+    private(set) var inbound = ByteBuffer()
     private var outbound = ByteBuffer()
     private var isReadHeld = false
     /// Whether the client takes the answers as fast as they come.
     private var isWritable = true
     /// Set when the server drains: the next answer is the last.
     private var isQuiescing = false
+    /// Whether the client will send no more.
+    private var isHungUp = false
+    /// Whether the client has taken the last answer.
+    private var isDrained = false
     /// When the request at hand came: all of it or, where it comes in pieces, its head.
     private var startedAt = NIODeadline.distantPast
     /// When the connection is given up, if nothing happens before.
@@ -81,6 +85,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
         if inbound.readableBytes > 0 {
+            // Or what has been read would be kept for as long as no read ends where a request does.
+            inbound.discardReadBytes()
             inbound.writeBuffer(&bytes)
             bytes = takeInbound()
         }
@@ -104,6 +110,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         } else if case .some(.inputClosed) = event as? ChannelEvent {
             // The client will send no more. One that waits for its answer still gets it.
             isQuiescing = true
+            isHungUp = true
             if case .deciding = state {} else { linger(context) }
         }
         context.fireUserInboundEventTriggered(event)
@@ -250,17 +257,29 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// Sends what is to be sent, then closes: first the sending side, so that a client that is still sending can read
     /// the answer before its connection breaks.
+    ///
+    /// Not before the client has taken the last byte: closing throws away what it has not. Until then the idle timeout
+    /// holds. One that has hung up is waited for no longer.
     private func linger(_ context: ChannelHandlerContext) {
-        if case .lingering = state { return context.close(promise: nil) }
+        if case .lingering = state {
+            if isDrained { context.close(promise: nil) }
+            return
+        }
         state = .lingering
-        flush(context)
-        // Until the last byte has been taken the idle timeout holds; from then on the client has a second to hang up.
+        let drained = context.eventLoop.makePromise(of: Void.self)
+        let bytes = outbound
+        outbound = ByteBuffer()
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
-        context.close(mode: .output).whenComplete { _ in handler.value.startLingerTimer() }
+        drained.futureResult.whenComplete { _ in handler.value.finishLingering() }
+        context.writeAndFlush(wrapOutboundOut(bytes), promise: drained)
     }
 
-    private func startLingerTimer() {
+    /// The client has taken the last byte; from now on it has a second to hang up.
+    private func finishLingering() {
         guard let context else { return }
+        isDrained = true
+        if isHungUp { return context.close(promise: nil) }
+        context.close(mode: .output, promise: nil)
         expiresAt = context.eventLoop.now + Self.lingerTime
         scheduleExpiryCheck(context)
     }

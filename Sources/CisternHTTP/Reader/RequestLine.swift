@@ -60,7 +60,11 @@ struct RequestLine {
             }
         }
         var end = start
-        while end < text.count, text[end] != UInt8(ascii: "?"), text[end] != UInt8(ascii: "#") { end += 1 }
+        while end < text.count, text[end] != UInt8(ascii: "?") { end += 1 }
+        // A fragment is never sent (RFC 9112, 3.2), and who takes one for part of the path sees another one.
+        for index in start..<text.count where text[index] == UInt8(ascii: "#") {
+            throw .malformed("the target has a fragment")
+        }
         return target.lowerBound + start..<target.lowerBound + end
     }
 

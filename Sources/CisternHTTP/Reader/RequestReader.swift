@@ -140,7 +140,8 @@ struct RequestReader {
         while let range = try nextLine(bytes) {
             if range.isEmpty { return true }
             let field = try FieldLine(bytes, range)
-            fieldBytes += field.name.count + field.value.count
+            // A colon and some space are free; as much of it as makes up a line is not.
+            fieldBytes += max(field.name.count + field.value.count, range.count - Self.maximumFreeBytes)
             fieldCount += 1
             if phase == .fields {
                 try fields.take(field, bytes)
@@ -171,7 +172,9 @@ struct RequestReader {
     }
 
     /// The longest line: one field of the greatest length, with a colon and some space.
-    private var maximumLineBytes: Int { maximumHeaderBytes + 16 }
+    private var maximumLineBytes: Int { maximumHeaderBytes + Self.maximumFreeBytes }
+    /// How much of a field line that is neither name nor value does not count.
+    private static let maximumFreeBytes = 16
 
     // MARK: Body
 
