@@ -44,6 +44,8 @@ struct EngineRun {
         let cycles = (1...UInt64(mix.threads)).map {
             NameCycle(names: names, skew: mix.skew, turns: turns, seed: $0)
         }
+        // The last row's limiter has been freed, and a newcomer must not pay for that.
+        Jemalloc.purge()
         let before = Jemalloc.allocatedBytes()
         let limiter = makeLimiter()
         let slowest = enter(names, limiter)
