@@ -43,6 +43,8 @@ final class LoopContext {
     }
 
     /// Appends the answer to a request to `buffer`, and counts it and its decision.
+    ///
+    /// - Parameter nanoseconds: how long the request took; asked for once, when the answer is written.
     func write(
         _ answer: borrowing Answer, to request: borrowing RequestChain.Metered, framing: AnswerFraming,
         to buffer: inout ByteBuffer, nanoseconds: () -> Int64
