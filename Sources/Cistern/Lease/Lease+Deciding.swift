@@ -10,11 +10,8 @@ extension Lease {
             now < expiresAt
         else { return .unpaid(limit, at: now) }
         carryWord(to: now)
-        // A lease that is never renewed names an instant after its end.
-        let isRunningDry =
-            heldTokens &- cost < terms.renewBelow
-            || now >= expiresAt.advanced(byMilliseconds: Int64(terms.renewAtOffset))
-        return pay(cost, isRunningDry: isRunningDry)
+        pay(cost)
+        return paid(isRunningDry: terms.areRunningDry(held: held, leaseEnd: expiresAt, now: now))
     }
 
     /// Lets time pass, and pays a request from the tokens held, if they suffice.
@@ -23,18 +20,21 @@ extension Lease {
     ) -> Answer {
         let now = advance(clockDriftPerMille: clockDriftPerMille, now: now, tally: &tally)
         guard cost <= heldTokens else { return .unpaid(limit, at: now) }
-        var answer = pay(cost, isRunningDry: false)
-        if isRunningDry(now: now) { answer.kind = .paidRunningDry }
-        return answer
+        pay(cost)
+        return paid(isRunningDry: isRunningDry(now: now))
     }
 
     /// Pays from the tokens held, which must suffice, at the latest instant that was seen.
     @inline(__always)
-    private mutating func pay(_ cost: UInt32, isRunningDry: Bool) -> Answer {
+    private mutating func pay(_ cost: UInt32) {
         heldTokens &-= cost
         want(Int(cost))
         spentAt = latest
         countSpending(cost)
+    }
+
+    @inline(__always)
+    private func paid(isRunningDry: Bool) -> Answer {
         let kind = isRunningDry ? Answer.Kind.paidRunningDry : .paid
         return Answer(limit: limit, kind: kind, balanceMicrotokens: knownMicrotokens, at: latest)
     }

@@ -114,8 +114,7 @@ struct Lease: Sendable, BitwiseCopyable {
     @inline(__always)
     func isRunningDry(now: Instant) -> Bool {
         guard case .settled(let terms) = phase, terms.renewAtOffset != LeaseTerms.neverRenewed else { return false }
-        return held &+ terms.pace.coming < Int(terms.renewBelow)
-            || now >= expiresAt.advanced(byMilliseconds: Int64(terms.renewAtOffset))
+        return terms.areRunningDry(held: held, leaseEnd: expiresAt, now: now)
     }
 
     /// Asks for what waiting requests need beyond the tokens held, and for what is to come.

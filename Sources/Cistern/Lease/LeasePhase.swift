@@ -22,6 +22,13 @@ struct LeaseTerms: Sendable, BitwiseCopyable {
     var renewBelow: UInt32 = 0
     /// The lease is renewed so many milliseconds after its end, which is before it where this is below 0.
     var renewAtOffset = Self.neverRenewed
+
+    /// Whether it is time to ask for more, with so many tokens held; before the lease's end it never is where the lease is not
+    /// renewed.
+    @inline(__always)
+    func areRunningDry(held: Int, leaseEnd: Instant, now: Instant) -> Bool {
+        held &+ pace.coming < Int(renewBelow) || now >= leaseEnd.advanced(byMilliseconds: Int64(renewAtOffset))
+    }
 }
 
 /// A request in flight.

@@ -38,10 +38,7 @@ extension Lessee {
             guard found.answer.kind != .unpaid else {
                 return spend(cost, of: organization, at: found.position, in: &state, now: now)
             }
-            state.paid.count(cost)
-            let isRunningDry =
-                found.answer.kind == .paidRunningDry && canBeAsked(state.table[found.position].home)
-            return Verdict(found.answer, isRunningDry: isRunningDry)
+            return paid(found.answer, cost, at: found.position, in: &state)
         }
     }
 
@@ -58,6 +55,14 @@ extension Lessee {
                 organization, costMicrotokens: Int64(cost) &* Limit.microtokensPerToken, at: position, in: &state,
                 now: now)
         }
+        return paid(answer, cost, at: position, in: &state)
+    }
+
+    /// Counts a request that tokens held have paid; more are not asked for where nobody can be.
+    @inline(__always)
+    private func paid(
+        _ answer: Lease.Answer, _ cost: UInt32, at position: Int, in state: inout State
+    ) -> Verdict {
         state.paid.count(cost)
         let isRunningDry = answer.kind == .paidRunningDry && canBeAsked(state.table[position].home)
         return Verdict(answer, isRunningDry: isRunningDry)
