@@ -51,15 +51,15 @@ public final class RateLimiter: Sendable {
     /// With the embedded store it always decides. While the organisation's node is known to be down the failure
     /// policy decides.
     public func decideNow(_ organization: Span<UInt8>, cost: Int = 1, now: Instant) -> Decision? {
+        Self.check(cost)
         switch backend {
         case .embedded(let store):
-            let costMicrotokens = Self.microtokens(cost)
+            let costMicrotokens = Int64(cost) &* Limit.microtokensPerToken
             return store.decide(organization, costMicrotokens: costMicrotokens, now: now)
                 .decision(costMicrotokens: costMicrotokens, now: now)
         case .leased(let lessee):
-            Self.check(cost)
-            let verdict = lessee.decide(organization, cost: cost, now: now)
-            if verdict.isRunningDry { renew(organization, now: now) }
+            let verdict = lessee.decide(organization, cost: UInt32(truncatingIfNeeded: cost), now: now)
+            if verdict.isRunningDry { Self.renew(organization, by: lessee, now: now) }
             return verdict.decision
         }
     }
@@ -175,9 +175,9 @@ public final class RateLimiter: Sendable {
 
     /// Asks for more before the tokens run out.
     @inline(never)
-    private func renew(_ organization: Span<UInt8>, now: Instant) {
-        guard let lessee, let request = lessee.renew(organization, now: now) else { return }
-        Self.carry(request, from: lessee)
+    private static func renew(_ organization: Span<UInt8>, by lessee: Lessee, now: Instant) {
+        guard let request = lessee.renew(organization, now: now) else { return }
+        carry(request, from: lessee)
     }
 
     var embedded: EmbeddedStore? {

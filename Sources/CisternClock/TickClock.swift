@@ -30,7 +30,6 @@ public final class TickClock: TimeSource {
     /// How far apart the two looks at the counter may be between which the ordinary clock was read.
     private static let settingNanoseconds = 15_000.0
 
-    private let clock = Timeline(ContinuousClock())
     /// Nanoseconds a tick, in 2^-32, and lower than it is; 0 where the counter is not to be followed.
     private let rate: UInt64
     private let settingTicks: UInt64
@@ -45,6 +44,8 @@ public final class TickClock: TimeSource {
     private let offsetNanoseconds = Atomic<Int64>(.min)
     /// The latest time that was shown by the counter, once that is followed no more.
     private let lastShown = Atomic<Int64>(.min)
+    /// It stands last: the compiler does not know its size, and would have to look up where all that follows it stands.
+    private let clock = Timeline(ContinuousClock())
 
     /// Starts at the present instant.
     ///

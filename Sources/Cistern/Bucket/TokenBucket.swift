@@ -22,6 +22,7 @@ package struct TokenBucket: Sendable, Equatable, BitwiseCopyable {
     ///
     /// A clock reading earlier than the last one adds nothing: two threads may read the clock in one order and take
     /// the lock in the other. A level above the ceiling is left as it is.
+    @inline(__always)
     package mutating func refill(_ limit: Limit, ceilingMicrotokens: Int64, nowMilliseconds: Int64) {
         refill(
             microtokensPerMillisecond: limit.refillMicrotokensPerMillisecond, ceilingMicrotokens: ceilingMicrotokens,
@@ -33,16 +34,16 @@ package struct TokenBucket: Sendable, Equatable, BitwiseCopyable {
     package mutating func refill(
         microtokensPerMillisecond rate: Int64, ceilingMicrotokens: Int64, nowMilliseconds: Int64
     ) {
-        let elapsed = nowMilliseconds &- asOfMilliseconds
-        guard elapsed > 0 else { return }
-        asOfMilliseconds = nowMilliseconds
-        guard microtokens < ceilingMicrotokens else { return }
-        let (inflow, overflows) = elapsed.multipliedReportingOverflow(by: rate)
-        let room = ceilingMicrotokens &- microtokens
-        microtokens = overflows || inflow >= room ? ceilingMicrotokens : microtokens &+ inflow
+        // Without a branch: whether a millisecond has passed since a busy bucket's last request is anybody's guess.
+        let elapsed = max(0, nowMilliseconds &- asOfMilliseconds)
+        asOfMilliseconds &+= elapsed
+        let inflow = UInt64(bitPattern: elapsed).multipliedFullWidth(by: UInt64(bitPattern: rate))
+        let room = UInt64(bitPattern: max(0, ceilingMicrotokens &- microtokens))
+        microtokens &+= Int64(bitPattern: inflow.high > 0 ? room : min(inflow.low, room))
     }
 
     /// Brings the level up to date, with the limit's capacity as the ceiling.
+    @inline(__always)
     package mutating func refill(_ limit: Limit, nowMilliseconds: Int64) {
         refill(limit, ceilingMicrotokens: limit.capacityMicrotokens, nowMilliseconds: nowMilliseconds)
     }

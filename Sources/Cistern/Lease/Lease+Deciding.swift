@@ -1,42 +1,37 @@
 /// What a lease says to the requests that come: paid from tokens held, denied by what the store has said, or neither.
 extension Lease {
-    /// Pays a request from the tokens held where nothing else has become of the lease, as nearly always.
+    /// Pays a request from the tokens held where nothing else becomes of the lease, as nearly always.
     ///
-    /// ``Answer/Kind/unpaid`` where the tokens do not suffice, or where
-    /// ``spend(cost:clockDriftPerMille:now:tally:)`` has to look first at what time has brought.
+    /// Nil where the tokens do not suffice, or where ``spend(cost:clockDriftPerMille:now:tally:)`` has to look at what time
+    /// or spending has brought about. It has become the instant that is given.
     @inline(__always)
-    mutating func spendAtOnce(cost: UInt32, now: Instant) -> Answer {
-        guard case .settled(let terms) = phase, terms.pace.coming == 0, cost <= heldTokens, now >= latest,
-            now < expiresAt
-        else { return .unpaid(limit, at: now) }
+    mutating func spendAtOnce(cost: UInt32, now: Instant) -> Payment? {
+        guard case .settled(let terms) = phase, terms.pace.coming == 0, now >= latest,
+            now < terms.restsUntil(leaseEnd: expiresAt), cost <= heldTokens,
+            heldTokens &- cost >= terms.renewBelow, !isEarlySpent(with: cost, terms)
+        else { return nil }
         carryWord(to: now)
-        pay(cost)
-        return paid(isRunningDry: terms.areRunningDry(held: held, leaseEnd: expiresAt, now: now))
+        return pay(cost)
     }
 
     /// Lets time pass, and pays a request from the tokens held, if they suffice.
+    ///
+    /// It has become ``latest``.
     mutating func spend(
         cost: UInt32, clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally
-    ) -> Answer {
-        let now = advance(clockDriftPerMille: clockDriftPerMille, now: now, tally: &tally)
-        guard cost <= heldTokens else { return .unpaid(limit, at: now) }
-        pay(cost)
-        return paid(isRunningDry: isRunningDry(now: now))
+    ) -> Payment? {
+        advance(clockDriftPerMille: clockDriftPerMille, now: now, tally: &tally)
+        guard cost <= heldTokens else { return nil }
+        if case .settled(let terms) = phase, isEarlySpent(with: cost, terms) { noteEarly(terms, paying: cost) }
+        return pay(cost)
     }
 
     /// Pays from the tokens held, which must suffice, at the latest instant that was seen.
     @inline(__always)
-    private mutating func pay(_ cost: UInt32) {
+    private mutating func pay(_ cost: UInt32) -> Payment {
         heldTokens &-= cost
-        want(Int(cost))
         spentAt = latest
-        countSpending(cost)
-    }
-
-    @inline(__always)
-    private func paid(isRunningDry: Bool) -> Answer {
-        let kind = isRunningDry ? Answer.Kind.paidRunningDry : .paid
-        return Answer(limit: limit, kind: kind, balanceMicrotokens: knownMicrotokens, at: latest)
+        return Payment(limit: limit, balanceMicrotokens: knownMicrotokens)
     }
 
     /// Decides from memory: from tokens held, or because the store has said that it cannot pay yet.
@@ -46,10 +41,10 @@ extension Lease {
         costMicrotokens: Int64, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Decision? {
         let cost = UInt32(truncatingIfNeeded: costMicrotokens / Limit.microtokensPerToken)
-        let answer = spend(cost: cost, clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
-        if answer.kind == .unpaid { return denyFromMemory(costMicrotokens: costMicrotokens) }
+        let payment = spend(cost: cost, clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
+        guard let payment else { return denyFromMemory(costMicrotokens: costMicrotokens) }
         tally.spent &+= UInt64(cost)
-        return .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: answer.at)
+        return payment.decision(at: latest)
     }
 
     /// Denies what could not be paid at the latest instant, where the store has said that it cannot pay yet; nil where only the
@@ -60,30 +55,9 @@ extension Lease {
         return deny(costMicrotokens: costMicrotokens, now: latest)
     }
 
-    @inline(__always)
-    private mutating func want(_ tokens: Int) {
-        wanted = Int32(clamping: Int(wanted) &+ tokens)
-    }
-
-    /// Counts tokens that were just spent, until about half of the lease has been.
-    @inline(__always)
-    private mutating func countSpending(_ cost: UInt32) {
-        guard !notes.contains(.isEarlyNoted) else { return }
-        spent = UInt32(clamping: UInt64(spent) &+ UInt64(cost))
-        guard case .settled(let terms) = phase, spent >= terms.early else { return }
-        noteEarly(terms)
-    }
-
-    private mutating func noteEarly(_ terms: LeaseTerms) {
-        var terms = terms
-        terms.early = UInt32(clamping: expiresAt.milliseconds - spentAt.milliseconds)
-        phase = .settled(terms)
-        notes.insert(.isEarlyNoted)
-    }
-
     /// The answer to a request that the store was asked for and could not pay.
     mutating func deny(costMicrotokens: Int64, now: Instant) -> Decision {
-        want(Int(costMicrotokens / Limit.microtokensPerToken))
+        wanted += Int(costMicrotokens / Limit.microtokensPerToken)
         let missing =
             min(costMicrotokens, limit.capacityMicrotokens) &- Int64(held) &* Limit.microtokensPerToken
         let tokens = Int((max(0, missing) + Limit.microtokensPerToken - 1) / Limit.microtokensPerToken)
@@ -96,6 +70,7 @@ extension Lease {
     /// Lets time pass: paced tokens come, and a lease whose time has run out is forgotten; the store counts it as spent.
     ///
     /// Returns the instant that it has become: no earlier than one seen before.
+    @discardableResult
     mutating func advance(
         clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally
     ) -> Instant {

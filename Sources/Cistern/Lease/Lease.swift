@@ -4,8 +4,7 @@
 /// organisation is in flight, and only the answer to that one counts; whatever else arrives is the store's to expire.
 ///
 /// A million of them are held, so the fields are as narrow as they can be, in an order that leaves no gap, and what holds
-/// only between two requests shares its place with what holds only during one: 119 bytes. Tokens are at most 10^9, and
-/// counts of them stop at the ends of 32 bits rather than wrap.
+/// only between two requests shares its place with what holds only during one: 119 bytes. Tokens are at most 10^9.
 struct Lease: Sendable, BitwiseCopyable {
     var limit: Limit
     var notes = LeaseNotes()
@@ -23,12 +22,13 @@ struct Lease: Sendable, BitwiseCopyable {
     /// The number of the last request whose answer was taken in.
     private(set) var acknowledged: UInt64
     private var demand: Demand
+    /// Leased tokens that are left and not spoken for; only what is paid is taken from them here, see ``held``.
     var heldTokens: UInt32 = 0
     var word: StoreWord
-    /// Tokens spent since the last request left; about half of the lease, once that many had been.
-    var spent: UInt32 = 0
-    /// Tokens asked for here since demand was last measured; below 0 by those that were counted while they waited.
-    var wanted: Int32 = 0
+    /// ``spent`` and the tokens held, until that is noted; from then on ``spent`` alone.
+    private var spentBasis: UInt32 = 0
+    /// ``wanted`` and the tokens held.
+    private var wantedBasis: Int32 = 0
     var phase = LeasePhase.settled(LeaseTerms())
 
     /// An organisation of which nothing is known: as far as this server can tell its bucket is full.
@@ -52,9 +52,33 @@ struct Lease: Sendable, BitwiseCopyable {
     }
 
     /// Leased tokens that are left and not spoken for, in whole tokens.
+    ///
+    /// To pay takes tokens out of ``heldTokens`` and is counted as ``spent`` and ``wanted`` by that alone. Whatever else
+    /// becomes of tokens is set here, and is neither.
     var held: Int {
         get { Int(heldTokens) }
-        set { heldTokens = UInt32(clamping: newValue) }
+        set {
+            let (spent, wanted) = (spent, wanted)
+            heldTokens = UInt32(clamping: min(newValue, Limit.maximumCapacity))
+            (self.spent, self.wanted) = (spent, wanted)
+        }
+    }
+
+    /// Tokens spent since the last request left; about half of the lease, once that many had been.
+    private(set) var spent: UInt32 {
+        get { notes.contains(.isEarlyNoted) ? spentBasis : spentBasis &- heldTokens }
+        set { spentBasis = notes.contains(.isEarlyNoted) ? newValue : newValue &+ heldTokens }
+    }
+
+    /// Tokens asked for here since demand was last measured; below 0 by those that were counted while they waited.
+    ///
+    /// It stops where all that can be held might still be paid without a wrap.
+    var wanted: Int {
+        get { Int(wantedBasis &- Int32(truncatingIfNeeded: heldTokens)) }
+        set {
+            let bounded = Int32(clamping: min(newValue, Int(Int32.max) - Limit.maximumCapacity))
+            wantedBasis = bounded &+ Int32(truncatingIfNeeded: heldTokens)
+        }
     }
 
     /// Whether a request is in flight.
@@ -108,13 +132,28 @@ struct Lease: Sendable, BitwiseCopyable {
         min(limit.capacityMicrotokens, max(0, word.openMicrotokens) &+ Int64(held) &* Limit.microtokensPerToken)
     }
 
+    /// Whether paying this makes it about half of the lease that has been spent, which is to be noted.
+    @inline(__always)
+    func isEarlySpent(with cost: UInt32, _ terms: LeaseTerms) -> Bool {
+        !notes.contains(.isEarlyNoted) && spentBasis &- heldTokens &+ cost >= terms.early
+    }
+
+    /// Notes that about half of the lease has been spent by now, with what is being paid.
+    mutating func noteEarly(_ terms: LeaseTerms, paying cost: UInt32) {
+        var terms = terms
+        terms.early = UInt32(clamping: expiresAt.milliseconds - latest.milliseconds)
+        phase = .settled(terms)
+        spentBasis = spent &+ cost
+        notes.insert(.isEarlyNoted)
+    }
+
     // MARK: Asking
 
     /// Whether it is time to ask for more before the tokens run out.
     @inline(__always)
     func isRunningDry(now: Instant) -> Bool {
         guard case .settled(let terms) = phase, terms.renewAtOffset != LeaseTerms.neverRenewed else { return false }
-        return terms.areRunningDry(held: held, leaseEnd: expiresAt, now: now)
+        return held &+ terms.pace.coming < Int(terms.renewBelow) || now >= terms.restsUntil(leaseEnd: expiresAt)
     }
 
     /// Asks for what waiting requests need beyond the tokens held, and for what is to come.
@@ -126,9 +165,9 @@ struct Lease: Sendable, BitwiseCopyable {
         tally: inout LeaseTokenTally
     ) -> Ask {
         let now = advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
-        demand.record(tokens: Int(wanted) + waitingTokens, settings: settings, now: now)
+        demand.record(tokens: wanted + waitingTokens, settings: settings, now: now)
         // They are counted now, and will be once more when they are decided.
-        wanted = Int32(clamping: -waitingTokens)
+        wanted = -waitingTokens
         let returned = coming
         tally.returned &+= UInt64(returned)
         var ask = begin(sequence, isReserving: waitingTokens > 0, settings: settings, now: now)
@@ -205,8 +244,8 @@ struct Lease: Sendable, BitwiseCopyable {
             ask.earlySpent = Int(spent)
             ask.earlyMilliseconds = settings.certainMilliseconds(from: earlyAt, to: now)
         }
-        spent = 0
         notes.remove(.isEarlyNoted)
+        spent = 0
         phase = .asking(
             LeaseFlight(sequence: sequence, reported: heldTokens, reserved: isReserving ? heldTokens : 0))
         if isReserving { held = 0 }
@@ -244,7 +283,7 @@ struct Lease: Sendable, BitwiseCopyable {
             terms.renewBelow = UInt32(clamping: min(soon, (held + terms.pace.tokens + 1) / 2))
             // Tokens that demand no longer takes are put on record anew before they lapse.
             let renewAt = sentAt.advanced(byMilliseconds: settings.durationMilliseconds * 3 / 4)
-            terms.renewAtOffset = Int16(clamping: renewAt.milliseconds - expiresAt.milliseconds)
+            terms.renewAtOffset = Int16(clamping: min(-1, renewAt.milliseconds - expiresAt.milliseconds))
         }
         phase = .settled(terms)
     }

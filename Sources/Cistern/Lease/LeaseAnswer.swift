@@ -1,26 +1,14 @@
 /// What a lease says to a request, and what it has to ask of the store.
 extension Lease {
-    /// What memory says to a request, in the few words that a function returns in registers.
-    struct Answer: BitwiseCopyable {
-        enum Kind: UInt8, BitwiseCopyable {
-            /// Tokens held have paid.
-            case paid
-            /// They have, and it is time to ask for more.
-            case paidRunningDry
-            /// They cannot.
-            case unpaid
-        }
-
+    /// That tokens held have paid a request, in the few words that a function returns in registers.
+    struct Payment: BitwiseCopyable {
         let limit: Limit
-        var kind: Kind
+        /// What is left, as far as is known here.
         let balanceMicrotokens: Int64
-        /// The instant that it has become: no earlier than one seen before.
-        let at: Instant
 
-        /// That the tokens held do not suffice.
         @inline(__always)
-        static func unpaid(_ limit: Limit, at now: Instant) -> Answer {
-            Answer(limit: limit, kind: .unpaid, balanceMicrotokens: 0, at: now)
+        func decision(at now: Instant) -> Decision {
+            .allowed(limit, balanceMicrotokens: balanceMicrotokens, at: now)
         }
     }
 

@@ -11,7 +11,7 @@ enum LeasePhase: Sendable, BitwiseCopyable {
 /// Times count from the end of the lease, which is at most a minute away.
 struct LeaseTerms: Sendable, BitwiseCopyable {
     /// Instead of an offset: the lease is not renewed before it is needed.
-    static let neverRenewed = Int16.max
+    static let neverRenewed: Int16 = 0
 
     /// Tokens that come one after the other.
     var pace = Pace()
@@ -20,14 +20,13 @@ struct LeaseTerms: Sendable, BitwiseCopyable {
     var early = UInt32.max
     /// The lease is renewed as soon as fewer tokens than this are held.
     var renewBelow: UInt32 = 0
-    /// The lease is renewed so many milliseconds after its end, which is before it where this is below 0.
+    /// The lease is renewed so many milliseconds after its end, which is before it: this is below 0.
     var renewAtOffset = Self.neverRenewed
 
-    /// Whether it is time to ask for more, with so many tokens held; before the lease's end it never is where the lease is not
-    /// renewed.
+    /// Until when nothing becomes of a lease by time alone: it is renewed then, or it ends.
     @inline(__always)
-    func areRunningDry(held: Int, leaseEnd: Instant, now: Instant) -> Bool {
-        held &+ pace.coming < Int(renewBelow) || now >= leaseEnd.advanced(byMilliseconds: Int64(renewAtOffset))
+    func restsUntil(leaseEnd: Instant) -> Instant {
+        leaseEnd.advanced(byMilliseconds: Int64(renewAtOffset))
     }
 }
 

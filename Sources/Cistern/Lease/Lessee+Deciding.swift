@@ -12,64 +12,55 @@ extension Lessee {
             self.isRunningDry = isRunningDry
         }
 
-        /// That tokens held have paid.
-        @inline(__always)
-        init(_ answer: Lease.Answer, isRunningDry: Bool) {
-            decision = .allowed(answer.limit, balanceMicrotokens: answer.balanceMicrotokens, at: answer.at)
-            self.isRunningDry = isRunningDry
-        }
     }
 
-    /// Decides from memory, or says that the store must be asked.
+    /// Decides from memory: a payment, as nearly always; or else a verdict.
     ///
     /// While the node is known to be down the failure policy decides whatever tokens held here do not pay for; what
     /// the store said before counts for nothing then.
     @inline(__always)
-    func decide(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Verdict {
+    func decide(_ organization: Span<UInt8>, cost: UInt32, now: Instant) -> Verdict {
         let hash = hash(organization)
-        let cost = UInt32(truncatingIfNeeded: cost)
-        return shards.withShard(of: hash) { state in
-            let found = state.table.update(organization, hash: hash) { lease, position in
-                (answer: lease.spendAtOnce(cost: cost, now: now), position: position)
-            }
-            guard let found else {
-                return decideNewcomer(organization, hash: hash, cost: cost, in: &state, now: now)
-            }
-            guard found.answer.kind != .unpaid else {
-                return spend(cost, of: organization, at: found.position, in: &state, now: now)
-            }
-            return paid(found.answer, cost, at: found.position, in: &state)
+        // Not closures: the compiler makes a call of one that it finds too long.
+        @inline(__always)
+        func pay(_ lease: inout Lease, _ position: Int) -> (payment: Lease.Payment?, position: Int) {
+            (lease.spendAtOnce(cost: cost, now: now), position)
         }
+        @inline(__always)
+        func decide(_ state: inout sending State) -> sending Verdict {
+            let found = state.table.update(organization, hash: hash, pay)
+            if let payment = found?.payment {
+                state.paid.count(cost)
+                return Verdict(decision: payment.decision(at: now))
+            }
+            if let position = found?.position {
+                return spend(cost, of: organization, at: position, in: &state, now: now)
+            }
+            return decideNewcomer(organization, hash: hash, cost: cost, in: &state, now: now)
+        }
+        return shards.withShard(of: hash, decide)
     }
 
-    /// Pays a request for which it matters what time has brought; where the tokens held do not suffice, says what else memory
-    /// does.
+    /// Pays a request for which it matters what time or spending has brought about; where the tokens held do not suffice,
+    /// says what else memory does.
     @inline(never)
     private func spend(
         _ cost: UInt32, of organization: Span<UInt8>, at position: Int, in state: inout State, now: Instant
     ) -> Verdict {
-        let answer = state.table[position].spend(
+        let payment = state.table[position].spend(
             cost: cost, clockDriftPerMille: state.lease.clockDriftPerMille, now: now, tally: &state.tokens)
-        guard answer.kind != .unpaid else {
+        guard let payment else {
             return decideUnpaid(
                 organization, costMicrotokens: Int64(cost) &* Limit.microtokensPerToken, at: position, in: &state,
                 now: now)
         }
-        return paid(answer, cost, at: position, in: &state)
-    }
-
-    /// Counts a request that tokens held have paid; more are not asked for where nobody can be.
-    @inline(__always)
-    private func paid(
-        _ answer: Lease.Answer, _ cost: UInt32, at position: Int, in state: inout State
-    ) -> Verdict {
         state.paid.count(cost)
-        let isRunningDry = answer.kind == .paidRunningDry && canBeAsked(state.table[position].home)
-        return Verdict(answer, isRunningDry: isRunningDry)
+        let now = state.table[position].latest
+        // More are not asked for where nobody can be.
+        let isRunningDry =
+            state.table[position].isRunningDry(now: now) && store.isReachable(state.table[position].home)
+        return Verdict(decision: payment.decision(at: now), isRunningDry: isRunningDry)
     }
-
-    @inline(never)
-    private func canBeAsked(_ home: BucketHome) -> Bool { store.isReachable(home) }
 
     /// Decides for an organisation that is not in memory, where the store cannot be asked.
     @inline(never)

@@ -38,12 +38,14 @@ package struct LeaseTokenTally: Sendable, Equatable, BitwiseCopyable {
 
 /// Requests that tokens held have paid for: the two counts that nearly every decision raises, on one cache line.
 struct PaidTally: Sendable, BitwiseCopyable {
-    private(set) var requests: UInt64 = 0
-    private(set) var tokens: UInt64 = 0
+    /// The tokens in the high half, the requests in the low one: one addition raises both.
+    private var both: UInt128 = 0
+
+    var requests: UInt64 { UInt64(truncatingIfNeeded: both) }
+    var tokens: UInt64 { UInt64(truncatingIfNeeded: both >> 64) }
 
     @inline(__always)
     mutating func count(_ cost: UInt32) {
-        requests &+= 1
-        tokens &+= UInt64(cost)
+        both &+= UInt128(cost) << 64 | 1
     }
 }

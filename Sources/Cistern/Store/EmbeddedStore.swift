@@ -44,6 +44,7 @@ final class EmbeddedStore: Sendable {
     /// A new organisation finds a full bucket. Where the store is full, one that has refilled makes room: forgetting
     /// it changes nothing, since it would come back full. Where none is found the newcomer is refused, because
     /// forgetting a bucket in use would give its tokens back.
+    @inline(__always)
     func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Answer {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
