@@ -50,7 +50,8 @@ let package = Package(
             pkgConfig: jemallocPkgConfig,
             providers: [.apt(["libjemalloc-dev"]), .brew(["jemalloc"])]
         ),
-        // One instruction of the processor, which Swift has no name for.
+        // An instruction of the processor each, which Swift has no name for.
+        .systemLibrary(name: "CProcessorCache"),
         .systemLibrary(name: "CProcessorTicks"),
 
         // The layers, lowest first. A target may name only what stands above it in this list;
@@ -58,7 +59,8 @@ let package = Package(
         .target(
             name: "Cistern",
             dependencies: [
-                .product(name: "DequeModule", package: "swift-collections")
+                "CProcessorCache",
+                .product(name: "DequeModule", package: "swift-collections"),
             ]
         ),
         .target(name: "CisternClock", dependencies: ["Cistern", "CProcessorTicks"]),

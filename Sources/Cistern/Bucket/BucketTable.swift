@@ -110,6 +110,12 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         return position
     }
 
+    /// Writes down where the slots stand.
+    func noteSlots(in place: borrowing SlotPlace) { place.note(slots) }
+
+    /// Whether the slots stand where is written down.
+    func hasSlots(in place: borrowing SlotPlace) -> Bool { place.isPlace(of: slots) }
+
     /// The name at a position.
     func key(at position: Int) -> [UInt8] {
         longKeys[UInt32(position)] ?? entries[position].key.bytes(entries[position].mark.nameCount)

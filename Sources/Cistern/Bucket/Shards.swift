@@ -31,6 +31,8 @@ struct Shards<State: ~Copyable>: ~Copyable, Sendable {
     ///
     /// A small store uses only the first few.
     private let shards: InlineArray<256, Shard>
+    /// Of each shard, where its slots stand; apart from the locks, since all threads read this and hardly any writes it.
+    private let slotPlaces: InlineArray<256, SlotPlace>
     /// How many are in use: a power of two.
     let count: Int
     private let mask: UInt64
@@ -41,18 +43,27 @@ struct Shards<State: ~Copyable>: ~Copyable, Sendable {
         while count < 256, capacity / (count * 2) >= Self.minimumBucketsPerShard { count *= 2 }
         let shardCapacity = (capacity + count - 1) / count
         shards = InlineArray { _ in Shard(makeState(shardCapacity)) }
+        slotPlaces = InlineArray { _ in SlotPlace() }
         self.count = count
         mask = UInt64(count - 1)
     }
 
+    /// The shard of names with this hash: the highest bits choose it, since the table in it is indexed by the lowest.
+    @inline(__always)
+    private func index(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 56 & mask) }
+
+    /// Has the processor fetch what a look for a name with this hash begins with, and does not wait.
+    @inline(__always)
+    func fetchSlot(of hash: UInt64) {
+        slotPlaces[index(of: hash)].fetchSlot(of: hash)
+    }
+
     /// Runs `body` on the state that names with this hash belong to, alone.
-    ///
-    /// The highest bits choose the shard, since the table in it is indexed by the lowest.
     @inline(__always)
     func withShard<Result: ~Copyable>(
         of hash: UInt64, _ body: (inout sending State) -> sending Result
     ) -> sending Result {
-        shards[Int(truncatingIfNeeded: hash >> 56 & mask)].withLock(body)
+        shards[index(of: hash)].withLock(body)
     }
 
     /// Runs `body` on the state with this number, alone.
@@ -77,6 +88,22 @@ protocol TableState: ~Copyable {
 }
 
 extension Shards where State: TableState & ~Copyable {
+    /// Adds a name to the table of its shard, whose state this is, and returns its position.
+    ///
+    /// As ``BucketTable/insert(_:hash:value:)``: the table must neither hold it nor be full.
+    func insert(_ name: Span<UInt8>, hash: UInt64, value: State.Value, into state: inout State) -> Int {
+        let position = state.table.insert(name, hash: hash, value: value)
+        state.table.noteSlots(in: slotPlaces[index(of: hash)])
+        return position
+    }
+
+    /// Whether it is known of each shard where its slots stand.
+    func knowsSlots() -> Bool {
+        (0..<count).allSatisfy { shard in
+            withShard(at: shard) { $0.table.hasSlots(in: slotPlaces[shard]) }
+        }
+    }
+
     /// Runs `body` on the place of each of these names that is in a table; without names on every place there is.
     ///
     /// Of each table a few places at a time: others wait for the lock meanwhile.

@@ -36,6 +36,9 @@ struct UniqueBuffer<Element: BitwiseCopyable>: ~Copyable {
         return start + index
     }
 
+    /// Where it stands until it grows.
+    var address: UInt { UInt(bitPattern: start) }
+
     mutating func append(_ element: Element) {
         if count == capacity { grow() }
         (start + count).initialize(to: element)

@@ -6,6 +6,13 @@
 /// A million of them are held, so the fields are as narrow as they can be, in an order that leaves no gap, and what holds
 /// only between two requests shares its place with what holds only during one: 119 bytes. Tokens are at most 10^9.
 struct Lease: Sendable, BitwiseCopyable {
+    // What only asking the store looks at stands first, and what a payment looks at beside the name that follows.
+    /// The number of the last request whose answer was taken in.
+    private(set) var acknowledged: UInt64
+    private var demand: Demand
+    /// ``wanted`` and the tokens held.
+    private var wantedBasis: Int32 = 0
+    var word: StoreWord
     var limit: Limit
     var notes = LeaseNotes()
     /// Where the bucket is that all of this is about.
@@ -19,16 +26,10 @@ struct Lease: Sendable, BitwiseCopyable {
     var expiresAt: Instant
     /// When a token was last spent here.
     var spentAt: Instant
-    /// The number of the last request whose answer was taken in.
-    private(set) var acknowledged: UInt64
-    private var demand: Demand
     /// Leased tokens that are left and not spoken for; only what is paid is taken from them here, see ``held``.
     var heldTokens: UInt32 = 0
-    var word: StoreWord
     /// ``spent`` and the tokens held, until that is noted; from then on ``spent`` alone.
     private var spentBasis: UInt32 = 0
-    /// ``wanted`` and the tokens held.
-    private var wantedBasis: Int32 = 0
     var phase = LeasePhase.settled(LeaseTerms())
 
     /// An organisation of which nothing is known: as far as this server can tell its bucket is full.

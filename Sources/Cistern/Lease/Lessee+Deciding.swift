@@ -21,6 +21,7 @@ extension Lessee {
     @inline(__always)
     func decide(_ organization: Span<UInt8>, cost: UInt32, now: Instant) -> Verdict {
         let hash = hash(organization)
+        shards.fetchSlot(of: hash)
         // Not closures: the compiler makes a call of one that it finds too long.
         @inline(__always)
         func pay(_ lease: inout Lease, _ position: Int) -> (payment: Lease.Payment?, position: Int) {

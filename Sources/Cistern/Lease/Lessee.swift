@@ -289,7 +289,7 @@ final class Lessee: Sendable {
             limit: state.limits.limit(of: organization), home: store.home(of: organization), sequence: state.sequence,
             spentAt: state.evictedSpentAt, now: now)
         lease.isWatched = isWatched
-        let position = state.table.insert(organization, hash: hash, value: lease)
+        let position = shards.insert(organization, hash: hash, value: lease, into: &state)
         if !state.localBuckets.isEmpty { state.localBuckets[position] = nil }
         return position
     }

@@ -2,12 +2,12 @@
 ///
 /// It tells when to ask again, never too late but for what others give back; it is no right to spend.
 struct StoreWord: Sendable, Equatable, BitwiseCopyable {
+    /// Until when it may be taken for a denial.
+    private var endsAt: Instant
     /// What the store could grant to this lessee beyond what it has.
     private(set) var openMicrotokens: Int64
     /// How fast that grows: the refill rate less what runs to others as paces; the complement of it where ``isShared``.
     private var refillAndShare: Int64
-    /// Until when it may be taken for a denial.
-    private var endsAt: Instant
 
     /// Nothing is known, so nothing can be denied.
     init(unknown limit: Limit, now: Instant) {

@@ -47,6 +47,7 @@ final class EmbeddedStore: Sendable {
     @inline(__always)
     func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Answer {
         let hash = hash(organization)
+        shards.fetchSlot(of: hash)
         return shards.withShard(of: hash) { state in
             let taken = state.table.update(organization, hash: hash) { cell, _ in cell.take(costMicrotokens, now: now) }
             guard let taken else {
@@ -137,7 +138,7 @@ final class EmbeddedStore: Sendable {
         }
         let limit = state.limits.limit(of: organization)
         let cell = Cell(bucket: TokenBucket(full: limit, nowMilliseconds: nowMilliseconds), limit: limit)
-        return state.table.insert(organization, hash: hash, value: cell)
+        return shards.insert(organization, hash: hash, value: cell, into: &state)
     }
 
     // MARK: Changes from outside
