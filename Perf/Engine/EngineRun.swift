@@ -144,14 +144,14 @@ struct EngineRun {
         _ limiter: RateLimiter, _ cycle: NameCycle, clock: TickClock, phase: LoadPhase
     ) -> Counts {
         var counts = Counts()
-        var turn = 0
         let names = cycle.bytes.span
+        var start = 0
         /// Whether to go on.
         func decideSome(_ names: Span<UInt8>) -> Bool {
             for _ in 0..<256 {
-                let start = turn &* NameCycle.nameLength
-                let name = names.extracting(start..<start &+ NameCycle.nameLength)
-                turn = turn &+ 1 == cycle.turns ? 0 : turn &+ 1
+                let end = start &+ NameCycle.nameLength
+                let name = names.extracting(start..<end)
+                start = end == names.count ? 0 : end
                 if limiter.decideNow(name, now: clock.now())?.outcome != .allowed { counts.unexpected += 1 }
             }
             return phase.current.sends
@@ -162,11 +162,11 @@ struct EngineRun {
         _ = Jemalloc.allocatedByThisThread()
         let first = Jemalloc.allocatedByThisThread()
         let second = Jemalloc.allocatedByThisThread()
-        let start = clock.now()
+        let startedAt = clock.now()
         repeat { counts.decisions += 256 } while decideSome(names)
-        let end = clock.now()
+        let endedAt = clock.now()
         counts.allocated = Jemalloc.allocatedByThisThread() - second - (second - first)
-        counts.seconds = Double(end.nanoseconds - start.nanoseconds) / 1e9
+        counts.seconds = Double(endedAt.nanoseconds - startedAt.nanoseconds) / 1e9
         return counts
     }
 }

@@ -11,7 +11,6 @@ struct NameCycle: Sendable {
     static let usualTurns = 1 << 20
 
     let bytes: [UInt8]
-    let turns: Int
 
     /// - Parameters:
     ///   - names: of all organisations, as ``names(_:)`` makes them.
@@ -26,7 +25,6 @@ struct NameCycle: Sendable {
             bytes.append(contentsOf: names[start..<start + Self.nameLength])
         }
         self.bytes = bytes
-        self.turns = turns
     }
 
     /// So many names one after the other: random UUIDs, the same ones each time, all of them distinct.
