@@ -6,15 +6,9 @@ extension Lessee {
         var decision: Decision?
         /// Whether to call ``Lessee/renew(_:now:)``, so that no later request has to wait.
         var isRunningDry = false
-
-        init(decision: Decision? = nil, isRunningDry: Bool = false) {
-            self.decision = decision
-            self.isRunningDry = isRunningDry
-        }
-
     }
 
-    /// Decides from memory: a payment, as nearly always; or else a verdict.
+    /// Decides from memory, or says that the store must be asked.
     ///
     /// While the node is known to be down the failure policy decides whatever tokens held here do not pay for; what
     /// the store said before counts for nothing then.
@@ -22,7 +16,7 @@ extension Lessee {
     func decide(_ organization: Span<UInt8>, cost: UInt32, now: Instant) -> Verdict {
         let hash = hash(organization)
         shards.fetchSlot(of: hash)
-        // Not closures: the compiler makes a call of one that it finds too long.
+        // Not closures: of one that it finds too long the compiler makes a call.
         @inline(__always)
         func pay(_ lease: inout Lease, _ position: Int) -> (payment: Lease.Payment?, position: Int) {
             (lease.spendAtOnce(cost: cost, now: now), position)
