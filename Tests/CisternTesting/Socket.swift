@@ -25,8 +25,9 @@ package final class Socket {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
+        // Where this throws, `deinit` closes the descriptor. To close it here as well would be to close whatever another
+        // thread has opened under its number meanwhile.
         guard result == 0 else {
-            close(descriptor)
             throw Failure(description: "cannot connect to port \(port): \(String(cString: strerror(errno)))")
         }
     }
@@ -93,8 +94,8 @@ package final class ReservedPort: Sendable {
             }
         }
         self.number = Int(UInt16(bigEndian: address.sin_port))
+        // `deinit` closes the descriptor here, too.
         guard result == 0 else {
-            close(descriptor)
             throw Socket.Failure(description: "no free port: \(String(cString: strerror(errno)))")
         }
     }
