@@ -231,12 +231,13 @@ struct ClusterFaultTests {
         let redis = try await RedisServer()
         let fleet = try await Fleet(1, urls: [redis.url], topology: .cluster, limit: Self.limit.get())
         try await eventually("the trouble") { fleet.troubles == [.notACluster] }
-        #expect(fleet.log.all.contains { $0.contains("remedy=set topology to ring") })
+        // It is written down after it shows.
+        try await eventually("its remedy") { fleet.log.all.contains { $0.contains("remedy=set topology to ring") } }
         await fleet.stop()
         let cluster = try await RedisCluster(replicasPerPrimary: 0)
         let ring = try await Fleet(1, urls: cluster.urls, limit: Self.limit.get())
         try await eventually("the trouble") { ring.troubles == [.isCluster] }
-        #expect(ring.log.all.contains { $0.contains("remedy=set topology to cluster") })
+        try await eventually("its remedy") { ring.log.all.contains { $0.contains("remedy=set topology to cluster") } }
         await ring.stop()
     }
 }
