@@ -258,7 +258,7 @@ let package = Package(
 // libFuzzer brings `main`, and instruments whatever is built: `make fuzz` therefore sets this variable, which leaves the data
 // plane and the target that is fuzzed.
 if Context.environment["CISTERN_FUZZ"] != nil {
-    package.targets.removeAll { !["Cistern", "CisternHTTP", "CisternTesting"].contains($0.name) }
+    package.targets.removeAll { !["CProcessorCache", "Cistern", "CisternHTTP", "CisternTesting"].contains($0.name) }
     package.products.removeAll()
     package.dependencies.removeAll { dependency in
         !["swift-collections", "swift-log", "swift-nio", "swift-nio-extras"].contains {
@@ -287,7 +287,7 @@ if Context.environment["CISTERN_FUZZ"] != nil {
 // The thread sanitizer brings an allocator of its own and cannot run beside jemalloc. `make sanitize` therefore sets this
 // variable, which leaves the decision module and its tests, and builds them in seconds.
 if Context.environment["CISTERN_SANITIZE"] != nil {
-    package.targets.removeAll { !["Cistern", "CisternTesting", "CisternTests"].contains($0.name) }
+    package.targets.removeAll { !["CProcessorCache", "Cistern", "CisternTesting", "CisternTests"].contains($0.name) }
     package.products.removeAll { $0.name != "Cistern" }
     package.dependencies.removeAll { !"\($0.kind)".contains("swift-collections") }
     package.targets.append(.systemLibrary(name: "CThreadSanitizer"))
