@@ -59,11 +59,14 @@ struct RequestLine {
                 throw .malformed("the target is neither a path nor an http URL")
             }
         }
-        var end = start
-        while end < text.count, text[end] != UInt8(ascii: "?") { end += 1 }
-        // A fragment is never sent (RFC 9112, 3.2), and who takes one for part of the path sees another one.
-        for index in start..<text.count where text[index] == UInt8(ascii: "#") {
-            throw .malformed("the target has a fragment")
+        var end = text.count
+        for index in start..<text.count {
+            switch text[index] {
+            // A fragment is never sent (RFC 9112, 3.2), and who takes one for part of the path sees another one.
+            case UInt8(ascii: "#"): throw .malformed("the target has a fragment")
+            case UInt8(ascii: "?"): end = min(end, index)
+            default: break
+            }
         }
         return target.lowerBound + start..<target.lowerBound + end
     }
