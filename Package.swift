@@ -50,8 +50,9 @@ let package = Package(
             pkgConfig: jemallocPkgConfig,
             providers: [.apt(["libjemalloc-dev"]), .brew(["jemalloc"])]
         ),
-        // An instruction of the processor each, which Swift has no name for.
-        .systemLibrary(name: "CProcessorCache"),
+        // What Swift has no name for: hints to the processor, and its counter; apart, since the decision module needs the ones and
+        // must not have the other, which is a clock.
+        .systemLibrary(name: "CProcessorHints"),
         .systemLibrary(name: "CProcessorTicks"),
 
         // The layers, lowest first. A target may name only what stands above it in this list;
@@ -59,7 +60,7 @@ let package = Package(
         .target(
             name: "Cistern",
             dependencies: [
-                "CProcessorCache",
+                "CProcessorHints",
                 .product(name: "DequeModule", package: "swift-collections"),
             ]
         ),
@@ -258,7 +259,7 @@ let package = Package(
 // libFuzzer brings `main`, and instruments whatever is built: `make fuzz` therefore sets this variable, which leaves the data
 // plane and the target that is fuzzed.
 if Context.environment["CISTERN_FUZZ"] != nil {
-    package.targets.removeAll { !["CProcessorCache", "Cistern", "CisternHTTP", "CisternTesting"].contains($0.name) }
+    package.targets.removeAll { !["CProcessorHints", "Cistern", "CisternHTTP", "CisternTesting"].contains($0.name) }
     package.products.removeAll()
     package.dependencies.removeAll { dependency in
         !["swift-collections", "swift-log", "swift-nio", "swift-nio-extras"].contains {
@@ -287,14 +288,9 @@ if Context.environment["CISTERN_FUZZ"] != nil {
 // The thread sanitizer brings an allocator of its own and cannot run beside jemalloc. `make sanitize` therefore sets this
 // variable, which leaves the decision module and its tests, and builds them in seconds.
 if Context.environment["CISTERN_SANITIZE"] != nil {
-    package.targets.removeAll { !["CProcessorCache", "Cistern", "CisternTesting", "CisternTests"].contains($0.name) }
+    package.targets.removeAll { !["CProcessorHints", "Cistern", "CisternTesting", "CisternTests"].contains($0.name) }
     package.products.removeAll { $0.name != "Cistern" }
     package.dependencies.removeAll { !"\($0.kind)".contains("swift-collections") }
-    package.targets.append(.systemLibrary(name: "CThreadSanitizer"))
-    for target in package.targets where target.name == "Cistern" {
-        target.dependencies.append("CThreadSanitizer")
-        target.swiftSettings = [.define("CISTERN_SANITIZE")]
-    }
 }
 
 for target in package.targets where target.type != .system {

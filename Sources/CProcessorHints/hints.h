@@ -6,16 +6,17 @@ static inline void processor_fetch_line(uintptr_t address) {
     __builtin_prefetch((const void *)address);
 }
 
-// Tells the processor that this thread looks at one place again and again.
+// Tells the processor that this thread looks at one place until another thread changes it.
 static inline void processor_pause(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    __asm__ volatile("isb");
+    __asm__ volatile("isb" ::: "memory");
 #endif
 }
 
-static inline void thread_nap(void) {
-    struct timespec nap = {0, 20000};
-    nanosleep(&nap, 0);
+// Gives the processor to other threads for some 50 microseconds, as short as the system sleeps.
+static inline void thread_sleep_briefly(void) {
+    const struct timespec moment = {0, 1000};
+    nanosleep(&moment, 0);
 }

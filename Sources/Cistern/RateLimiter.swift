@@ -54,14 +54,28 @@ public final class RateLimiter: Sendable {
         Self.check(cost)
         switch backend {
         case .embedded(let store):
+            let hash = store.hash(organization)
             let costMicrotokens = Int64(cost) &* Limit.microtokensPerToken
-            return store.decide(organization, costMicrotokens: costMicrotokens, now: now)
-                .decision(costMicrotokens: costMicrotokens, now: now)
+            let payment = store.payAtOnce(organization, hash: hash, costMicrotokens: costMicrotokens, now: now)
+            if payment.isMade { return payment.decision(at: now) }
+            return store.decide(organization, hash: hash, costMicrotokens: costMicrotokens, now: now)
         case .leased(let lessee):
-            let verdict = lessee.decide(organization, cost: UInt32(truncatingIfNeeded: cost), now: now)
-            if verdict.isRunningDry { Self.renew(organization, by: lessee, now: now) }
-            return verdict.decision
+            let hash = lessee.hash(organization)
+            let cost = UInt32(truncatingIfNeeded: cost)
+            let payment = lessee.payAtOnce(organization, hash: hash, cost: cost, now: now)
+            if payment.isMade { return payment.decision(at: now) }
+            return Self.decide(organization, hash: hash, cost: cost, by: lessee, now: now)
         }
+    }
+
+    /// Decides what tokens held could not pay at once, and asks for more in good time.
+    @inline(never)
+    private static func decide(
+        _ organization: Span<UInt8>, hash: UInt64, cost: UInt32, by lessee: Lessee, now: Instant
+    ) -> Decision? {
+        let verdict = lessee.decide(organization, hash: hash, cost: cost, now: now)
+        if verdict.isRunningDry, let request = lessee.renew(organization, now: now) { carry(request, from: lessee) }
+        return verdict.decision
     }
 
     /// Decides, waiting for the store if need be, but no longer than the lease timeout.
@@ -171,13 +185,6 @@ public final class RateLimiter: Sendable {
         embedded?.add(to: &statistics)
         lessee?.add(to: &statistics)
         return statistics
-    }
-
-    /// Asks for more before the tokens run out.
-    @inline(never)
-    private static func renew(_ organization: Span<UInt8>, by lessee: Lessee, now: Instant) {
-        guard let request = lessee.renew(organization, now: now) else { return }
-        carry(request, from: lessee)
     }
 
     var embedded: EmbeddedStore? {

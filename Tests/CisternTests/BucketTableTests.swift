@@ -138,6 +138,8 @@ struct BucketTableTests {
     func sizes() {
         #expect(MemoryLayout<Lease>.size == 119)
         #expect(MemoryLayout<BucketEntry<Lease>>.stride == 160)
+        // Two pages hold 51 of the one and 113 of the other.
+        #expect(MemoryLayout<BucketEntry<EmbeddedStore.Cell>>.stride == 72)
     }
 }
 

@@ -1,14 +1,18 @@
 /// A bounded table from organisation names to one fixed-size value each: the inside of one shard, for one thread.
 ///
-/// Open addressing with linear probing over eight-byte slots; a slot holds the position of an entry and half of its
-/// hash, so that a probe reads an entry only when it is almost surely the right one, and the slots can be laid out anew
-/// without a look at any. Entries never move, so a position stays good for as long as the entry lives, and growing costs
-/// a newcomer no more than its slots and one segment. Names of up to ``InlineKey/capacity`` bytes stand in the entry
-/// itself.
+/// Open addressing with linear probing over eight-byte slots; a slot holds the place of an entry and some bits of its
+/// hash, so that a probe reads an entry only when it is very likely the right one, and the slots can be laid out anew
+/// without a look at any. Entries never move, so places and positions stay good for as long as the name is here, and
+/// growing costs a newcomer no more than its slots and one segment. Names of up to ``InlineKey/capacity`` bytes stand in
+/// the entry itself.
 struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
-    /// 0 where free, else the entry's position plus one in the low half and the low half of its hash, its tag, above it.
+    private typealias Entries = SegmentedBuffer<BucketEntry<Value>>
+    /// Where a name's entry stands, for as long as the name is here: quicker to follow than a position.
+    typealias Place = SegmentedBuffer<BucketEntry<Value>>.Place
+
+    /// 0 where free, else the number of the entry's place, and above it the lowest bits of its hash, its tag.
     private var slots = UniqueBuffer<UInt64>()
-    private var entries = SegmentedBuffer<BucketEntry<Value>>()
+    private var entries = Entries()
     /// Positions in `entries` that no name holds.
     private var vacancies = UniqueBuffer<UInt32>()
     /// Names too long to stand in their entry, by its position.
@@ -34,57 +38,94 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         _modify { yield &entries[position].value }
     }
 
-    /// The position of a name, which counts as used by being looked up.
-    @inline(__always)
-    mutating func find(_ key: Span<UInt8>, hash: UInt64) -> Int? {
-        update(key, hash: hash) { _, position in position }
+    /// The value at a place that was found and whose name has not been evicted since.
+    subscript(place: Place) -> Value {
+        get { entries[place].value }
+        _modify { yield &entries[place].value }
     }
 
-    /// Runs `body` on the value of a name, which counts as used, and on its position; nil where there is no such name.
+    func position(of place: Place) -> Int { entries.position(of: place) }
+
+    /// The position of a name, which counts as used by being looked up.
+    mutating func find(_ key: Span<UInt8>, hash: UInt64) -> Int? {
+        findPlace(key, hash: hash).map { position(of: $0) }
+    }
+
+    /// Runs `body` on the value of a name, which counts as used; where there is no such name, the result is `absent`.
     @inline(__always)
     mutating func update<Result>(
-        _ key: Span<UInt8>, hash: UInt64, _ body: (inout Value, _ position: Int) -> Result
-    ) -> Result? {
-        let count = key.count
-        guard count <= InlineKey.capacity else {
-            guard let position = findLong(key, hash: hash) else { return nil }
-            return body(&entries[position].value, position)
+        _ key: Span<UInt8>, hash: UInt64, absent: Result, _ body: (inout Value) -> Result
+    ) -> Result {
+        // As long as a UUID, or nearly.
+        guard InlineKey.usualCounts ~= key.count else {
+            guard let place = findPlace(key, hash: hash) else { return absent }
+            return body(&entries[place].value)
         }
+        let name = InlineKey(usual: key)
+        let place = find(hash) { $0.mark.nameCount == key.count && $0.key == name }
+        guard let place else { return absent }
+        entries[place].mark.isRecent = true
+        return body(&entries[place].value)
+    }
+
+    /// The place of a name, which counts as used by being looked up.
+    @inline(never)
+    mutating func findPlace(_ key: Span<UInt8>, hash: UInt64) -> Place? {
+        let place: Place?
+        if key.count <= InlineKey.capacity {
+            let name = InlineKey(key)
+            place = find(hash) { $0.mark.nameCount == key.count && $0.key == name }
+        } else {
+            place = findLong(key, hash: hash)
+        }
+        if let place { entries[place].mark.isRecent = true }
+        return place
+    }
+
+    private func findLong(_ key: Span<UInt8>, hash: UInt64) -> Place? {
+        let mask = slots.count - 1
+        var slot = Int(truncatingIfNeeded: hash) & mask
+        while slots[slot] != 0 {
+            let place = Self.place(in: slots[slot])
+            if let long = longKeys[UInt32(entries.position(of: place))], key.equals(long) { return place }
+            slot = (slot + 1) & mask
+        }
+        return nil
+    }
+
+    /// The place of the entry of a hash that is the right one.
+    @inline(__always)
+    private func find(_ hash: UInt64, isRight: (BucketEntry<Value>) -> Bool) -> Place? {
         let mask = slots.count &- 1
-        let tag = UInt32(truncatingIfNeeded: hash)
-        let name = InlineKey(key)
-        var slot = Int(truncatingIfNeeded: tag) & mask
+        let tag = hash & Self.tagMask
+        var slot = Int(truncatingIfNeeded: hash) & mask
         while true {
             let content = slots[slot]
             if content == 0 { return nil }
-            if UInt32(truncatingIfNeeded: content >> 32) == tag {
-                let position = Int(truncatingIfNeeded: content & 0xffff_ffff) &- 1
-                let result = entries.update(position) { entry -> Result? in
-                    guard entry.mark.nameCount == count, entry.key == name else { return nil }
-                    entry.mark.isRecent = true
-                    return body(&entry.value, position)
-                }
-                if let result { return result }
+            if content &>> UInt64(Place.numberBits) == tag {
+                let place = Self.place(in: content)
+                if isRight(entries[place]) { return place }
             }
             slot = (slot &+ 1) & mask
         }
     }
 
-    /// The position of a name that is too long to stand in its entry.
-    @inline(never)
-    private mutating func findLong(_ key: Span<UInt8>, hash: UInt64) -> Int? {
-        let mask = slots.count - 1
-        let tag = UInt32(truncatingIfNeeded: hash)
-        var slot = Int(tag) & mask
-        while slots[slot] != 0 {
-            let position = UInt32(truncatingIfNeeded: slots[slot]) - 1
-            if slots[slot] >> 32 == UInt64(tag), let long = longKeys[position], key.equals(long) {
-                entries[Int(position)].mark.isRecent = true
-                return Int(position)
-            }
-            slot = (slot + 1) & mask
-        }
-        return nil
+    // MARK: Slots
+
+    /// How many bits of a hash a slot has room for.
+    private static var tagBits: UInt64 { UInt64(64 - Place.numberBits) }
+    private static var tagMask: UInt64 { 1 << tagBits - 1 }
+
+    /// The place that a slot in use holds.
+    @inline(__always)
+    private static func place(in content: UInt64) -> Place {
+        Place(number: content & (1 << UInt64(Place.numberBits) - 1))
+    }
+
+    /// The slot where the name in a slot would like to stand: by its tag, or in a table too large for that, by its entry.
+    private func home(of content: UInt64, mask: Int) -> Int {
+        if mask <= Int(Self.tagMask) { return Int(content >> UInt64(Place.numberBits)) & mask }
+        return Int(entries[Self.place(in: content)].tag) & mask
     }
 
     /// Adds a name that the table does not hold.
@@ -105,7 +146,8 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
             entries.append(entry)
         }
         if key.count > InlineKey.capacity { longKeys[UInt32(position)] = key.withUnsafeBufferPointer { Array($0) } }
-        occupySlot(tag: entry.tag, position: position)
+        let content = (hash & Self.tagMask) << UInt64(Place.numberBits) | entries.place(of: position).number
+        occupySlot(content)
         count += 1
         return position
     }
@@ -162,12 +204,13 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
 
     private mutating func remove(at position: Int) -> Value {
         let mask = slots.count - 1
-        var hole = Int(entries[position].tag) & mask
-        while slots[hole] & 0xffff_ffff != UInt64(position + 1) { hole = (hole + 1) & mask }
+        let place = entries.place(of: position)
+        var hole = Int(entries[place].tag) & mask
+        while Self.place(in: slots[hole]) != place { hole = (hole + 1) & mask }
         // Close the gap: whatever follows and may stand at the hole moves into it, until a free slot ends the run.
         var next = (hole + 1) & mask
         while slots[next] != 0 {
-            let home = Int(slots[next] >> 32) & mask
+            let home = home(of: slots[next], mask: mask)
             if (next - home) & mask >= (next - hole) & mask {
                 slots[hole] = slots[next]
                 hole = next
@@ -186,16 +229,14 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     private mutating func growSlots(to slotCount: Int) {
         var old = UniqueBuffer<UInt64>(repeating: 0, count: slotCount)
         swap(&old, &slots)
-        for slot in 0..<old.count where old[slot] != 0 {
-            occupySlot(tag: UInt32(truncatingIfNeeded: old[slot] >> 32), position: Int(old[slot] & 0xffff_ffff) - 1)
-        }
+        for slot in 0..<old.count where old[slot] != 0 { occupySlot(old[slot]) }
     }
 
-    private mutating func occupySlot(tag: UInt32, position: Int) {
+    private mutating func occupySlot(_ content: UInt64) {
         let mask = slots.count - 1
-        var slot = Int(tag) & mask
+        var slot = home(of: content, mask: mask)
         while slots[slot] != 0 { slot = (slot + 1) & mask }
-        slots[slot] = UInt64(tag) << 32 | UInt64(position + 1)
+        slots[slot] = content
     }
 }
 
@@ -207,7 +248,7 @@ struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
     var mark: EntryMark
     /// The name, or nothing where it is too long.
     let key: InlineKey
-    /// The half of the name's hash that stands in its slot.
+    /// The lower half of the name's hash.
     let tag: UInt32
 }
 

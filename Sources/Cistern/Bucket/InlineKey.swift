@@ -3,6 +3,8 @@
 /// Of a longer name nothing is kept here; its bytes are somebody else's to keep.
 struct InlineKey: Equatable, BitwiseCopyable {
     static let capacity = 36
+    /// The lengths that take no step that depends on another, among them a UUID's.
+    static let usualCounts = 33...capacity
 
     // Words of their own, not an array: they stay in registers. What is beyond the name is 0.
     private var first: UInt64
@@ -12,15 +14,16 @@ struct InlineKey: Equatable, BitwiseCopyable {
     /// The last four bytes of a name that is longer than the words, some of which may stand there, too.
     private var tail: UInt32
 
+    /// A name of one of ``usualCounts``.
     @inline(__always)
+    init(usual key: Span<UInt8>) {
+        (first, second, third, fourth) = (key.word(0), key.word(1), key.word(2), key.word(3))
+        tail = UInt32(truncatingIfNeeded: key.wordEnding(0) >> 32)
+    }
+
+    /// Any name of up to ``capacity`` bytes, and no bytes of a longer one.
     init(_ key: Span<UInt8>) {
-        if 33...Self.capacity ~= key.count {
-            // As a UUID has: no step that depends on another.
-            (first, second, third, fourth) = (key.word(0), key.word(1), key.word(2), key.word(3))
-            tail = UInt32(truncatingIfNeeded: key.wordEnding(0) >> 32)
-        } else {
-            self = Self.padded(key)
-        }
+        self = Self.usualCounts ~= key.count ? InlineKey(usual: key) : Self.padded(key)
     }
 
     private init(_ words: (UInt64, UInt64, UInt64, UInt64)) {
@@ -29,7 +32,6 @@ struct InlineKey: Equatable, BitwiseCopyable {
     }
 
     /// Any name of up to 32 bytes, and no bytes of a longer one.
-    @inline(never)
     private static func padded(_ key: Span<UInt8>) -> InlineKey {
         func word(_ index: Int) -> UInt64 {
             if key.count > 32 || key.count <= index * 8 { return 0 }

@@ -2,35 +2,24 @@ internal import Synchronization
 
 /// A state split over locks by the hash of a name, so that two organisations seldom wait for each other.
 ///
-/// Each shard stands on cache lines of its own: the padding keeps the locks of two shards two lines apart, wherever
-/// the array begins, so that taking one does not slow a neighbour's.
-struct Shards<State: ~Copyable>: ~Copyable, Sendable {
-    private struct Shard: ~Copyable, Sendable {
-        let state: Mutex<State>
-        let annotation = LockAnnotation()
-        let padding = InlineArray<16, UInt64>(repeating: 0)
-
-        init(_ state: consuming sending State) {
-            self.state = Mutex(state)
-        }
-
-        @inline(__always)
-        func withLock<Result: ~Copyable>(_ body: (inout sending State) -> sending Result) -> sending Result {
-            state.withLock { state in
-                annotation.acquired()
-                defer { annotation.releasing() }
-                return body(&state)
-            }
-        }
-    }
+/// Each shard begins on a cache line of its own, with its lock and what every decision looks at, and two lines lie
+/// between what two of them write, so that taking one does not slow a neighbour's.
+///
+/// Sendable, unchecked: a shard's state is reached through `withLock` alone, so by one thread at a time; all else is
+/// constant or atomic, and what `makeState` returned nobody else has.
+struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
+    /// How far behind its shard's lock a state begins: on the same cache line.
+    private static var stateOffset: Int { max(MemoryLayout<ShardLock>.stride, MemoryLayout<State>.alignment) }
+    /// How far apart two shards begin.
+    private static var stride: Int { (stateOffset + MemoryLayout<State>.size + 127) / 128 * 128 + 128 }
 
     /// Below this many buckets a shard is not worth splitting; it also evens out how full the shards become.
     private static var minimumBucketsPerShard: Int { 1024 }
 
     /// Enough that two of 64 busy cores rarely meet on one.
-    ///
-    /// A small store uses only the first few.
-    private let shards: InlineArray<256, Shard>
+    private static var mostShards: Int { 256 }
+
+    private let memory: UnsafeMutableRawPointer
     /// Of each shard, where its slots stand; apart from the locks, since all threads read this and hardly any writes it.
     private let slotPlaces: InlineArray<256, SlotPlace>
     /// How many are in use: a power of two.
@@ -40,43 +29,74 @@ struct Shards<State: ~Copyable>: ~Copyable, Sendable {
     /// Creates enough shards for `capacity` buckets, each made by `makeState` from the capacity of one shard.
     init(capacity: Int, makeState: (_ shardCapacity: Int) -> sending State) {
         var count = 1
-        while count < 256, capacity / (count * 2) >= Self.minimumBucketsPerShard { count *= 2 }
+        while count < Self.mostShards, capacity / (count * 2) >= Self.minimumBucketsPerShard { count *= 2 }
         let shardCapacity = (capacity + count - 1) / count
-        shards = InlineArray { _ in Shard(makeState(shardCapacity)) }
+        memory = .allocate(byteCount: Self.stride * count, alignment: 128)
+        for index in 0..<count {
+            let shard = memory + index * Self.stride
+            shard.initializeMemory(as: ShardLock.self, to: ShardLock())
+            (shard + Self.stateOffset).initializeMemory(as: State.self, to: makeState(shardCapacity))
+        }
         slotPlaces = InlineArray { _ in SlotPlace() }
         self.count = count
         mask = UInt64(count - 1)
+    }
+
+    deinit {
+        for index in 0..<count {
+            let (lock, state) = shard(index)
+            lock.deinitialize(count: 1)
+            state.deinitialize(count: 1)
+        }
+        memory.deallocate()
+    }
+
+    @inline(__always)
+    private func shard(_ index: Int) -> (lock: UnsafeMutablePointer<ShardLock>, state: UnsafeMutablePointer<State>) {
+        let shard = memory + index &* Self.stride
+        return (
+            shard.assumingMemoryBound(to: ShardLock.self),
+            (shard + Self.stateOffset).assumingMemoryBound(to: State.self)
+        )
     }
 
     /// The shard of names with this hash: the highest bits choose it, since the table in it is indexed by the lowest.
     @inline(__always)
     private func index(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 56 & mask) }
 
-    /// Has the processor fetch what a look for a name with this hash begins with, and does not wait.
-    @inline(__always)
-    func fetchSlot(of hash: UInt64) {
-        slotPlaces[index(of: hash)].fetchSlot(of: hash)
-    }
-
-    /// Runs `body` on the state that names with this hash belong to, alone.
+    /// Runs `body` on the state that names with this hash belong to, alone; while it waits for that, the slot that a look
+    /// for such a name begins with is fetched.
     @inline(__always)
     func withShard<Result: ~Copyable>(
         of hash: UInt64, _ body: (inout sending State) -> sending Result
     ) -> sending Result {
-        shards[index(of: hash)].withLock(body)
+        let index = index(of: hash)
+        slotPlaces[index].fetchSlot(of: hash)
+        return withLock(at: index, body)
+    }
+
+    @inline(__always)
+    private func withLock<Result: ~Copyable>(
+        at index: Int, _ body: (inout sending State) -> sending Result
+    ) -> sending Result {
+        let (lock, state) = shard(index)
+        lock.pointee.acquire()
+        defer { lock.pointee.release() }
+        return body(&state.pointee)
     }
 
     /// Runs `body` on the state with this number, alone.
     func withShard<Result: ~Copyable>(
         at index: Int, _ body: (inout sending State) -> sending Result
     ) -> sending Result {
-        shards[index].withLock(body)
+        precondition(0..<count ~= index, "no such shard")
+        return withLock(at: index, body)
     }
 
     /// Runs `body` on each state in turn.
     func forEach(_ body: (inout sending State) -> Void) {
         for index in 0..<count {
-            shards[index].withLock { body(&$0) }
+            withLock(at: index) { body(&$0) }
         }
     }
 }

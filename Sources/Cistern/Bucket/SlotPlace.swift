@@ -1,4 +1,4 @@
-internal import CProcessorCache
+internal import CProcessorHints
 internal import Synchronization
 
 /// Where a shard's table has its slots, for whoever wants a slot fetched before the lock is held.
@@ -19,7 +19,9 @@ struct SlotPlace: ~Copyable, Sendable {
         processor_fetch_line(address.load(ordering: .relaxed) &+ slot &* UInt(MemoryLayout<UInt64>.size))
     }
 
+    /// Notes where the slots stand; where nothing has changed it writes nothing, which would take the line from all who read it.
     func note(_ slots: borrowing UniqueBuffer<UInt64>) {
+        if isPlace(of: slots) { return }
         address.store(slots.address, ordering: .relaxed)
         mask.store(UInt(slots.count - 1), ordering: .relaxed)
     }

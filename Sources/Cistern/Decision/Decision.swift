@@ -13,18 +13,35 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
         case refused
     }
 
-    /// How it came out.
-    public let outcome: Outcome
-    /// Whether the bucket could not pay, and the request goes ahead because its limit is in shadow.
-    public let isShadowDenial: Bool
+    // No gap between two fields: what stands in one is copied, too, and piece by piece.
     /// The limit that held.
     public let limit: Limit
+    /// Tokens held here besides ``balance``.
+    private let heldTokens: UInt32
     /// When it was decided, on the clock of the `now` that was given.
     public let decidedAt: Instant
     /// Milliseconds until the request could be paid for; 0 unless denied or refused.
     public let retryAfterMilliseconds: Int64
-    /// The organisation's balance after the decision, as far as this server knows it.
-    package let balanceMicrotokens: Int64
+    /// What is left after the decision, as far as this server knows.
+    private let balance: Balance
+    /// How it came out.
+    public let outcome: Outcome
+    /// Whether the bucket could not pay, and the request goes ahead because its limit is in shadow.
+    public let isShadowDenial: Bool
+
+    @inline(__always)
+    private init(
+        _ outcome: Outcome, _ limit: Limit, balance: Balance, heldTokens: UInt32 = 0,
+        retryAfterMilliseconds: Int64 = 0, isShadowDenial: Bool = false, at now: Instant
+    ) {
+        self.limit = limit
+        self.heldTokens = heldTokens
+        decidedAt = now
+        self.retryAfterMilliseconds = retryAfterMilliseconds
+        self.balance = balance
+        self.outcome = outcome
+        self.isShadowDenial = isShadowDenial
+    }
 
     /// Whether the request may go ahead.
     public var isAllowed: Bool {
@@ -36,6 +53,9 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
         outcome == .denied || outcome == .refused ? 0 : Int(balanceMicrotokens / Limit.microtokensPerToken)
     }
 
+    /// The organisation's balance after the decision, as far as this server knows it.
+    package var balanceMicrotokens: Int64 { balance.microtokens(of: limit, heldTokens: heldTokens, at: decidedAt) }
+
     /// When the bucket will be full again if nobody uses it.
     public var resetAt: Instant {
         decidedAt.advanced(
@@ -44,14 +64,20 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
 }
 
 extension Decision {
+    /// Whether both say the same, however either came to know the balance.
+    public static func == (left: Decision, right: Decision) -> Bool {
+        left.outcome == right.outcome && left.isShadowDenial == right.isShadowDenial && left.limit == right.limit
+            && left.decidedAt == right.decidedAt && left.retryAfterMilliseconds == right.retryAfterMilliseconds
+            && left.balanceMicrotokens == right.balanceMicrotokens
+    }
+
     /// The same under a limit in shadow, which turns nobody away.
     var inShadow: Decision {
         switch outcome {
         case .allowed, .unmetered: self
         case .denied:
             Decision(
-                outcome: .allowed, isShadowDenial: true, limit: limit, decidedAt: decidedAt,
-                retryAfterMilliseconds: 0, balanceMicrotokens: balanceMicrotokens)
+                .allowed, limit, balance: balance, heldTokens: heldTokens, isShadowDenial: true, at: decidedAt)
         case .refused: .unmetered(limit, at: decidedAt)
         }
     }
@@ -60,10 +86,12 @@ extension Decision {
     package static let refusedRetryAfterMilliseconds: Int64 = 1000
 
     @inline(__always)
+    static func allowed(_ limit: Limit, balance: Balance, heldTokens: UInt32, at now: Instant) -> Decision {
+        Decision(.allowed, limit, balance: balance, heldTokens: heldTokens, at: now)
+    }
+
     package static func allowed(_ limit: Limit, balanceMicrotokens: Int64, at now: Instant) -> Decision {
-        Decision(
-            outcome: .allowed, isShadowDenial: false, limit: limit, decidedAt: now, retryAfterMilliseconds: 0,
-            balanceMicrotokens: balanceMicrotokens)
+        Decision(.allowed, limit, balance: Balance(microtokens: balanceMicrotokens), at: now)
     }
 
     /// A denial for want of `costMicrotokens`; a cost above the capacity is told the time to a full bucket.
@@ -80,19 +108,17 @@ extension Decision {
         _ limit: Limit, balanceMicrotokens: Int64, retryAfterMilliseconds: Int64, at now: Instant
     ) -> Decision {
         Decision(
-            outcome: .denied, isShadowDenial: false, limit: limit, decidedAt: now,
-            retryAfterMilliseconds: max(1, retryAfterMilliseconds), balanceMicrotokens: balanceMicrotokens)
+            .denied, limit, balance: Balance(microtokens: balanceMicrotokens),
+            retryAfterMilliseconds: max(1, retryAfterMilliseconds), at: now)
     }
 
     package static func unmetered(_ limit: Limit, at now: Instant) -> Decision {
-        Decision(
-            outcome: .unmetered, isShadowDenial: false, limit: limit, decidedAt: now, retryAfterMilliseconds: 0,
-            balanceMicrotokens: limit.capacityMicrotokens)
+        Decision(.unmetered, limit, balance: Balance(microtokens: limit.capacityMicrotokens), at: now)
     }
 
     static func refused(_ limit: Limit, at now: Instant) -> Decision {
         Decision(
-            outcome: .refused, isShadowDenial: false, limit: limit, decidedAt: now,
-            retryAfterMilliseconds: refusedRetryAfterMilliseconds, balanceMicrotokens: limit.capacityMicrotokens)
+            .refused, limit, balance: Balance(microtokens: limit.capacityMicrotokens),
+            retryAfterMilliseconds: refusedRetryAfterMilliseconds, at: now)
     }
 }

@@ -2,16 +2,14 @@
 extension Lease {
     /// Pays a request from the tokens held where nothing else becomes of the lease, as nearly always.
     ///
-    /// Nil where the tokens do not suffice, or where ``spend(cost:clockDriftPerMille:now:tally:)`` has to look at what time
-    /// or spending has brought about. It has become the instant that is given.
+    /// It does not where the tokens do not suffice, or where ``spend(cost:clockDriftPerMille:now:tally:)`` has to look
+    /// at what time or spending has brought about. What the store said is not carried on: who asks for a balance does that.
     @inline(__always)
-    mutating func spendAtOnce(cost: UInt32, now: Instant) -> Payment? {
-        guard case .settled(let terms) = phase, terms.pace.coming == 0, now >= latest,
-            now < terms.restsUntil(leaseEnd: expiresAt), cost <= heldTokens,
-            heldTokens &- cost >= terms.renewBelow, !isEarlySpent(with: cost, terms)
-        else { return nil }
-        carryWord(to: now)
-        return pay(cost)
+    mutating func spendAtOnce(cost: UInt32, now: Instant) -> Payment {
+        guard Int64(heldTokens) &- Int64(cost) >= Int64(restsDownTo), case .settled(let terms) = phase,
+            now < terms.restsUntil(leaseEnd: expiresAt), now >= spentAt, now >= wordAt
+        else { return .none }
+        return pay(cost, now: now)
     }
 
     /// Lets time pass, and pays a request from the tokens held, if they suffice.
@@ -19,19 +17,19 @@ extension Lease {
     /// It has become ``latest``.
     mutating func spend(
         cost: UInt32, clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally
-    ) -> Payment? {
+    ) -> Payment {
         advance(clockDriftPerMille: clockDriftPerMille, now: now, tally: &tally)
-        guard cost <= heldTokens else { return nil }
+        guard cost <= heldTokens else { return .none }
         if case .settled(let terms) = phase, isEarlySpent(with: cost, terms) { noteEarly(terms, paying: cost) }
-        return pay(cost)
+        return pay(cost, now: latest)
     }
 
-    /// Pays from the tokens held, which must suffice, at the latest instant that was seen.
+    /// Pays from the tokens held, which must suffice, at an instant no earlier than any that was seen.
     @inline(__always)
-    private mutating func pay(_ cost: UInt32) -> Payment {
+    private mutating func pay(_ cost: UInt32, now: Instant) -> Payment {
         heldTokens &-= cost
-        spentAt = latest
-        return Payment(limit: limit, balanceMicrotokens: knownMicrotokens)
+        spentAt = now
+        return Payment(limit, balance: Balance(word, asOf: wordAt), heldTokens: heldTokens)
     }
 
     /// Decides from memory: from tokens held, or because the store has said that it cannot pay yet.
@@ -42,7 +40,7 @@ extension Lease {
     ) -> Decision? {
         let cost = UInt32(truncatingIfNeeded: costMicrotokens / Limit.microtokensPerToken)
         let payment = spend(cost: cost, clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
-        guard let payment else { return denyFromMemory(costMicrotokens: costMicrotokens) }
+        guard payment.isMade else { return denyFromMemory(costMicrotokens: costMicrotokens) }
         tally.spent &+= UInt64(cost)
         return payment.decision(at: latest)
     }
@@ -51,7 +49,7 @@ extension Lease {
     /// store can tell.
     mutating func denyFromMemory(costMicrotokens: Int64) -> Decision? {
         let missing = costMicrotokens &- Int64(heldTokens) &* Limit.microtokensPerToken
-        guard !isAsking, word.forbids(missing, now: latest) else { return nil }
+        guard !isAsking, word.forbids(missing, leaseEnd: expiresAt, now: latest) else { return nil }
         return deny(costMicrotokens: costMicrotokens, now: latest)
     }
 
@@ -64,32 +62,21 @@ extension Lease {
         let byPace = terms.pace.millisecondsUntil(tokens, leaseEnd: expiresAt, now: now) ?? .max
         return .denied(
             limit, balanceMicrotokens: knownMicrotokens,
-            retryAfterMilliseconds: min(byPace, word.millisecondsUntil(missing, limit: limit, now: now)), at: now)
+            retryAfterMilliseconds: min(
+                byPace, word.millisecondsUntil(missing, limit: limit, leaseEnd: expiresAt, now: now)), at: now)
     }
 
     /// Lets time pass: paced tokens come, and a lease whose time has run out is forgotten; the store counts it as spent.
     ///
-    /// Returns the instant that it has become: no earlier than one seen before.
-    @discardableResult
-    mutating func advance(
-        clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally
-    ) -> Instant {
+    /// It has become ``latest``: no earlier than an instant seen before.
+    mutating func advance(clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally) {
         let now = max(now, latest)
-        carryWord(to: now)
+        word.refill(limit, elapsedMilliseconds: now.milliseconds &- wordAt.milliseconds)
+        wordAt = now
         if case .settled(let terms) = phase, terms.pace.coming > 0 {
             takeIn(terms, clockDriftPerMille: clockDriftPerMille, now: now)
         }
         if now >= expiresAt { lapse(tally: &tally) }
-        return now
-    }
-
-    /// Carries what the store said on to an instant, which is no earlier than the latest.
-    @inline(__always)
-    private mutating func carryWord(to now: Instant) {
-        if !word.isFull(limit) {
-            word.refill(limit, elapsedMilliseconds: now.milliseconds &- latest.milliseconds)
-        }
-        latest = now
     }
 
     /// Takes in the tokens of the pace that have come.

@@ -13,15 +13,14 @@ struct Lease: Sendable, BitwiseCopyable {
     /// ``wanted`` and the tokens held.
     private var wantedBasis: Int32 = 0
     var word: StoreWord
+    /// How many tokens must be left for a payment to be no more than that; all that it depends on keeps it up to date.
+    private(set) var restsDownTo: UInt32 = 0
     var limit: Limit
-    var notes = LeaseNotes()
+    var notes = LeaseNotes() { didSet { restsDownTo = restedDownTo } }
     /// Where the bucket is that all of this is about.
     private(set) var home: BucketHome
-    /// The latest instant that was seen here, up to which ``word`` has been carried on.
-    ///
-    /// A thread may read the clock, stall, and take the lock after others have decided for later instants: what it
-    /// decides then counts for the latest of these, or it would spend tokens that had not been granted yet.
-    var latest: Instant
+    /// Up to when ``word`` has been carried on; a payment that changes nothing else leaves that to whoever looks at it.
+    var wordAt: Instant
     /// When all tokens lapse.
     var expiresAt: Instant
     /// When a token was last spent here.
@@ -29,8 +28,8 @@ struct Lease: Sendable, BitwiseCopyable {
     /// Leased tokens that are left and not spoken for; only what is paid is taken from them here, see ``held``.
     var heldTokens: UInt32 = 0
     /// ``spent`` and the tokens held, until that is noted; from then on ``spent`` alone.
-    private var spentBasis: UInt32 = 0
-    var phase = LeasePhase.settled(LeaseTerms())
+    private var spentBasis: UInt32 = 0 { didSet { restsDownTo = restedDownTo } }
+    var phase = LeasePhase.settled(LeaseTerms()) { didSet { restsDownTo = restedDownTo } }
 
     /// An organisation of which nothing is known: as far as this server can tell its bucket is full.
     ///
@@ -44,12 +43,29 @@ struct Lease: Sendable, BitwiseCopyable {
     ) {
         self.limit = limit
         self.home = home
-        latest = now
+        wordAt = now
         expiresAt = now
         self.spentAt = spentAt
         acknowledged = sequence
         demand = Demand(now: now)
-        word = StoreWord(unknown: limit, now: now)
+        word = StoreWord(unknown: limit)
+    }
+
+    /// The latest instant that was seen here.
+    ///
+    /// A thread may read the clock, stall, and take the lock after others have decided for later instants: what it
+    /// decides then counts for the latest of these, or it would spend tokens that had not been granted yet.
+    var latest: Instant { max(wordAt, spentAt) }
+
+    /// What ``restsDownTo`` is.
+    ///
+    /// Down to so many tokens nothing but paying becomes of the lease: no more are asked for, and no half of it is noted as
+    /// spent. While tokens come or a request is in flight it is more than there can be.
+    private var restedDownTo: UInt32 {
+        guard case .settled(let terms) = phase, terms.pace.coming == 0 else { return .max }
+        guard !notes.contains(.isEarlyNoted) else { return terms.renewBelow }
+        let all = Int64(spent) + Int64(heldTokens)
+        return max(terms.renewBelow, UInt32(clamping: all - Int64(terms.early) + 1))
     }
 
     /// Leased tokens that are left and not spoken for, in whole tokens.
@@ -165,7 +181,8 @@ struct Lease: Sendable, BitwiseCopyable {
         waitingTokens: Int, sequence: UInt64, sizing: some LeaseSizing, settings: LeaseSettings, now: Instant,
         tally: inout LeaseTokenTally
     ) -> Ask {
-        let now = advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
+        advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
+        let now = latest
         demand.record(tokens: wanted + waitingTokens, settings: settings, now: now)
         // They are counted now, and will be once more when they are decided.
         wanted = -waitingTokens
@@ -187,7 +204,8 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func giveBack(
         sequence: UInt64, isForced: Bool, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Ask? {
-        let now = advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
+        advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
+        let now = latest
         guard !isAsking, isWorthReporting || isForced && notes.contains(.isOnRecord) else { return nil }
         let returned = leased
         tally.returned &+= UInt64(returned)
@@ -207,7 +225,7 @@ struct Lease: Sendable, BitwiseCopyable {
         phase = .settled(LeaseTerms(early: terms.early))
         held = 0
         notes.remove([.isOnRecord, .isAhead])
-        word = StoreWord(unknown: limit, now: now)
+        word = StoreWord(unknown: limit)
     }
 
     /// Another limit holds from now on: what the store said under the old one counts for nothing, and what it granted
@@ -224,7 +242,7 @@ struct Lease: Sendable, BitwiseCopyable {
 
     /// Nothing that the store said counts any more; the next shortage asks.
     mutating func forgetWord(now: Instant) {
-        word = StoreWord(unknown: limit, now: now)
+        word = StoreWord(unknown: limit)
     }
 
     /// A token was spent here that was not leased.
@@ -263,7 +281,7 @@ struct Lease: Sendable, BitwiseCopyable {
     ) {
         guard case .asking(let flight) = phase else { return }
         let now = max(now, latest)
-        latest = now
+        wordAt = now
         acknowledged = flight.sequence
         let left = held + Int(flight.reserved)
         let lapsed = min(left, Int(flight.reported) - grant.held)

@@ -8,57 +8,55 @@ extension Lessee {
         var isRunningDry = false
     }
 
+    /// Pays a request at once where nothing else becomes of its lease; ``decide(_:hash:cost:now:)`` sees to all others.
+    @inline(__always)
+    func payAtOnce(_ organization: Span<UInt8>, hash: UInt64, cost: UInt32, now: Instant) -> Payment {
+        // Not closures: of one that it finds too long the compiler makes a call.
+        @inline(__always)
+        func pay(_ lease: inout Lease) -> Payment { lease.spendAtOnce(cost: cost, now: now) }
+        @inline(__always)
+        func pay(_ state: inout sending State) -> sending Payment {
+            let payment = state.table.update(organization, hash: hash, absent: .none, pay)
+            if payment.isMade { state.paid.count(cost) }
+            return payment
+        }
+        return shards.withShard(of: hash, pay)
+    }
+
     /// Decides from memory, or says that the store must be asked.
     ///
     /// While the node is known to be down the failure policy decides whatever tokens held here do not pay for; what
     /// the store said before counts for nothing then.
-    @inline(__always)
-    func decide(_ organization: Span<UInt8>, cost: UInt32, now: Instant) -> Verdict {
-        let hash = hash(organization)
-        shards.fetchSlot(of: hash)
-        // Not closures: of one that it finds too long the compiler makes a call.
-        @inline(__always)
-        func pay(_ lease: inout Lease, _ position: Int) -> (payment: Lease.Payment?, position: Int) {
-            (lease.spendAtOnce(cost: cost, now: now), position)
-        }
-        @inline(__always)
-        func decide(_ state: inout sending State) -> sending Verdict {
-            let found = state.table.update(organization, hash: hash, pay)
-            if let payment = found?.payment {
-                state.paid.count(cost)
-                return Verdict(decision: payment.decision(at: now))
+    func decide(_ organization: Span<UInt8>, hash: UInt64, cost: UInt32, now: Instant) -> Verdict {
+        shards.withShard(of: hash) { state in
+            guard let place = state.table.findPlace(organization, hash: hash) else {
+                return decideNewcomer(organization, hash: hash, cost: cost, in: &state, now: now)
             }
-            if let position = found?.position {
-                return spend(cost, of: organization, at: position, in: &state, now: now)
-            }
-            return decideNewcomer(organization, hash: hash, cost: cost, in: &state, now: now)
+            return spend(cost, of: organization, at: place, in: &state, now: now)
         }
-        return shards.withShard(of: hash, decide)
     }
 
     /// Pays a request for which it matters what time or spending has brought about; where the tokens held do not suffice,
     /// says what else memory does.
-    @inline(never)
     private func spend(
-        _ cost: UInt32, of organization: Span<UInt8>, at position: Int, in state: inout State, now: Instant
+        _ cost: UInt32, of organization: Span<UInt8>, at place: BucketTable<Lease>.Place, in state: inout State,
+        now: Instant
     ) -> Verdict {
-        let payment = state.table[position].spend(
+        let payment = state.table[place].spend(
             cost: cost, clockDriftPerMille: state.lease.clockDriftPerMille, now: now, tally: &state.tokens)
-        guard let payment else {
+        guard payment.isMade else {
             return decideUnpaid(
-                organization, costMicrotokens: Int64(cost) &* Limit.microtokensPerToken, at: position, in: &state,
+                organization, costMicrotokens: Int64(cost) &* Limit.microtokensPerToken, at: place, in: &state,
                 now: now)
         }
         state.paid.count(cost)
-        let now = state.table[position].latest
+        let now = state.table[place].latest
         // More are not asked for where nobody can be.
-        let isRunningDry =
-            state.table[position].isRunningDry(now: now) && store.isReachable(state.table[position].home)
+        let isRunningDry = state.table[place].isRunningDry(now: now) && store.isReachable(state.table[place].home)
         return Verdict(decision: payment.decision(at: now), isRunningDry: isRunningDry)
     }
 
     /// Decides for an organisation that is not in memory, where the store cannot be asked.
-    @inline(never)
     private func decideNewcomer(
         _ organization: Span<UInt8>, hash: UInt64, cost: UInt32, in state: inout State, now: Instant
     ) -> Verdict {
@@ -71,16 +69,17 @@ extension Lessee {
     }
 
     /// Decides where the tokens held do not suffice.
-    @inline(never)
     private func decideUnpaid(
-        _ organization: Span<UInt8>, costMicrotokens: Int64, at position: Int, in state: inout State, now: Instant
+        _ organization: Span<UInt8>, costMicrotokens: Int64, at place: BucketTable<Lease>.Place, in state: inout State,
+        now: Instant
     ) -> Verdict {
         // What the store said before counts for nothing while it is out of reach; but that it was asked for does.
-        let denial = state.table[position].denyFromMemory(costMicrotokens: costMicrotokens)
-        guard store.isReachable(state.table[position].home) else {
+        let denial = state.table[place].denyFromMemory(costMicrotokens: costMicrotokens)
+        guard store.isReachable(state.table[place].home) else {
+            let position = state.table.position(of: place)
             // Its bucket may be another one by now.
             let home = store.home(of: organization)
-            if home != state.table[position].home, store.isReachable(home) {
+            if home != state.table[place].home, store.isReachable(home) {
                 turn(position, to: home, in: &state, now: now)
                 return Verdict()
             }
@@ -89,7 +88,6 @@ extension Lessee {
                     costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now))
         }
         guard let denial else { return Verdict() }
-        return Verdict(
-            decision: counted(denial, in: &state), isRunningDry: state.table[position].isRunningDry(now: now))
+        return Verdict(decision: counted(denial, in: &state), isRunningDry: state.table[place].isRunningDry(now: now))
     }
 }

@@ -2,24 +2,27 @@
 ///
 /// It tells when to ask again, never too late but for what others give back; it is no right to spend.
 struct StoreWord: Sendable, Equatable, BitwiseCopyable {
-    /// Until when it may be taken for a denial.
-    private var endsAt: Instant
+    /// In ``microsecondsBeforeLeaseEnd``: it is no denial.
+    private static let never = UInt32.max
+
     /// What the store could grant to this lessee beyond what it has.
     private(set) var openMicrotokens: Int64
     /// How fast that grows: the refill rate less what runs to others as paces; the complement of it where ``isShared``.
     private var refillAndShare: Int64
+    /// Until when it may be taken for a denial, counted back from the end of the lease that came with it.
+    private var microsecondsBeforeLeaseEnd: UInt32
 
     /// Nothing is known, so nothing can be denied.
-    init(unknown limit: Limit, now: Instant) {
+    init(unknown limit: Limit) {
         openMicrotokens = limit.capacityMicrotokens
         refillAndShare = 0
-        endsAt = now
+        microsecondsBeforeLeaseEnd = Self.never
     }
 
     /// Whether what is open is spoken for: this lessee has had its share of it, and its share of the inflow as a pace.
     private var isShared: Bool { refillAndShare < 0 }
 
-    private var refillMicrotokensPerMillisecond: Int64 { isShared ? ~refillAndShare : refillAndShare }
+    var refillMicrotokensPerMillisecond: Int64 { isShared ? ~refillAndShare : refillAndShare }
 
     /// What a grant says.
     ///
@@ -34,22 +37,21 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
         openMicrotokens = min(grant.openMicrotokens, limit.capacityMicrotokens)
         let refill = grant.openRefillMicrotokensPerMillisecond
         refillAndShare = grant.paced > 0 ? ~refill : refill
-        if grant.paced > 0 {
-            endsAt = min(expiresAt, now.advanced(byMilliseconds: grant.paceMilliseconds))
-        } else if refill < limit.refillMicrotokensPerMillisecond {
-            endsAt = min(expiresAt, sentAt.advanced(byMilliseconds: settings.horizonMilliseconds))
-        } else {
-            endsAt = expiresAt
-        }
+        let endsAt =
+            if grant.paced > 0 {
+                now.advanced(byMilliseconds: grant.paceMilliseconds)
+            } else if refill < limit.refillMicrotokensPerMillisecond {
+                sentAt.advanced(byMilliseconds: settings.horizonMilliseconds)
+            } else {
+                expiresAt
+            }
+        // Rounded up, so that it ends no later.
+        let before = (max(0, expiresAt.nanoseconds - endsAt.nanoseconds) + 999) / 1000
+        microsecondsBeforeLeaseEnd = UInt32(clamping: before)
         self.refill(limit, elapsedMilliseconds: now.milliseconds &- sentAt.milliseconds)
     }
 
-    /// Whether nothing more can flow in.
-    @inline(__always)
-    func isFull(_ limit: Limit) -> Bool { openMicrotokens >= limit.capacityMicrotokens }
-
     /// Adds what has flowed in meanwhile.
-    @inline(__always)
     mutating func refill(_ limit: Limit, elapsedMilliseconds: Int64) {
         var bucket = TokenBucket(microtokens: openMicrotokens, asOfMilliseconds: 0)
         bucket.refill(
@@ -58,14 +60,20 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
         openMicrotokens = bucket.microtokens
     }
 
+    private func endsAt(leaseEnd: Instant) -> Instant {
+        guard microsecondsBeforeLeaseEnd != Self.never else { return Instant(nanoseconds: 0) }
+        return Instant(nanoseconds: leaseEnd.nanoseconds - Int64(microsecondsBeforeLeaseEnd) * 1000)
+    }
+
     /// Whether the store has said that it cannot pay this much yet.
-    func forbids(_ microtokens: Int64, now: Instant) -> Bool {
-        now < endsAt && (isShared || openMicrotokens < microtokens)
+    func forbids(_ microtokens: Int64, leaseEnd: Instant, now: Instant) -> Bool {
+        now < endsAt(leaseEnd: leaseEnd) && (isShared || openMicrotokens < microtokens)
     }
 
     /// Milliseconds until the store could pay this much, or until it is worth asking.
-    func millisecondsUntil(_ microtokens: Int64, limit: Limit, now: Instant) -> Int64 {
+    func millisecondsUntil(_ microtokens: Int64, limit: Limit, leaseEnd: Instant, now: Instant) -> Int64 {
         let missing = microtokens - openMicrotokens
+        let endsAt = endsAt(leaseEnd: leaseEnd)
         if isShared { return max(1, endsAt.milliseconds - now.milliseconds) }
         if missing <= 0 { return 1 }
         if refillMicrotokensPerMillisecond > 0 {

@@ -15,18 +15,18 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     package static let microtokensPerToken: Int64 = 1_000_000
 
     package let refillMicrotokensPerMillisecond: Int64
-    /// The capacity in tokens; as narrow as it can be, since every organisation in memory has a limit.
-    private let capacityTokens: UInt32
-    /// Whether the limit is in shadow: it is metered and counted, and nobody is turned away.
-    public let isShadow: Bool
+    /// The capacity in tokens, and in the highest bit whether the limit is in shadow.
+    ///
+    /// As narrow as it can be, since every organisation in memory has a limit.
+    private let capacityAndShadow: UInt32
+    private static let shadowBit: UInt32 = 1 << 31
 
     /// A burst of 100 and 10 tokens a second.
     public static let standard = Limit(capacityTokens: 100, refillMicrotokensPerMillisecond: 10_000, isShadow: false)
 
     private init(capacityTokens: UInt32, refillMicrotokensPerMillisecond: Int64, isShadow: Bool) {
-        self.capacityTokens = capacityTokens
+        capacityAndShadow = isShadow ? capacityTokens | Self.shadowBit : capacityTokens
         self.refillMicrotokensPerMillisecond = refillMicrotokensPerMillisecond
-        self.isShadow = isShadow
     }
 
     /// Creates a limit.
@@ -59,15 +59,18 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// The burst, in whole tokens.
-    public var capacity: Int { Int(capacityTokens) }
+    public var capacity: Int { Int(capacityAndShadow & ~Self.shadowBit) }
+
+    /// Whether the limit is in shadow: it is metered and counted, and nobody is turned away.
+    public var isShadow: Bool { capacityAndShadow & Self.shadowBit != 0 }
 
     /// Whether it allows less than another, in a burst or over time.
     func isLower(than other: Limit) -> Bool {
-        capacityTokens < other.capacityTokens
+        capacity < other.capacity
             || refillMicrotokensPerMillisecond < other.refillMicrotokensPerMillisecond
     }
 
-    package var capacityMicrotokens: Int64 { Int64(capacityTokens) &* Self.microtokensPerToken }
+    package var capacityMicrotokens: Int64 { Int64(capacity) &* Self.microtokensPerToken }
 
     /// Tokens a second.
     public var refillPerSecond: Double {

@@ -3,16 +3,16 @@
 /// A decision is one look-up under one lock. There are no leases here, since there is nobody to lease to; with the
 /// bucket itself at hand every decision is exact.
 final class EmbeddedStore: Sendable {
-    private struct Cell: BitwiseCopyable {
+    struct Cell: BitwiseCopyable {
         var bucket: TokenBucket
         var limit: Limit
 
-        /// Takes the cost if it is there; and says what holds, and what is left.
+        /// Lets time pass, and takes the cost if it is there.
         @inline(__always)
-        mutating func take(_ costMicrotokens: Int64, now: Instant) -> Answer {
+        mutating func pay(_ costMicrotokens: Int64, now: Instant) -> Payment {
             bucket.refill(limit, nowMilliseconds: now.milliseconds)
-            let isPaid = bucket.take(costMicrotokens)
-            return Answer(limit: limit, outcome: isPaid ? .allowed : .denied, balanceMicrotokens: bucket.microtokens)
+            guard bucket.take(costMicrotokens) else { return .none }
+            return Payment(limit, balance: Balance(microtokens: bucket.microtokens))
         }
 
         mutating func change(to limit: Limit, now: Instant) {
@@ -31,7 +31,7 @@ final class EmbeddedStore: Sendable {
         var evictions: UInt64 = 0
     }
 
-    private let hash: NameHash
+    let hash: NameHash
     private let shards: Shards<State>
 
     init(limits: Limits, maximumBuckets: Int, hash: NameHash) {
@@ -39,88 +39,47 @@ final class EmbeddedStore: Sendable {
         shards = Shards(capacity: maximumBuckets) { State(table: BucketTable(capacity: $0), limits: limits) }
     }
 
+    /// Takes `costMicrotokens` from the organisation's bucket if there is one that can pay;
+    /// ``decide(_:hash:costMicrotokens:now:)`` sees to all others.
+    @inline(__always)
+    func payAtOnce(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Payment {
+        // Not closures: of one that it finds too long the compiler makes a call.
+        @inline(__always)
+        func pay(_ cell: inout Cell) -> Payment { cell.pay(costMicrotokens, now: now) }
+        @inline(__always)
+        func pay(_ state: inout sending State) -> sending Payment {
+            let payment = state.table.update(organization, hash: hash, absent: .none, pay)
+            if payment.isMade { state.allowed &+= 1 }
+            return payment
+        }
+        return shards.withShard(of: hash, pay)
+    }
+
     /// Takes `costMicrotokens` from the organisation's bucket if it can pay.
     ///
     /// A new organisation finds a full bucket. Where the store is full, one that has refilled makes room: forgetting
     /// it changes nothing, since it would come back full. Where none is found the newcomer is refused, because
     /// forgetting a bucket in use would give its tokens back.
-    @inline(__always)
-    func decide(_ organization: Span<UInt8>, costMicrotokens: Int64, now: Instant) -> Answer {
-        let hash = hash(organization)
-        shards.fetchSlot(of: hash)
-        return shards.withShard(of: hash) { state in
-            let taken = state.table.update(organization, hash: hash) { cell, _ in cell.take(costMicrotokens, now: now) }
-            guard let taken else {
-                return decideNewcomer(organization, hash: hash, costMicrotokens: costMicrotokens, in: &state, now: now)
+    func decide(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Decision {
+        shards.withShard(of: hash) { state in
+            let known = state.table.find(organization, hash: hash)
+            guard let position = known ?? addBucket(organization, hash: hash, to: &state, now: now) else {
+                return counted(.refused(state.limits.limit(of: organization), at: now), in: &state)
             }
-            return Self.count(taken, in: &state)
+            let payment = state.table[position].pay(costMicrotokens, now: now)
+            if payment.isMade { return counted(payment.decision(at: now), in: &state) }
+            let cell = state.table[position]
+            let denial = Decision.denied(
+                cell.limit, balanceMicrotokens: cell.bucket.microtokens, costMicrotokens: costMicrotokens, at: now)
+            return counted(denial, in: &state)
         }
     }
 
-    /// How a request came out, in the few words that a function returns in registers; the decision is made of it
-    /// outside the lock.
-    struct Answer: BitwiseCopyable {
-        let limit: Limit
-        let outcome: Decision.Outcome
-        var balanceMicrotokens: Int64 = 0
-
-        /// The decision of what was asked for.
-        @inline(__always)
-        func decision(costMicrotokens: Int64, now: Instant) -> Decision {
-            if outcome == .allowed { return .allowed(limit, balanceMicrotokens: balanceMicrotokens, at: now) }
-            return refusal(costMicrotokens: costMicrotokens, now: now)
-        }
-
-        @inline(never)
-        private func refusal(costMicrotokens: Int64, now: Instant) -> Decision {
-            switch outcome {
-            case .allowed: .allowed(limit, balanceMicrotokens: balanceMicrotokens, at: now)
-            case .denied:
-                denial(costMicrotokens: costMicrotokens, now: now)
-            case .unmetered: .unmetered(limit, at: now)
-            case .refused: .refused(limit, at: now)
-            }
-        }
-
-        private func denial(costMicrotokens: Int64, now: Instant) -> Decision {
-            let decision = Decision.denied(
-                limit, balanceMicrotokens: balanceMicrotokens, costMicrotokens: costMicrotokens, at: now)
-            return limit.isShadow ? decision.inShadow : decision
-        }
-    }
-
-    @inline(__always)
-    private static func count(_ answer: Answer, in state: inout State) -> Answer {
-        if answer.outcome == .allowed { state.allowed &+= 1 } else { countDenial(answer.limit, in: &state) }
-        return answer
-    }
-
-    private static func countDenial(_ limit: Limit, in state: inout State) {
-        if limit.isShadow {
-            state.decisions.allowed &+= 1
-            state.decisions.shadowDenied &+= 1
-        } else {
-            state.decisions.denied &+= 1
-        }
-    }
-
-    @inline(never)
-    private static func refuse(_ limit: Limit, in state: inout State) -> Answer {
-        // Nobody is turned away by a limit in shadow.
-        let outcome = limit.isShadow ? Decision.Outcome.unmetered : .refused
-        state.decisions.count(outcome)
-        return Answer(limit: limit, outcome: outcome)
-    }
-
-    /// Decides for an organisation that has no bucket yet.
-    @inline(never)
-    private func decideNewcomer(
-        _ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, in state: inout State, now: Instant
-    ) -> Answer {
-        guard let position = addBucket(organization, hash: hash, to: &state, now: now) else {
-            return Self.refuse(state.limits.limit(of: organization), in: &state)
-        }
-        return Self.count(state.table[position].take(costMicrotokens, now: now), in: &state)
+    /// Counts a decision; where the limit is in shadow, nobody is turned away.
+    private func counted(_ decision: Decision, in state: inout State) -> Decision {
+        let decision = decision.limit.isShadow ? decision.inShadow : decision
+        state.decisions.count(decision)
+        return decision
     }
 
     private func addBucket(

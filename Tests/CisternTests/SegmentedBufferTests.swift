@@ -1,0 +1,34 @@
+import Testing
+
+@testable import Cistern
+
+@Suite("A buffer of segments")
+struct SegmentedBufferTests {
+    private struct Element: BitwiseCopyable, Equatable {
+        var number: Int64
+        var filling: InlineArray<18, Int64> = .init(repeating: 0)
+
+        static func == (left: Element, right: Element) -> Bool { left.number == right.number }
+    }
+
+    @Test("keeps every element where it is, and tells place, number and position of each from the others")
+    func places() {
+        var buffer = SegmentedBuffer<Element>()
+        var places: [SegmentedBuffer<Element>.Place] = []
+        for number in 0..<5000 {
+            buffer.append(Element(number: Int64(number)))
+            places.append(buffer.place(of: number))
+        }
+        for (position, place) in places.enumerated() {
+            let (found, element) = (buffer.position(of: place), buffer[place])
+            #expect(found == position && element.number == position)
+            #expect(place.number < 1 << UInt64(SegmentedBuffer<Element>.Place.numberBits))
+            #expect(SegmentedBuffer<Element>.Place(number: place.number) == place)
+            let again = buffer.place(of: position)
+            #expect(again == place)
+        }
+        buffer[places[4321]].number = -1
+        let changed = buffer[4321].number
+        #expect(changed == -1)
+    }
+}

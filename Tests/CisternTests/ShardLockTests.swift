@@ -1,0 +1,79 @@
+import Foundation
+import Synchronization
+import Testing
+
+@testable import Cistern
+
+@Suite("The lock of a shard")
+struct ShardLockTests {
+    private struct State: ~Copyable {
+        var count = 0
+        var holders = 0
+    }
+
+    /// Threads of their own, more than there are processors, so that holders are stopped while others wait.
+    private func run(threads: Int, _ body: @escaping @Sendable (Int) -> Void) async {
+        await withTaskGroup(of: Void.self) { group in
+            for number in 0..<threads {
+                group.addTask {
+                    await withCheckedContinuation { continuation in
+                        Thread.detachNewThread {
+                            body(number)
+                            continuation.resume()
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("lets one thread in at a time, however many there are")
+    func excludes() async {
+        let shared = Shared()
+        let violations = Number()
+        await run(threads: 16) { _ in
+            for _ in 0..<20_000 {
+                shared.shards.withShard(at: 0) { state in
+                    state.holders += 1
+                    if state.holders != 1 { violations.value.add(1, ordering: .relaxed) }
+                    state.count += 1
+                    state.holders -= 1
+                }
+            }
+        }
+        let (count, holders) = shared.shards.withShard(at: 0) { ($0.count, $0.holders) }
+        #expect(count == 16 * 20_000 && holders == 0)
+        #expect(violations.value.load(ordering: .relaxed) == 0)
+    }
+
+    @Test("is waited for while its holder is away, and taken then")
+    func waits() async {
+        let shared = Shared()
+        let isHeld = Number()
+        await run(threads: 2) { number in
+            if number == 0 {
+                shared.shards.withShard(at: 0) { state in
+                    isHeld.value.store(1, ordering: .releasing)
+                    // Until the other one has looked for longer than it does before it sleeps.
+                    for _ in 0..<2_000_000 { state.holders &+= 1 }
+                    state.count = 1
+                }
+            } else {
+                while isHeld.value.load(ordering: .acquiring) == 0 {}
+                shared.shards.withShard(at: 0) { state in
+                    #expect(state.count == 1)
+                    state.count = 2
+                }
+            }
+        }
+        #expect(shared.shards.withShard(at: 0) { $0.count } == 2)
+    }
+
+    private final class Shared: Sendable {
+        let shards = Shards<State>(capacity: 1) { _ in State() }
+    }
+
+    private final class Number: Sendable {
+        let value = Atomic<Int>(0)
+    }
+}
