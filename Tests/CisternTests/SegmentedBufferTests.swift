@@ -11,7 +11,7 @@ struct SegmentedBufferTests {
         static func == (left: Element, right: Element) -> Bool { left.number == right.number }
     }
 
-    @Test("keeps every element where it is, and tells place, number and position of each from the others")
+    @Test("keeps every element where it is, and finds it by position, by place and by the place's number")
     func places() {
         var buffer = SegmentedBuffer<Element>()
         var places: [SegmentedBuffer<Element>.Place] = []
@@ -20,8 +20,8 @@ struct SegmentedBufferTests {
             places.append(buffer.place(of: number))
         }
         for (position, place) in places.enumerated() {
-            let (found, element) = (buffer.position(of: place), buffer[place])
-            #expect(found == position && element.number == position)
+            let (byPlace, byPosition) = (buffer[place], buffer[position])
+            #expect(byPlace.number == position && byPosition.number == position)
             #expect(place.number < 1 << UInt64(SegmentedBuffer<Element>.Place.numberBits))
             #expect(SegmentedBuffer<Element>.Place(number: place.number) == place)
             let again = buffer.place(of: position)

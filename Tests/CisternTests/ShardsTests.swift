@@ -26,4 +26,17 @@ struct ShardsTests {
             #expect(knowsSlots, "after \(number + 1) names")
         }
     }
+
+    @Test("are so many that no table is asked for more than it can hold", arguments: [1, 8192, 1_000_000_000])
+    func counts(capacity: Int) {
+        let largest = BucketTable<Int64>.largestCapacity
+        var tables = 0
+        let shards = Shards<State>(capacity: capacity) { shardCapacity in
+            #expect(shardCapacity <= largest)
+            tables += 1
+            return State(table: BucketTable(capacity: shardCapacity))
+        }
+        let count = shards.count
+        #expect(count == tables && count == [1: 1, 8192: 8, 1_000_000_000: 4096][capacity])
+    }
 }

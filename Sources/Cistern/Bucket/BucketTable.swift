@@ -24,8 +24,12 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     /// How many it may hold.
     let capacity: Int
 
+    /// The largest ``capacity``: a tag tells the right one of as many slots as its bits can number, and a quarter of them
+    /// is free.
+    static var largestCapacity: Int { Int(tagMask + 1) / 4 * 3 }
+
     init(capacity: Int) {
-        precondition(capacity > 0 && capacity < 1 << 31, "a shard holds between 1 and 2^31 buckets")
+        precondition(1...Self.largestCapacity ~= capacity, "a table holds 1 to \(Self.largestCapacity) names")
         self.capacity = capacity
         slots = UniqueBuffer(repeating: 0, count: 8)
     }
@@ -44,7 +48,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         _modify { yield &entries[place].value }
     }
 
-    func position(of place: Place) -> Int { entries.position(of: place) }
+    func position(of place: Place) -> Int { Int(entries[place].position) }
 
     /// The position of a name, which counts as used by being looked up.
     mutating func find(_ key: Span<UInt8>, hash: UInt64) -> Int? {
@@ -87,7 +91,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         var slot = Int(truncatingIfNeeded: hash) & mask
         while slots[slot] != 0 {
             let place = Self.place(in: slots[slot])
-            if let long = longKeys[UInt32(entries.position(of: place))], key.equals(long) { return place }
+            if let long = longKeys[entries[place].position], key.equals(long) { return place }
             slot = (slot + 1) & mask
         }
         return nil
@@ -122,10 +126,9 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         Place(number: content & (1 << UInt64(Place.numberBits) - 1))
     }
 
-    /// The slot where the name in a slot would like to stand: by its tag, or in a table too large for that, by its entry.
-    private func home(of content: UInt64, mask: Int) -> Int {
-        if mask <= Int(Self.tagMask) { return Int(content >> UInt64(Place.numberBits)) & mask }
-        return Int(entries[Self.place(in: content)].tag) & mask
+    /// The slot where the name in a slot would like to stand.
+    private static func home(of content: UInt64, mask: Int) -> Int {
+        Int(content >> UInt64(Place.numberBits)) & mask
     }
 
     /// Adds a name that the table does not hold.
@@ -134,22 +137,19 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     mutating func insert(_ key: Span<UInt8>, hash: UInt64, value: Value) -> Int {
         precondition(!isFull, "a full table takes no more names: evict one first")
         if (count + 1) * 4 > slots.count * 3 { growSlots(to: slots.count * 2) }
+        let position = vacancies.popLast() ?? UInt32(entries.count)
         let entry = BucketEntry(
-            value: value, mark: EntryMark(nameCount: key.count), key: InlineKey(key),
-            tag: UInt32(truncatingIfNeeded: hash))
-        let position: Int
-        if let vacancy = vacancies.popLast() {
-            position = Int(vacancy)
-            entries[position] = entry
+            value: value, mark: EntryMark(nameCount: key.count), key: InlineKey(key), position: position)
+        if Int(position) < entries.count {
+            entries[Int(position)] = entry
         } else {
-            position = entries.count
             entries.append(entry)
         }
-        if key.count > InlineKey.capacity { longKeys[UInt32(position)] = key.withUnsafeBufferPointer { Array($0) } }
-        let content = (hash & Self.tagMask) << UInt64(Place.numberBits) | entries.place(of: position).number
-        occupySlot(content)
+        if key.count > InlineKey.capacity { longKeys[position] = key.withUnsafeBufferPointer { Array($0) } }
+        let place = entries.place(of: Int(position))
+        occupySlot((hash & Self.tagMask) << UInt64(Place.numberBits) | place.number)
         count += 1
-        return position
+        return Int(position)
     }
 
     /// Writes down where the slots stand.
@@ -181,11 +181,15 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
 
     /// Looks for a value that may go, removes one and returns it; nil where it found none.
     ///
+    /// - Parameter hash: what names were added and are looked up with.
+    ///
     /// A hand goes round over the entries and passes those used since it last came by once (the "clock" or
     /// second-chance policy), so a hot name stays. It looks at no more than `steps` entries, which bounds the work of one
     /// insertion, and the next call goes on where this one stopped. Where all that may go among them were in use, the
     /// first of those goes.
-    mutating func evict(steps: Int = 64, where mayGo: (Value) -> Bool) -> Value? {
+    mutating func evict(
+        steps: Int = 64, hash: (Span<UInt8>) -> UInt64, where mayGo: (Value) -> Bool
+    ) -> Value? {
         guard count > 0 else { return nil }
         var fallback: Int?
         for _ in 0..<min(steps, entries.count) {
@@ -193,24 +197,24 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
             hand = hand + 1 == entries.count ? 0 : hand + 1
             guard entries[position].mark.isLive, mayGo(entries[position].value) else { continue }
             guard entries[position].mark.isRecent else {
-                return remove(at: position)
+                return remove(at: position, hash: hash)
             }
             entries[position].mark.isRecent = false
             if fallback == nil { fallback = position }
         }
         guard let fallback else { return nil }
-        return remove(at: fallback)
+        return remove(at: fallback, hash: hash)
     }
 
-    private mutating func remove(at position: Int) -> Value {
+    private mutating func remove(at position: Int, hash: (Span<UInt8>) -> UInt64) -> Value {
         let mask = slots.count - 1
         let place = entries.place(of: position)
-        var hole = Int(entries[place].tag) & mask
+        var hole = Int(truncatingIfNeeded: hash(key(at: position).span)) & mask
         while Self.place(in: slots[hole]) != place { hole = (hole + 1) & mask }
         // Close the gap: whatever follows and may stand at the hole moves into it, until a free slot ends the run.
         var next = (hole + 1) & mask
         while slots[next] != 0 {
-            let home = home(of: slots[next], mask: mask)
+            let home = Self.home(of: slots[next], mask: mask)
             if (next - home) & mask >= (next - hole) & mask {
                 slots[hole] = slots[next]
                 hole = next
@@ -234,7 +238,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
 
     private mutating func occupySlot(_ content: UInt64) {
         let mask = slots.count - 1
-        var slot = home(of: content, mask: mask)
+        var slot = Self.home(of: content, mask: mask)
         while slots[slot] != 0 { slot = (slot + 1) & mask }
         slots[slot] = content
     }
@@ -248,8 +252,8 @@ struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
     var mark: EntryMark
     /// The name, or nothing where it is too long.
     let key: InlineKey
-    /// The lower half of the name's hash.
-    let tag: UInt32
+    /// Where it stands among the entries.
+    let position: UInt32
 }
 
 /// What a table notes of an entry, in one byte.

@@ -3,9 +3,7 @@
 /// An array that doubles copies all it has while somebody waits for the lock, and leaves up to half of itself unused.
 /// Here an append costs at most one new segment and, seldom, a copy of the list of segments, eight bytes for each. Since
 /// nothing moves, an element may also be told by its ``Place``, which is followed in one step, unchecked; a position is
-/// checked, and takes three.
-///
-/// A segment begins at a multiple of its size, with the position of its first element, so a place tells its position.
+/// checked, and takes three. A segment begins on a cache line.
 struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
     /// Where an element stands, for as long as the buffer lives.
     struct Place: Equatable {
@@ -31,17 +29,15 @@ struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
         var number: UInt64 { UInt64(UInt(bitPattern: element) >> 3) }
     }
 
-    /// A size that the allocator has a class for: two pages, so that the last one may be empty.
-    private static var segmentBytes: Int { 8192 }
-    /// Elements in a segment, which leave room for the position of the first.
-    private static var segmentCount: Int { (segmentBytes - MemoryLayout<Int>.size) / MemoryLayout<Element>.stride }
-    /// Where the first one begins: the last one ends with the segment.
-    private static var firstOffset: Int { segmentBytes - segmentCount * MemoryLayout<Element>.stride }
+    /// Elements in a segment: so many that a segment is some pages, so few that the last one may be empty.
+    ///
+    /// Of 160 bytes each they fill a class of the allocator's.
+    private static var segmentCount: Int { 32 }
 
     /// Where each segment begins; there is room for ``segmentCapacity`` of them.
     ///
     /// In a ``UniqueBuffer`` each look would be checked once more.
-    private var segments: UnsafeMutablePointer<UnsafeMutableRawPointer>
+    private var segments: UnsafeMutablePointer<UnsafeMutablePointer<Element>>
     private(set) var count = 0
     private var segmentCapacity = 4
 
@@ -53,7 +49,7 @@ struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
     deinit {
         var first = 0
         while first < count {
-            segments[first / Self.segmentCount].deallocate()
+            UnsafeMutableRawPointer(segments[first / Self.segmentCount]).deallocate()
             first += Self.segmentCount
         }
         segments.deallocate()
@@ -74,41 +70,28 @@ struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
     func place(of index: Int) -> Place {
         let index = UInt(bitPattern: index)
         precondition(index < UInt(bitPattern: count), "position beyond the end")
-        let (segment, number) = index.quotientAndRemainder(dividingBy: UInt(bitPattern: Self.segmentCount))
-        return Place(Self.element(Int(bitPattern: number), in: segments[Int(bitPattern: segment)]))
-    }
-
-    /// The position of the element that stands there.
-    func position(of place: Place) -> Int {
-        let address = UInt(bitPattern: place.element)
-        let offset = Int(bitPattern: address % UInt(bitPattern: Self.segmentBytes))
-        let segment = UnsafeMutableRawPointer(place.element) - offset
-        return segment.load(as: Int.self) + (offset - Self.firstOffset) / MemoryLayout<Element>.stride
-    }
-
-    private static func element(_ number: Int, in segment: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Element> {
-        (segment + firstOffset).assumingMemoryBound(to: Element.self) + number
+        let size = UInt(bitPattern: Self.segmentCount)
+        return Place(segments[Int(bitPattern: index / size)] + Int(bitPattern: index % size))
     }
 
     mutating func append(_ element: Element) {
         let (segment, number) = count.quotientAndRemainder(dividingBy: Self.segmentCount)
         if number == 0 { addSegment(at: segment) }
-        Self.element(number, in: segments[segment]).initialize(to: element)
+        (segments[segment] + number).initialize(to: element)
         count += 1
     }
 
     private mutating func addSegment(at segment: Int) {
         if segment == segmentCapacity {
-            let larger = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: segmentCapacity * 2)
+            let larger = UnsafeMutablePointer<UnsafeMutablePointer<Element>>.allocate(capacity: segmentCapacity * 2)
             larger.initialize(from: segments, count: segment)
             segments.deallocate()
             segments = larger
             segmentCapacity *= 2
         }
-        let bytes = UnsafeMutableRawPointer.allocate(byteCount: Self.segmentBytes, alignment: Self.segmentBytes)
-        precondition(UInt(bitPattern: bytes) < 1 << (Place.numberBits + 3), "an address of more than 48 bits")
-        bytes.storeBytes(of: count, as: Int.self)
-        (bytes + Self.firstOffset).bindMemory(to: Element.self, capacity: Self.segmentCount)
-        (segments + segment).initialize(to: bytes)
+        let size = Self.segmentCount * MemoryLayout<Element>.stride
+        let bytes = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+        precondition(UInt(bitPattern: bytes + size) <= 1 << (Place.numberBits + 3), "an address of more than 48 bits")
+        (segments + segment).initialize(to: bytes.bindMemory(to: Element.self, capacity: Self.segmentCount))
     }
 }

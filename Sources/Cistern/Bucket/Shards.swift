@@ -13,15 +13,17 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
     /// How far apart two shards begin.
     private static var stride: Int { (stateOffset + MemoryLayout<State>.size + 127) / 128 * 128 + 128 }
 
+    /// What a table holds at most; it does not depend on what it holds of each.
+    private static var largestShard: Int { BucketTable<Int64>.largestCapacity }
     /// Below this many buckets a shard is not worth splitting; it also evens out how full the shards become.
     private static var minimumBucketsPerShard: Int { 1024 }
 
-    /// Enough that two of 64 busy cores rarely meet on one.
-    private static var mostShards: Int { 256 }
+    /// Enough that two of 64 busy cores rarely meet on one; more only where a table could not hold its part.
+    private static var usualShards: Int { 256 }
 
     private let memory: UnsafeMutableRawPointer
     /// Of each shard, where its slots stand; apart from the locks, since all threads read this and hardly any writes it.
-    private let slotPlaces: InlineArray<256, SlotPlace>
+    private let slotPlaces: UnsafeMutablePointer<SlotPlace>
     /// How many are in use: a power of two.
     let count: Int
     private let mask: UInt64
@@ -29,7 +31,8 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
     /// Creates enough shards for `capacity` buckets, each made by `makeState` from the capacity of one shard.
     init(capacity: Int, makeState: (_ shardCapacity: Int) -> sending State) {
         var count = 1
-        while count < Self.mostShards, capacity / (count * 2) >= Self.minimumBucketsPerShard { count *= 2 }
+        while count < Self.usualShards, capacity / (count * 2) >= Self.minimumBucketsPerShard { count *= 2 }
+        while (capacity + count - 1) / count > Self.largestShard { count *= 2 }
         let shardCapacity = (capacity + count - 1) / count
         memory = .allocate(byteCount: Self.stride * count, alignment: 128)
         for index in 0..<count {
@@ -37,7 +40,8 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
             shard.initializeMemory(as: ShardLock.self, to: ShardLock())
             (shard + Self.stateOffset).initializeMemory(as: State.self, to: makeState(shardCapacity))
         }
-        slotPlaces = InlineArray { _ in SlotPlace() }
+        slotPlaces = .allocate(capacity: count)
+        for index in 0..<count { (slotPlaces + index).initialize(to: SlotPlace()) }
         self.count = count
         mask = UInt64(count - 1)
     }
@@ -49,6 +53,7 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
             state.deinitialize(count: 1)
         }
         memory.deallocate()
+        slotPlaces.deinitialize(count: count).deallocate()
     }
 
     @inline(__always)
@@ -62,7 +67,7 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
 
     /// The shard of names with this hash: the highest bits choose it, since the table in it is indexed by the lowest.
     @inline(__always)
-    private func index(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 56 & mask) }
+    private func index(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 48 & mask) }
 
     /// Runs `body` on the state that names with this hash belong to, alone; while it waits for that, the slot that a look
     /// for such a name begins with is fetched.

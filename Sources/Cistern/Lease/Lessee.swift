@@ -276,8 +276,8 @@ final class Lessee: Sendable {
         var isWatched = false
         if state.table.isFull {
             let gone =
-                state.table.evict { $0.isIdle(now: now) }
-                ?? state.table.evict { !$0.isAsking }
+                state.table.evict(hash: self.hash.callAsFunction) { $0.isIdle(now: now) }
+                ?? state.table.evict(hash: self.hash.callAsFunction) { !$0.isAsking }
             guard let gone else { return nil }
             state.tokens.expired &+= UInt64(gone.leased)
             state.evictions &+= 1

@@ -2,7 +2,7 @@
 struct WatchedPlace: BitwiseCopyable {
     /// The longest time that may be waited for, in milliseconds: what ``LeaseSettings/idleMilliseconds`` may be at most.
     static let longestMilliseconds: Int64 = 60_000
-    /// A shard holds the 256th part of 2^31 organisations at most.
+    /// More than a table holds, see `BucketTable.largestCapacity`.
     private static let positionBits: UInt64 = 23
     /// What lies further ahead than this is long past: the time is kept in 41 bits, which come round after 36 minutes.
     private static let furthestNanoseconds = UInt64(2 * longestMilliseconds) * 1_000_000

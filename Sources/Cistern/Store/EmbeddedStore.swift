@@ -87,7 +87,7 @@ final class EmbeddedStore: Sendable {
     ) -> Int? {
         let nowMilliseconds = now.milliseconds
         if state.table.isFull {
-            let gone = state.table.evict { cell in
+            let gone = state.table.evict(hash: self.hash.callAsFunction) { cell in
                 var bucket = cell.bucket
                 bucket.refill(cell.limit, nowMilliseconds: nowMilliseconds)
                 return bucket.microtokens >= cell.limit.capacityMicrotokens
