@@ -42,8 +42,8 @@ test: install-test lint ## Check the format, build with warnings as errors, and 
 	swift test --skip-build --filter CisternSimulationTests
 	$(MAKE) sanitize
 
-sanitize: ## Run the decision module's concurrency tests under the thread sanitizer.
-	CISTERN_SANITIZE=thread swift test --sanitize=thread --scratch-path .build/sanitize --filter ConcurrencyTests
+sanitize: ## Run the decision module's tests with many threads under the thread sanitizer.
+	CISTERN_SANITIZE=thread swift test --sanitize=thread --scratch-path .build/sanitize --filter 'ConcurrencyTests|ShardLockTests'
 
 # A difference to llhttp ends it and leaves the input in .build; what it finds worth keeping stays in .build/corpus.
 FUZZ_SECONDS := 600

@@ -10,7 +10,7 @@ struct EngineCommand: AsyncParsableCommand {
             Each decision reads the clock, looks up a name of 36 bytes and is allowed from memory. Embedded: the limiter \
             keeps the bucket. Leased: it hands out tokens that it holds. The names of all turns lie one after the other in \
             memory, drawn in advance. The slowest newcomer is the most processor time that any organisation's first \
-            request took, each in the quickest of four rounds.
+            request took, each in the quickest of four rounds: what the limiter does, not what else the machine did.
             """)
 
     @OptionGroup var options: RunOptions

@@ -102,8 +102,9 @@ struct EngineRun {
 
     /// How long the slowest newcomer took, in nanoseconds, in the quickest of several rounds.
     ///
-    /// The same names come in the same order to the same hash each time, so what a newcomer has to do is the same: what one of
-    /// them took longer in one round than in another is the machine's, which on a shared one may be milliseconds.
+    /// The same names come in the same order to the same hash each time, so what the limiter has to do for a newcomer is the
+    /// same. What one of them took longer in one round than in another is the machine's, which on a shared one may be
+    /// milliseconds, or the allocator's, which asks the system for memory in the first round alone.
     private func slowestNewcomer(_ names: [UInt8]) -> Int64 {
         var least = [Int64](repeating: .max, count: mix.organizations)
         for _ in 0..<4 {

@@ -1,5 +1,4 @@
 #include <stdint.h>
-#include <time.h>
 
 // Asks the processor to fetch a line of memory ahead of its use: one instruction, which waits for nothing and faults at no address.
 static inline void processor_fetch_line(uintptr_t address) {
@@ -15,8 +14,10 @@ static inline void processor_pause(void) {
 #endif
 }
 
+// Of unistd.h, which has much that must not be seen from here.
+int usleep(unsigned int microseconds);
+
 // Gives the processor to other threads for some 50 microseconds, as short as the system sleeps.
 static inline void thread_sleep_briefly(void) {
-    const struct timespec moment = {0, 1000};
-    nanosleep(&moment, 0);
+    usleep(1);
 }

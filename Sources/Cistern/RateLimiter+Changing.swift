@@ -60,6 +60,6 @@ extension RateLimiter {
     /// said before counts no more.
     package func fillBucket(of organization: Span<UInt8>, now: Instant) {
         embedded?.fill(organization, now: now)
-        lessee?.forgetWord(of: organization, now: now)
+        lessee?.forgetWord(of: organization)
     }
 }

@@ -24,58 +24,146 @@ struct LeaseShortWayTests {
         ]
     }
 
-    @Test("pays what the long way pays, and leaves the lease as that does, through a hundred thousand random events")
-    func agrees() {
+    /// Why a request is not paid at once.
+    private enum Reason: CaseIterable {
+        case stalledThread, tooFewTokens, runningDry, earlySpent, asking, paced, renewedByTime, lapsed
+    }
+
+    private func reason(_ lease: Lease, cost: UInt32, now: Instant) -> Reason? {
+        if now < lease.latest { return .stalledThread }
+        guard case .settled(let terms) = lease.phase else { return .asking }
+        if terms.pace.coming > 0 { return .paced }
+        if now >= lease.expiresAt { return .lapsed }
+        if now >= terms.restsUntil(leaseEnd: lease.expiresAt) { return .renewedByTime }
+        if cost > lease.heldTokens { return .tooFewTokens }
+        if lease.heldTokens - cost < terms.renewBelow { return .runningDry }
+        return lease.isEarlySpent(with: cost, terms) ? .earlySpent : nil
+    }
+
+    /// A lease among random events: requests to the store and their answers or failures, changes of limit and home, time.
+    private struct Life {
+        let settings: LeaseSettings
         var random = SeededRandom(seed: 11)
         var now = Instant(milliseconds: 10_000)
         var tally = LeaseTokenTally()
-        var lease = Lease(limit: limit, now: now)
-        var sequence: UInt64 = 0
-        var (paid, left, askedAt) = (0, 0, now)
-        for _ in 0..<100_000 {
-            now = Instant(nanoseconds: now.nanoseconds + Int64.random(in: 0...3_000_000, using: &random))
-            if Int.random(in: 0..<12, using: &random) == 0 {
-                if lease.isAsking {
-                    let isPaced = Bool.random(using: &random)
-                    let grant = Grant(
-                        tokens: Int.random(in: 0...200, using: &random), held: Int(lease.heldTokens),
-                        openMicrotokens: Int64.random(in: -1_000_000...900_000_000, using: &random),
-                        paced: isPaced ? 50 : 0, paceMilliseconds: isPaced ? 30 : 0,
-                        openRefillMicrotokensPerMillisecond: 100_000, outstanding: 100)
-                    lease.settle(grant, sentAt: askedAt, settings: settings, now: now, tally: &tally)
-                } else {
-                    sequence += 1
-                    askedAt = now
-                    _ = lease.ask(
-                        waitingTokens: 0, sequence: sequence, sizing: DemandSizing(), settings: settings, now: now,
+        var limit: Limit
+        var lease: Lease
+        private var sequence: UInt64 = 0
+        private var (reported, askedAt) = (0, Instant(milliseconds: 0))
+
+        init(limit: Limit, settings: LeaseSettings) {
+            self.limit = limit
+            self.settings = settings
+            lease = Lease(limit: limit, now: now)
+        }
+
+        mutating func isOneIn(_ count: Int) -> Bool { Int.random(in: 0..<count, using: &random) == 0 }
+
+        mutating func goOn() throws {
+            let nanoseconds: ClosedRange<Int64> =
+                isOneIn(400) ? 500_000_000...3_000_000_000 : 0...2_000_000
+            now = Instant(nanoseconds: now.nanoseconds + Int64.random(in: nanoseconds, using: &random))
+            if lease.isAsking {
+                if isOneIn(4) { answer() }
+            } else if isOneIn(40) {
+                let waiting = isOneIn(3) ? Int.random(in: 1...20, using: &random) : 0
+                begin { lease, sequence, settings, now, tally in
+                    lease.ask(
+                        waitingTokens: waiting, sequence: sequence, sizing: DemandSizing(), settings: settings,
+                        now: now,
                         tally: &tally)
                 }
+            } else if isOneIn(400) {
+                begin { lease, sequence, settings, now, tally in
+                    lease.giveBack(
+                        sequence: sequence, isForced: false, settings: settings, now: now, tally: &tally)
+                }
+            } else if isOneIn(400) {
+                lease.move(to: BucketHome(UInt16.random(in: 0...3, using: &random)))
+            } else if isOneIn(400) {
+                let next = try Limit(capacity: Int.random(in: 200...1000, using: &random), refillPerSecond: 400)
+                lease.change(to: next, from: limit, tally: &tally)
+                limit = next
             }
+        }
+
+        private mutating func begin(
+            _ ask: (inout Lease, UInt64, LeaseSettings, Instant, inout LeaseTokenTally) -> Lease.Ask?
+        ) {
+            sequence += 1
+            guard let ask = ask(&lease, sequence, settings, now, &tally) else { return }
+            (reported, askedAt) = (ask.held, lease.latest)
+        }
+
+        private mutating func answer() {
+            if isOneIn(8) { return lease.fail() }
+            let room = max(0, limit.capacity - reported)
+            let isPaced = isOneIn(3)
+            let grant = Grant(
+                tokens: Int.random(in: 0...min(room, 150), using: &random),
+                held: isOneIn(4) ? reported / 2 : reported,
+                openMicrotokens: Int64.random(in: -1_000_000...150_000_000, using: &random),
+                paced: isPaced ? min(room, 20) : 0, paceMilliseconds: isPaced && room > 0 ? 30 : 0,
+                openRefillMicrotokensPerMillisecond: 100_000, outstanding: 100)
+            lease.settle(grant, sentAt: askedAt, settings: settings, now: now, tally: &tally)
+        }
+    }
+
+    @Test("pays what the long way pays, and leaves the lease as that does, through two hundred thousand random events")
+    func agrees() throws {
+        var life = Life(limit: limit, settings: settings)
+        var reasons: [Reason: Int] = [:]
+        var (paid, unclamped) = (0, 0)
+        for _ in 0..<200_000 {
+            try life.goOn()
             // A thread that stalled is late.
-            let late = Bool.random(using: &random) ? 0 : Int64.random(in: 0...2_000_000, using: &random)
-            let moment = Instant(nanoseconds: now.nanoseconds - late)
-            let cost = UInt32.random(in: 0...3, using: &random)
-            var (short, long) = (lease, lease)
-            let atOnce = short.spendAtOnce(cost: cost, now: moment)
+            let late = life.isOneIn(8) ? Int64.random(in: 0...2_000_000, using: &life.random) : 0
+            let now = Instant(nanoseconds: life.now.nanoseconds - late)
+            let cost = UInt32.random(in: life.isOneIn(20) ? 0...60 : 0...2, using: &life.random)
+            let reason = reason(life.lease, cost: cost, now: now)
+            var (short, long) = (life.lease, life.lease)
+            let atOnce = short.spendAtOnce(cost: cost, now: now)
+            #expect(atOnce.isMade == (reason == nil), "\(String(describing: reason))")
             let inTheEnd = long.spend(
-                cost: cost, clockDriftPerMille: settings.clockDriftPerMille, now: moment, tally: &tally)
+                cost: cost, clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &life.tally)
             if atOnce.isMade {
                 paid += 1
                 #expect(inTheEnd.isMade)
-                #expect(atOnce.decision(at: moment) == inTheEnd.decision(at: long.latest))
-                #expect(atOnce.decision(at: moment).remaining == inTheEnd.decision(at: long.latest).remaining)
+                let (one, other) = (atOnce.decision(at: now), inTheEnd.decision(at: long.latest))
+                #expect(one == other && one.remaining == other.remaining)
+                if one.balanceMicrotokens < life.limit.capacityMicrotokens { unclamped += 1 }
                 // What the store said has been left behind, and comes to the same.
                 var carried = short
-                carried.advance(clockDriftPerMille: settings.clockDriftPerMille, now: moment, tally: &tally)
+                carried.advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &life.tally)
                 #expect(fingerprint(carried) == fingerprint(long))
-                lease = short
+                life.lease = short
             } else {
-                left += 1
-                #expect(fingerprint(short) == fingerprint(lease), "it has changed nothing")
-                lease = long
+                if let reason { reasons[reason, default: 0] += 1 }
+                #expect(fingerprint(short) == fingerprint(life.lease), "it has changed nothing")
+                life.lease = long
             }
         }
-        #expect(paid > 20_000 && left > 20_000, "\(paid) paid at once, \(left) not")
+        #expect(paid > 20_000 && unclamped > 10_000, "\(paid) paid at once, \(unclamped) with room left in the bucket")
+        for reason in Reason.allCases { #expect(reasons[reason, default: 0] >= 100, "\(reason): \(reasons)") }
+    }
+
+    @Test("ends with the lease, to the millisecond")
+    func ends() {
+        let start = Instant(milliseconds: 10_000)
+        var tally = LeaseTokenTally()
+        var lease = Lease(limit: limit, now: start)
+        _ = lease.ask(
+            waitingTokens: 1, sequence: 1, sizing: FixedSizing(tokens: 0), settings: settings, now: start, tally: &tally
+        )
+        lease.settle(
+            .plain(10, openMicrotokens: 0, limit: limit), sentAt: start, settings: settings, now: start, tally: &tally)
+        let end = settings.expiry(sentAt: start)
+        for (offset, isMade) in [(-1, true), (0, false), (1, false)] {
+            var copy = lease
+            let now = end.advanced(byMilliseconds: Int64(offset))
+            #expect(copy.spendAtOnce(cost: 1, now: now).isMade == isMade)
+        }
+        #expect(!lease.spendAtOnce(cost: 11, now: start).isMade)
     }
 
     @Test("tells what is left as the refill goes on, however long ago the store was asked")

@@ -112,7 +112,7 @@ struct LeaseTests {
         let ask = ask(lease, waiting: 5, sequence: 2, now: start, tally: &tally)
         #expect(ask.held == 3)
         #expect(lease { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) } == nil)
-        lease { $0.fail(now: start) }
+        lease { $0.fail() }
         #expect(lease { $0.held } == 3)
         #expect(
             lease { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) }?.isAllowed

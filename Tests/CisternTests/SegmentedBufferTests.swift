@@ -4,11 +4,9 @@ import Testing
 
 @Suite("A buffer of segments")
 struct SegmentedBufferTests {
-    private struct Element: BitwiseCopyable, Equatable {
+    private struct Element: BitwiseCopyable {
         var number: Int64
         var filling: InlineArray<18, Int64> = .init(repeating: 0)
-
-        static func == (left: Element, right: Element) -> Bool { left.number == right.number }
     }
 
     @Test("keeps every element where it is, and finds it by position, by place and by the place's number")

@@ -69,6 +69,32 @@ struct ShardLockTests {
         #expect(shared.shards.withShard(at: 0) { $0.count } == 2)
     }
 
+    @Test("lets a thread in that waits while another takes it again and again")
+    func givesWay() async {
+        let shared = Shared()
+        let progress = Number()
+        let seen = Number()
+        await run(threads: 2) { number in
+            if number == 0 {
+                // As long as it would take somebody to be lucky.
+                for turn in 1...2000 where seen.value.load(ordering: .relaxed) == 0 {
+                    shared.shards.withShard(at: 0) { state in
+                        progress.value.store(turn, ordering: .relaxed)
+                        for _ in 0..<20_000 { state.holders &+= 1 }
+                    }
+                    shared.shards.giveWay(at: 0)
+                }
+            } else {
+                while progress.value.load(ordering: .relaxed) < 3 {}
+                shared.shards.withShard(at: 0) { _ in
+                    seen.value.store(progress.value.load(ordering: .relaxed), ordering: .relaxed)
+                }
+            }
+        }
+        let turn = seen.value.load(ordering: .relaxed)
+        #expect((3..<2000).contains(turn), "it came in at turn \(turn)")
+    }
+
     private final class Shared: Sendable {
         let shards = Shards<State>(capacity: 1) { _ in State() }
     }

@@ -80,21 +80,10 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
             let name = InlineKey(key)
             place = find(hash) { $0.mark.nameCount == key.count && $0.key == name }
         } else {
-            place = findLong(key, hash: hash)
+            place = find(hash) { entry in longKeys[entry.position].map { key.equals($0) } ?? false }
         }
         if let place { entries[place].mark.isRecent = true }
         return place
-    }
-
-    private func findLong(_ key: Span<UInt8>, hash: UInt64) -> Place? {
-        let mask = slots.count - 1
-        var slot = Int(truncatingIfNeeded: hash) & mask
-        while slots[slot] != 0 {
-            let place = Self.place(in: slots[slot])
-            if let long = longKeys[entries[place].position], key.equals(long) { return place }
-            slot = (slot + 1) & mask
-        }
-        return nil
     }
 
     /// The place of the entry of a hash that is the right one.
@@ -173,7 +162,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
 
     /// The names among a few positions from `start` on, and where to go on; nil at the end.
     ///
-    /// So few that others do not wait for the lock: a look at one takes some hundred nanoseconds.
+    /// So few that others do not wait for long: a look at one takes some hundred nanoseconds.
     func livePositions(from start: Int) -> (found: [Int], next: Int?) {
         let end = min(entries.count, start + 64)
         return ((start..<max(start, end)).filter { entries[$0].mark.isLive }, end < entries.count ? end : nil)

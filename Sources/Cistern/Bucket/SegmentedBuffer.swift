@@ -20,9 +20,8 @@ struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
         /// The place with this number, which must have been told of a place of a buffer that is alive.
         @inline(__always)
         init(number: UInt64) {
-            let address = UInt(truncatingIfNeeded: number &<< 3 & 0xffff_ffff_ffff)
-            // The number was made of an address, and none is 0.
-            element = UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped
+            // It was made of an address, and none is 0.
+            element = UnsafeMutablePointer(bitPattern: UInt(truncatingIfNeeded: number &<< 3)).unsafelyUnwrapped
         }
 
         /// Tells the place, in ``numberBits``.

@@ -65,7 +65,7 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
         )
     }
 
-    /// The shard of names with this hash: the highest bits choose it, since the table in it is indexed by the lowest.
+    /// The shard of names with this hash: the highest sixteen bits choose it, since the table in it is indexed by the lowest.
     @inline(__always)
     private func index(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 48 & mask) }
 
@@ -96,6 +96,14 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
     ) -> sending Result {
         precondition(0..<count ~= index, "no such shard")
         return withLock(at: index, body)
+    }
+
+    /// Lets those in that wait for the shard with this number.
+    ///
+    /// For who goes over all that is in it, and has let go of it just now.
+    func giveWay(at index: Int) {
+        precondition(0..<count ~= index, "no such shard")
+        shard(index).lock.pointee.giveWay()
     }
 
     /// Runs `body` on each state in turn.
@@ -131,7 +139,7 @@ extension Shards where State: TableState & ~Copyable {
 
     /// Runs `body` on the place of each of these names that is in a table; without names on every place there is.
     ///
-    /// Of each table a few places at a time: others wait for the lock meanwhile.
+    /// Of each table a few places at a time, and whoever waits for the lock comes in between.
     func forEachPlace(
         of names: Set<[UInt8]>?, hash: NameHash, _ body: (inout State, _ position: Int) -> Void
     ) {
@@ -150,6 +158,7 @@ extension Shards where State: TableState & ~Copyable {
                     for position in positions.found { body(&state, position) }
                     return positions.next
                 }
+                giveWay(at: shard)
             }
         }
     }

@@ -150,7 +150,6 @@ struct Lease: Sendable, BitwiseCopyable {
     }
 
     /// Whether paying this makes it about half of the lease that has been spent, which is to be noted.
-    @inline(__always)
     func isEarlySpent(with cost: UInt32, _ terms: LeaseTerms) -> Bool {
         !notes.contains(.isEarlyNoted) && spentBasis &- heldTokens &+ cost >= terms.early
     }
@@ -219,7 +218,7 @@ struct Lease: Sendable, BitwiseCopyable {
     /// The organisation's bucket is another one from now on: forgets everything that was about the old one.
     ///
     /// What is held should be given back there first; the answer to that is not heeded.
-    mutating func move(to home: BucketHome, now: Instant) {
+    mutating func move(to home: BucketHome) {
         precondition(reserved == 0, "a bucket is left while nobody waits for it")
         self.home = home
         phase = .settled(LeaseTerms(early: terms.early))
@@ -233,15 +232,15 @@ struct Lease: Sendable, BitwiseCopyable {
     ///
     /// Tokens set aside for those that wait stay. The store learns of the others when it is next asked, or when they lapse
     /// there.
-    mutating func change(to limit: Limit, from old: Limit, now: Instant, tally: inout LeaseTokenTally) {
+    mutating func change(to limit: Limit, from old: Limit, tally: inout LeaseTokenTally) {
         self.limit = limit
-        forgetWord(now: now)
+        forgetWord()
         guard limit.isLower(than: old) else { return }
         dropTokens(tally: &tally)
     }
 
     /// Nothing that the store said counts any more; the next shortage asks.
-    mutating func forgetWord(now: Instant) {
+    mutating func forgetWord() {
         word = StoreWord(unknown: limit)
     }
 
@@ -314,11 +313,11 @@ struct Lease: Sendable, BitwiseCopyable {
     }
 
     /// The request in flight will not be answered, or its answer will not be heeded.
-    mutating func fail(now: Instant) {
+    mutating func fail() {
         held += reserved
         phase = .settled(LeaseTerms())
         wanted = 0
-        forgetWord(now: now)
+        forgetWord()
     }
 
     /// Whether forgetting this organisation loses nothing: no tokens, no request in flight.

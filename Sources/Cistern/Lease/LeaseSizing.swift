@@ -1,7 +1,8 @@
 /// Decides how much a server leases ahead of use: a pure function, to be replaced where another suits better.
 ///
 /// It is asked whenever a lease request is about to leave. What it answers is only a wish: the store grants what the
-/// bucket has, so no sizing can make it give too much.
+/// bucket has, so no sizing can make it give too much. The limiter holds a lock meanwhile: it must return within
+/// microseconds, and must not ask the limiter anything.
 public protocol LeaseSizing: Sendable {
     /// What to wish for.
     func wish(for use: LeaseUse, settings: LeaseSettings) -> LeaseWish

@@ -11,7 +11,7 @@ extension Lessee {
         shards.forEachPlace(of: names, hash: hash) { state, position in
             let (old, limit) = (state.table[position].limit, state.limits.limit(of: state.table.key(at: position)))
             guard limit != old else { return }
-            state.table[position].change(to: limit, from: old, now: now, tally: &state.tokens)
+            state.table[position].change(to: limit, from: old, tally: &state.tokens)
             state.localBuckets[position] = nil
         }
     }
@@ -42,11 +42,11 @@ extension Lessee {
     }
 
     /// The store's bucket of an organisation has been filled: it is asked at the next shortage.
-    func forgetWord(of organization: Span<UInt8>, now: Instant) {
+    func forgetWord(of organization: Span<UInt8>) {
         let hash = hash(organization)
         shards.withShard(of: hash) { state in
             guard let position = state.table.find(organization, hash: hash) else { return }
-            state.table[position].forgetWord(now: now)
+            state.table[position].forgetWord()
         }
     }
 }

@@ -38,7 +38,7 @@ extension Lessee {
         if let request = giveBack(at: position, in: &state, now: now), state.partings.count < Self.maximumPartings {
             state.partings.append(request)
         }
-        state.table[position].move(to: home, now: now)
+        state.table[position].move(to: home)
     }
 
     /// Turns to the buckets where the store now says that they are, for the leases of one shard from a position in its

@@ -138,7 +138,7 @@ final class Lessee: Sendable {
             lease.durationMilliseconds = request.durationMilliseconds
             for waiter in queue.waiters { state.waits.record(nanoseconds: now.nanoseconds - waiter.since.nanoseconds) }
             guard let grant = Self.usable(result, for: request, lease: lease, now: now) else {
-                state.table[position].fail(now: now)
+                state.table[position].fail()
                 watch(position, from: now, in: &state)
                 return settleFailed(queue, at: position, in: &state, now: now)
             }
@@ -149,7 +149,7 @@ final class Lessee: Sendable {
             if state.table[position].limit != request.limit {
                 // Granted under the limit of before: those that waited are paid, and that is all.
                 state.table[position].change(
-                    to: state.table[position].limit, from: request.limit, now: now, tally: &state.tokens)
+                    to: state.table[position].limit, from: request.limit, tally: &state.tokens)
             }
             turn(position, to: store.home(of: organization), in: &state, now: now)
             watch(position, from: now, in: &state)

@@ -11,7 +11,7 @@ struct WatchedPlace: BitwiseCopyable {
     private let bits: UInt64
 
     init(_ position: Int, due: Instant) {
-        precondition(0..<(1 << Self.positionBits) ~= UInt64(position), "a shard holds at most 2^23 organisations")
+        precondition(0..<(1 << Self.positionBits) ~= UInt64(position), "a table holds fewer than 2^23 names")
         bits = UInt64(bitPattern: due.nanoseconds) << Self.positionBits | UInt64(position)
     }
 

@@ -1,6 +1,9 @@
 /// A store that other servers share: it answers lease requests, some time later.
 ///
 /// A store with one node, always at hand, needs ``lease(_:reply:)`` and no more.
+///
+/// All but ``lease(_:reply:)`` are asked while the limiter holds a lock that decisions of other organisations wait for: they
+/// must return within microseconds, and must not ask the limiter anything.
 public protocol LeaseStore: Sendable {
     /// Where an organisation's bucket is now. Answers from memory.
     func home(of organization: Span<UInt8>) -> BucketHome

@@ -1,4 +1,4 @@
-/// What a lease says to a request, and what it has to ask of the store.
+/// What a lease has to ask of the store.
 extension Lease {
     /// How much to ask for; the request that carries it must be sent.
     struct Ask: Equatable {
