@@ -147,35 +147,36 @@ struct LeaseShortWayTests {
         for reason in Reason.allCases { #expect(reasons[reason, default: 0] >= 100, "\(reason): \(reasons)") }
     }
 
-    @Test("ends with the lease, to the millisecond")
-    func ends() {
-        let start = Instant(milliseconds: 10_000)
+    private let start = Instant(milliseconds: 10_000)
+
+    /// A lease that holds so many tokens, granted at the start, when the store had none left.
+    private func lease(holding tokens: Int) -> Lease {
         var tally = LeaseTokenTally()
         var lease = Lease(limit: limit, now: start)
         _ = lease.ask(
-            waitingTokens: 1, sequence: 1, sizing: FixedSizing(tokens: 0), settings: settings, now: start, tally: &tally
-        )
+            waitingTokens: 0, sequence: 1, sizing: DemandSizing(), settings: settings, now: start, tally: &tally)
         lease.settle(
-            .plain(10, openMicrotokens: 0, limit: limit), sentAt: start, settings: settings, now: start, tally: &tally)
+            .plain(tokens, openMicrotokens: 0, limit: limit), sentAt: start, settings: settings, now: start,
+            tally: &tally)
+        return lease
+    }
+
+    @Test("ends with the lease, to the millisecond")
+    func ends() {
+        let lease = lease(holding: 10)
         let end = settings.expiry(sentAt: start)
         for (offset, isMade) in [(-1, true), (0, false), (1, false)] {
             var copy = lease
             let now = end.advanced(byMilliseconds: Int64(offset))
             #expect(copy.spendAtOnce(cost: 1, now: now).isMade == isMade)
         }
-        #expect(!lease.spendAtOnce(cost: 11, now: start).isMade)
+        var copy = lease
+        #expect(!copy.spendAtOnce(cost: 11, now: start).isMade)
     }
 
     @Test("tells what is left as the refill goes on, however long ago the store was asked")
     func balance() {
-        let start = Instant(milliseconds: 10_000)
-        var tally = LeaseTokenTally()
-        var lease = Lease(limit: limit, now: start)
-        _ = lease.ask(
-            waitingTokens: 0, sequence: 1, sizing: DemandSizing(), settings: settings, now: start, tally: &tally)
-        let grant = Grant(
-            tokens: 100, held: 0, openMicrotokens: 0, openRefillMicrotokensPerMillisecond: 400_000, outstanding: 100)
-        lease.settle(grant, sentAt: start, settings: settings, now: start, tally: &tally)
+        var lease = lease(holding: 100)
         for (milliseconds, remaining) in [(0, 99), (1, 98), (10, 101), (1000, 496)] {
             let now = start.advanced(byMilliseconds: Int64(milliseconds))
             let payment = lease.spendAtOnce(cost: 1, now: now)
