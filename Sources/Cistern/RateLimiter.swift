@@ -8,8 +8,8 @@ internal import Synchronization
 /// The cost of a request is in whole tokens, 0 to 10^9; one above the organisation's capacity is always denied.
 public final class RateLimiter: Sendable {
     enum Backend: ~Copyable, Sendable {
-        case embedded(EmbeddedStore)
         case leased(Lessee)
+        case embedded(EmbeddedStore)
     }
 
     /// Not copyable, so that looking at it keeps no count of references: all threads would write that for each decision.
@@ -51,20 +51,33 @@ public final class RateLimiter: Sendable {
     /// With the embedded store it always decides. While the organisation's node is known to be down the failure
     /// policy decides.
     public func decideNow(_ organization: Span<UInt8>, cost: Int = 1, now: Instant) -> Decision? {
-        Self.check(cost)
+        RateLimiter.check(cost)
+        // Whatever asks for the length again knows the answer in the one copy of what follows, and asks in the other.
+        return _fastPath(InlineKey.usualCounts ~= organization.count)
+            ? decideFromMemory(organization, cost: cost, now: now)
+            : decideUnusualFromMemory(organization, cost: cost, now: now)
+    }
+
+    @inline(never)
+    private func decideUnusualFromMemory(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Decision? {
+        decideFromMemory(organization, cost: cost, now: now)
+    }
+
+    @inline(__always)
+    private func decideFromMemory(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Decision? {
         switch backend {
         case .embedded(let store):
             let hash = store.hash(organization)
             let costMicrotokens = Int64(cost) &* Limit.microtokensPerToken
             let payment = store.payAtOnce(organization, hash: hash, costMicrotokens: costMicrotokens, now: now)
-            if payment.isMade { return payment.decision(at: now) }
+            if _fastPath(payment.isMade) { return payment.decision(at: now) }
             return store.decide(organization, hash: hash, costMicrotokens: costMicrotokens, now: now)
         case .leased(let lessee):
             let hash = lessee.hash(organization)
             let cost = UInt32(truncatingIfNeeded: cost)
             let payment = lessee.payAtOnce(organization, hash: hash, cost: cost, now: now)
-            if payment.isMade { return payment.decision(at: now) }
-            return Self.decide(organization, hash: hash, cost: cost, by: lessee, now: now)
+            if _fastPath(payment.isMade) { return payment.decision(at: now) }
+            return RateLimiter.decide(organization, hash: hash, cost: cost, by: lessee, now: now)
         }
     }
 
@@ -74,7 +87,9 @@ public final class RateLimiter: Sendable {
         _ organization: Span<UInt8>, hash: UInt64, cost: UInt32, by lessee: Lessee, now: Instant
     ) -> Decision? {
         let verdict = lessee.decide(organization, hash: hash, cost: cost, now: now)
-        if verdict.isRunningDry, let request = lessee.renew(organization, now: now) { carry(request, from: lessee) }
+        if verdict.isRunningDry, let request = lessee.renew(organization, now: now) {
+            RateLimiter.carry(request, from: lessee)
+        }
         return verdict.decision
     }
 
@@ -208,7 +223,7 @@ public final class RateLimiter: Sendable {
         lessee.store.lease(request) { result, now in
             let settlement = lessee.settle(request, with: result, now: now)
             // Ask for the others before calling anyone back: their deadline is running.
-            if let next = settlement.next { carry(next, from: lessee) }
+            if let next = settlement.next { RateLimiter.carry(next, from: lessee) }
             for (resume, decision) in settlement.decided { resume(decision) }
             whenAnswered()
         }

@@ -1,7 +1,7 @@
-internal import CProcessorTicks
+public import CProcessorTicks
 public import Cistern
 internal import Foundation
-internal import Synchronization
+public import Synchronization
 
 /// The ordinary clock, read cheaply: a look at the processor's counter, which is set by the ordinary clock every millisecond.
 ///
@@ -30,18 +30,19 @@ public final class TickClock: TimeSource {
     /// How far apart the two looks at the counter may be between which the ordinary clock was read.
     private static let settingNanoseconds = 15_000.0
 
+    // What a caller's module sees of these it needs to read the clock in place, without a call.
     /// Nanoseconds a tick, in 2^-32, and lower than it is; 0 where the counter is not to be followed.
-    private let rate: UInt64
+    @usableFromInline let rate: UInt64
     private let settingTicks: UInt64
     /// How many ticks a setting is good for; 0 where the counter is followed no more.
-    private let followedTicks: Atomic<UInt64>
+    @usableFromInline let followedTicks: Atomic<UInt64>
     /// The counter when it was last set.
-    private let setAtTicks = Atomic<UInt64>(0)
+    @usableFromInline let setAtTicks: Atomic<UInt64>
     /// What to add to the ticks times ``rate`` to have the time.
     ///
     /// It is raised before ``setAtTicks`` is written, and read after
     /// that is, so it is never of an earlier setting.
-    private let offsetNanoseconds = Atomic<Int64>(.min)
+    @usableFromInline let offsetNanoseconds: Atomic<Int64>
     /// The latest time that was shown by the counter, once that is followed no more.
     private let lastShown = Atomic<Int64>(.min)
     /// It stands last: the compiler does not know its size, and would have to look up where all that follows it stands.
@@ -60,11 +61,14 @@ public final class TickClock: TimeSource {
         rate = UInt64(nanosecondsPerTick * (1 - 1.0 / 256) * 4_294_967_296)
         let isFollowed = nanosecondsPerTick > 0
         settingTicks = isFollowed ? UInt64(Self.settingNanoseconds / nanosecondsPerTick) : 0
+        setAtTicks = Atomic(0)
+        offsetNanoseconds = Atomic(.min)
         followedTicks = Atomic(isFollowed ? UInt64(Self.followedNanoseconds / nanosecondsPerTick) : 0)
         _ = readAndSet()
     }
 
     /// The time since this value was made.
+    @inlinable
     public func now() -> Instant {
         let setAt = setAtTicks.load(ordering: .acquiring)
         let offset = offsetNanoseconds.load(ordering: .relaxed)
@@ -75,7 +79,8 @@ public final class TickClock: TimeSource {
 
     /// Reads the ordinary clock, and sets this one by it.
     @inline(never)
-    private func readAndSet() -> Instant {
+    @usableFromInline
+    func readAndSet() -> Instant {
         guard rate > 0, followedTicks.load(ordering: .acquiring) > 0 else {
             return max(clock.now(), Instant(nanoseconds: lastShown.load(ordering: .relaxed)))
         }
@@ -108,8 +113,8 @@ public final class TickClock: TimeSource {
         return max(clock.now(), Instant(nanoseconds: last))
     }
 
-    @inline(__always)
-    private func nanoseconds(_ ticks: UInt64) -> Int64 {
+    @inlinable
+    func nanoseconds(_ ticks: UInt64) -> Int64 {
         let product = ticks.multipliedFullWidth(by: rate)
         return Int64(truncatingIfNeeded: product.high << 32 | product.low >> 32)
     }

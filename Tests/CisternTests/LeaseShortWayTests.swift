@@ -34,7 +34,7 @@ struct LeaseShortWayTests {
         guard case .settled(let terms) = lease.phase else { return .asking }
         if terms.pace.coming > 0 { return .paced }
         if now >= lease.expiresAt { return .lapsed }
-        if now >= terms.restsUntil(leaseEnd: lease.expiresAt) { return .renewedByTime }
+        if now >= lease.restsUntil { return .renewedByTime }
         if cost > lease.heldTokens { return .tooFewTokens }
         if lease.heldTokens - cost < terms.renewBelow { return .runningDry }
         return lease.isEarlySpent(with: cost, terms) ? .earlySpent : nil

@@ -1,20 +1,17 @@
 /// A bounded table from organisation names to one fixed-size value each: the inside of one shard, for one thread.
 ///
-/// Open addressing with linear probing over eight-byte slots; a slot holds the place of an entry and some bits of its
-/// hash, so that a probe reads an entry only when it is very likely the right one, and the slots can be laid out anew
-/// without a look at any. Entries never move, so places and positions stay good for as long as the name is here, and
-/// growing costs a newcomer no more than its slots and one segment. Names of up to ``InlineKey/capacity`` bytes stand in
-/// the entry itself.
+/// A hash table (``Slots``) of the places where the entries stand. Entries never move, so places and positions stay good
+/// for as long as the name is here, and growing costs a newcomer no more than its slots and one segment. Names of up to
+/// ``InlineKey/capacity`` bytes stand in the entry itself.
 struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     private typealias Entries = SegmentedBuffer<BucketEntry<Value>>
     /// Where a name's entry stands, for as long as the name is here: quicker to follow than a position.
     typealias Place = SegmentedBuffer<BucketEntry<Value>>.Place
 
-    /// 0 where free, else the number of the entry's place, and above it the lowest bits of its hash, its tag.
-    private var slots = UniqueBuffer<UInt64>()
+    private var slots = Slots(count: 8)
     private var entries = Entries()
     /// Positions in `entries` that no name holds.
-    private var vacancies = UniqueBuffer<UInt32>()
+    private var vacancies: [UInt32] = []
     /// Names too long to stand in their entry, by its position.
     private var longKeys: [UInt32: [UInt8]] = [:]
     private var hand = 0
@@ -24,14 +21,13 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     /// How many it may hold.
     let capacity: Int
 
-    /// The largest ``capacity``: a tag tells the right one of as many slots as its bits can number, and a quarter of them
-    /// is free.
-    static var largestCapacity: Int { Int(tagMask + 1) / 4 * 3 }
+    /// The largest ``capacity``: a quarter of the slots is free.
+    static var largestCapacity: Int { Slots.largestCount / 4 * 3 }
 
     init(capacity: Int) {
         precondition(1...Self.largestCapacity ~= capacity, "a table holds 1 to \(Self.largestCapacity) names")
+        precondition(Place.numberBits <= Slots.placeBits, "a slot has no room for the number of a place")
         self.capacity = capacity
-        slots = UniqueBuffer(repeating: 0, count: 8)
     }
 
     var isFull: Bool { count >= capacity }
@@ -48,7 +44,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         _modify { yield &entries[place].value }
     }
 
-    func position(of place: Place) -> Int { Int(entries[place].position) }
+    func position(of place: Place) -> Int { entries[place].mark.position }
 
     /// The position of a name, which counts as used by being looked up.
     mutating func find(_ key: Span<UInt8>, hash: UInt64) -> Int? {
@@ -61,12 +57,12 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         _ key: Span<UInt8>, hash: UInt64, absent: Result, _ body: (inout Value) -> Result
     ) -> Result {
         // As long as a UUID, or nearly.
-        guard InlineKey.usualCounts ~= key.count else {
+        guard _fastPath(InlineKey.usualCounts ~= key.count) else {
             guard let place = findPlace(key, hash: hash) else { return absent }
             return body(&entries[place].value)
         }
         let name = InlineKey(usual: key)
-        let place = find(hash) { $0.mark.nameCount == key.count && $0.key == name }
+        let place = find(hash) { $0.isOf(name, count: key.count) }
         guard let place else { return absent }
         entries[place].mark.isRecent = true
         return body(&entries[place].value)
@@ -78,9 +74,9 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         let place: Place?
         if key.count <= InlineKey.capacity {
             let name = InlineKey(key)
-            place = find(hash) { $0.mark.nameCount == key.count && $0.key == name }
+            place = find(hash) { $0.isOf(name, count: key.count) }
         } else {
-            place = find(hash) { entry in longKeys[entry.position].map { key.equals($0) } ?? false }
+            place = find(hash) { entry in longKeys[UInt32(entry.mark.position)].map { key.equals($0) } ?? false }
         }
         if let place { entries[place].mark.isRecent = true }
         return place
@@ -89,35 +85,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     /// The place of the entry of a hash that is the right one.
     @inline(__always)
     private func find(_ hash: UInt64, isRight: (BucketEntry<Value>) -> Bool) -> Place? {
-        let mask = slots.count &- 1
-        let tag = hash & Self.tagMask
-        var slot = Int(truncatingIfNeeded: hash) & mask
-        while true {
-            let content = slots[slot]
-            if content == 0 { return nil }
-            if content &>> UInt64(Place.numberBits) == tag {
-                let place = Self.place(in: content)
-                if isRight(entries[place]) { return place }
-            }
-            slot = (slot &+ 1) & mask
-        }
-    }
-
-    // MARK: Slots
-
-    /// How many bits of a hash a slot has room for.
-    private static var tagBits: UInt64 { UInt64(64 - Place.numberBits) }
-    private static var tagMask: UInt64 { 1 << tagBits - 1 }
-
-    /// The place that a slot in use holds.
-    @inline(__always)
-    private static func place(in content: UInt64) -> Place {
-        Place(number: content & (1 << UInt64(Place.numberBits) - 1))
-    }
-
-    /// The slot where the name in a slot would like to stand.
-    private static func home(of content: UInt64, mask: Int) -> Int {
-        Int(content >> UInt64(Place.numberBits)) & mask
+        slots.find(hash) { isRight(entries[Place(number: $0)]) }.map { Place(number: $0) }
     }
 
     /// Adds a name that the table does not hold.
@@ -125,20 +93,19 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     /// The table must not be full.
     mutating func insert(_ key: Span<UInt8>, hash: UInt64, value: Value) -> Int {
         precondition(!isFull, "a full table takes no more names: evict one first")
-        if (count + 1) * 4 > slots.count * 3 { growSlots(to: slots.count * 2) }
-        let position = vacancies.popLast() ?? UInt32(entries.count)
+        if (count + 1) * 4 > slots.count * 3 { slots.grow() }
+        let position = vacancies.popLast().map { Int($0) } ?? entries.count
         let entry = BucketEntry(
-            value: value, mark: EntryMark(nameCount: key.count), key: InlineKey(key), position: position)
-        if Int(position) < entries.count {
-            entries[Int(position)] = entry
+            value: value, key: InlineKey(key), mark: EntryMark(nameCount: key.count, position: position))
+        if position < entries.count {
+            entries[position] = entry
         } else {
             entries.append(entry)
         }
-        if key.count > InlineKey.capacity { longKeys[position] = key.withUnsafeBufferPointer { Array($0) } }
-        let place = entries.place(of: Int(position))
-        occupySlot((hash & Self.tagMask) << UInt64(Place.numberBits) | place.number)
+        if key.count > InlineKey.capacity { longKeys[UInt32(position)] = key.withUnsafeBufferPointer { Array($0) } }
+        slots.insert(entries.place(of: position).number, hash: hash)
         count += 1
-        return Int(position)
+        return position
     }
 
     /// Writes down where the slots stand.
@@ -196,40 +163,12 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     }
 
     private mutating func remove(at position: Int, hash: (Span<UInt8>) -> UInt64) -> Value {
-        let mask = slots.count - 1
-        let place = entries.place(of: position)
-        var hole = Int(truncatingIfNeeded: hash(key(at: position).span)) & mask
-        while Self.place(in: slots[hole]) != place { hole = (hole + 1) & mask }
-        // Close the gap: whatever follows and may stand at the hole moves into it, until a free slot ends the run.
-        var next = (hole + 1) & mask
-        while slots[next] != 0 {
-            let home = Self.home(of: slots[next], mask: mask)
-            if (next - home) & mask >= (next - hole) & mask {
-                slots[hole] = slots[next]
-                hole = next
-            }
-            next = (next + 1) & mask
-        }
-        slots[hole] = 0
+        slots.remove(entries.place(of: position).number, hash: hash(key(at: position).span))
         entries[position].mark.isLive = false
         longKeys[UInt32(position)] = nil
         vacancies.append(UInt32(position))
         count -= 1
         return entries[position].value
-    }
-
-    /// Lays the slots out anew: from what stands in them, without a look at the entries.
-    private mutating func growSlots(to slotCount: Int) {
-        var old = UniqueBuffer<UInt64>(repeating: 0, count: slotCount)
-        swap(&old, &slots)
-        for slot in 0..<old.count where old[slot] != 0 { occupySlot(old[slot]) }
-    }
-
-    private mutating func occupySlot(_ content: UInt64) {
-        let mask = slots.count - 1
-        var slot = Self.home(of: content, mask: mask)
-        while slots[slot] != 0 { slot = (slot + 1) & mask }
-        slots[slot] = content
     }
 }
 
@@ -238,34 +177,54 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
 /// The order of the fields leaves no gap: an organisation with a lease takes 160 bytes, one with a bucket 72.
 struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
     var value: Value
-    var mark: EntryMark
     /// The name, or nothing where it is too long.
     let key: InlineKey
-    /// Where it stands among the entries.
-    let position: UInt32
+    var mark: EntryMark
+
+    /// Whether it is that of a name of so many bytes.
+    @inline(__always)
+    func isOf(_ name: InlineKey, count: Int) -> Bool {
+        // One branch for both.
+        key.difference(from: name) | UInt64(mark.difference(fromCount: count)) == 0
+    }
 }
 
-/// What a table notes of an entry, in one byte.
+/// What a table notes of an entry, in four bytes.
 struct EntryMark: BitwiseCopyable {
-    private var bits: UInt8
+    private static let countMask: UInt32 = 0x3f
+    private static let recentBit: UInt32 = 0x40
+    private static let liveBit: UInt32 = 0x80
+    private static let positionShift: UInt32 = 8
+
+    private var bits: UInt32
 
     /// The mark of a new entry: alive, and just used.
-    init(nameCount: Int) {
-        bits = UInt8(min(nameCount, 0x3f)) | 0xc0
+    init(nameCount: Int, position: Int) {
+        precondition(position <= Int(UInt32.max >> Self.positionShift), "a table holds fewer than 2^24 names")
+        bits =
+            UInt32(min(nameCount, Int(Self.countMask))) | Self.recentBit | Self.liveBit
+            | UInt32(position) << Self.positionShift
     }
 
     /// The length of the name, or 63 of one that is too long to stand in the entry.
-    var nameCount: Int { Int(bits & 0x3f) }
+    var nameCount: Int { Int(bits & Self.countMask) }
+
+    /// 0 where it is that of a name of so many bytes, which are fewer than 63.
+    @inline(__always)
+    func difference(fromCount count: Int) -> UInt32 { (bits ^ UInt32(truncatingIfNeeded: count)) & Self.countMask }
+
+    /// Where the entry stands among the entries.
+    var position: Int { Int(bits >> Self.positionShift) }
 
     /// Used since the eviction hand last came by.
     var isRecent: Bool {
-        get { bits & 0x40 != 0 }
-        set { bits = newValue ? bits | 0x40 : bits & ~0x40 }
+        get { bits & Self.recentBit != 0 }
+        set { bits = newValue ? bits | Self.recentBit : bits & ~Self.recentBit }
     }
 
     /// Whether a name holds the entry.
     var isLive: Bool {
-        get { bits & 0x80 != 0 }
-        set { bits = newValue ? bits | 0x80 : bits & ~0x80 }
+        get { bits & Self.liveBit != 0 }
+        set { bits = newValue ? bits | Self.liveBit : bits & ~Self.liveBit }
     }
 }

@@ -1,7 +1,7 @@
 /// A name of up to 36 bytes, as a UUID has, kept as words so that comparing it takes one load and one compare for eight bytes.
 ///
 /// Of a longer name nothing is kept here; its bytes are somebody else's to keep.
-struct InlineKey: Equatable, BitwiseCopyable {
+struct InlineKey: BitwiseCopyable {
     static let capacity = 36
     /// The lengths that take no step that depends on another, among them a UUID's.
     static let usualCounts = 33...capacity
@@ -50,11 +50,12 @@ struct InlineKey: Equatable, BitwiseCopyable {
         }
     }
 
+    /// 0 where both are the same.
     @inline(__always)
-    static func == (left: InlineKey, right: InlineKey) -> Bool {
-        let start = (left.first ^ right.first) | (left.second ^ right.second)
-        let end = (left.third ^ right.third) | (left.fourth ^ right.fourth)
-        return start | end | UInt64(left.tail ^ right.tail) == 0
+    func difference(from other: InlineKey) -> UInt64 {
+        let start = (first ^ other.first) | (second ^ other.second)
+        let end = (third ^ other.third) | (fourth ^ other.fourth)
+        return start | end | UInt64(tail ^ other.tail)
     }
 }
 

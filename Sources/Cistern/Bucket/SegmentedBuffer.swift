@@ -35,7 +35,7 @@ struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
 
     /// Where each segment begins; there is room for ``segmentCapacity`` of them.
     ///
-    /// In a ``UniqueBuffer`` each look would be checked once more.
+    /// In an array each look would be checked once more.
     private var segments: UnsafeMutablePointer<UnsafeMutablePointer<Element>>
     private(set) var count = 0
     private var segmentCapacity = 4

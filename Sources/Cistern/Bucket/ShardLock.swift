@@ -21,7 +21,7 @@ struct ShardLock: ~Copyable, Sendable {
 
     @inline(__always)
     func acquire() {
-        if !tryAcquire() { acquireHeld() }
+        if _slowPath(!tryAcquire()) { acquireHeld() }
     }
 
     @inline(__always)

@@ -20,14 +20,14 @@ struct SlotPlace: ~Copyable, Sendable {
     }
 
     /// Notes where the slots stand; where nothing has changed it writes nothing, which would take the line from all who read it.
-    func note(_ slots: borrowing UniqueBuffer<UInt64>) {
+    func note(_ slots: borrowing Slots) {
         if isPlace(of: slots) { return }
         address.store(slots.address, ordering: .relaxed)
         mask.store(UInt(slots.count - 1), ordering: .relaxed)
     }
 
     /// Whether these are the slots that stand where was noted.
-    func isPlace(of slots: borrowing UniqueBuffer<UInt64>) -> Bool {
+    func isPlace(of slots: borrowing Slots) -> Bool {
         address.load(ordering: .relaxed) == slots.address && mask.load(ordering: .relaxed) == UInt(slots.count - 1)
     }
 }

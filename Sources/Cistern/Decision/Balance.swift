@@ -5,14 +5,14 @@ struct Balance: Sendable, BitwiseCopyable {
     /// What the store had left at ``asOf``.
     private let openMicrotokens: Int64
     /// How fast that has been growing since.
-    private let refillMicrotokensPerMillisecond: Int64
+    private let inflow: Inflow
     private let asOf: Instant
 
     /// A balance that is known.
     @inline(__always)
     init(microtokens: Int64) {
         openMicrotokens = microtokens
-        refillMicrotokensPerMillisecond = 0
+        inflow = Inflow(microtokensPerMillisecond: 0, isShared: false)
         asOf = Instant(nanoseconds: 0)
     }
 
@@ -20,7 +20,7 @@ struct Balance: Sendable, BitwiseCopyable {
     @inline(__always)
     init(_ word: StoreWord, asOf: Instant) {
         openMicrotokens = word.openMicrotokens
-        refillMicrotokensPerMillisecond = word.refillMicrotokensPerMillisecond
+        inflow = word.inflow
         self.asOf = asOf
     }
 
@@ -28,7 +28,7 @@ struct Balance: Sendable, BitwiseCopyable {
     func microtokens(of limit: Limit, heldTokens: UInt32, at now: Instant) -> Int64 {
         var open = TokenBucket(microtokens: openMicrotokens, asOfMilliseconds: asOf.milliseconds)
         open.refill(
-            microtokensPerMillisecond: refillMicrotokensPerMillisecond, ceilingMicrotokens: limit.capacityMicrotokens,
+            microtokensPerMillisecond: inflow.microtokensPerMillisecond, ceilingMicrotokens: limit.capacityMicrotokens,
             nowMilliseconds: now.milliseconds)
         let held = Int64(heldTokens) &* Limit.microtokensPerToken
         return min(limit.capacityMicrotokens, max(0, open.microtokens) &+ held)

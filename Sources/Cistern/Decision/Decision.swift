@@ -16,8 +16,11 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
     // No gap between two fields: what stands in one is copied, too, and piece by piece.
     /// The limit that held.
     public let limit: Limit
-    /// Tokens held here besides ``balance``.
-    private let heldTokens: UInt32
+    /// Tokens held here besides ``balance``, and in the highest bit ``isShadowDenial``.
+    ///
+    /// A flag of its own would be what an optional decision is told by, and whoever looks at the outcome would look twice.
+    private let heldTokensAndShadow: UInt32
+    private static let shadowBit: UInt32 = 1 << 31
     /// When it was decided, on the clock of the `now` that was given.
     public let decidedAt: Instant
     /// Milliseconds until the request could be paid for; 0 unless denied or refused.
@@ -26,8 +29,6 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
     private let balance: Balance
     /// How it came out.
     public let outcome: Outcome
-    /// Whether the bucket could not pay, and the request goes ahead because its limit is in shadow.
-    public let isShadowDenial: Bool
 
     @inline(__always)
     private init(
@@ -35,13 +36,17 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
         retryAfterMilliseconds: Int64 = 0, isShadowDenial: Bool = false, at now: Instant
     ) {
         self.limit = limit
-        self.heldTokens = heldTokens
+        heldTokensAndShadow = isShadowDenial ? heldTokens | Self.shadowBit : heldTokens
         decidedAt = now
         self.retryAfterMilliseconds = retryAfterMilliseconds
         self.balance = balance
         self.outcome = outcome
-        self.isShadowDenial = isShadowDenial
     }
+
+    /// Whether the bucket could not pay, and the request goes ahead because its limit is in shadow.
+    public var isShadowDenial: Bool { heldTokensAndShadow & Self.shadowBit != 0 }
+
+    private var heldTokens: UInt32 { heldTokensAndShadow & ~Self.shadowBit }
 
     /// Whether the request may go ahead.
     public var isAllowed: Bool {

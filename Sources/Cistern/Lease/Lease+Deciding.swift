@@ -6,8 +6,7 @@ extension Lease {
     /// at what time or spending has brought about. What the store said is not carried on: who asks for a balance does that.
     @inline(__always)
     mutating func spendAtOnce(cost: UInt32, now: Instant) -> Payment {
-        guard Int64(heldTokens) &- Int64(cost) >= Int64(restsDownTo), case .settled(let terms) = phase,
-            now < terms.restsUntil(leaseEnd: expiresAt), now >= spentAt, now >= wordAt
+        guard Int64(heldTokens) &- Int64(cost) >= Int64(restsDownTo), now < restsUntil, now >= spentAt, now >= wordAt
         else { return .none }
         return pay(cost, now: now)
     }

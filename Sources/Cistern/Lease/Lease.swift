@@ -4,32 +4,34 @@
 /// organisation is in flight, and only the answer to that one counts; whatever else arrives is the store's to expire.
 ///
 /// A million of them are held, so the fields are as narrow as they can be, in an order that leaves no gap, and what holds
-/// only between two requests shares its place with what holds only during one: 119 bytes. Tokens are at most 10^9.
+/// only between two requests shares its place with what holds only during one: 120 bytes. Tokens are at most 10^9.
 struct Lease: Sendable, BitwiseCopyable {
-    // What only asking the store looks at stands first, and what a payment looks at beside the name that follows.
+    // What a payment does not look at stands first; what it does, beside the name that follows.
     /// The number of the last request whose answer was taken in.
     private(set) var acknowledged: UInt64
     private var demand: Demand
     /// ``wanted`` and the tokens held.
     private var wantedBasis: Int32 = 0
+    var phase = LeasePhase.settled(LeaseTerms()) { didSet { restsDownTo = restedDownTo } }
+    var notes = LeaseNotes() { didSet { restsDownTo = restedDownTo } }
+    /// Where the bucket is that all of this is about.
+    private(set) var home: BucketHome
+    /// ``spent`` and the tokens held, until that is noted; from then on ``spent`` alone.
+    private var spentBasis: UInt32 = 0 { didSet { restsDownTo = restedDownTo } }
+    /// How long before its end the lease is renewed; 0 where that is not before it is needed.
+    private var renewalMilliseconds: UInt16 = 0
+    /// Until when nothing becomes of the lease by time alone: it is renewed then, or it ends.
+    private(set) var restsUntil: Instant
+    /// Up to when ``word`` has been carried on; a payment that changes nothing else leaves that to whoever looks at it.
+    var wordAt: Instant
+    /// When a token was last spent here.
+    var spentAt: Instant
     var word: StoreWord
     /// How many tokens must be left for a payment to be no more than that; all that it depends on keeps it up to date.
     private(set) var restsDownTo: UInt32 = 0
     var limit: Limit
-    var notes = LeaseNotes() { didSet { restsDownTo = restedDownTo } }
-    /// Where the bucket is that all of this is about.
-    private(set) var home: BucketHome
-    /// Up to when ``word`` has been carried on; a payment that changes nothing else leaves that to whoever looks at it.
-    var wordAt: Instant
-    /// When all tokens lapse.
-    var expiresAt: Instant
-    /// When a token was last spent here.
-    var spentAt: Instant
     /// Leased tokens that are left and not spoken for; only what is paid is taken from them here, see ``held``.
     var heldTokens: UInt32 = 0
-    /// ``spent`` and the tokens held, until that is noted; from then on ``spent`` alone.
-    private var spentBasis: UInt32 = 0 { didSet { restsDownTo = restedDownTo } }
-    var phase = LeasePhase.settled(LeaseTerms()) { didSet { restsDownTo = restedDownTo } }
 
     /// An organisation of which nothing is known: as far as this server can tell its bucket is full.
     ///
@@ -44,7 +46,7 @@ struct Lease: Sendable, BitwiseCopyable {
         self.limit = limit
         self.home = home
         wordAt = now
-        expiresAt = now
+        restsUntil = now
         self.spentAt = spentAt
         acknowledged = sequence
         demand = Demand(now: now)
@@ -66,6 +68,15 @@ struct Lease: Sendable, BitwiseCopyable {
         guard !notes.contains(.isEarlyNoted) else { return terms.renewBelow }
         let all = Int64(spent) + Int64(heldTokens)
         return max(terms.renewBelow, UInt32(clamping: all - Int64(terms.early) + 1))
+    }
+
+    /// When all tokens lapse.
+    var expiresAt: Instant { restsUntil.advanced(byMilliseconds: Int64(renewalMilliseconds)) }
+
+    /// The tokens lapse then, and nothing is to be done before.
+    private mutating func rest(until end: Instant) {
+        restsUntil = end
+        renewalMilliseconds = 0
     }
 
     /// Leased tokens that are left and not spoken for, in whole tokens.
@@ -168,8 +179,8 @@ struct Lease: Sendable, BitwiseCopyable {
     /// Whether it is time to ask for more before the tokens run out.
     @inline(__always)
     func isRunningDry(now: Instant) -> Bool {
-        guard case .settled(let terms) = phase, terms.renewAtOffset != LeaseTerms.neverRenewed else { return false }
-        return held &+ terms.pace.coming < Int(terms.renewBelow) || now >= terms.restsUntil(leaseEnd: expiresAt)
+        guard case .settled(let terms) = phase, renewalMilliseconds > 0 else { return false }
+        return held &+ terms.pace.coming < Int(terms.renewBelow) || now >= restsUntil
     }
 
     /// Asks for what waiting requests need beyond the tokens held, and for what is to come.
@@ -222,6 +233,7 @@ struct Lease: Sendable, BitwiseCopyable {
         precondition(reserved == 0, "a bucket is left while nobody waits for it")
         self.home = home
         phase = .settled(LeaseTerms(early: terms.early))
+        rest(until: expiresAt)
         held = 0
         notes.remove([.isOnRecord, .isAhead])
         word = StoreWord(unknown: limit)
@@ -264,6 +276,7 @@ struct Lease: Sendable, BitwiseCopyable {
         }
         notes.remove(.isEarlyNoted)
         spent = 0
+        rest(until: expiresAt)
         phase = .asking(
             LeaseFlight(sequence: sequence, reported: heldTokens, reserved: isReserving ? heldTokens : 0))
         if isReserving { held = 0 }
@@ -289,7 +302,7 @@ struct Lease: Sendable, BitwiseCopyable {
         held = left - lapsed + grant.tokens
         notes.set(.isOnRecord, to: grant.held + grant.tokens + grant.paced > 0)
         notes.set(.isCrowded, to: isCrowded(grant, settings: settings))
-        expiresAt = settings.expiry(sentAt: sentAt)
+        rest(until: settings.expiry(sentAt: sentAt))
         word = StoreWord(grant, sentAt: sentAt, limit: limit, expiresAt: expiresAt, settings: settings, now: now)
         var terms = LeaseTerms()
         terms.pace = Pace(
@@ -301,7 +314,8 @@ struct Lease: Sendable, BitwiseCopyable {
             terms.renewBelow = UInt32(clamping: min(soon, (held + terms.pace.tokens + 1) / 2))
             // Tokens that demand no longer takes are put on record anew before they lapse.
             let renewAt = sentAt.advanced(byMilliseconds: settings.durationMilliseconds * 3 / 4)
-            terms.renewAtOffset = Int16(clamping: min(-1, renewAt.milliseconds - expiresAt.milliseconds))
+            renewalMilliseconds = UInt16(clamping: max(1, restsUntil.milliseconds - renewAt.milliseconds))
+            restsUntil = restsUntil.advanced(byMilliseconds: -Int64(renewalMilliseconds))
         }
         phase = .settled(terms)
     }

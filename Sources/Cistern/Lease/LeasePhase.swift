@@ -10,9 +10,6 @@ enum LeasePhase: Sendable, BitwiseCopyable {
 ///
 /// Times count from the end of the lease, which is at most a minute away.
 struct LeaseTerms: Sendable, BitwiseCopyable {
-    /// Instead of an offset: the lease is not renewed before it is needed.
-    static let neverRenewed: Int16 = 0
-
     /// Tokens that come one after the other.
     var pace = Pace()
     /// When so many tokens have been spent since the last request, that is noted; once it has been, how many milliseconds
@@ -20,14 +17,6 @@ struct LeaseTerms: Sendable, BitwiseCopyable {
     var early = UInt32.max
     /// The lease is renewed as soon as fewer tokens than this are held.
     var renewBelow: UInt32 = 0
-    /// The lease is renewed so many milliseconds after its end, which is before it: this is below 0.
-    var renewAtOffset = Self.neverRenewed
-
-    /// Until when nothing becomes of a lease by time alone: it is renewed then, or it ends.
-    @inline(__always)
-    func restsUntil(leaseEnd: Instant) -> Instant {
-        leaseEnd.advanced(byMilliseconds: Int64(renewAtOffset))
-    }
 }
 
 /// A request in flight.

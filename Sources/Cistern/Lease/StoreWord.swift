@@ -7,22 +7,16 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
 
     /// What the store could grant to this lessee beyond what it has.
     private(set) var openMicrotokens: Int64
-    /// How fast that grows: the refill rate less what runs to others as paces; the complement of it where ``isShared``.
-    private var refillAndShare: Int64
+    private(set) var inflow: Inflow
     /// Until when it may be taken for a denial, counted back from the end of the lease that came with it.
     private var microsecondsBeforeLeaseEnd: UInt32
 
     /// Nothing is known, so nothing can be denied.
     init(unknown limit: Limit) {
         openMicrotokens = limit.capacityMicrotokens
-        refillAndShare = 0
+        inflow = Inflow(microtokensPerMillisecond: 0, isShared: false)
         microsecondsBeforeLeaseEnd = Self.never
     }
-
-    /// Whether what is open is spoken for: this lessee has had its share of it, and its share of the inflow as a pace.
-    private var isShared: Bool { refillAndShare < 0 }
-
-    var refillMicrotokensPerMillisecond: Int64 { isShared ? ~refillAndShare : refillAndShare }
 
     /// What a grant says.
     ///
@@ -36,7 +30,7 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
         // early rather than too late, and too early only means to ask once more.
         openMicrotokens = min(grant.openMicrotokens, limit.capacityMicrotokens)
         let refill = grant.openRefillMicrotokensPerMillisecond
-        refillAndShare = grant.paced > 0 ? ~refill : refill
+        inflow = Inflow(microtokensPerMillisecond: refill, isShared: grant.paced > 0)
         let endsAt =
             if grant.paced > 0 {
                 now.advanced(byMilliseconds: grant.paceMilliseconds)
@@ -55,7 +49,7 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
     mutating func refill(_ limit: Limit, elapsedMilliseconds: Int64) {
         var bucket = TokenBucket(microtokens: openMicrotokens, asOfMilliseconds: 0)
         bucket.refill(
-            microtokensPerMillisecond: refillMicrotokensPerMillisecond, ceilingMicrotokens: limit.capacityMicrotokens,
+            microtokensPerMillisecond: inflow.microtokensPerMillisecond, ceilingMicrotokens: limit.capacityMicrotokens,
             nowMilliseconds: elapsedMilliseconds)
         openMicrotokens = bucket.microtokens
     }
@@ -67,18 +61,35 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
 
     /// Whether the store has said that it cannot pay this much yet.
     func forbids(_ microtokens: Int64, leaseEnd: Instant, now: Instant) -> Bool {
-        now < endsAt(leaseEnd: leaseEnd) && (isShared || openMicrotokens < microtokens)
+        now < endsAt(leaseEnd: leaseEnd) && (inflow.isShared || openMicrotokens < microtokens)
     }
 
     /// Milliseconds until the store could pay this much, or until it is worth asking.
     func millisecondsUntil(_ microtokens: Int64, limit: Limit, leaseEnd: Instant, now: Instant) -> Int64 {
         let missing = microtokens - openMicrotokens
         let endsAt = endsAt(leaseEnd: leaseEnd)
-        if isShared { return max(1, endsAt.milliseconds - now.milliseconds) }
+        if inflow.isShared { return max(1, endsAt.milliseconds - now.milliseconds) }
         if missing <= 0 { return 1 }
-        if refillMicrotokensPerMillisecond > 0 {
-            return max(1, (missing - 1) / refillMicrotokensPerMillisecond + 1)
-        }
+        let rate = inflow.microtokensPerMillisecond
+        if rate > 0 { return max(1, (missing - 1) / rate + 1) }
         return max(1, limit.millisecondsToGain(missing), endsAt.milliseconds - now.milliseconds)
     }
+}
+
+/// How fast what is open at the store grows: the refill rate less what runs to others as paces.
+///
+/// Eight bytes, which a payment copies as they are; whoever asks for a balance reads them.
+struct Inflow: Sendable, Equatable, BitwiseCopyable {
+    /// The rate, or its complement where ``isShared``.
+    private let bits: Int64
+
+    @inline(__always)
+    init(microtokensPerMillisecond rate: Int64, isShared: Bool) {
+        bits = isShared ? ~rate : rate
+    }
+
+    /// Whether what is open is spoken for: this lessee has had its share of it, and its share of the inflow as a pace.
+    var isShared: Bool { bits < 0 }
+
+    var microtokensPerMillisecond: Int64 { isShared ? ~bits : bits }
 }
