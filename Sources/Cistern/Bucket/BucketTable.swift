@@ -64,7 +64,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         let name = InlineKey(usual: key)
         let place = find(hash) { $0.isOf(name, count: key.count) }
         guard let place else { return absent }
-        entries[place].mark.isRecent = true
+        entries[place].noteUse()
         return body(&entries[place].value)
     }
 
@@ -78,7 +78,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         } else {
             place = find(hash) { entry in longKeys[UInt32(entry.mark.position)].map { key.equals($0) } ?? false }
         }
-        if let place { entries[place].mark.isRecent = true }
+        if let place { entries[place].noteUse() }
         return place
     }
 
@@ -180,6 +180,12 @@ struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
     /// The name, or nothing where it is too long.
     let key: InlineKey
     var mark: EntryMark
+
+    /// Notes that it is in use, where that is not noted: whatever is written has to go back to memory one day.
+    @inline(__always)
+    mutating func noteUse() {
+        if !mark.isRecent { mark.isRecent = true }
+    }
 
     /// Whether it is that of a name of so many bytes.
     @inline(__always)

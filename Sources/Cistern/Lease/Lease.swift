@@ -24,14 +24,15 @@ struct Lease: Sendable, BitwiseCopyable {
     private(set) var restsUntil: Instant
     /// Up to when ``word`` has been carried on; a payment that changes nothing else leaves that to whoever looks at it.
     var wordAt: Instant
-    /// When a token was last spent here.
-    var spentAt: Instant
     var word: StoreWord
     /// How many tokens must be left for a payment to be no more than that; all that it depends on keeps it up to date.
     private(set) var restsDownTo: UInt32 = 0
     var limit: Limit
+    // These two, on one cache line, are all that a payment changes.
     /// Leased tokens that are left and not spoken for; only what is paid is taken from them here, see ``held``.
     var heldTokens: UInt32 = 0
+    /// When a token was last spent here.
+    var spentAt: Instant
 
     /// An organisation of which nothing is known: as far as this server can tell its bucket is full.
     ///
