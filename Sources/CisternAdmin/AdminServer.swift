@@ -30,12 +30,17 @@ package struct AdminServer: Sendable {
         gate = AdminGuard(tokens: tokens, pace: try AdminPace(clock: clock, seed: seed), logger: logger)
     }
 
+    /// The event loop, apart from the data plane's.
+    ///
+    /// It is one for the process and goes on as long as that: Hummingbird lets go of its server at some time after that has ended,
+    /// and tells its loop so, where SwiftNIO may one day trap if the loop is no more.
+    private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+
     /// Serves until the task is cancelled.
     ///
     /// - Parameter onListening: called with the port once requests are answered.
     /// - Throws: the socket's error where the address cannot be listened on.
     package func run(onListening: @escaping @Sendable (_ port: Int) async -> Void) async throws {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         var quiet = logger
         quiet.logLevel = .critical
         let application = Application(
@@ -49,7 +54,7 @@ package struct AdminServer: Sendable {
                 address: .hostname(settings.host, port: settings.port),
                 availableConnectionsDelegate: MaximumAvailableConnections(256)),
             onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
-            eventLoopGroupProvider: .shared(group), logger: quiet)
+            eventLoopGroupProvider: .shared(Self.group), logger: quiet)
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { await monitor.run() }
@@ -58,12 +63,8 @@ package struct AdminServer: Sendable {
                 tasks.cancelAll()
             }
         } catch is CancellationError {
-        } catch {
-            try? await group.shutdownGracefully()
-            throw error
         }
         monitor.stop()
-        try? await group.shutdownGracefully()
     }
 
     private func makeRouter() -> Router<AdminContext> {

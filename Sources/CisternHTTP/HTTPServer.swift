@@ -80,11 +80,19 @@ package final class HTTPServer: Sendable {
 
     /// Stops listening, lets the requests at hand finish, and returns once every connection is closed.
     package func drain() async throws {
-        guard let (channel, quiescing) = listening.withLock({ $0 }) else { return }
-        let drained = channel.eventLoop.makePromise(of: Void.self)
-        quiescing.initiateShutdown(promise: drained)
+        guard let drained = initiateShutdown() else { return }
         for check in lagChecks.withLock({ $0 }) { check.cancel() }
-        try await drained.futureResult.get()
+        try await drained.get()
+    }
+
+    /// Lets go of the helper at once: when it goes it tells an event loop, which must not have ended by then.
+    private func initiateShutdown() -> EventLoopFuture<Void>? {
+        listening.withLock { listening in
+            guard let (channel, quiescing) = listening.take() else { return nil }
+            let drained = channel.eventLoop.makePromise(of: Void.self)
+            quiescing.initiateShutdown(promise: drained)
+            return drained.futureResult
+        }
     }
 
     /// Requests answered since the start, summed over the event loops.

@@ -22,6 +22,17 @@ struct ServeTests {
         #expect(try await server.process.exitCode() == 0)
     }
 
+    @Test("has nothing left to do once its event loops have ended")
+    func endsInOrder() async throws {
+        // One in ten used to fail.
+        for _ in 0..<20 {
+            let server = try await CisternProcess(environment: ["SWIFTNIO_STRICT": "1"])
+            #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 200)
+            server.process.signal(SIGTERM)
+            #expect(try await server.process.exitCode() == 0, "\(server.process.text)")
+        }
+    }
+
     @Test("/metrics is what promtool accepts without a warning, and counts what was decided")
     func metrics() async throws {
         let redis = try await RedisServer()

@@ -35,7 +35,7 @@ struct Slots: ~Copyable {
     /// Each number is that of a slot: they come round.
     private subscript(number: UInt) -> UInt64 {
         @inline(__always) get { slots[Int(bitPattern: number & mask)] }
-        nonmutating set { slots[Int(bitPattern: number & mask)] = newValue }
+        set { slots[Int(bitPattern: number & mask)] = newValue }
     }
 
     /// Of the places noted under a hash like this, the one that is right.
