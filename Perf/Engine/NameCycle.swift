@@ -16,6 +16,7 @@ struct NameCycle: Sendable {
     ///   - names: of all organisations, as ``names(_:)`` makes them.
     ///   - skew: the exponent of Zipf's law; 0 for all alike.
     init(names: [UInt8], skew: Double, turns: Int, seed: UInt64) {
+        precondition(turns > 0, "a cycle has a turn at least")
         let sampler = ZipfSampler(count: names.count / Self.nameLength, skew: skew)
         var random = SeededRandom(seed: seed)
         var bytes: [UInt8] = []

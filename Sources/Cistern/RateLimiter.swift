@@ -51,6 +51,7 @@ public final class RateLimiter: Sendable {
     /// With the embedded store it always decides. While the organisation's node is known to be down the failure
     /// policy decides.
     public func decideNow(_ organization: Span<UInt8>, cost: Int = 1, now: Instant) -> Decision? {
+        // By the class's name here and in what follows: `Self` is looked up at run time, though the class is final.
         RateLimiter.check(cost)
         // Whatever asks for the length again knows the answer in the one copy of what follows, and asks in the other.
         return _fastPath(InlineKey.usualCounts ~= organization.count)

@@ -78,11 +78,28 @@ package final class HTTPServer: Sendable {
         return channel.localAddress?.port ?? settings.port
     }
 
-    /// Stops listening, lets the requests at hand finish, and returns once every connection is closed.
+    /// Stops listening, lets the requests at hand finish, and returns once every connection is closed; a second call returns at
+    /// once.
     package func drain() async throws {
         guard let drained = initiateShutdown() else { return }
         for check in lagChecks.withLock({ $0 }) { check.cancel() }
         try await drained.get()
+    }
+
+    /// Closes every connection, whatever it is at, and returns once all are closed.
+    ///
+    /// For a server that has drained for long enough: the loops must be there still when a connection that was on one of them
+    /// takes itself off the books of another.
+    package func cutOff() async {
+        let closing = group.makeIterator().map { loop in
+            let context = context(of: loop)
+            return loop.flatSubmit {
+                let channels = Array(context.value.open.values)
+                for channel in channels { channel.close(promise: nil) }
+                return EventLoopFuture.andAllComplete(channels.map(\.closeFuture), on: loop)
+            }
+        }
+        for closed in closing { try? await closed.get() }
     }
 
     /// Lets go of the helper at once: when it goes it tells an event loop, which must not have ended by then.
@@ -139,13 +156,23 @@ package final class HTTPServer: Sendable {
 
     private func accept(_ channel: any Channel) throws {
         let count = connections.add(1, ordering: .relaxed).newValue
-        channel.closeFuture.whenComplete { _ in self.connections.subtract(1, ordering: .relaxed) }
-        guard count <= settings.maximumConnections else { return turnAway(channel) }
-        guard let loop = loops[ObjectIdentifier(channel.eventLoop)] else {
-            preconditionFailure("a connection is on an event loop of the server's group")
+        let loop = context(of: channel.eventLoop)
+        let id = ObjectIdentifier(channel)
+        loop.value.open[id] = channel
+        channel.closeFuture.whenComplete { _ in
+            self.connections.subtract(1, ordering: .relaxed)
+            loop.value.open[id] = nil
         }
+        guard count <= settings.maximumConnections else { return turnAway(channel) }
         try Self.addHandlers(
             to: channel, limiter: limiter, pages: pages, settings: settings, loop: loop.value)
+    }
+
+    private func context(of loop: any EventLoop) -> NIOLoopBoundBox<LoopContext> {
+        guard let context = loops[ObjectIdentifier(loop)] else {
+            preconditionFailure("a connection is on an event loop of the server's group")
+        }
+        return context
     }
 
     /// Puts the handler of one connection into its pipeline.

@@ -161,6 +161,7 @@ package struct CisternService: Service, CustomStringConvertible {
             logger.warning(
                 "connections are cut off: they were still busy near the end of drainTimeout",
                 metadata: ["connections": "\(server.connectionCount)"])
+            await server.cutOff()
         }
         let left = limit - (clock.now().milliseconds - start.milliseconds)
         let returned = await withDeadline(milliseconds: max(1, left)) { await limiter.giveBackLeases(clock: clock) }

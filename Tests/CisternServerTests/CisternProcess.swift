@@ -16,9 +16,12 @@ final class CisternProcess {
     }
 
     /// Starts a server on a free port and waits until it listens.
+    ///
+    /// One that schedules something on an event loop that has ended does not end with 0: SwiftNIO traps.
     init(_ arguments: [String] = [], environment: [String: String] = [:]) async throws {
         server = try await ListeningProcess(
-            Self.program, ["serve", "--port", "0", "--admin-port", "0"] + arguments, environment: environment)
+            Self.program, ["serve", "--port", "0", "--admin-port", "0"] + arguments,
+            environment: environment.merging(["SWIFTNIO_STRICT": "1"]) { given, _ in given })
     }
 
     /// Runs the command with any arguments.

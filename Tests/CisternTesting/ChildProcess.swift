@@ -75,7 +75,7 @@ package final class ChildProcess: Sendable {
 
 /// Waits until a condition holds, looking every few milliseconds.
 ///
-/// - Throws: `ChildProcess.Failure`, where it does not hold within the time.
+/// - Throws: `ChildProcess.Failure`, where it does not hold within the time, and within so many looks.
 package func eventually(
     _ what: @autoclosure () -> String, within seconds: Double = 20, _ condition: () async throws -> Bool
 ) async throws {
@@ -87,7 +87,7 @@ package func eventually(
         if try await condition() { return }
         looks += 1
         guard looks < fewestLooks || ContinuousClock.now < deadline else {
-            throw ChildProcess.Failure(description: "waited \(seconds) s in vain for \(what())")
+            throw ChildProcess.Failure(description: "waited \(seconds) s and \(looks) looks in vain for \(what())")
         }
         try await Task.sleep(for: .milliseconds(5))
     }

@@ -234,10 +234,9 @@ struct LeaseTests {
         #expect(tally.granted + 1 == tally.spent + tally.returned)
     }
 
-    @Test("is renewed before it runs dry, and goes on spending until the answer comes")
-    func renews() throws {
+    /// A lease held ahead of a demand of 1000 tokens a second, just granted.
+    private func leaseAhead(tally: inout LeaseTokenTally) throws -> (lease: Subject<Lease>, now: Instant) {
         let lease = try lease(holding: 1, balance: 500)
-        var tally = LeaseTokenTally()
         var now = start
         for sequence in 2...6 {
             // A hundred tokens each hundred milliseconds.
@@ -251,6 +250,13 @@ struct LeaseTests {
         #expect((100...250).contains(ahead.wish.ahead))
         let grant = Grant.plain(101, openMicrotokens: 500 * token, limit: lease { $0.limit })
         lease { $0.settle(grant, sentAt: now, settings: settings, now: now, tally: &tally) }
+        return (lease, now)
+    }
+
+    @Test("is renewed before it runs dry, and goes on spending until the answer comes")
+    func renews() throws {
+        var tally = LeaseTokenTally()
+        let (lease, now) = try leaseAhead(tally: &tally)
         _ = spend(lease, 50, now: now, tally: &tally)
         #expect(!lease { $0.isRunningDry(now: now) })
         _ = spend(lease, 20, now: now, tally: &tally)
@@ -260,6 +266,27 @@ struct LeaseTests {
         #expect(spend(lease, 5, now: now, tally: &tally)?.outcome == .allowed)
         lease { $0.settle(.plain(100, held: 31), sentAt: now, settings: settings, now: now, tally: &tally) }
         #expect(lease { $0.held } == 126)
+    }
+
+    @Test("is not renewed for the time that has passed once a request has failed, or its bucket is another one")
+    func forgetsRenewal() throws {
+        for fails in [true, false] {
+            var tally = LeaseTokenTally()
+            let (lease, now) = try leaseAhead(tally: &tally)
+            let late = now.advanced(byMilliseconds: settings.durationMilliseconds * 7 / 8)
+            let end = lease { $0.expiresAt }
+            #expect(lease { $0.restsUntil } < late && late < end)
+            #expect(lease { $0.isRunningDry(now: late) })
+            if fails {
+                _ = ask(lease, waiting: 0, sequence: 8, now: now, tally: &tally)
+                #expect(lease { $0.restsUntil } == end)
+                lease { $0.fail() }
+            } else {
+                lease { $0.move(to: BucketHome(7)) }
+            }
+            #expect(lease { $0.restsUntil } == end && lease { $0.expiresAt } == end)
+            #expect(!lease { $0.isRunningDry(now: late) })
+        }
     }
 
     @Test("says how much of it had been spent early on, so that the store can make good what spilled since")

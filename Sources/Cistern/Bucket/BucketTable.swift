@@ -174,7 +174,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
 
 /// One name and its value. (Not nested in the table: the compiler, 6.3.1, breaks off on a private type there.)
 ///
-/// The order of the fields leaves no gap: an organisation with a lease takes 160 bytes, one with a bucket 72.
+/// An organisation with a lease takes 160 bytes, one with a bucket 72.
 struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
     var value: Value
     /// The name, or nothing where it is too long.
@@ -206,7 +206,7 @@ struct EntryMark: BitwiseCopyable {
 
     /// The mark of a new entry: alive, and just used.
     init(nameCount: Int, position: Int) {
-        precondition(position <= Int(UInt32.max >> Self.positionShift), "a table holds fewer than 2^24 names")
+        precondition(position <= Int(UInt32.max >> Self.positionShift), "a table holds 2^24 names at most")
         bits =
             UInt32(min(nameCount, Int(Self.countMask))) | Self.recentBit | Self.liveBit
             | UInt32(position) << Self.positionShift

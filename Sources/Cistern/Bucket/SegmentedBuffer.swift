@@ -6,7 +6,7 @@
 /// checked, and takes three. A segment begins on a cache line.
 struct SegmentedBuffer<Element: BitwiseCopyable>: ~Copyable {
     /// Where an element stands, for as long as the buffer lives.
-    struct Place: Equatable {
+    struct Place {
         fileprivate let element: UnsafeMutablePointer<Element>
 
         /// Addresses of what a program allocates fit into 48 bits, and elements stand at multiples of 8.

@@ -3,8 +3,9 @@
 /// A state machine without IO: requests and answers go in, decisions and amounts come out. At most one request for an
 /// organisation is in flight, and only the answer to that one counts; whatever else arrives is the store's to expire.
 ///
-/// A million of them are held, so the fields are as narrow as they can be, in an order that leaves no gap, and what holds
-/// only between two requests shares its place with what holds only during one: 120 bytes. Tokens are at most 10^9.
+/// A million of them are held, so the fields are as narrow as they can be, in an order that leaves two bytes unused, and
+/// what holds only between two requests shares its place with what holds only during one: 120 bytes. Tokens are at most
+/// 10^9.
 struct Lease: Sendable, BitwiseCopyable {
     // What a payment does not look at stands first; what it does, beside the name that follows.
     /// The number of the last request whose answer was taken in.
@@ -331,6 +332,7 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func fail() {
         held += reserved
         phase = .settled(LeaseTerms())
+        rest(until: expiresAt)
         wanted = 0
         forgetWord()
     }

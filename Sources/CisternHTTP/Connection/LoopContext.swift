@@ -22,6 +22,8 @@ final class LoopContext {
 
     let clock: any TimeSource
     let statistics: Statistics
+    /// The connections that are open, for who has to close them all.
+    var open: [ObjectIdentifier: any Channel] = [:]
     private let logger: Logger
     /// Whether each decision is logged, which is looked up once.
     private let logsDecisions: Bool
