@@ -14,10 +14,11 @@ static inline void processor_pause(void) {
 #endif
 }
 
-// Of unistd.h, which has much that must not be seen from here.
+// Of unistd.h, which has much that must not be seen from here: this module is let into the decision module, where there is no IO.
 int usleep(unsigned int microseconds);
 
-// Gives the processor to other threads for some 50 microseconds, as short as the system sleeps.
+// Gives the processor to other threads for some 50 microseconds, as short as the system sleeps. It is no measure of time: whoever
+// calls it looks again at what it waits for, since the holder of a ShardLock, let go by a plain store, wakes nobody.
 static inline void thread_sleep_briefly(void) {
     usleep(1);
 }

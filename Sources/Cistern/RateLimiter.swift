@@ -54,7 +54,7 @@ public final class RateLimiter: Sendable {
         // By the class's name here and in what follows: `Self` is looked up at run time, though the class is final.
         RateLimiter.check(cost)
         // Whatever asks for the length again knows the answer in the one copy of what follows, and asks in the other.
-        return _fastPath(InlineKey.usualCounts ~= organization.count)
+        return InlineKey.usualCounts ~= organization.count
             ? decideFromMemory(organization, cost: cost, now: now)
             : decideUnusualFromMemory(organization, cost: cost, now: now)
     }
@@ -71,13 +71,13 @@ public final class RateLimiter: Sendable {
             let hash = store.hash(organization)
             let costMicrotokens = Int64(cost) &* Limit.microtokensPerToken
             let payment = store.payAtOnce(organization, hash: hash, costMicrotokens: costMicrotokens, now: now)
-            if _fastPath(payment.isMade) { return payment.decision(at: now) }
+            if payment.isMade { return payment.decision(at: now) }
             return store.decide(organization, hash: hash, costMicrotokens: costMicrotokens, now: now)
         case .leased(let lessee):
             let hash = lessee.hash(organization)
             let cost = UInt32(truncatingIfNeeded: cost)
             let payment = lessee.payAtOnce(organization, hash: hash, cost: cost, now: now)
-            if _fastPath(payment.isMade) { return payment.decision(at: now) }
+            if payment.isMade { return payment.decision(at: now) }
             return RateLimiter.decide(organization, hash: hash, cost: cost, by: lessee, now: now)
         }
     }

@@ -57,7 +57,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         _ key: Span<UInt8>, hash: UInt64, absent: Result, _ body: (inout Value) -> Result
     ) -> Result {
         // As long as a UUID, or nearly.
-        guard _fastPath(InlineKey.usualCounts ~= key.count) else {
+        guard InlineKey.usualCounts ~= key.count else {
             guard let place = findPlace(key, hash: hash) else { return absent }
             return body(&entries[place].value)
         }

@@ -33,7 +33,7 @@ struct NameHash: Sendable, BitwiseCopyable {
     @inline(__always)
     func callAsFunction(_ name: Span<UInt8>) -> UInt64 {
         // As long as a UUID: one stretch, so that all products are under way at once.
-        guard _fastPath(33...Self.longestBytes ~= name.count) else {
+        guard 33...Self.longestBytes ~= name.count else {
             return Self.hashOther(name, first: first, last: last, folding: folding, long: long)
         }
         var sum = Sum()

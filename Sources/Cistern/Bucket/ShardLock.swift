@@ -21,7 +21,7 @@ struct ShardLock: ~Copyable, Sendable {
 
     @inline(__always)
     func acquire() {
-        if _slowPath(!tryAcquire()) { acquireHeld() }
+        if !tryAcquire() { acquireHeld() }
     }
 
     @inline(__always)

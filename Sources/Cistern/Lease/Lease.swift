@@ -81,6 +81,12 @@ struct Lease: Sendable, BitwiseCopyable {
         renewalMilliseconds = 0
     }
 
+    /// Nothing is to come, and nothing to be renewed.
+    private mutating func forgetTerms(early: UInt32 = .max) {
+        phase = .settled(LeaseTerms(early: early))
+        rest(until: expiresAt)
+    }
+
     /// Leased tokens that are left and not spoken for, in whole tokens.
     ///
     /// To pay takes tokens out of ``heldTokens`` and is counted as ``spent`` and ``wanted`` by that alone. Whatever else
@@ -234,8 +240,7 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func move(to home: BucketHome) {
         precondition(reserved == 0, "a bucket is left while nobody waits for it")
         self.home = home
-        phase = .settled(LeaseTerms(early: terms.early))
-        rest(until: expiresAt)
+        forgetTerms(early: terms.early)
         held = 0
         notes.remove([.isOnRecord, .isAhead])
         word = StoreWord(unknown: limit)
@@ -331,8 +336,7 @@ struct Lease: Sendable, BitwiseCopyable {
     /// The request in flight will not be answered, or its answer will not be heeded.
     mutating func fail() {
         held += reserved
-        phase = .settled(LeaseTerms())
-        rest(until: expiresAt)
+        forgetTerms()
         wanted = 0
         forgetWord()
     }
