@@ -127,7 +127,8 @@ struct MonitoringTests {
             let expression = expression.replacing("$__rate_interval", with: "5m").replacing("$instance", with: ".*")
             return "      - {record: 'panel:\(index)', expr: '\(expression)'}"
         }
-        let path = try temporaryFile("groups:\n  - name: grafana\n    rules:\n" + rules.joined(separator: "\n") + "\n")
+        let folder = try TemporaryDirectory()
+        let path = try folder.file("groups:\n  - name: grafana\n    rules:\n" + rules.joined(separator: "\n") + "\n")
         try await promtool(["check", "rules", path])
         let dashboard = try #require(
             try JSONSerialization.jsonObject(with: Data(texts[1].utf8)) as? [String: Any])
@@ -141,7 +142,8 @@ struct MonitoringTests {
         let text = try server.admin.get("/v1/metrics").body
         let found = text.matches(of: /# HELP (\S+) (.*)\n# TYPE \S+ (\S+)\n/).map { "\($0.1) \($0.3) \($0.2)" }
         #expect(found == MetricFamily.all.map { "\($0.name) \($0.kind.rawValue) \($0.help)" })
-        let path = try temporaryFile(text)
+        let folder = try TemporaryDirectory()
+        let path = try folder.file(text)
         let check = try ChildProcess("/bin/sh", ["-c", "promtool check metrics < '\(path)'"])
         #expect(try await check.exitCode() == 0 && check.text == "", "\(check.text)")
     }

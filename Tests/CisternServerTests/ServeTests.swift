@@ -40,7 +40,8 @@ struct ServeTests {
         for _ in 0..<3 { #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 200) }
         _ = try server.exchange(HTTPRequestText.plain("GET", "/nowhere"))
         let text = try server.get("/metrics")
-        let path = try temporaryFile(text)
+        let folder = try TemporaryDirectory()
+        let path = try folder.file(text)
         let promtool = try ChildProcess("/bin/sh", ["-c", "promtool check metrics < '\(path)'"])
         #expect(try await promtool.exitCode() == 0)
         #expect(promtool.text == "")

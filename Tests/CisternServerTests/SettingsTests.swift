@@ -13,7 +13,8 @@ struct SettingsTests {
     private func settings(
         _ flags: [String: String] = [:], environment: [String: String] = [:], file: String? = nil
     ) throws -> ServerSettings {
-        let path = try file.map { try temporaryFile($0) }
+        let folder = try TemporaryDirectory()
+        let path = try file.map { try folder.file($0) }
         return try ServerSettings(flags: flags, environment: environment, configPath: path)
     }
 
@@ -48,7 +49,8 @@ struct SettingsTests {
 
     @Test("the environment may name the file")
     func fileFromEnvironment() throws {
-        let path = try temporaryFile("port: 7\n")
+        let folder = try TemporaryDirectory()
+        let path = try folder.file("port: 7\n")
         #expect(try settings(environment: ["CISTERN_CONFIG": path]).http.port == 7)
     }
 
@@ -260,11 +262,4 @@ struct LimitsFileTests {
         let error = #expect(throws: SettingsError.self) { try parse("organizations:\n" + entry + entry) }
         #expect(error?.description.contains("a stands there twice: keep one") == true)
     }
-}
-
-/// A file with this text, in the system's temporary folder.
-func temporaryFile(_ text: String) throws -> String {
-    let path = FileManager.default.temporaryDirectory.appendingPathComponent("cistern-\(UUID().uuidString).yaml").path
-    try text.write(toFile: path, atomically: true, encoding: .utf8)
-    return path
 }

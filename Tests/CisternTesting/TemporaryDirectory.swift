@@ -23,4 +23,11 @@ package final class TemporaryDirectory: Sendable {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         return folder
     }
+
+    /// Writes a file in this folder, and returns its path.
+    package func file(_ text: String) throws -> String {
+        let file = "\(path)/\(UUID().uuidString).yaml"
+        try text.write(toFile: file, atomically: true, encoding: .utf8)
+        return file
+    }
 }
