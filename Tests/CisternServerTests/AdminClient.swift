@@ -26,8 +26,13 @@ struct AdminClient {
 
     /// The latest sample's figure of a name.
     func sample(_ name: String) throws -> Double? {
-        let status = try get("/v1/status").json
-        return (status["sample"] as? [String: Any])?[name] as? Double
+        try sample()[name]
+    }
+
+    /// The latest sample's figures.
+    func sample() throws -> [String: Double] {
+        let sample = try get("/v1/status").json["sample"] as? [String: Any] ?? [:]
+        return sample.compactMapValues { $0 as? Double }
     }
 
     /// Overrides an organisation's limit.
