@@ -226,7 +226,7 @@ struct DashboardTests {
     @Test("where a token is needed it asks for one, says when it is wrong, and goes on with the right one")
     func token() async throws {
         let folder = try TemporaryDirectory()
-        try "alice:correct-horse-battery\n".write(toFile: folder.path + "/t", atomically: true, encoding: .utf8)
+        try folder.write("alice:correct-horse-battery\n", to: "t")
         let server = try await CisternProcess(["--admin-token-file", folder.path + "/t"])
         try await Browser.run { browser in
             try browser.open(url(server))

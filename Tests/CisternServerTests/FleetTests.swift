@@ -261,7 +261,7 @@ struct FleetTests {
     func secrets(logLevel: String) async throws {
         let redis = try await RedisServer(["--requirepass", "hunter2"])
         let folder = try TemporaryDirectory()
-        try "hunter2\n".write(toFile: "\(folder.path)/password", atomically: true, encoding: .utf8)
+        try folder.write("hunter2\n", to: "password")
         let nobody = try ReservedPort()
         let inURL = "redis://:hunter2@127.0.0.1:\(redis.port)"
         let ways: [(arguments: [String], environment: [String: String])] = [

@@ -24,14 +24,14 @@ struct MonitoringTests {
     func alerts() async throws {
         let folder = try TemporaryDirectory()
         let rules = try await export("alerts")
-        try rules.write(toFile: folder.path + "/rules.yaml", atomically: true, encoding: .utf8)
+        try folder.write(rules, to: "rules.yaml")
         try await promtool(["check", "rules", folder.path + "/rules.yaml"])
-        try Self.ruleTests.write(toFile: folder.path + "/tests.yaml", atomically: true, encoding: .utf8)
+        try folder.write(Self.ruleTests, to: "tests.yaml")
         try await promtool(["test", "rules", folder.path + "/tests.yaml"])
         // The tests are about these rules: with another threshold one fails.
         let wrong = rules.replacing("cistern_node_up == 0", with: "cistern_node_up == 2")
         #expect(wrong != rules)
-        try wrong.write(toFile: folder.path + "/rules.yaml", atomically: true, encoding: .utf8)
+        try folder.write(wrong, to: "rules.yaml")
         let process = try ChildProcess("promtool", ["test", "rules", folder.path + "/tests.yaml"])
         #expect(try await process.exitCode() != 0)
         for rule in AlertRules.all {
@@ -128,7 +128,8 @@ struct MonitoringTests {
             return "      - {record: 'panel:\(index)', expr: '\(expression)'}"
         }
         let folder = try TemporaryDirectory()
-        let path = try folder.file("groups:\n  - name: grafana\n    rules:\n" + rules.joined(separator: "\n") + "\n")
+        let text = "groups:\n  - name: grafana\n    rules:\n" + rules.joined(separator: "\n") + "\n"
+        let path = try folder.write(text, to: "rules.yaml")
         try await promtool(["check", "rules", path])
         let dashboard = try #require(
             try JSONSerialization.jsonObject(with: Data(texts[1].utf8)) as? [String: Any])
@@ -143,7 +144,7 @@ struct MonitoringTests {
         let found = text.matches(of: /# HELP (\S+) (.*)\n# TYPE \S+ (\S+)\n/).map { "\($0.1) \($0.3) \($0.2)" }
         #expect(found == MetricFamily.all.map { "\($0.name) \($0.kind.rawValue) \($0.help)" })
         let folder = try TemporaryDirectory()
-        let path = try folder.file(text)
+        let path = try folder.write(text, to: "metrics.txt")
         let check = try ChildProcess("/bin/sh", ["-c", "promtool check metrics < '\(path)'"])
         #expect(try await check.exitCode() == 0 && check.text == "", "\(check.text)")
     }
@@ -152,11 +153,11 @@ struct MonitoringTests {
     func prometheus() async throws {
         let folder = try TemporaryDirectory()
         let secret = "a-secret-for-prometheus"
-        try "prometheus:\(secret)\n".write(toFile: folder.path + "/tokens", atomically: true, encoding: .utf8)
+        try folder.write("prometheus:\(secret)\n", to: "tokens")
         let server = try await CisternProcess(["--admin-token-file", folder.path + "/tokens"])
         for _ in 0..<42 { #expect(try server.exchange(HTTPRequestText.chat("acme")).status == 200) }
         let rules = try await export("alerts")
-        try rules.write(toFile: folder.path + "/rules.yaml", atomically: true, encoding: .utf8)
+        try folder.write(rules, to: "rules.yaml")
         let config = """
             global: {scrape_interval: 1s}
             rule_files: [rules.yaml]
@@ -168,7 +169,7 @@ struct MonitoringTests {
                 authorization: {credentials: \(secret)}
                 static_configs: [{targets: ['127.0.0.1:\(server.admin.port)']}]
             """
-        try config.write(toFile: folder.path + "/prometheus.yaml", atomically: true, encoding: .utf8)
+        try folder.write(config, to: "prometheus.yaml")
         let port = try Socket.freePort()
         let prometheus = try ChildProcess(
             "prometheus",
@@ -201,7 +202,7 @@ struct MonitoringTests {
         let folder = try TemporaryDirectory()
         for (name, text) in data {
             let text = text.replacing("/etc/cistern", with: folder.path)
-            try text.write(toFile: "\(folder.path)/\(name)", atomically: true, encoding: .utf8)
+            try folder.write(text, to: name)
         }
         for name in data.keys {
             let check = try CisternProcess.run(["check", "\(folder.path)/\(name)"])

@@ -10,11 +10,16 @@ import Testing
 
 @Suite("Settings")
 struct SettingsTests {
+    private let folder: TemporaryDirectory
+
+    init() throws {
+        folder = try TemporaryDirectory()
+    }
+
     private func settings(
         _ flags: [String: String] = [:], environment: [String: String] = [:], file: String? = nil
     ) throws -> ServerSettings {
-        let folder = try TemporaryDirectory()
-        let path = try file.map { try folder.file($0) }
+        let path = try file.map { try folder.write($0, to: "config.yaml") }
         return try ServerSettings(flags: flags, environment: environment, configPath: path)
     }
 
@@ -49,8 +54,7 @@ struct SettingsTests {
 
     @Test("the environment may name the file")
     func fileFromEnvironment() throws {
-        let folder = try TemporaryDirectory()
-        let path = try folder.file("port: 7\n")
+        let path = try folder.write("port: 7\n", to: "config.yaml")
         #expect(try settings(environment: ["CISTERN_CONFIG": path]).http.port == 7)
     }
 

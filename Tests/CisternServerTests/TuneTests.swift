@@ -183,7 +183,7 @@ struct TuneTests {
     func from() async throws {
         let server = try StubHTTPServer(Self.answer)
         let folder = try TemporaryDirectory()
-        try "secret\n".write(toFile: "\(folder.path)/token", atomically: true, encoding: .utf8)
+        try folder.write("secret\n", to: "token")
         let address = "http://127.0.0.1:\(server.port)"
         let (code, text) = try await run(
             ["--from", address + "/", "--token-file", "\(folder.path)/token", "--capacity", "30"] + Self.quick)
@@ -227,7 +227,7 @@ struct TuneTests {
     func refused(status: Int, body: String, hasToken: Bool, message: String) async throws {
         let server = try StubHTTPServer { _ in (status, body) }
         let folder = try TemporaryDirectory()
-        try "secret".write(toFile: "\(folder.path)/token", atomically: true, encoding: .utf8)
+        try folder.write("secret", to: "token")
         let token = hasToken ? ["--token-file", "\(folder.path)/token"] : []
         let (code, text) = try await run(["--from", "http://127.0.0.1:\(server.port)"] + token)
         #expect(code == 69)

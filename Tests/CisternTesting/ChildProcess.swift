@@ -75,7 +75,7 @@ package final class ChildProcess: Sendable {
 
 /// Waits until a condition holds, looking every few milliseconds.
 ///
-/// - Throws: `ChildProcess.Failure`, where it does not hold within the time, and within so many looks.
+/// - Throws: `ChildProcess.Failure`, where it holds neither within the time nor at one of the first 20 looks.
 package func eventually(
     _ what: @autoclosure () -> String, within seconds: Double = 20, _ condition: () async throws -> Bool
 ) async throws {

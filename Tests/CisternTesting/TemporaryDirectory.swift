@@ -24,9 +24,10 @@ package final class TemporaryDirectory: Sendable {
         return folder
     }
 
-    /// Writes a file in this folder, and returns its path.
-    package func file(_ text: String) throws -> String {
-        let file = "\(path)/\(UUID().uuidString).yaml"
+    /// Writes a file in this folder, in place of one of that name, and returns its path.
+    @discardableResult
+    package func write(_ text: String, to name: String) throws -> String {
+        let file = "\(path)/\(name)"
         try text.write(toFile: file, atomically: true, encoding: .utf8)
         return file
     }

@@ -243,7 +243,7 @@ struct Lease: Sendable, BitwiseCopyable {
         forgetTerms(early: terms.early)
         held = 0
         notes.remove([.isOnRecord, .isAhead])
-        word = StoreWord(unknown: limit)
+        forgetWord()
     }
 
     /// Another limit holds from now on: what the store said under the old one counts for nothing, and what it granted
