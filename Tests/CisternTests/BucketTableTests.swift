@@ -143,7 +143,7 @@ struct BucketTableTests {
     func sizes() {
         #expect(MemoryLayout<Lease>.size == 120)
         #expect(MemoryLayout<BucketEntry<Lease>>.stride == 160)
-        #expect(MemoryLayout<BucketEntry<EmbeddedStore.Cell>>.stride == 72)
+        #expect(MemoryLayout<BucketEntry<LimitedBucket>>.stride == 64)
     }
 }
 

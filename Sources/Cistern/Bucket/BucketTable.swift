@@ -174,7 +174,7 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
 
 /// One name and its value. (Not nested in the table: the compiler, 6.3.1, breaks off on a private type there.)
 ///
-/// An organisation with a lease takes 160 bytes, one with a bucket 72.
+/// An organisation with a lease takes 160 bytes, one with a bucket 64, which is one cache line.
 struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
     var value: Value
     /// The name, or nothing where it is too long.

@@ -18,15 +18,23 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     /// The capacity in tokens, and in the highest bit whether the limit is in shadow.
     ///
     /// As narrow as it can be, since every organisation in memory has a limit.
-    private let capacityAndShadow: UInt32
+    let capacityAndShadow: UInt32
     private static let shadowBit: UInt32 = 1 << 31
 
     /// A burst of 100 and 10 tokens a second.
     public static let standard = Limit(capacityTokens: 100, refillMicrotokensPerMillisecond: 10_000, isShadow: false)
 
     private init(capacityTokens: UInt32, refillMicrotokensPerMillisecond: Int64, isShadow: Bool) {
-        capacityAndShadow = isShadow ? capacityTokens | Self.shadowBit : capacityTokens
+        self.init(
+            refillMicrotokensPerMillisecond: refillMicrotokensPerMillisecond,
+            capacityAndShadow: isShadow ? capacityTokens | Self.shadowBit : capacityTokens)
+    }
+
+    /// Puts a limit together of what it consists of.
+    @inline(__always)
+    init(refillMicrotokensPerMillisecond: Int64, capacityAndShadow: UInt32) {
         self.refillMicrotokensPerMillisecond = refillMicrotokensPerMillisecond
+        self.capacityAndShadow = capacityAndShadow
     }
 
     /// Creates a limit.

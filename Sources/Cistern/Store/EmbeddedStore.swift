@@ -3,29 +3,10 @@
 /// A decision is one look-up under one lock. There are no leases here, since there is nobody to lease to; with the
 /// bucket itself at hand every decision is exact.
 final class EmbeddedStore: Sendable {
-    struct Cell: BitwiseCopyable {
-        var bucket: TokenBucket
-        var limit: Limit
-
-        /// Lets time pass, and takes the cost if it is there.
-        @inline(__always)
-        mutating func pay(_ costMicrotokens: Int64, now: Instant) -> Payment {
-            bucket.refill(limit, nowMilliseconds: now.milliseconds)
-            guard bucket.take(costMicrotokens) else { return .none }
-            return Payment(limit, balance: Balance(microtokens: bucket.microtokens))
-        }
-
-        mutating func change(to limit: Limit, now: Instant) {
-            bucket.refill(self.limit, nowMilliseconds: now.milliseconds)
-            bucket.cap(at: limit.capacityMicrotokens)
-            self.limit = limit
-        }
-    }
-
     private struct State: ~Copyable, TableState {
         // What every decision touches stands first, beside the lock.
         var allowed: UInt64 = 0
-        var table: BucketTable<Cell>
+        var table: BucketTable<LimitedBucket>
         var decisions = DecisionTally()
         var limits: Limits
         var evictions: UInt64 = 0
@@ -45,7 +26,7 @@ final class EmbeddedStore: Sendable {
     func payAtOnce(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Payment {
         // Not closures: of one that it finds too long the compiler makes a call.
         @inline(__always)
-        func pay(_ cell: inout Cell) -> Payment { cell.pay(costMicrotokens, now: now) }
+        func pay(_ bucket: inout LimitedBucket) -> Payment { bucket.pay(costMicrotokens, now: now) }
         @inline(__always)
         func pay(_ state: inout sending State) -> sending Payment {
             let payment = state.table.update(organization, hash: hash, absent: .none, pay)
@@ -68,9 +49,10 @@ final class EmbeddedStore: Sendable {
             }
             let payment = state.table[position].pay(costMicrotokens, now: now)
             if payment.isMade { return counted(payment.decision(at: now), in: &state) }
-            let cell = state.table[position]
+            let bucket = state.table[position]
             let denial = Decision.denied(
-                cell.limit, balanceMicrotokens: cell.bucket.microtokens, costMicrotokens: costMicrotokens, at: now)
+                bucket.limit, balanceMicrotokens: bucket.bucket(now: now).microtokens,
+                costMicrotokens: costMicrotokens, at: now)
             return counted(denial, in: &state)
         }
     }
@@ -85,19 +67,14 @@ final class EmbeddedStore: Sendable {
     private func addBucket(
         _ organization: Span<UInt8>, hash: UInt64, to state: inout State, now: Instant
     ) -> Int? {
-        let nowMilliseconds = now.milliseconds
         if state.table.isFull {
-            let gone = state.table.evict(hash: self.hash.callAsFunction) { cell in
-                var bucket = cell.bucket
-                bucket.refill(cell.limit, nowMilliseconds: nowMilliseconds)
-                return bucket.microtokens >= cell.limit.capacityMicrotokens
-            }
+            let gone = state.table.evict(hash: self.hash.callAsFunction) { $0.isFull(now: now) }
             guard gone != nil else { return nil }
             state.evictions &+= 1
         }
         let limit = state.limits.limit(of: organization)
-        let cell = Cell(bucket: TokenBucket(full: limit, nowMilliseconds: nowMilliseconds), limit: limit)
-        return shards.insert(organization, hash: hash, value: cell, into: &state)
+        return shards.insert(
+            organization, hash: hash, value: LimitedBucket(full: limit, now: now), into: &state)
     }
 
     // MARK: Changes from outside
@@ -117,10 +94,7 @@ final class EmbeddedStore: Sendable {
     func bucket(of organization: Span<UInt8>, now: Instant) -> TokenBucket? {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
-            guard let position = state.table.find(organization, hash: hash) else { return nil }
-            var cell = state.table[position]
-            cell.bucket.refill(cell.limit, nowMilliseconds: now.milliseconds)
-            return cell.bucket
+            state.table.find(organization, hash: hash).map { state.table[$0].bucket(now: now) }
         }
     }
 
@@ -129,8 +103,7 @@ final class EmbeddedStore: Sendable {
         let hash = hash(organization)
         shards.withShard(of: hash) { state in
             guard let position = state.table.find(organization, hash: hash) else { return }
-            let limit = state.table[position].limit
-            state.table[position].bucket = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
+            state.table[position].fill(now: now)
         }
     }
 

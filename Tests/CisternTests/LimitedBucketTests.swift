@@ -1,0 +1,73 @@
+import CisternTesting
+import Testing
+
+@testable import Cistern
+
+@Suite("A bucket with its limit in 24 bytes")
+struct LimitedBucketTests {
+    /// The extremes of rate and capacity, and rates on both sides of what 32 bits hold.
+    private static func limits() throws -> [Limit] {
+        try [
+            Limit(capacity: 1, refillPerSecond: 0.001), Limit(capacity: 1, refillPerSecond: 1_000_000_000),
+            Limit(capacity: 1_000_000_000, refillPerSecond: 4, isShadow: true),
+            Limit(capacity: 1_000_000_000, refillPerSecond: 1_000_000_000, isShadow: true),
+            Limit(capacity: 5, refillPerSecond: 4_294_967.295), Limit(capacity: 5, refillPerSecond: 4_294_967.296),
+            .standard,
+        ]
+    }
+
+    @Test("keeps limit, level and instant as they are, whatever they are")
+    func keepsAll() throws {
+        for limit in try Self.limits() {
+            for nanoseconds: Int64 in [0, 999_999, 1_000_000, 1 << 62, .max] {
+                let now = Instant(nanoseconds: nanoseconds)
+                let bucket = LimitedBucket(full: limit, now: now)
+                #expect(bucket.limit == limit)
+                #expect(bucket.bucket(now: now) == TokenBucket(full: limit, nowMilliseconds: now.milliseconds))
+                #expect(bucket.isFull(now: now))
+            }
+        }
+    }
+
+    @Test("does what a bucket and a limit beside it do", arguments: UInt64(1)...8)
+    func agrees(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let limits = try Self.limits()
+        var (limit, now) = (limits[0], Instant(milliseconds: 1 << 43))
+        var narrow = LimitedBucket(full: limit, now: now)
+        var wide = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
+        var (paid, unpaid) = (0, 0)
+        for _ in 0..<20_000 {
+            // Now and then a thread has stalled, and decides for an instant that is over.
+            now = now.advanced(byMilliseconds: Int64.random(in: -2...20, using: &random))
+            switch Int.random(in: 0..<100, using: &random) {
+            case 0:
+                wide.refill(limit, nowMilliseconds: now.milliseconds)
+                limit = limits[Int.random(in: 0..<limits.count, using: &random)]
+                wide.cap(at: limit.capacityMicrotokens)
+                narrow.change(to: limit, now: now)
+            case 1:
+                wide = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
+                narrow.fill(now: now)
+            default:
+                let cost = Int64.random(in: 0...limit.capacityMicrotokens, using: &random)
+                wide.refill(limit, nowMilliseconds: now.milliseconds)
+                let isPaid = wide.take(cost)
+                let payment = narrow.pay(cost, now: now)
+                #expect(payment.isMade == isPaid)
+                if isPaid {
+                    paid += 1
+                    let decision = payment.decision(at: now)
+                    #expect(decision.limit == limit)
+                    #expect(decision.balanceMicrotokens == wide.microtokens)
+                } else {
+                    unpaid += 1
+                }
+            }
+            #expect(narrow.limit == limit)
+            #expect(narrow.isFull(now: now) == (wide.microtokens >= limit.capacityMicrotokens))
+            #expect(narrow.bucket(now: now).microtokens == wide.microtokens)
+        }
+        #expect(paid > 1000 && unpaid > 1000)
+    }
+}
