@@ -51,8 +51,7 @@ final class EmbeddedStore: Sendable {
             if payment.isMade { return counted(payment.decision(at: now), in: &state) }
             let bucket = state.table[position]
             let denial = Decision.denied(
-                bucket.limit, balanceMicrotokens: bucket.bucket(now: now).microtokens,
-                costMicrotokens: costMicrotokens, at: now)
+                bucket.limit, balanceMicrotokens: bucket.microtokens, costMicrotokens: costMicrotokens, at: now)
             return counted(denial, in: &state)
         }
     }
