@@ -8,7 +8,8 @@ struct EngineCommand: AsyncParsableCommand {
         abstract: "Measure decisions in memory: ns, allocations, bytes for each organisation.",
         discussion: """
             Each decision reads the clock, looks up a name of 36 bytes and is allowed from memory. Embedded: the limiter \
-            keeps the bucket. Leased: it hands out tokens that it holds. The names of all turns lie one after the other in \
+            keeps the bucket. Leased: it hands out tokens that it holds. Both say yes or no; with balance, a decision also tells \
+            what is left and when to come again. The names of all turns lie one after the other in \
             memory, drawn in advance. The slowest newcomer is the most processor time that any organisation's first \
             request took, each in the quickest of four rounds: what the limiter does, not what else the machine did.
             """)

@@ -11,6 +11,11 @@ struct EngineRun {
         case embedded
         /// The limiter hands out what it has leased.
         case leased
+        /// The same, and the decision tells what is left and when to come again.
+        case embeddedDecision = "embedded with balance"
+        case leasedDecision = "leased with balance"
+
+        var tellsBalance: Bool { self == .embeddedDecision || self == .leasedDecision }
     }
 
     /// One row.
@@ -78,8 +83,8 @@ struct EngineRun {
         settings.lease.prefetchMilliseconds = 0
         let limits = Limits(standard: Rig.boundless)
         switch mix.kind {
-        case .embedded: return RateLimiter(limits: limits, settings: settings, seed: 1)
-        case .leased:
+        case .embedded, .embeddedDecision: return RateLimiter(limits: limits, settings: settings, seed: 1)
+        case .leased, .leasedDecision:
             return RateLimiter(
                 limits: limits, store: GenerousStore(clock: clock), lessee: "perf", settings: settings,
                 sizing: FixedSizing(tokens: Limit.maximumCapacity), seed: 1)
@@ -134,7 +139,7 @@ struct EngineRun {
 
     private func drive(_ limiter: RateLimiter, _ cycles: [NameCycle]) async throws -> Counts {
         let phase = LoadPhase()
-        let clock = clock
+        let (clock, tellsBalance) = (clock, mix.kind.tellsBalance)
         return try await withThrowingTaskGroup(of: Counts.self) { group in
             for cycle in cycles {
                 group.addTask {
@@ -142,7 +147,8 @@ struct EngineRun {
                         // A thread of its own: the loop gives way to nobody.
                         Thread.detachNewThread {
                             continuation.resume(
-                                returning: Self.decide(limiter, cycle, clock: clock, phase: phase))
+                                returning: Self.decide(
+                                    limiter, cycle, tellsBalance: tellsBalance, clock: clock, phase: phase))
                         }
                     }
                 }
@@ -158,21 +164,34 @@ struct EngineRun {
     /// One thread's decisions: a clock read, a name, a decision.
     @inline(never)
     private static func decide(
-        _ limiter: RateLimiter, _ cycle: NameCycle, clock: TickClock, phase: LoadPhase
+        _ limiter: RateLimiter, _ cycle: NameCycle, tellsBalance: Bool, clock: TickClock, phase: LoadPhase
     ) -> Counts {
         var counts = Counts()
         let names = cycle.bytes.span
         var start = 0
+        /// The next name.
+        ///
+        /// Unchecked: it is not of the decision, and the programs that this is compared with check nothing.
+        @inline(__always)
+        func next() -> Range<Int> {
+            let range = Range(uncheckedBounds: (start, start &+ NameCycle.nameLength))
+            start = range.upperBound == names.count ? 0 : range.upperBound
+            return range
+        }
         /// Whether to go on.
         func decideSome(_ names: Span<UInt8>) -> Bool {
-            for _ in 0..<256 {
-                let end = start &+ NameCycle.nameLength
-                // Unchecked: it is not of the decision, and the programs that this is compared with check nothing.
-                let name = names.extracting(unchecked: Range(uncheckedBounds: (start, end)))
-                start = end == names.count ? 0 : end
-                guard let decision = limiter.decideNow(name, now: clock.now()), decision.outcome == .allowed else {
-                    counts.unexpected += 1
-                    continue
+            if tellsBalance {
+                for _ in 0..<256 {
+                    let name = names.extracting(unchecked: next())
+                    guard let decision = limiter.decideNow(name, now: clock.now()), decision.outcome == .allowed else {
+                        counts.unexpected += 1
+                        continue
+                    }
+                }
+            } else {
+                for _ in 0..<256 {
+                    let name = names.extracting(unchecked: next())
+                    if limiter.allowNow(name, now: clock.now()) != true { counts.unexpected += 1 }
                 }
             }
             return phase.current.sends

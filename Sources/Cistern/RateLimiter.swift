@@ -59,6 +59,37 @@ public final class RateLimiter: Sendable {
             : decideUnusualFromMemory(organization, cost: cost, now: now)
     }
 
+    /// Says whether a request may go ahead, at once, and nothing else; nil where the store must be asked first.
+    ///
+    /// It comes to the same as ``decideNow(_:cost:now:)`` and is quicker where there are many organisations: of one with tokens at
+    /// hand it looks at a single cache line, since what is left afterwards is not asked for.
+    public func allowNow(_ organization: Span<UInt8>, cost: Int = 1, now: Instant) -> Bool? {
+        RateLimiter.check(cost)
+        // Where memory has not paid it at once, all else is one call at the end, so nothing is kept for afterwards.
+        guard InlineKey.usualCounts ~= organization.count, isPaidAtOnce(organization, cost: cost, now: now) else {
+            return decideAndTell(organization, cost: cost, now: now)
+        }
+        return true
+    }
+
+    @inline(__always)
+    private func isPaidAtOnce(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Bool {
+        switch backend {
+        case .embedded(let store):
+            store.takeAtOnce(
+                organization, hash: store.hash(organization), costMicrotokens: Int64(cost) &* Limit.microtokensPerToken,
+                now: now)
+        case .leased(let lessee):
+            lessee.takeAtOnce(
+                organization, hash: lessee.hash(organization), cost: UInt32(truncatingIfNeeded: cost), now: now)
+        }
+    }
+
+    @inline(never)
+    private func decideAndTell(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Bool? {
+        decideNow(organization, cost: cost, now: now)?.isAllowed
+    }
+
     @inline(never)
     private func decideUnusualFromMemory(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Decision? {
         decideFromMemory(organization, cost: cost, now: now)

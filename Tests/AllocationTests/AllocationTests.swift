@@ -44,8 +44,12 @@ struct AllocationTests {
         var allowed = 0
         let bytes = bytesAllocated {
             for step in 0..<10_000 {
-                let decision = limiter.decideNow(organization.utf8.span, now: Instant(milliseconds: 1 + Int64(step)))
-                if decision?.isAllowed == true { allowed += 1 }
+                let now = Instant(milliseconds: 1 + Int64(step))
+                let isAllowed =
+                    step % 2 == 0
+                    ? limiter.decideNow(organization.utf8.span, now: now)?.isAllowed
+                    : limiter.allowNow(organization.utf8.span, now: now)
+                if isAllowed == true { allowed += 1 }
             }
         }
         #expect(bytes == 0)
@@ -63,10 +67,14 @@ struct AllocationTests {
         store.answer(.success(.plain(15_001, limit: limit)), now: now)
         var outcomes = (allowed: 0, denied: 0)
         let bytes = bytesAllocated {
-            for _ in 0..<10_000 {
-                switch limiter.decideNow(organization.utf8.span, now: now)?.outcome {
-                case .allowed: outcomes.allowed += 1
-                case .denied: outcomes.denied += 1
+            for step in 0..<10_000 {
+                let isAllowed =
+                    step % 2 == 0
+                    ? limiter.decideNow(organization.utf8.span, now: now)?.isAllowed
+                    : limiter.allowNow(organization.utf8.span, now: now)
+                switch isAllowed {
+                case true: outcomes.allowed += 1
+                case false: outcomes.denied += 1
                 default: break
                 }
             }

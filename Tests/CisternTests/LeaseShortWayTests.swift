@@ -26,7 +26,7 @@ struct LeaseShortWayTests {
 
     /// Why a request is not paid at once.
     private enum Reason: CaseIterable {
-        case stalledThread, tooFewTokens, runningDry, earlySpent, asking, paced, renewedByTime, lapsed
+        case stalledThread, tooFewTokens, runningDry, earlySpent, asking, paced, renewedByTime, lapsed, unspentSince
     }
 
     private func reason(_ lease: Lease, cost: UInt32, now: Instant) -> Reason? {
@@ -37,6 +37,7 @@ struct LeaseShortWayTests {
         if now >= lease.restsUntil { return .renewedByTime }
         if cost > lease.heldTokens { return .tooFewTokens }
         if lease.heldTokens - cost < terms.renewBelow { return .runningDry }
+        if lease.spentAt < lease.wordAt { return .unspentSince }
         return lease.isEarlySpent(with: cost, terms) ? .earlySpent : nil
     }
 
@@ -122,14 +123,14 @@ struct LeaseShortWayTests {
             let cost = UInt32.random(in: life.isOneIn(20) ? 0...60 : 0...2, using: &life.random)
             let reason = reason(life.lease, cost: cost, now: now)
             var (short, long) = (life.lease, life.lease)
-            let atOnce = short.spendAtOnce(cost: cost, now: now)
-            #expect(atOnce.isMade == (reason == nil), "\(String(describing: reason))")
+            let isMade = short.rest.spendAtOnce(cost: cost, now: now)
+            #expect(isMade == (reason == nil), "\(String(describing: reason))")
             let inTheEnd = long.spend(
                 cost: cost, clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &life.tally)
-            if atOnce.isMade {
+            if isMade {
                 paid += 1
                 #expect(inTheEnd.isMade)
-                let (one, other) = (atOnce.decision(at: now), inTheEnd.decision(at: long.latest))
+                let (one, other) = (short.payment.decision(at: now), inTheEnd.decision(at: long.latest))
                 #expect(one == other && one.remaining == other.remaining)
                 if one.balanceMicrotokens < life.limit.capacityMicrotokens { unclamped += 1 }
                 // What the store said has been left behind, and comes to the same.
@@ -158,6 +159,11 @@ struct LeaseShortWayTests {
         lease.settle(
             .plain(tokens, openMicrotokens: 0, limit: limit), sentAt: start, settings: settings, now: start,
             tally: &tally)
+        // The first one after an answer goes the long way.
+        let isAtOnce = lease.rest.spendAtOnce(cost: 0, now: start)
+        let payment = lease.spend(
+            cost: 0, clockDriftPerMille: settings.clockDriftPerMille, now: start, tally: &tally)
+        #expect(!isAtOnce && payment.isMade)
         return lease
     }
 
@@ -168,10 +174,12 @@ struct LeaseShortWayTests {
         for (offset, isMade) in [(-1, true), (0, false), (1, false)] {
             var copy = lease
             let now = end.advanced(byMilliseconds: Int64(offset))
-            #expect(copy.spendAtOnce(cost: 1, now: now).isMade == isMade)
+            let isPaid = copy.rest.spendAtOnce(cost: 1, now: now)
+            #expect(isPaid == isMade)
         }
         var copy = lease
-        #expect(!copy.spendAtOnce(cost: 11, now: start).isMade)
+        let isOverdrawn = copy.rest.spendAtOnce(cost: 11, now: start)
+        #expect(!isOverdrawn)
     }
 
     @Test("tells what is left as the refill goes on, however long ago the store was asked")
@@ -179,9 +187,9 @@ struct LeaseShortWayTests {
         var lease = lease(holding: 100)
         for (milliseconds, remaining) in [(0, 99), (1, 98), (10, 101), (1000, 496)] {
             let now = start.advanced(byMilliseconds: Int64(milliseconds))
-            let payment = lease.spendAtOnce(cost: 1, now: now)
-            #expect(payment.isMade)
-            #expect(payment.decision(at: now).remaining == remaining)
+            let isPaid = lease.rest.spendAtOnce(cost: 1, now: now)
+            #expect(isPaid)
+            #expect(lease.payment.decision(at: now).remaining == remaining)
         }
     }
 }

@@ -4,29 +4,49 @@ import Testing
 
 @Suite("A buffer of segments")
 struct SegmentedBufferTests {
-    private struct Element: BitwiseCopyable {
+    private struct Near: BitwiseCopyable {
         var number: Int64
-        var filling: InlineArray<18, Int64> = .init(repeating: 0)
+        var filling: InlineArray<7, Int64> = .init(repeating: 0)
     }
 
-    @Test("keeps every element where it is, and finds it by position, by place and by the place's number")
+    private struct Far: BitwiseCopyable {
+        var number: Int64
+        var filling: InlineArray<11, Int64> = .init(repeating: 0)
+    }
+
+    private struct Nothing: BitwiseCopyable {}
+
+    @Test("keeps every element where it is, and finds both its parts by position, by place and by the place's number")
     func places() {
-        var buffer = SegmentedBuffer<Element>()
-        var places: [SegmentedBuffer<Element>.Place] = []
+        typealias Buffer = SegmentedBuffer<Near, Far>
+        var buffer = Buffer()
+        var places: [Buffer.Place] = []
         for number in 0..<5000 {
-            buffer.append(Element(number: Int64(number)))
+            buffer.append(near: Near(number: Int64(number)), far: Far(number: -Int64(number)))
             places.append(buffer.place(of: number))
         }
         for (position, place) in places.enumerated() {
-            let (byPlace, byPosition) = (buffer[place], buffer[position])
-            #expect(byPlace.number == position && byPosition.number == position)
-            #expect(place.number < 1 << UInt64(SegmentedBuffer<Element>.Place.numberBits))
-            #expect(SegmentedBuffer<Element>.Place(number: place.number).number == place.number)
+            let (near, far) = (buffer[near: place].number, buffer[far: place].number)
+            #expect(near == position && far == -position)
+            #expect(place.number < 1 << UInt64(Buffer.Place.numberBits))
             let again = buffer.place(of: position)
             #expect(again.number == place.number)
         }
-        buffer[places[4321]].number = -1
-        let changed = buffer[4321].number
-        #expect(changed == -1)
+        buffer[near: places[4321]].number = 7
+        buffer[far: places[4321]].number = 8
+        for position in 4320...4322 {
+            let (near, far) = (buffer[near: places[position]].number, buffer[far: places[position]].number)
+            #expect((near, far) == (position == 4321 ? (7, 8) : (Int64(position), -Int64(position))))
+        }
+    }
+
+    @Test("may have elements without a far part")
+    func nearAlone() {
+        var buffer = SegmentedBuffer<Near, Nothing>()
+        for number in 0..<100 { buffer.append(near: Near(number: Int64(number)), far: Nothing()) }
+        for number in 0..<100 {
+            let near = buffer[near: buffer.place(of: number)].number
+            #expect(near == number)
+        }
     }
 }

@@ -5,7 +5,7 @@ import Testing
 @Suite("The shards")
 struct ShardsTests {
     private struct State: ~Copyable, TableState {
-        var table: BucketTable<Int64>
+        var table: BucketTable<Number>
     }
 
     @Test("have the slots fetched from where the tables have them, however far those have grown")
@@ -19,7 +19,7 @@ struct ShardsTests {
             let name = Array("organisation-\(number)".utf8)
             let hash = hash(name.span)
             shards.withShard(of: hash) { state in
-                _ = shards.insert(name.span, hash: hash, value: Int64(number), into: &state)
+                _ = shards.insert(name.span, hash: hash, value: Number(number), into: &state)
             }
             guard [100, 1000, 3999].contains(number) else { continue }
             knowsSlots = shards.knowsSlots()
@@ -29,7 +29,7 @@ struct ShardsTests {
 
     @Test("are so many that no table is asked for more than it can hold", arguments: [1, 8192, 1_000_000_000])
     func counts(capacity: Int) {
-        let largest = BucketTable<Int64>.largestCapacity
+        let largest = BucketTable<Number>.largestCapacity
         var tables = 0
         let shards = Shards<State>(capacity: capacity) { shardCapacity in
             #expect(shardCapacity <= largest)

@@ -3,7 +3,7 @@ import Cistern
 /// Makes a number of decisions of one kind, so that the instructions of each can be counted from outside: those of twice as
 /// many decisions, less those of as many.
 ///
-///     decision-count embedded|leased|denied COUNT
+///     decision-count embedded|leased|embeddedDecision|leasedDecision|denied COUNT
 ///
 /// Everything is the same in every run: the names, the hash's key, the clock.
 enum DecisionCount {
@@ -13,8 +13,12 @@ enum DecisionCount {
         case embedded
         /// Allowed out of tokens leased before.
         case leased
-        /// Denied because the store has said that it cannot pay.
+        /// The same, with what is left.
+        case embeddedDecision, leasedDecision
+        /// Denied because the store has said that it cannot pay, with when to come again.
         case denied
+
+        var isEmbedded: Bool { self == .embedded || self == .embeddedDecision }
     }
 
     /// Organisations that take turns: enough that the table has collisions, as any has.
@@ -28,7 +32,7 @@ enum DecisionCount {
         let refillPerSecond = kind == .denied ? 0.001 : 1000
         let limits = Limits(standard: try Limit(capacity: capacity, refillPerSecond: refillPerSecond))
         let limiter =
-            kind == .embedded
+            kind.isEmbedded
             ? RateLimiter(limits: limits, seed: 1)
             : RateLimiter(
                 limits: limits, store: GenerousStore(), lessee: "count",
@@ -39,7 +43,11 @@ enum DecisionCount {
             _ = limiter.decide(name, now: start) { _ in }
         }
         // The one token that each was granted is spent; what follows finds the store's word that there is no more.
-        return decide(limiter, names.span, count: count, expected: kind == .denied ? .denied : .allowed)
+        return switch kind {
+        case .embedded, .leased: allow(limiter, names.span, count: count)
+        case .embeddedDecision, .leasedDecision: decide(limiter, names.span, count: count, expected: .allowed)
+        case .denied: decide(limiter, names.span, count: count, expected: .denied)
+        }
     }
 
     @inline(never)
@@ -48,14 +56,31 @@ enum DecisionCount {
     ) -> Int {
         var right = 0
         for turn in 0..<count {
-            // A microsecond between two decisions, all of them within the lease.
-            let now = Instant(nanoseconds: 1_000_000_000 + Int64(turn) * 1000)
-            // A step that is odd comes to every name.
-            let number = turn &* 2_654_435_761 % organizations
-            let name = names.extracting(unchecked: number &* nameLength..<(number &+ 1) &* nameLength)
-            if limiter.decideNow(name, now: now)?.outcome == expected { right += 1 }
+            let name = names.extracting(unchecked: place(turn))
+            if limiter.decideNow(name, now: now(turn))?.outcome == expected { right += 1 }
         }
         return right
+    }
+
+    @inline(never)
+    private static func allow(_ limiter: RateLimiter, _ names: Span<UInt8>, count: Int) -> Int {
+        var right = 0
+        for turn in 0..<count {
+            let name = names.extracting(unchecked: place(turn))
+            if limiter.allowNow(name, now: now(turn)) == true { right += 1 }
+        }
+        return right
+    }
+
+    /// A microsecond between two decisions, all of them within the lease.
+    @inline(__always)
+    private static func now(_ turn: Int) -> Instant { Instant(nanoseconds: 1_000_000_000 + Int64(turn) * 1000) }
+
+    /// Where the name stands whose turn it is: a step that is odd comes to every name.
+    @inline(__always)
+    private static func place(_ turn: Int) -> Range<Int> {
+        let number = turn &* 2_654_435_761 % organizations
+        return number &* nameLength..<(number &+ 1) &* nameLength
     }
 
     /// All names, one after the other, 36 bytes each as UUIDs have.
@@ -84,7 +109,7 @@ private struct GenerousStore: LeaseStore {
 
 let arguments = CommandLine.arguments
 guard arguments.count == 3, let kind = DecisionCount.Kind(rawValue: arguments[1]), let count = Int(arguments[2]) else {
-    preconditionFailure("usage: decision-count embedded|leased|denied COUNT")
+    preconditionFailure("usage: decision-count embedded|leased|embeddedDecision|leasedDecision|denied COUNT")
 }
 let right = try DecisionCount.run(kind, count: count)
 precondition(right == count, "\(count - right) of \(count) decisions did not come out as they should")

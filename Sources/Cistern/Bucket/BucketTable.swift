@@ -1,12 +1,26 @@
+/// A value of a table: what a decision mostly needs of it stands beside the name, on one cache line, and the rest elsewhere.
+protocol TableValue: BitwiseCopyable {
+    /// What stands beside the name: up to 24 bytes, the last ones of a value.
+    associatedtype Near: BitwiseCopyable
+    /// As many bytes as come before those.
+    associatedtype Far: BitwiseCopyable
+}
+
 /// A bounded table from organisation names to one fixed-size value each: the inside of one shard, for one thread.
 ///
 /// A hash table (``Slots``) of the places where the entries stand. Entries never move, so places and positions stay good
 /// for as long as the name is here, and growing costs a newcomer no more than its slots and one segment. Names of up to
 /// ``InlineKey/capacity`` bytes stand in the entry itself.
-struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
-    private typealias Entries = SegmentedBuffer<BucketEntry<Value>>
+struct BucketTable<Value: TableValue>: ~Copyable {
+    private typealias Entries = SegmentedBuffer<BucketEntry<Value.Near>, Value.Far>
     /// Where a name's entry stands, for as long as the name is here: quicker to follow than a position.
-    typealias Place = SegmentedBuffer<BucketEntry<Value>>.Place
+    typealias Place = SegmentedBuffer<BucketEntry<Value.Near>, Value.Far>.Place
+
+    /// A value as it lies in one piece.
+    private struct Whole: BitwiseCopyable {
+        var far: Value.Far
+        var near: Value.Near
+    }
 
     private var slots = Slots(count: 8)
     private var entries = Entries()
@@ -27,6 +41,10 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     init(capacity: Int) {
         precondition(1...Self.largestCapacity ~= capacity, "a table holds 1 to \(Self.largestCapacity) names")
         precondition(Place.numberBits <= Slots.placeBits, "a slot has no room for the number of a place")
+        precondition(
+            MemoryLayout<Whole>.size == MemoryLayout<Value>.size
+                && MemoryLayout<Whole>.offset(of: \.near) == MemoryLayout<Value>.size - MemoryLayout<Value.Near>.size,
+            "a value consists of its two parts")
         self.capacity = capacity
     }
 
@@ -34,43 +52,61 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
 
     /// The value at a position that `find` or `insert` gave and that has not been evicted since.
     subscript(position: Int) -> Value {
-        get { entries[position].value }
-        _modify { yield &entries[position].value }
+        get { self[entries.place(of: position)] }
+        _modify { yield &self[entries.place(of: position)] }
     }
 
     /// The value at a place that was found and whose name has not been evicted since.
+    ///
+    /// It is put together of its parts, and taken apart where it has been changed.
     subscript(place: Place) -> Value {
-        get { entries[place].value }
-        _modify { yield &entries[place].value }
+        @inline(__always) get {
+            unsafeBitCast(Whole(far: entries[far: place], near: entries[near: place].value), to: Value.self)
+        }
+        _modify {
+            var value = self[place]
+            yield &value
+            let whole = unsafeBitCast(value, to: Whole.self)
+            (entries[far: place], entries[near: place].value) = (whole.far, whole.near)
+        }
     }
 
-    func position(of place: Place) -> Int { entries[place].mark.position }
+    /// The part that stands beside the name, of a value at a place that was found and whose name has not been evicted since.
+    subscript(near place: Place) -> Value.Near {
+        @inline(__always) get { entries[near: place].value }
+        @inline(__always) _modify { yield &entries[near: place].value }
+    }
+
+    func position(of place: Place) -> Int { entries[near: place].mark.position }
 
     /// The position of a name, which counts as used by being looked up.
+    @inline(never)
     mutating func find(_ key: Span<UInt8>, hash: UInt64) -> Int? {
         findPlace(key, hash: hash).map { position(of: $0) }
     }
 
-    /// Runs `body` on the value of a name, which counts as used; where there is no such name, the result is `absent`.
+    /// Runs `body` on what stands beside a name, which counts as used; where there is no such name, the result is `absent`.
     @inline(__always)
     mutating func update<Result>(
-        _ key: Span<UInt8>, hash: UInt64, absent: Result, _ body: (inout Value) -> Result
+        _ key: Span<UInt8>, hash: UInt64, absent: Result, _ body: (inout Value.Near) -> Result
     ) -> Result {
-        // As long as a UUID, or nearly.
-        guard InlineKey.usualCounts ~= key.count else {
-            guard let place = findPlace(key, hash: hash) else { return absent }
-            return body(&entries[place].value)
-        }
-        let name = InlineKey(usual: key)
-        let place = find(hash) { $0.isOf(name, count: key.count) }
-        guard let place else { return absent }
-        entries[place].noteUse()
-        return body(&entries[place].value)
+        guard let place = findPlace(key, hash: hash) else { return absent }
+        return body(&entries[near: place].value)
     }
 
     /// The place of a name, which counts as used by being looked up.
-    @inline(never)
+    @inline(__always)
     mutating func findPlace(_ key: Span<UInt8>, hash: UInt64) -> Place? {
+        // As long as a UUID, or nearly.
+        guard InlineKey.usualCounts ~= key.count else { return findUnusual(key, hash: hash) }
+        let name = InlineKey(usual: key)
+        let place = find(hash) { $0.isOf(name, count: key.count) }
+        if let place { entries[near: place].noteUse() }
+        return place
+    }
+
+    @inline(never)
+    private mutating func findUnusual(_ key: Span<UInt8>, hash: UInt64) -> Place? {
         let place: Place?
         if key.count <= InlineKey.capacity {
             let name = InlineKey(key)
@@ -78,14 +114,14 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         } else {
             place = find(hash) { entry in longKeys[UInt32(entry.mark.position)].map { key.equals($0) } ?? false }
         }
-        if let place { entries[place].noteUse() }
+        if let place { entries[near: place].noteUse() }
         return place
     }
 
     /// The place of the entry of a hash that is the right one.
     @inline(__always)
-    private func find(_ hash: UInt64, isRight: (BucketEntry<Value>) -> Bool) -> Place? {
-        slots.find(hash) { isRight(entries[Place(number: $0)]) }.map { Place(number: $0) }
+    private func find(_ hash: UInt64, isRight: (BucketEntry<Value.Near>) -> Bool) -> Place? {
+        slots.find(hash) { isRight(entries[near: Place(number: $0)]) }.map { Place(number: $0) }
     }
 
     /// Adds a name that the table does not hold.
@@ -95,12 +131,14 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         precondition(!isFull, "a full table takes no more names: evict one first")
         if (count + 1) * 4 > slots.count * 3 { slots.grow() }
         let position = vacancies.popLast().map { Int($0) } ?? entries.count
+        let whole = unsafeBitCast(value, to: Whole.self)
         let entry = BucketEntry(
-            value: value, key: InlineKey(key), mark: EntryMark(nameCount: key.count, position: position))
+            value: whole.near, key: InlineKey(key), mark: EntryMark(nameCount: key.count, position: position))
         if position < entries.count {
-            entries[position] = entry
+            let place = entries.place(of: position)
+            (entries[near: place], entries[far: place]) = (entry, whole.far)
         } else {
-            entries.append(entry)
+            entries.append(near: entry, far: whole.far)
         }
         if key.count > InlineKey.capacity { longKeys[UInt32(position)] = key.withUnsafeBufferPointer { Array($0) } }
         slots.insert(entries.place(of: position).number, hash: hash)
@@ -116,23 +154,24 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
 
     /// The name at a position.
     func key(at position: Int) -> [UInt8] {
-        longKeys[UInt32(position)] ?? entries[position].key.bytes(entries[position].mark.nameCount)
+        let entry = entry(at: position)
+        return longKeys[UInt32(position)] ?? entry.key.bytes(entry.mark.nameCount)
     }
+
+    private func entry(at position: Int) -> BucketEntry<Value.Near> { entries[near: entries.place(of: position)] }
 
     /// One beyond the last position that may hold a name.
     var endPosition: Int { entries.count }
 
     /// Whether a position holds a name.
-    func isLive(_ position: Int) -> Bool {
-        entries[position].mark.isLive
-    }
+    func isLive(_ position: Int) -> Bool { entry(at: position).mark.isLive }
 
     /// The names among a few positions from `start` on, and where to go on; nil at the end.
     ///
     /// So few that others do not wait for long: a look at one takes some hundred nanoseconds.
     func livePositions(from start: Int) -> (found: [Int], next: Int?) {
         let end = min(entries.count, start + 64)
-        return ((start..<max(start, end)).filter { entries[$0].mark.isLive }, end < entries.count ? end : nil)
+        return ((start..<max(start, end)).filter { isLive($0) }, end < entries.count ? end : nil)
     }
 
     /// Looks for a value that may go, removes one and returns it; nil where it found none.
@@ -151,11 +190,10 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
         for _ in 0..<min(steps, entries.count) {
             let position = hand
             hand = hand + 1 == entries.count ? 0 : hand + 1
-            guard entries[position].mark.isLive, mayGo(entries[position].value) else { continue }
-            guard entries[position].mark.isRecent else {
-                return remove(at: position, hash: hash)
-            }
-            entries[position].mark.isRecent = false
+            let place = entries.place(of: position)
+            guard entries[near: place].mark.isLive, mayGo(self[place]) else { continue }
+            guard entries[near: place].mark.isRecent else { return remove(at: position, hash: hash) }
+            entries[near: place].mark.isRecent = false
             if fallback == nil { fallback = position }
         }
         guard let fallback else { return nil }
@@ -163,18 +201,18 @@ struct BucketTable<Value: BitwiseCopyable>: ~Copyable {
     }
 
     private mutating func remove(at position: Int, hash: (Span<UInt8>) -> UInt64) -> Value {
-        slots.remove(entries.place(of: position).number, hash: hash(key(at: position).span))
-        entries[position].mark.isLive = false
+        let place = entries.place(of: position)
+        slots.remove(place.number, hash: hash(key(at: position).span))
+        entries[near: place].mark.isLive = false
         longKeys[UInt32(position)] = nil
         vacancies.append(UInt32(position))
         count -= 1
-        return entries[position].value
+        return self[place]
     }
 }
 
-/// One name and its value. (Not nested in the table: the compiler, 6.3.1, breaks off on a private type there.)
-///
-/// An organisation with a lease takes 160 bytes, one with a bucket 64, which is one cache line.
+/// One name and what stands beside it of its value: a cache line. (Not nested in the table: the compiler, 6.3.1, breaks off on
+/// a private type there.)
 struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
     var value: Value
     /// The name, or nothing where it is too long.

@@ -77,3 +77,9 @@ struct LimitedBucket: BitwiseCopyable {
     /// Fills it.
     mutating func fill(now: Instant) { self = LimitedBucket(full: limit, now: now) }
 }
+
+extension LimitedBucket: TableValue {
+    typealias Near = LimitedBucket
+    /// Nothing stands elsewhere.
+    struct Far: BitwiseCopyable {}
+}

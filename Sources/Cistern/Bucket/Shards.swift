@@ -14,7 +14,7 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
     private static var stride: Int { (stateOffset + MemoryLayout<State>.size + 127) / 128 * 128 + 128 }
 
     /// What a table holds at most; it does not depend on what it holds of each.
-    private static var largestShard: Int { BucketTable<Int64>.largestCapacity }
+    private static var largestShard: Int { BucketTable<LimitedBucket>.largestCapacity }
     /// Below this many buckets a shard is not worth splitting; it also evens out how full the shards become.
     private static var minimumBucketsPerShard: Int { 1024 }
 
@@ -116,7 +116,7 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
 
 /// A shard's state that has a table of organisations in it.
 protocol TableState: ~Copyable {
-    associatedtype Value: BitwiseCopyable
+    associatedtype Value: TableValue
     var table: BucketTable<Value> { get set }
 }
 

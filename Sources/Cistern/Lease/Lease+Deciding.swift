@@ -1,16 +1,5 @@
 /// What a lease says to the requests that come: paid from tokens held, denied by what the store has said, or neither.
 extension Lease {
-    /// Pays a request from the tokens held where nothing else becomes of the lease, as nearly always.
-    ///
-    /// It does not where the tokens do not suffice, or where ``spend(cost:clockDriftPerMille:now:tally:)`` has to look
-    /// at what time or spending has brought about. What the store said is not carried on: who asks for a balance does that.
-    @inline(__always)
-    mutating func spendAtOnce(cost: UInt32, now: Instant) -> Payment {
-        guard Int64(heldTokens) &- Int64(cost) >= Int64(restsDownTo), now < restsUntil, now >= spentAt, now >= wordAt
-        else { return .none }
-        return pay(cost, now: now)
-    }
-
     /// Lets time pass, and pays a request from the tokens held, if they suffice.
     ///
     /// It has become ``latest``.
@@ -20,16 +9,14 @@ extension Lease {
         advance(clockDriftPerMille: clockDriftPerMille, now: now, tally: &tally)
         guard cost <= heldTokens else { return .none }
         if case .settled(let terms) = phase, isEarlySpent(with: cost, terms) { noteEarly(terms, paying: cost) }
-        return pay(cost, now: latest)
+        heldTokens &-= cost
+        spentAt = latest
+        return payment
     }
 
-    /// Pays from the tokens held, which must suffice, at an instant no earlier than any that was seen.
+    /// What has just been paid leaves.
     @inline(__always)
-    private mutating func pay(_ cost: UInt32, now: Instant) -> Payment {
-        heldTokens &-= cost
-        spentAt = now
-        return Payment(limit, balance: Balance(word, asOf: wordAt), heldTokens: heldTokens)
-    }
+    var payment: Payment { Payment(limit, balance: Balance(word, asOf: wordAt), heldTokens: heldTokens) }
 
     /// Decides from memory: from tokens held, or because the store has said that it cannot pay yet.
     ///

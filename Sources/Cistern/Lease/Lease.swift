@@ -7,7 +7,6 @@
 /// what holds only between two requests shares its place with what holds only during one: 120 bytes. Tokens are at most
 /// 10^9.
 struct Lease: Sendable, BitwiseCopyable {
-    // What a payment does not look at stands first; what it does, beside the name that follows.
     /// The number of the last request whose answer was taken in.
     private(set) var acknowledged: UInt64
     private var demand: Demand
@@ -17,23 +16,16 @@ struct Lease: Sendable, BitwiseCopyable {
     var notes = LeaseNotes() { didSet { restsDownTo = restedDownTo } }
     /// Where the bucket is that all of this is about.
     private(set) var home: BucketHome
+    /// Up to when ``word`` has been carried on; a payment that changes nothing else leaves that to whoever looks at it.
+    var wordAt: Instant { didSet { restsDownTo = restedDownTo } }
+    var word: StoreWord
     /// ``spent`` and the tokens held, until that is noted; from then on ``spent`` alone.
     private var spentBasis: UInt32 = 0 { didSet { restsDownTo = restedDownTo } }
+    var limit: Limit
     /// How long before its end the lease is renewed; 0 where that is not before it is needed.
     private var renewalMilliseconds: UInt16 = 0
-    /// Until when nothing becomes of the lease by time alone: it is renewed then, or it ends.
-    private(set) var restsUntil: Instant
-    /// Up to when ``word`` has been carried on; a payment that changes nothing else leaves that to whoever looks at it.
-    var wordAt: Instant
-    var word: StoreWord
-    /// How many tokens must be left for a payment to be no more than that; all that it depends on keeps it up to date.
-    private(set) var restsDownTo: UInt32 = 0
-    var limit: Limit
-    // These two, on one cache line, are all that a payment changes.
-    /// Leased tokens that are left and not spoken for; only what is paid is taken from them here, see ``held``.
-    var heldTokens: UInt32 = 0
-    /// When a token was last spent here.
-    var spentAt: Instant
+    /// All that most payments look at; it stands last, see ``TableValue``.
+    var rest: LeaseRest
 
     /// An organisation of which nothing is known: as far as this server can tell its bucket is full.
     ///
@@ -48,11 +40,37 @@ struct Lease: Sendable, BitwiseCopyable {
         self.limit = limit
         self.home = home
         wordAt = now
-        restsUntil = now
-        self.spentAt = spentAt
+        rest = LeaseRest(until: now, spentAt: spentAt)
         acknowledged = sequence
         demand = Demand(now: now)
         word = StoreWord(unknown: limit)
+    }
+
+    /// Until when nothing becomes of the lease by time alone: it is renewed then, or it ends.
+    private(set) var restsUntil: Instant {
+        get { rest.until }
+        set { rest.until = newValue }
+    }
+
+    /// How many tokens must be left for a payment to be no more than that; all that it depends on keeps it up to date.
+    private(set) var restsDownTo: UInt32 {
+        get { rest.downTo }
+        set { rest.downTo = newValue }
+    }
+
+    /// Leased tokens that are left and not spoken for; only what is paid is taken from them here, see ``held``.
+    var heldTokens: UInt32 {
+        get { rest.heldTokens }
+        set { rest.heldTokens = newValue }
+    }
+
+    /// When a token was last spent here.
+    var spentAt: Instant {
+        get { rest.spentAt }
+        set {
+            rest.spentAt = newValue
+            restsDownTo = restedDownTo
+        }
     }
 
     /// The latest instant that was seen here.
@@ -64,9 +82,10 @@ struct Lease: Sendable, BitwiseCopyable {
     /// What ``restsDownTo`` is.
     ///
     /// Down to so many tokens nothing but paying becomes of the lease: no more are asked for, and no half of it is noted as
-    /// spent. While tokens come or a request is in flight it is more than there can be.
+    /// spent. While tokens come or a request is in flight it is more than there can be; so it is until something has been spent
+    /// since ``wordAt``, since a payment then sees by ``spentAt`` alone whether it comes from a thread that has stalled.
     private var restedDownTo: UInt32 {
-        guard case .settled(let terms) = phase, terms.pace.coming == 0 else { return .max }
+        guard case .settled(let terms) = phase, terms.pace.coming == 0, spentAt >= wordAt else { return .max }
         guard !notes.contains(.isEarlyNoted) else { return terms.renewBelow }
         let all = Int64(spent) + Int64(heldTokens)
         return max(terms.renewBelow, UInt32(clamping: all - Int64(terms.early) + 1))

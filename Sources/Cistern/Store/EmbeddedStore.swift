@@ -24,7 +24,7 @@ final class EmbeddedStore: Sendable {
     /// ``decide(_:hash:costMicrotokens:now:)`` sees to all others.
     @inline(__always)
     func payAtOnce(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Payment {
-        // Not closures: of one that it finds too long the compiler makes a call.
+        // Not closures, here and below: of one that it finds too long the compiler makes a call.
         @inline(__always)
         func pay(_ bucket: inout LimitedBucket) -> Payment { bucket.pay(costMicrotokens, now: now) }
         @inline(__always)
@@ -34,6 +34,20 @@ final class EmbeddedStore: Sendable {
             return payment
         }
         return shards.withShard(of: hash, pay)
+    }
+
+    /// As ``payAtOnce(_:hash:costMicrotokens:now:)``, for who does not ask what is left.
+    @inline(__always)
+    func takeAtOnce(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Bool {
+        @inline(__always)
+        func take(_ bucket: inout LimitedBucket) -> Bool { bucket.pay(costMicrotokens, now: now).isMade }
+        @inline(__always)
+        func take(_ state: inout sending State) -> sending Bool {
+            let isPaid = state.table.update(organization, hash: hash, absent: false, take)
+            if isPaid { state.allowed &+= 1 }
+            return isPaid
+        }
+        return shards.withShard(of: hash, take)
     }
 
     /// Takes `costMicrotokens` from the organisation's bucket if it can pay.

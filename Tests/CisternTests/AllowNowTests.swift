@@ -1,0 +1,86 @@
+import CisternTesting
+import Synchronization
+import Testing
+
+@testable import Cistern
+
+/// A request is allowed or not, whether one asks for that alone or for all of the decision.
+@Suite("Yes or no")
+struct AllowNowTests {
+    /// Names of all lengths that are treated in ways of their own.
+    private static let names = [1, 8, 20, 33, 36, 36, 36, 37, 60].enumerated().map { number, length in
+        String(repeating: "\(number)", count: length)
+    }
+
+    /// A store that grants a few tokens at once, fewer than wished for, and fails every ninth time.
+    private final class MeanStore: LeaseStore {
+        private let calls = Mutex(0)
+
+        func lease(
+            _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
+        ) {
+            let call = calls.withLock { calls in
+                calls += 1
+                return calls
+            }
+            guard call % 9 != 0 else { return reply(.failure(.unreachable), request.sentAt) }
+            let tokens = min(request.needed + request.wish.ahead, call % 12, request.limit.capacity - request.held)
+            reply(
+                .success(
+                    Grant(
+                        tokens: tokens, held: request.held, openMicrotokens: 0,
+                        openRefillMicrotokensPerMillisecond: request.limit.refillMicrotokensPerMillisecond,
+                        outstanding: request.held + tokens)), request.sentAt)
+        }
+    }
+
+    /// What came of one request: whether it was allowed, or that it had to wait for the store and what came of it then.
+    private struct Course: Equatable {
+        var atOnce: Bool?
+        var later: [Bool] = []
+    }
+
+    private func course(
+        _ limiter: RateLimiter, _ name: String, cost: Int, now: Instant, atOnce: (Span<UInt8>) -> Bool?
+    ) -> Course {
+        var course = Course(atOnce: atOnce(name.utf8.span))
+        guard course.atOnce == nil else { return course }
+        let log = DecisionLog()
+        let decision = limiter.decide(name.utf8.span, cost: cost, now: now) { log.add($0) }
+        course.later = ([decision].compactMap(\.self) + log.all).map(\.isAllowed)
+        return course
+    }
+
+    private func agree(_ one: RateLimiter, _ other: RateLimiter) {
+        var random = SeededRandom(seed: 5)
+        var now = Instant(milliseconds: 1000)
+        var (yes, no, waited) = (0, 0, 0)
+        for _ in 0..<10_000 {
+            now = Instant(nanoseconds: now.nanoseconds + Int64.random(in: 0...3_000_000, using: &random))
+            let name = Self.names[Int.random(in: 0..<Self.names.count, using: &random)]
+            let cost = Int.random(in: 0...3, using: &random)
+            let all = course(one, name, cost: cost, now: now) { one.decideNow($0, cost: cost, now: now)?.isAllowed }
+            let alone = course(other, name, cost: cost, now: now) { other.allowNow($0, cost: cost, now: now) }
+            #expect(all == alone)
+            if all.atOnce == nil { waited += 1 }
+            if all.atOnce ?? all.later.first == true { yes += 1 } else { no += 1 }
+        }
+        #expect(one.statistics.decisions == other.statistics.decisions)
+        #expect(one.statistics.leaseTokens == other.statistics.leaseTokens)
+        #expect(yes > 1000 && no > 1000, "\(yes) allowed, \(no) not")
+        #expect(one.leaseSettings == nil ? waited == 0 : waited > 100, "\(waited) waited")
+    }
+
+    @Test("is what the whole decision says, out of a bucket of this process")
+    func embedded() throws {
+        let limits = Limits(standard: try Limit(capacity: 30, refillPerSecond: 40))
+        agree(RateLimiter(limits: limits, seed: 1), RateLimiter(limits: limits, seed: 1))
+    }
+
+    @Test("is what the whole decision says, out of tokens leased")
+    func leased() throws {
+        let limits = Limits(standard: try Limit(capacity: 30, refillPerSecond: 10))
+        let limiters = (0..<2).map { _ in RateLimiter(limits: limits, store: MeanStore(), lessee: "s", seed: 1) }
+        agree(limiters[0], limiters[1])
+    }
+}
