@@ -187,7 +187,7 @@ let package = Package(
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]
         ),
-        .testTarget(name: "RepositoryTests", dependencies: ["CisternServer"]),
+        .testTarget(name: "RepositoryTests", dependencies: ["CisternServer", "CisternTesting"]),
         .testTarget(
             name: "PerfTests",
             dependencies: [

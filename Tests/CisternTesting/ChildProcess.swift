@@ -47,19 +47,43 @@ package final class ChildProcess: Sendable {
     /// Standard output and standard error so far.
     package var text: String { (try? String(contentsOf: output, encoding: .utf8)) ?? "" }
 
-    package var isRunning: Bool { process.withLock { $0.isRunning } }
+    package var isRunning: Bool { endCode == nil }
+
+    /// The exit code, or minus the signal that ended the process; nil as long as it runs.
+    ///
+    /// The system is asked where Foundation says that it runs: on Linux that learns of the end by a socket, which a process that is
+    /// started at the same moment inherits, and then not before that one has ended, too.
+    private var endCode: Int32? {
+        process.withLock { process in
+            guard process.isRunning else {
+                return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+            }
+            var info = siginfo_t()
+            let result = waitid(P_PID, id_t(processIdentifier), &info, WEXITED | WNOHANG | WNOWAIT)
+            guard result == 0, info.si_signo == SIGCHLD else { return nil }
+            #if os(Linux)
+                let status = info._sifields._sigchld.si_status
+            #else
+                let status = info.si_status
+            #endif
+            return info.si_code == CLD_EXITED ? status : -status
+        }
+    }
 
     /// Sends a signal, if the process is still there.
     package func signal(_ number: Int32) {
-        process.withLock { if $0.isRunning { kill($0.processIdentifier, number) } }
+        if isRunning { kill(processIdentifier, number) }
     }
 
     /// Waits for the end of the process and returns its exit code, or minus the signal that ended it.
     package func exitCode(within seconds: Double = 30) async throws -> Int32 {
-        try await eventually("the process to end; it wrote:\n\(text)", within: seconds) { !self.isRunning }
-        return process.withLock {
-            $0.terminationReason == .exit ? $0.terminationStatus : -$0.terminationStatus
+        var code: Int32 = 0
+        try await eventually("the process to end; it wrote:\n\(text)", within: seconds) {
+            guard let end = self.endCode else { return false }
+            code = end
+            return true
         }
+        return code
     }
 
     private static func locate(_ program: String) throws -> URL {

@@ -53,7 +53,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     /// The value at a position that `find` or `insert` gave and that has not been evicted since.
     subscript(position: Int) -> Value {
         get { self[entries.place(of: position)] }
-        _modify { yield &self[entries.place(of: position)] }
+        set { self[entries.place(of: position)] = newValue }
     }
 
     /// The value at a place that was found and whose name has not been evicted since.
@@ -63,10 +63,9 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         @inline(__always) get {
             unsafeBitCast(Whole(far: entries[far: place], near: entries[near: place].value), to: Value.self)
         }
-        _modify {
-            var value = self[place]
-            yield &value
-            let whole = unsafeBitCast(value, to: Whole.self)
+        // No `_modify`: what it would keep of the value while somebody changes it would be allocated.
+        set {
+            let whole = unsafeBitCast(newValue, to: Whole.self)
             (entries[far: place], entries[near: place].value) = (whole.far, whole.near)
         }
     }
