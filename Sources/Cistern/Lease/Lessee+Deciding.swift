@@ -62,17 +62,26 @@ extension Lessee {
         _ cost: UInt32, of organization: Span<UInt8>, at place: BucketTable<Lease>.Place, in state: inout State,
         now: Instant
     ) -> Verdict {
-        let payment = state.table[place].spend(
+        // Put together once, and taken apart once.
+        var lease = state.table[place]
+        let payment = lease.spend(
             cost: cost, clockDriftPerMille: state.lease.clockDriftPerMille, now: now, tally: &state.tokens)
         guard payment.isMade else {
-            return decideUnpaid(
-                organization, costMicrotokens: Int64(cost) &* Limit.microtokensPerToken, at: place, in: &state,
-                now: now)
+            let costMicrotokens = Int64(cost) &* Limit.microtokensPerToken
+            // What the store said before counts for nothing while it is out of reach; but that it was asked for does.
+            let denial = lease.denyFromMemory(costMicrotokens: costMicrotokens)
+            state.table[place] = lease
+            return store.isReachable(lease.home)
+                ? Verdict(
+                    decision: denial.map { counted($0, in: &state) },
+                    isRunningDry: denial != nil && lease.isRunningDry(now: now))
+                : decideUnreachable(organization, costMicrotokens: costMicrotokens, at: place, in: &state, now: now)
         }
+        state.table[place] = lease
         state.paid.count(cost)
-        let now = state.table[place].latest
+        let now = lease.latest
         // More are not asked for where nobody can be.
-        let isRunningDry = state.table[place].isRunningDry(now: now) && store.isReachable(state.table[place].home)
+        let isRunningDry = lease.isRunningDry(now: now) && store.isReachable(lease.home)
         return Verdict(decision: payment.decision(at: now), isRunningDry: isRunningDry)
     }
 
@@ -88,26 +97,20 @@ extension Lessee {
         return Verdict(decision: decision)
     }
 
-    /// Decides where the tokens held do not suffice.
-    private func decideUnpaid(
+    /// Decides where the tokens held do not suffice and the bucket was out of reach when it was last looked for.
+    private func decideUnreachable(
         _ organization: Span<UInt8>, costMicrotokens: Int64, at place: BucketTable<Lease>.Place, in state: inout State,
         now: Instant
     ) -> Verdict {
-        // What the store said before counts for nothing while it is out of reach; but that it was asked for does.
-        let denial = state.table[place].denyFromMemory(costMicrotokens: costMicrotokens)
-        guard store.isReachable(state.table[place].home) else {
-            let position = state.table.position(of: place)
-            // Its bucket may be another one by now.
-            let home = store.home(of: organization)
-            if home != state.table[place].home, store.isReachable(home) {
-                turn(position, to: home, in: &state, now: now)
-                return Verdict()
-            }
-            return Verdict(
-                decision: decideByPolicy(
-                    costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now))
+        let position = state.table.position(of: place)
+        // Its bucket may be another one by now.
+        let home = store.home(of: organization)
+        if home != state.table[place].home, store.isReachable(home) {
+            turn(position, to: home, in: &state, now: now)
+            return Verdict()
         }
-        guard let denial else { return Verdict() }
-        return Verdict(decision: counted(denial, in: &state), isRunningDry: state.table[place].isRunningDry(now: now))
+        return Verdict(
+            decision: decideByPolicy(
+                costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now))
     }
 }
