@@ -38,7 +38,8 @@ struct EngineCommand: AsyncParsableCommand {
             for (index, mix) in mixes.enumerated() {
                 progress.begin(mix.name)
                 let run = EngineRun(
-                    mix, seconds: checked.seconds, turns: options.smoke ? 1 << 14 : NameCycle.usualTurns)
+                    mix, seconds: checked.seconds, turns: options.smoke ? 1 << 14 : NameCycle.usualTurns,
+                    timesNewcomers: !options.smoke)
                 result.rows[index].samples.append(try await run.run())
                 try Task.checkCancellation()
             }
