@@ -65,29 +65,26 @@ public final class RateLimiter: Sendable {
     /// hand it looks at a single cache line, since what is left afterwards is not asked for.
     public func allowNow(_ organization: Span<UInt8>, cost: Int = 1, now: Instant) -> Bool? {
         RateLimiter.check(cost)
-        // Where memory has not paid it at once, all else is one call at the end, so nothing is kept for afterwards.
-        guard InlineKey.usualCounts ~= organization.count, isPaidAtOnce(organization, cost: cost, now: now) else {
-            return decideAndTell(organization, cost: cost, now: now)
-        }
-        return true
+        return InlineKey.usualCounts ~= organization.count
+            ? allowFromMemory(organization, cost: cost, now: now)
+            : decideUnusualFromMemory(organization, cost: cost, now: now)?.isAllowed
     }
 
+    /// As ``decideFromMemory(_:cost:now:)``, and what is left is not looked at where tokens at hand pay.
     @inline(__always)
-    private func isPaidAtOnce(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Bool {
+    private func allowFromMemory(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Bool? {
         switch backend {
         case .embedded(let store):
-            store.takeAtOnce(
-                organization, hash: store.hash(organization), costMicrotokens: Int64(cost) &* Limit.microtokensPerToken,
-                now: now)
+            let hash = store.hash(organization)
+            let costMicrotokens = Int64(cost) &* Limit.microtokensPerToken
+            if store.takeAtOnce(organization, hash: hash, costMicrotokens: costMicrotokens, now: now) { return true }
+            return store.decide(organization, hash: hash, costMicrotokens: costMicrotokens, now: now).isAllowed
         case .leased(let lessee):
-            lessee.takeAtOnce(
-                organization, hash: lessee.hash(organization), cost: UInt32(truncatingIfNeeded: cost), now: now)
+            let hash = lessee.hash(organization)
+            let cost = UInt32(truncatingIfNeeded: cost)
+            if lessee.takeAtOnce(organization, hash: hash, cost: cost, now: now) { return true }
+            return RateLimiter.decide(organization, hash: hash, cost: cost, by: lessee, now: now)?.isAllowed
         }
-    }
-
-    @inline(never)
-    private func decideAndTell(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Bool? {
-        decideNow(organization, cost: cost, now: now)?.isAllowed
     }
 
     @inline(never)

@@ -30,6 +30,13 @@ struct AllocationTests {
 
     private let organization = "00000000-0000-4000-8000-000000000001"
 
+    /// What a limiter decides, asked in turns for all of the decision and for yes or no.
+    private func isAllowed(_ step: Int, by limiter: RateLimiter, now: Instant) -> Bool? {
+        step % 2 == 0
+            ? limiter.decideNow(organization.utf8.span, now: now)?.isAllowed
+            : limiter.allowNow(organization.utf8.span, now: now)
+    }
+
     @Test("the counter counts")
     func counts() {
         var array: [Int] = []
@@ -45,11 +52,7 @@ struct AllocationTests {
         let bytes = bytesAllocated {
             for step in 0..<10_000 {
                 let now = Instant(milliseconds: 1 + Int64(step))
-                let isAllowed =
-                    step % 2 == 0
-                    ? limiter.decideNow(organization.utf8.span, now: now)?.isAllowed
-                    : limiter.allowNow(organization.utf8.span, now: now)
-                if isAllowed == true { allowed += 1 }
+                if isAllowed(step, by: limiter, now: now) == true { allowed += 1 }
             }
         }
         #expect(bytes == 0)
@@ -68,11 +71,7 @@ struct AllocationTests {
         var outcomes = (allowed: 0, denied: 0)
         let bytes = bytesAllocated {
             for step in 0..<10_000 {
-                let isAllowed =
-                    step % 2 == 0
-                    ? limiter.decideNow(organization.utf8.span, now: now)?.isAllowed
-                    : limiter.allowNow(organization.utf8.span, now: now)
-                switch isAllowed {
+                switch isAllowed(step, by: limiter, now: now) {
                 case true: outcomes.allowed += 1
                 case false: outcomes.denied += 1
                 default: break
