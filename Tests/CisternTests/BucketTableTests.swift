@@ -15,7 +15,7 @@ struct BucketTableTests {
     @Test("agrees with a dictionary through a hundred thousand random insertions, changes and evictions")
     func agreesWithADictionary() {
         var random = SeededRandom(seed: 7)
-        var table = BucketTable<Number>(capacity: 500)
+        var table = BucketTable<Number>(capacity: 500, pool: .init())
         var model: [[UInt8]: Int64] = [:]
         for step in 0..<100_000 {
             let name = name(Int.random(in: 0..<900, using: &random))
@@ -46,7 +46,7 @@ struct BucketTableTests {
 
     @Test("keeps apart names whose hashes are the same")
     func survivesEqualHashes() {
-        var table = BucketTable<Number>(capacity: 100)
+        var table = BucketTable<Number>(capacity: 100, pool: .init())
         for number in 0..<100 {
             _ = table.insert(name(number).span, hash: 42, value: Number(number))
         }
@@ -81,7 +81,7 @@ struct BucketTableTests {
 
     @Test("evicts nothing that may not go, in a bounded number of steps")
     func evictsOnlyWhatMayGo() {
-        var table = BucketTable<Number>(capacity: 10)
+        var table = BucketTable<Number>(capacity: 10, pool: .init())
         for number in 0..<10 { _ = table.insert(name(number).span, hash: hash(name(number).span), value: Number(0)) }
         var looks = 0
         let gone = table.evict(steps: 64, hash: hash.callAsFunction) { _ in
@@ -96,7 +96,7 @@ struct BucketTableTests {
     @Test("as full as it can be it lets one go after a look at a few, however busy they are, and takes a newcomer")
     func evictsAmongMany() {
         let capacity = BucketTable<Number>.largestCapacity
-        var table = BucketTable<Number>(capacity: capacity)
+        var table = BucketTable<Number>(capacity: capacity, pool: .init())
         for number in 0..<capacity {
             let name = InlineArray<8, UInt8> { UInt8(truncatingIfNeeded: number >> ($0 * 8)) }
             _ = table.insert(name.span, hash: hash(name.span), value: Number(number))
@@ -121,7 +121,7 @@ struct BucketTableTests {
 
     @Test("keeps apart names that differ in one byte, of any length, and those that end in zeros")
     func comparesEveryByte() {
-        var table = BucketTable<Number>(capacity: 10_000)
+        var table = BucketTable<Number>(capacity: 10_000, pool: .init())
         var names: [[UInt8]] = []
         for count in 0...40 {
             names.append([UInt8](repeating: 0, count: count))
@@ -174,7 +174,7 @@ private final class Table {
     private var table: BucketTable<Number>
 
     init(capacity: Int) {
-        table = BucketTable(capacity: capacity)
+        table = BucketTable(capacity: capacity, pool: .init())
     }
 
     func insert(_ name: [UInt8]) {

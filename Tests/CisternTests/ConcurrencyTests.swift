@@ -25,6 +25,26 @@ struct ConcurrencyTests {
         #expect(limiter.statistics.decisions.denied == 8 * 5000 - 5000)
     }
 
+    @Test("newcomers of many shards at once all find a bucket of their own")
+    func newcomers() async {
+        let limiter = RateLimiter(limits: Limits(), seed: 3)
+        let now = Instant(milliseconds: 1)
+        let allowed = await withTaskGroup(of: Int.self) { group in
+            for task in 0..<8 {
+                group.addTask {
+                    // Two of the tasks go for each bucket.
+                    (0..<2000).count { number in
+                        limiter.decideNow("org-\(task / 2)-\(number)".utf8.span, cost: 60, now: now)?.isAllowed ?? false
+                    }
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        // Of 100 tokens one request of 60 is paid, whichever of the two comes first.
+        #expect(allowed == 4 * 2000)
+        #expect(limiter.statistics.cachedBuckets == 4 * 2000)
+    }
+
     @Test("leases admit exactly what the store grants, and every request is answered once")
     func leased() async {
         let store = SlowStore(tokens: 3000)

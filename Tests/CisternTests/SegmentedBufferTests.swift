@@ -19,7 +19,7 @@ struct SegmentedBufferTests {
     @Test("keeps every element where it is, and finds both its parts by position, by place and by the place's number")
     func places() {
         typealias Buffer = SegmentedBuffer<Near, Far>
-        var buffer = Buffer()
+        var buffer = Buffer(pool: .init())
         var places: [Buffer.Place] = []
         for number in 0..<5000 {
             buffer.append(near: Near(number: Int64(number)), far: Far(number: -Int64(number)))
@@ -42,11 +42,35 @@ struct SegmentedBufferTests {
 
     @Test("may have elements without a far part")
     func nearAlone() {
-        var buffer = SegmentedBuffer<Near, Nothing>()
+        var buffer = SegmentedBuffer<Near, Nothing>(pool: .init())
         for number in 0..<100 { buffer.append(near: Near(number: Int64(number)), far: Nothing()) }
         for number in 0..<100 {
             let near = buffer[near: buffer.place(of: number)].number
             #expect(near == number)
         }
+    }
+
+    @Test("keeps what it has apart from what others have who take segments of the same pool, line beside line")
+    func sharesPool() {
+        typealias Buffer = SegmentedBuffer<Near, Far>
+        let pool = Buffer.Pool()
+        var one = Buffer(pool: pool)
+        var other = Buffer(pool: pool)
+        var lines: Set<UInt64> = []
+        for number in 0..<Int64(Buffer.Pool.chunkCount) {
+            one.append(near: Near(number: number), far: Far(number: -number))
+            other.append(near: Near(number: 10_000 + number), far: Far(number: -10_000 - number))
+            lines.insert(one.place(of: Int(number)).number)
+            lines.insert(other.place(of: Int(number)).number)
+        }
+        for number in 0..<Int64(Buffer.Pool.chunkCount) {
+            let (mine, others) = (one.place(of: Int(number)), other.place(of: Int(number)))
+            let near = (one[near: mine].number, other[near: others].number)
+            let far = (one[far: mine].number, other[far: others].number)
+            #expect(near == (number, 10_000 + number) && far == (-number, -10_000 - number))
+        }
+        #expect(lines.count == 2 * Buffer.Pool.chunkCount)
+        let chunks = Set(lines.map { $0 / UInt64(Buffer.Pool.chunkCount) })
+        #expect(chunks.count == 2, "two chunks have room for all of them, with nothing between their lines")
     }
 }

@@ -11,7 +11,8 @@ struct ShardsTests {
     @Test("have the slots fetched from where the tables have them, however far those have grown")
     func slotPlaces() {
         let hash = NameHash(seed: 1)
-        let shards = Shards<State>(capacity: 8192) { State(table: BucketTable(capacity: $0)) }
+        let pool = BucketTable<Number>.Pool()
+        let shards = Shards<State>(capacity: 8192) { State(table: BucketTable(capacity: $0, pool: pool)) }
         #expect(shards.count == 8)
         var knowsSlots = shards.knowsSlots()
         #expect(!knowsSlots, "nobody has come yet")
@@ -34,7 +35,7 @@ struct ShardsTests {
         let shards = Shards<State>(capacity: capacity) { shardCapacity in
             #expect(shardCapacity <= largest)
             tables += 1
-            return State(table: BucketTable(capacity: shardCapacity))
+            return State(table: BucketTable(capacity: shardCapacity, pool: .init()))
         }
         let count = shards.count
         #expect(count == tables && count == [1: 1, 8192: 8, 1_000_000_000: 4096][capacity])

@@ -13,6 +13,8 @@ protocol TableValue: BitwiseCopyable {
 /// ``InlineKey/capacity`` bytes stand in the entry itself.
 struct BucketTable<Value: TableValue>: ~Copyable {
     private typealias Entries = SegmentedBuffer<BucketEntry<Value.Near>, Value.Far>
+    /// Where the entries of all tables of a store stand.
+    typealias Pool = SegmentPool<BucketEntry<Value.Near>, Value.Far>
     /// Where a name's entry stands, for as long as the name is here: quicker to follow than a position.
     typealias Place = SegmentedBuffer<BucketEntry<Value.Near>, Value.Far>.Place
 
@@ -23,7 +25,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     }
 
     private var slots = Slots(count: 8)
-    private var entries = Entries()
+    private var entries: Entries
     /// Positions in `entries` that no name holds.
     private var vacancies: [UInt32] = []
     /// Names too long to stand in their entry, by its position.
@@ -38,7 +40,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     /// The largest ``capacity``: a quarter of the slots is free.
     static var largestCapacity: Int { Slots.largestCount / 4 * 3 }
 
-    init(capacity: Int) {
+    init(capacity: Int, pool: Pool) {
         precondition(1...Self.largestCapacity ~= capacity, "a table holds 1 to \(Self.largestCapacity) names")
         precondition(Place.numberBits <= Slots.placeBits, "a slot has no room for the number of a place")
         precondition(
@@ -46,6 +48,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
                 && MemoryLayout<Whole>.offset(of: \.near) == MemoryLayout<Value>.size - MemoryLayout<Value.Near>.size,
             "a value consists of its two parts")
         self.capacity = capacity
+        entries = Entries(pool: pool)
     }
 
     var isFull: Bool { count >= capacity }

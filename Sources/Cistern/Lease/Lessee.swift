@@ -73,9 +73,11 @@ final class Lessee: Sendable {
         failurePolicy = settings.failurePolicy
         self.sizing = sizing
         self.hash = hash
+        let pool = BucketTable<Lease>.Pool()
         shards = Shards(capacity: settings.maximumBuckets) {
             State(
-                table: BucketTable(capacity: $0), limits: limits, lease: settings.lease, longest: settings.lease)
+                table: BucketTable(capacity: $0, pool: pool), limits: limits, lease: settings.lease,
+                longest: settings.lease)
         }
     }
 

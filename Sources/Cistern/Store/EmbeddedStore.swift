@@ -17,7 +17,10 @@ final class EmbeddedStore: Sendable {
 
     init(limits: Limits, maximumBuckets: Int, hash: NameHash) {
         self.hash = hash
-        shards = Shards(capacity: maximumBuckets) { State(table: BucketTable(capacity: $0), limits: limits) }
+        let pool = BucketTable<LimitedBucket>.Pool()
+        shards = Shards(capacity: maximumBuckets) {
+            State(table: BucketTable(capacity: $0, pool: pool), limits: limits)
+        }
     }
 
     /// Takes `costMicrotokens` from the organisation's bucket if there is one that can pay;
