@@ -15,6 +15,7 @@ struct EngineCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup var options: RunOptions
+    @Option(help: ArgumentHelp("Measure only the rows with this in their name.", valueName: "text")) var only: String?
 
     static let columns: [Metric] = [
         .nanosecondsPerDecision, .decisionsPerSecond, .allocatedBytes, .bytesPerOrganization,
@@ -28,7 +29,7 @@ struct EngineCommand: AsyncParsableCommand {
                 "--duration is '\(options.duration ?? "")': use at most 30s, a leased row has no more tokens", .usage)
         }
         let cores = ProcessInfo.processInfo.activeProcessorCount
-        let mixes = Self.mixes(cores: cores, isSmoke: options.smoke)
+        let mixes = try chosen(Self.mixes(cores: cores, isSmoke: options.smoke))
         var result = PerfResult(
             kind: "engine", settings: ["seconds": "\(checked.seconds)", "repetitions": "\(checked.repetitions)"],
             machine: await Machine.current())
@@ -47,6 +48,18 @@ struct EngineCommand: AsyncParsableCommand {
         progress.end()
         try options.deliver(result, columns: Self.columns, comparedWith: checked.old)
         if options.smoke { try Self.checkCounts(result) }
+    }
+
+    /// Those that are asked for with `--only`.
+    private func chosen(_ mixes: [EngineRun.Mix]) throws(PerfError) -> [EngineRun.Mix] {
+        guard let only else { return mixes }
+        let chosen = mixes.filter { $0.name.contains(only) }
+        guard !chosen.isEmpty else {
+            throw PerfError(
+                "--only is '\(only)': no row has that in its name; use a part of one, such as '\(mixes[0].name)'",
+                .usage)
+        }
+        return chosen
     }
 
     /// Organisations, spread and threads, from one to all cores.

@@ -14,6 +14,9 @@ public final class RateLimiter: Sendable {
 
     /// Not copyable, so that looking at it keeps no count of references: all threads would write that for each decision.
     let backend: Backend
+    /// That of the backend, and where its slots stand.
+    private let hash: NameHash
+    private let slotPlaces: SlotPlaces
     /// What the backend has been told.
     let currentLimits: Mutex<Limits>
     /// Held by whoever changes the limits, until every organisation has been gone over.
@@ -24,8 +27,10 @@ public final class RateLimiter: Sendable {
     /// - Parameter seed: a secret random number; it keeps outsiders from choosing names that collide in the table.
     public init(limits: Limits, settings: LimiterSettings = LimiterSettings(), seed: UInt64) {
         currentLimits = Mutex(limits)
-        backend = .embedded(
-            EmbeddedStore(limits: limits, maximumBuckets: settings.maximumBuckets, hash: NameHash(seed: seed)))
+        hash = NameHash(seed: seed)
+        let store = EmbeddedStore(limits: limits, maximumBuckets: settings.maximumBuckets, hash: hash)
+        slotPlaces = store.slotPlaces
+        backend = .embedded(store)
     }
 
     /// Creates a limiter that leases tokens from `store`.
@@ -40,69 +45,91 @@ public final class RateLimiter: Sendable {
         sizing: any LeaseSizing = DemandSizing(), seed: UInt64
     ) {
         currentLimits = Mutex(limits)
-        backend = .leased(
-            Lessee(
-                limits: limits, store: store, lessee: lessee, settings: settings, sizing: sizing,
-                hash: NameHash(seed: seed)))
+        hash = NameHash(seed: seed)
+        let lessee = Lessee(
+            limits: limits, store: store, lessee: lessee, settings: settings, sizing: sizing, hash: hash)
+        slotPlaces = lessee.shards.slotPlaces
+        backend = .leased(lessee)
     }
 
     /// Decides at once, from this process's own memory; nil where the store must be asked first.
     ///
     /// With the embedded store it always decides. While the organisation's node is known to be down the failure
     /// policy decides.
-    public func decideNow(_ organization: Span<UInt8>, cost: Int = 1, now: Instant) -> Decision? {
-        // By the class's name here and in what follows: `Self` is looked up at run time, though the class is final.
-        RateLimiter.check(cost)
-        // Whatever asks for the length again knows the answer in the one copy of what follows, and asks in the other.
-        return InlineKey.usualCounts ~= organization.count
-            ? decideFromMemory(organization, cost: cost, now: now)
-            : decideUnusualFromMemory(organization, cost: cost, now: now)
+    ///
+    /// - Parameter now: read once, while what is known of the organisation is on its way from memory: a clock that is read in
+    ///   the call costs less than one that is read before it.
+    public func decideNow(_ organization: Span<UInt8>, cost: Int = 1, now: @autoclosure () -> Instant) -> Decision? {
+        guard InlineKey.usualCounts ~= organization.count else {
+            return decideUnusual(organization, cost: cost, now: now)
+        }
+        return decide(organization, hash: approach(organization), cost: cost, now: now)
+    }
+
+    @inline(never)
+    private func decideUnusual(_ organization: Span<UInt8>, cost: Int, now: () -> Instant) -> Decision? {
+        decide(organization, hash: approach(organization), cost: cost, now: now)
     }
 
     /// Says whether a request may go ahead, at once, and nothing else; nil where the store must be asked first.
     ///
     /// It comes to the same as ``decideNow(_:cost:now:)`` and is quicker where there are many organisations: of one with tokens at
     /// hand it looks at a single cache line, since what is left afterwards is not asked for.
-    public func allowNow(_ organization: Span<UInt8>, cost: Int = 1, now: Instant) -> Bool? {
-        RateLimiter.check(cost)
-        return InlineKey.usualCounts ~= organization.count
-            ? allowFromMemory(organization, cost: cost, now: now)
-            : decideUnusualFromMemory(organization, cost: cost, now: now)?.isAllowed
+    ///
+    /// - Parameter now: read once, as by ``decideNow(_:cost:now:)``.
+    public func allowNow(_ organization: Span<UInt8>, cost: Int = 1, now: @autoclosure () -> Instant) -> Bool? {
+        guard InlineKey.usualCounts ~= organization.count else {
+            return allowUnusual(organization, cost: cost, now: now)
+        }
+        return allow(organization, hash: approach(organization), cost: cost, now: now)
     }
 
-    /// As ``decideFromMemory(_:cost:now:)``, and what is left is not looked at where tokens at hand pay.
+    @inline(never)
+    private func allowUnusual(_ organization: Span<UInt8>, cost: Int, now: () -> Instant) -> Bool? {
+        allow(organization, hash: approach(organization), cost: cost, now: now)
+    }
+
+    /// The hash of a name, of which the slot is on its way then.
+    ///
+    /// This is all that comes before the first look at memory, and no more should: what lies between one decision's last look
+    /// and the next one's first is what a processor must be able to look ahead. So it is apart from ``allow(_:hash:cost:now:)``
+    /// and ``decide(_:hash:cost:now:)``, which save registers first, and knows of no backend.
     @inline(__always)
-    private func allowFromMemory(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Bool? {
+    private func approach(_ organization: Span<UInt8>) -> UInt64 {
+        let hash = hash(organization)
+        slotPlaces.fetchSlot(of: hash)
+        return hash
+    }
+
+    /// As ``decide(_:hash:cost:now:)``, and what is left is not looked at where tokens at hand pay.
+    @inline(never)
+    private func allow(_ organization: Span<UInt8>, hash: UInt64, cost: Int, now: () -> Instant) -> Bool? {
+        // By the class's name here and in what follows: `Self` is looked up at run time, though the class is final.
+        RateLimiter.check(cost)
+        let now = now()
         switch backend {
         case .embedded(let store):
-            let hash = store.hash(organization)
             let costMicrotokens = Int64(cost) &* Limit.microtokensPerToken
             if store.takeAtOnce(organization, hash: hash, costMicrotokens: costMicrotokens, now: now) { return true }
             return store.decide(organization, hash: hash, costMicrotokens: costMicrotokens, now: now).isAllowed
         case .leased(let lessee):
-            let hash = lessee.hash(organization)
             let cost = UInt32(truncatingIfNeeded: cost)
             if lessee.takeAtOnce(organization, hash: hash, cost: cost, now: now) { return true }
             return RateLimiter.decide(organization, hash: hash, cost: cost, by: lessee, now: now)?.isAllowed
         }
     }
 
-    @inline(never)
-    private func decideUnusualFromMemory(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Decision? {
-        decideFromMemory(organization, cost: cost, now: now)
-    }
-
     @inline(__always)
-    private func decideFromMemory(_ organization: Span<UInt8>, cost: Int, now: Instant) -> Decision? {
+    private func decide(_ organization: Span<UInt8>, hash: UInt64, cost: Int, now: () -> Instant) -> Decision? {
+        RateLimiter.check(cost)
+        let now = now()
         switch backend {
         case .embedded(let store):
-            let hash = store.hash(organization)
             let costMicrotokens = Int64(cost) &* Limit.microtokensPerToken
             let payment = store.payAtOnce(organization, hash: hash, costMicrotokens: costMicrotokens, now: now)
             if payment.isMade { return payment.decision(at: now) }
             return store.decide(organization, hash: hash, costMicrotokens: costMicrotokens, now: now)
         case .leased(let lessee):
-            let hash = lessee.hash(organization)
             let cost = UInt32(truncatingIfNeeded: cost)
             let payment = lessee.payAtOnce(organization, hash: hash, cost: cost, now: now)
             if payment.isMade { return payment.decision(at: now) }

@@ -53,7 +53,7 @@ struct LimitedBucketTests {
                 let cost = Int64.random(in: 0...limit.capacityMicrotokens, using: &random)
                 wide.refill(limit, nowMilliseconds: now.milliseconds)
                 let isPaid = wide.take(cost)
-                let payment = narrow.pay(cost, now: now)
+                let payment = narrow.pay(cost, nowMilliseconds: now.milliseconds)
                 #expect(payment.isMade == isPaid)
                 if isPaid {
                     paid += 1

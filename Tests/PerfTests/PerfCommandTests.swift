@@ -48,6 +48,19 @@ struct PerfCommandTests {
         #expect(result.rows.contains { (50...1000).contains($0[.bytesPerOrganization] ?? 0) })
     }
 
+    @Test("measures the rows of the engine that are asked for, and compares them with all there were")
+    func engineRows() async throws {
+        let folder = try TemporaryDirectory()
+        let path = "\(folder.path)/e.json"
+        let engine = ["engine", "--smoke", "--only"]
+        let (code, text) = try await finished(engine + ["d, 1, 1", "--json", path])
+        #expect(code == 0, "\(text)")
+        #expect(try PerfResult.read(path).rows.map(\.name) == ["embedded, 1, 1 thread", "leased, 1, 1 thread"])
+        let (again, compared) = try await finished(engine + ["leased, 1, 1", "--compare", path])
+        #expect(again == 0, "\(compared)")
+        #expect(compared.contains("only in one of the two: embedded, 1, 1 thread"), "\(compared)")
+    }
+
     @Test("counts what lease settings do on real servers")
     func leases() async throws {
         let folder = try TemporaryDirectory()
@@ -224,6 +237,7 @@ struct PerfCommandTests {
             (["--tiers", ""], 64, "--tiers is '': name one at least"),
             (["--json", "/tmp"], 64, "--json is '/tmp': that is a folder"),
             (["engine", "--duration", "1m"], 64, "--duration is '1m': use at most 30s"),
+            (["engine", "--only", "hired"], 64, "--only is 'hired': no row has that in its name"),
             (["leases", "--connections", "1"], 64, "--connections is '1': use "),
             (["--through", "wall"], 64, "--through is 'wall': use library or http"),
             (["--json", "/nowhere/x.json"], 64, "--json is '/nowhere/x.json': /nowhere is no folder"),

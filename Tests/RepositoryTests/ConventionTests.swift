@@ -48,7 +48,7 @@ struct ConventionTests {
                 #expect(comment.contains { $0.hasPrefix(proof) }, "\(file.path):\(number + 1) has no proof")
             }
         }
-        #expect(count == 1, "the lock of the shards is the only place that needs it")
+        #expect(count == 2, "the shards and the places of their slots are all that needs it")
     }
 
     @Test("the README describes every setting as the program has it")

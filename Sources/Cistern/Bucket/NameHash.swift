@@ -36,11 +36,11 @@ struct NameHash: Sendable, BitwiseCopyable {
         guard 33...Self.longestBytes ~= name.count else {
             return Self.hashOther(name, first: first, last: last, folding: folding, long: long)
         }
-        var sum = Sum()
+        var sum = Sum(count: name.count)
         sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1)
         sum.add(name.word(2) &+ second.0, name.word(3) &+ second.1)
         sum.add(name.wordEnding(8) &+ last.0, name.wordEnding(0) &+ last.1)
-        return Self.fold(sum, count: name.count, by: folding)
+        return Self.fold(sum, by: folding)
     }
 
     /// The hash of a name that is not about as long as a UUID.
@@ -50,7 +50,7 @@ struct NameHash: Sendable, BitwiseCopyable {
     private static func hashOther(
         _ name: Span<UInt8>, first: (UInt64, UInt64), last: (UInt64, UInt64), folding: (UInt64, UInt64), long: SipHash
     ) -> UInt64 {
-        var sum = Sum()
+        var sum = Sum(count: name.count)
         // What is left at the end is read as the last sixteen bytes there are, some of them for a second time.
         let (left, right): (UInt64, UInt64) =
             switch name.count {
@@ -62,20 +62,22 @@ struct NameHash: Sendable, BitwiseCopyable {
             }
         if 17...longestBytes ~= name.count { sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1) }
         sum.add(left &+ last.0, right &+ last.1)
-        return fold(sum, count: name.count, by: folding)
+        return fold(sum, by: folding)
     }
 
     @inline(__always)
-    private static func fold(_ sum: Sum, count: Int, by folding: (UInt64, UInt64)) -> UInt64 {
-        let high = sum.high &+ UInt64(truncatingIfNeeded: count)
-        let product = (sum.low ^ folding.0).multipliedFullWidth(by: high ^ folding.1)
+    private static func fold(_ sum: Sum, by folding: (UInt64, UInt64)) -> UInt64 {
+        let product = (sum.low ^ folding.0).multipliedFullWidth(by: sum.high ^ folding.1)
         return product.high ^ product.low
     }
 
-    /// A sum of products, modulo 2^128.
+    /// A sum of products, modulo 2^128, and of the length in its upper half.
     private struct Sum {
-        private(set) var high: UInt64 = 0
+        private(set) var high: UInt64
         private(set) var low: UInt64 = 0
+
+        @inline(__always)
+        init(count: Int) { high = UInt64(truncatingIfNeeded: count) }
 
         @inline(__always)
         mutating func add(_ left: UInt64, _ right: UInt64) {

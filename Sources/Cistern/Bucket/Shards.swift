@@ -22,11 +22,11 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
     private static var usualShards: Int { 256 }
 
     private let memory: UnsafeMutableRawPointer
-    /// Of each shard, where its slots stand; apart from the locks, since all threads read this and hardly any writes it.
-    private let slotPlaces: UnsafeMutablePointer<SlotPlace>
+    /// For who knows a hash some time before it asks for the shard.
+    let slotPlaces: SlotPlaces
+    private let numbering: ShardNumbering
     /// How many are in use: a power of two.
-    let count: Int
-    private let mask: UInt64
+    var count: Int { numbering.count }
 
     /// Creates enough shards for `capacity` buckets, each made by `makeState` from the capacity of one shard.
     init(capacity: Int, makeState: (_ shardCapacity: Int) -> sending State) {
@@ -40,10 +40,8 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
             shard.initializeMemory(as: ShardLock.self, to: ShardLock())
             (shard + Self.stateOffset).initializeMemory(as: State.self, to: makeState(shardCapacity))
         }
-        slotPlaces = .allocate(capacity: count)
-        for index in 0..<count { (slotPlaces + index).initialize(to: SlotPlace()) }
-        self.count = count
-        mask = UInt64(count - 1)
+        numbering = ShardNumbering(count: count)
+        slotPlaces = SlotPlaces(numbering)
     }
 
     deinit {
@@ -53,7 +51,6 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
             state.deinitialize(count: 1)
         }
         memory.deallocate()
-        slotPlaces.deinitialize(count: count).deallocate()
     }
 
     @inline(__always)
@@ -65,19 +62,12 @@ struct Shards<State: ~Copyable>: ~Copyable, @unchecked Sendable {
         )
     }
 
-    /// The shard of names with this hash: the highest sixteen bits choose it, since the table in it is indexed by the lowest.
-    @inline(__always)
-    private func index(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 48 & mask) }
-
-    /// Runs `body` on the state that names with this hash belong to, alone; while it waits for that, the slot that a look
-    /// for such a name begins with is fetched.
+    /// Runs `body` on the state that names with this hash belong to, alone.
     @inline(__always)
     func withShard<Result: ~Copyable>(
         of hash: UInt64, _ body: (inout sending State) -> sending Result
     ) -> sending Result {
-        let index = index(of: hash)
-        slotPlaces[index].fetchSlot(of: hash)
-        return withLock(at: index, body)
+        withLock(at: numbering.index(of: hash), body)
     }
 
     @inline(__always)
@@ -126,7 +116,7 @@ extension Shards where State: TableState & ~Copyable {
     /// As ``BucketTable/insert(_:hash:value:)``: the table must neither hold it nor be full.
     func insert(_ name: Span<UInt8>, hash: UInt64, value: State.Value, into state: inout State) -> Int {
         let position = state.table.insert(name, hash: hash, value: value)
-        state.table.noteSlots(in: slotPlaces[index(of: hash)])
+        state.table.noteSlots(in: slotPlaces[numbering.index(of: hash)])
         return position
     }
 

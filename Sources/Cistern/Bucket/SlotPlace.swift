@@ -31,3 +31,44 @@ struct SlotPlace: ~Copyable, Sendable {
         address.load(ordering: .relaxed) == slots.address && mask.load(ordering: .relaxed) == UInt(slots.count - 1)
     }
 }
+
+/// Of each shard of a store, where its slots stand; apart from the locks, since all threads read this and hardly any writes it.
+///
+/// Sendable, unchecked: the places are atomic, and stand where they do for as long as this lives.
+final class SlotPlaces: @unchecked Sendable {
+    private let places: UnsafeMutablePointer<SlotPlace>
+    private let numbering: ShardNumbering
+
+    init(_ numbering: ShardNumbering) {
+        self.numbering = numbering
+        places = .allocate(capacity: numbering.count)
+        for index in 0..<numbering.count { (places + index).initialize(to: SlotPlace()) }
+    }
+
+    deinit { places.deinitialize(count: numbering.count).deallocate() }
+
+    /// That of the shard with a number, which is not checked.
+    subscript(index: Int) -> SlotPlace {
+        @inline(__always) unsafeAddress { UnsafePointer(places + index) }
+    }
+
+    /// As ``SlotPlace/fetchSlot(of:)``, of whichever shard a name with this hash belongs to.
+    @inline(__always)
+    func fetchSlot(of hash: UInt64) { self[numbering.index(of: hash)].fetchSlot(of: hash) }
+}
+
+/// Which of a power of two of shards a name belongs to.
+struct ShardNumbering: Sendable, BitwiseCopyable {
+    private let mask: UInt64
+
+    init(count: Int) {
+        precondition(count > 0 && count & (count - 1) == 0, "no number of shards")
+        mask = UInt64(count - 1)
+    }
+
+    var count: Int { Int(mask) + 1 }
+
+    /// The highest sixteen bits choose it, since the table in it is indexed by the lowest.
+    @inline(__always)
+    func index(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 48 & mask) }
+}

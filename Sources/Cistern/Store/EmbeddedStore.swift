@@ -23,13 +23,20 @@ final class EmbeddedStore: Sendable {
         }
     }
 
+    /// Where its tables have their slots.
+    var slotPlaces: SlotPlaces { shards.slotPlaces }
+
     /// Takes `costMicrotokens` from the organisation's bucket if there is one that can pay;
     /// ``decide(_:hash:costMicrotokens:now:)`` sees to all others.
     @inline(__always)
     func payAtOnce(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Payment {
+        // Worked out before the entry is looked at, see `RateLimiter.approach`.
+        let nowMilliseconds = now.milliseconds
         // Not closures, here and below: of one that it finds too long the compiler makes a call.
         @inline(__always)
-        func pay(_ bucket: inout LimitedBucket) -> Payment { bucket.pay(costMicrotokens, now: now) }
+        func pay(_ bucket: inout LimitedBucket) -> Payment {
+            bucket.pay(costMicrotokens, nowMilliseconds: nowMilliseconds)
+        }
         @inline(__always)
         func pay(_ state: inout sending State) -> sending Payment {
             let payment = state.table.update(organization, hash: hash, absent: .none, pay)
@@ -42,8 +49,11 @@ final class EmbeddedStore: Sendable {
     /// As ``payAtOnce(_:hash:costMicrotokens:now:)``, for who does not ask what is left.
     @inline(__always)
     func takeAtOnce(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Bool {
+        let nowMilliseconds = now.milliseconds
         @inline(__always)
-        func take(_ bucket: inout LimitedBucket) -> Bool { bucket.pay(costMicrotokens, now: now).isMade }
+        func take(_ bucket: inout LimitedBucket) -> Bool {
+            bucket.pay(costMicrotokens, nowMilliseconds: nowMilliseconds).isMade
+        }
         @inline(__always)
         func take(_ state: inout sending State) -> sending Bool {
             let isPaid = state.table.update(organization, hash: hash, absent: false, take)
@@ -64,7 +74,7 @@ final class EmbeddedStore: Sendable {
             guard let position = known ?? addBucket(organization, hash: hash, to: &state, now: now) else {
                 return counted(.refused(state.limits.limit(of: organization), at: now), in: &state)
             }
-            let payment = state.table[position].pay(costMicrotokens, now: now)
+            let payment = state.table[position].pay(costMicrotokens, nowMilliseconds: now.milliseconds)
             if payment.isMade { return counted(payment.decision(at: now), in: &state) }
             let bucket = state.table[position]
             let denial = Decision.denied(
