@@ -92,8 +92,9 @@ public final class RateLimiter: Sendable {
     /// The hash of a name, of which the slot is on its way then.
     ///
     /// This is all that comes before the first look at memory, and no more should: what lies between one decision's last look
-    /// and the next one's first is what a processor must be able to look ahead. So it is apart from ``allow(_:hash:cost:now:)``
-    /// and ``decide(_:hash:cost:now:)``, which save registers first, and knows of no backend.
+    /// and the next one's first is what a processor must be able to look ahead. So it knows of no backend, and is apart from
+    /// ``allow(_:hash:cost:now:)``, which saves registers first; the result of ``decide(_:hash:cost:now:)`` would be copied for
+    /// that.
     @inline(__always)
     private func approach(_ organization: Span<UInt8>) -> UInt64 {
         let hash = hash(organization)
