@@ -81,19 +81,19 @@ public final class RateLimiter: Sendable {
         guard InlineKey.usualCounts ~= organization.count else {
             return allowUnusual(organization, cost: cost, now: now)
         }
-        return allow(organization, hash: approach(organization), cost: cost, now: now)
+        return allow(organization, cost: cost, now: now, hash: approach(organization))
     }
 
     @inline(never)
     private func allowUnusual(_ organization: Span<UInt8>, cost: Int, now: () -> Instant) -> Bool? {
-        allow(organization, hash: approach(organization), cost: cost, now: now)
+        allow(organization, cost: cost, now: now, hash: approach(organization))
     }
 
     /// The hash of a name, of which the slot is on its way then.
     ///
     /// This is all that comes before the first look at memory, and no more should: what lies between one decision's last look
     /// and the next one's first is what a processor must be able to look ahead. So it knows of no backend, and is apart from
-    /// ``allow(_:hash:cost:now:)``, which saves registers first; the result of ``decide(_:hash:cost:now:)`` would be copied for
+    /// ``allow(_:cost:now:hash:)``, which saves registers first; the result of ``decide(_:hash:cost:now:)`` would be copied for
     /// that.
     @inline(__always)
     private func approach(_ organization: Span<UInt8>) -> UInt64 {
@@ -103,8 +103,10 @@ public final class RateLimiter: Sendable {
     }
 
     /// As ``decide(_:hash:cost:now:)``, and what is left is not looked at where tokens at hand pay.
+    ///
+    /// The hash comes last, so that all else stays in the registers where it came.
     @inline(never)
-    private func allow(_ organization: Span<UInt8>, hash: UInt64, cost: Int, now: () -> Instant) -> Bool? {
+    private func allow(_ organization: Span<UInt8>, cost: Int, now: () -> Instant, hash: UInt64) -> Bool? {
         // By the class's name here and in what follows: `Self` is looked up at run time, though the class is final.
         RateLimiter.check(cost)
         let now = now()

@@ -1,8 +1,9 @@
 /// The hash of the tables: keyed, so that a sender of names cannot aim them at one shard, and made of multiplications.
 ///
 /// Each 16 bytes are two words, each word is added to a secret one of its own, and the products of the two are summed in 128
-/// bits: NH, of which it is proved that two names of a length have the same sum for one key in 2^64. A last
-/// multiplication folds the sum and the length into 64 bits, all of which depend on all of it. SipHash, which a table
+/// bits: NH, of which it is proved that the sums of two names differ by any given number for one key in 2^64 at most. So the
+/// length may be added to the sum, and what four bytes more a name like a UUID has. A last
+/// multiplication folds the sum into 64 bits, all of which depend on all of it. SipHash, which a table
 /// does not need since nobody is shown its hashes, takes three times as many instructions, each waiting for the one before;
 /// longer names than ``longestBytes`` are given to it. Sources: Black, Halevi, Krawczyk, Krovetz and Rogaway, "UMAC: fast and
 /// secure message authentication", 1999; Krovetz, "Message authentication on 64-bit architectures", 2006, for words of 64 bits.
@@ -32,14 +33,13 @@ struct NameHash: Sendable, BitwiseCopyable {
 
     @inline(__always)
     func callAsFunction(_ name: Span<UInt8>) -> UInt64 {
-        // As long as a UUID: one stretch, so that all products are under way at once.
-        guard 33...Self.longestBytes ~= name.count else {
-            return Self.hashOther(name, first: first, last: last, folding: folding, long: long)
+        // As long as a UUID: one stretch, so that both products are under way at once.
+        guard InlineKey.usualCounts ~= name.count else {
+            return Self.hashOther(name, first: first, second: second, last: last, folding: folding, long: long)
         }
-        var sum = Sum(count: name.count)
+        var sum = Sum(beginningWith: (name.wordEnding(0) >> 32) << 6 | UInt64(truncatingIfNeeded: name.count))
         sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1)
         sum.add(name.word(2) &+ second.0, name.word(3) &+ second.1)
-        sum.add(name.wordEnding(8) &+ last.0, name.wordEnding(0) &+ last.1)
         return Self.fold(sum, by: folding)
     }
 
@@ -48,9 +48,10 @@ struct NameHash: Sendable, BitwiseCopyable {
     /// Without `self`, which would have to stand in memory for it, where the short way would read it from.
     @inline(never)
     private static func hashOther(
-        _ name: Span<UInt8>, first: (UInt64, UInt64), last: (UInt64, UInt64), folding: (UInt64, UInt64), long: SipHash
+        _ name: Span<UInt8>, first: (UInt64, UInt64), second: (UInt64, UInt64), last: (UInt64, UInt64),
+        folding: (UInt64, UInt64), long: SipHash
     ) -> UInt64 {
-        var sum = Sum(count: name.count)
+        var sum = Sum(beginningWith: UInt64(truncatingIfNeeded: name.count))
         // What is left at the end is read as the last sixteen bytes there are, some of them for a second time.
         let (left, right): (UInt64, UInt64) =
             switch name.count {
@@ -61,6 +62,7 @@ struct NameHash: Sendable, BitwiseCopyable {
             default: (0, 0)
             }
         if 17...longestBytes ~= name.count { sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1) }
+        if 33...longestBytes ~= name.count { sum.add(name.word(2) &+ second.0, name.word(3) &+ second.1) }
         sum.add(left &+ last.0, right &+ last.1)
         return fold(sum, by: folding)
     }
@@ -71,13 +73,13 @@ struct NameHash: Sendable, BitwiseCopyable {
         return product.high ^ product.low
     }
 
-    /// A sum of products, modulo 2^128, and of the length in its upper half.
+    /// A sum of products, modulo 2^128, and of what it began with in its upper half.
     private struct Sum {
         private(set) var high: UInt64
         private(set) var low: UInt64 = 0
 
         @inline(__always)
-        init(count: Int) { high = UInt64(truncatingIfNeeded: count) }
+        init(beginningWith high: UInt64) { self.high = high }
 
         @inline(__always)
         mutating func add(_ left: UInt64, _ right: UInt64) {
