@@ -60,6 +60,8 @@ public final class RateLimiter: Sendable {
     /// - Parameter now: read once, while what is known of the organisation is on its way from memory: a clock that is read in
     ///   the call costs less than one that is read before it.
     public func decideNow(_ organization: Span<UInt8>, cost: Int = 1, now: @autoclosure () -> Instant) -> Decision? {
+        // Here and in `allowNow` another copy of what follows, so that in this one nothing asks for the length again, nor
+        // saves registers for the call that the hash of other names is.
         guard InlineKey.usualCounts ~= organization.count else {
             return decideUnusual(organization, cost: cost, now: now)
         }
