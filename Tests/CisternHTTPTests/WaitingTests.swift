@@ -1,5 +1,6 @@
 import Cistern
 import CisternTesting
+import NIOCore
 import NIOEmbedded
 import Synchronization
 import Testing
@@ -30,6 +31,25 @@ struct WaitingTests {
         #expect(try connection.replies().isEmpty)
         store.answer(grant(1), now: clock.now())
         #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["a", nil])
+        store.answer(grant(1), now: clock.now())
+        #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["b"])
+    }
+
+    @Test("lets one read come behind it, and no more")
+    func holdsReads() throws {
+        let connection = try connection()
+        let reads = ReadCounter()
+        try connection.channel.pipeline.syncOperations.addHandler(reads, position: .first)
+        try connection.send(HTTPRequestText.chat("a"))
+        connection.channel.read()
+        #expect(reads.count == 1)
+        try connection.send(HTTPRequestText.chat("b"))
+        connection.channel.read()
+        #expect(reads.count == 1)
+        #expect(try connection.replies().isEmpty)
+        store.answer(grant(1), now: clock.now())
+        #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["a"])
+        #expect(reads.count == 2, "nothing is kept behind the second: its connection is read again")
         store.answer(grant(1), now: clock.now())
         #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["b"])
     }
@@ -73,5 +93,17 @@ struct WaitingTests {
         store.answer(grant(1), now: clock.now())
         #expect(try connection.replies().map(\.status) == [200, 400])
         #expect(connection.isClosing)
+    }
+}
+
+/// Counts how often the socket would have been read.
+private final class ReadCounter: ChannelOutboundHandler {
+    typealias OutboundIn = ByteBuffer
+
+    private(set) var count = 0
+
+    func read(context: ChannelHandlerContext) {
+        count += 1
+        context.read()
     }
 }

@@ -29,8 +29,16 @@ struct PerfCommandTests {
             #expect((row.samples.first?.decisions ?? 0) > 0)
             #expect(row.samples.first?.percentiles.isEmpty == false)
         }
-        // The check bites: four calls race, and let too much through.
-        #expect((result.rows[0][.excessTokens] ?? 0) > 0)
+        // The check bites: four calls race, and let too much through. Where the machine is busy elsewhere they may happen
+        // not to, so there it takes more than one run.
+        var excess = result.rows[0][.excessTokens] ?? 0
+        for _ in 0..<5 where excess == 0 {
+            let (code, text) = try await finished(
+                ["--smoke", "--tiers", "reference", "--through", "library", "--json", json])
+            #expect(code == 0, "\(text)")
+            excess = try PerfResult.read(json).rows[0][.excessTokens] ?? 0
+        }
+        #expect(excess > 0)
         #expect(try String(contentsOfFile: page, encoding: .utf8).contains("<svg"))
         #expect(text.contains("store calls/1000"))
         #expect(!text.contains("decisions/s"), "a smoke run shows counts alone")

@@ -4,9 +4,9 @@ internal import NIOExtras
 
 /// One client's connection: reads requests one after the other, has each decided, and writes the answers in order.
 ///
-/// While a request waits for the store, what follows it is kept back and nothing more is read, so that a connection
-/// holds no more than one read's worth of pipelined requests. Nothing is read either while the client does not take
-/// the answers. It lives on its channel's event loop.
+/// While a request waits for the store, what follows it is kept back, and once something has followed nothing more is
+/// read, so that a connection holds no more than one read's worth of pipelined requests. Nothing is read either while
+/// the client does not take the answers. It lives on its channel's event loop.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = Never
@@ -117,13 +117,18 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func read(context: ChannelHandlerContext) {
-        if case .deciding = state {
+        if holdsReads {
             isReadHeld = true
-        } else if isWritable {
-            context.read()
         } else {
-            isReadHeld = true
+            context.read()
         }
+    }
+
+    /// Most clients send nothing before they have their answer: theirs is waited for without telling the system twice
+    /// that nothing, and then that something, is to be read.
+    private var holdsReads: Bool {
+        if case .deciding = state, inbound.readableBytes > 0 { return true }
+        return !isWritable
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {

@@ -1,7 +1,7 @@
 /// Commands of the Redis protocol as bytes, one behind the other, ready to be sent.
 ///
-/// A lease request has over twenty words, most of them numbers: they are written where they will be sent from, without
-/// a string or an array for each.
+/// A lease request is mostly numbers: they are written where they will be sent from, without a string or an array for
+/// each.
 struct RESPCommands {
     /// What is to be sent.
     private(set) var bytes: [UInt8] = []
@@ -30,6 +30,8 @@ struct RESPCommands {
 
     /// The bytes of the longest number.
     static let numberBytes = 20
+    /// The bytes of a number as a double.
+    static let doubleBytes = 8
     /// What stands around a word: its type, its length and two line ends.
     private static let framingBytes = 1 + numberBytes + 4
 }
@@ -66,6 +68,25 @@ extension OutputSpan<UInt8> {
         if number < 0 { append(UInt8(ascii: "-")) }
         appendDecimal(number.magnitude, digits: digits)
         appendLineEnd()
+    }
+
+    /// Writes numbers as the next word, each as the eight bytes of a double, the lowest first.
+    ///
+    /// - Parameters:
+    ///   - count: how many there are.
+    ///   - write: must call ``appendDouble(_:)`` for each of them.
+    @inline(__always)
+    mutating func appendWord(doubles count: Int, write: (inout OutputSpan<UInt8>) -> Void) {
+        appendHeader(UInt8(ascii: "$"), count * RESPCommands.doubleBytes)
+        write(&self)
+        appendLineEnd()
+    }
+
+    /// Writes the next number of a word of them; exact below 2^53.
+    @inline(__always)
+    mutating func appendDouble(_ number: Int64) {
+        let bits = Double(number).bitPattern
+        for byte in 0..<UInt64(RESPCommands.doubleBytes) { append(UInt8(truncatingIfNeeded: bits >> (8 * byte))) }
     }
 
     fileprivate mutating func appendHeader(_ type: UInt8, _ count: Int) {

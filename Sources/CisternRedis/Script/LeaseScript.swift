@@ -4,7 +4,8 @@ internal import Cistern
 ///
 /// It reads and writes the tokens as a decimal string and the time of the last refill in milliseconds since 1970, as
 /// plain Redis clients that keep such buckets do, and computes in whole microtokens, all below 2^53, where a double is
-/// exact. Redis's own clock is the only one.
+/// exact. Redis's own clock is the only one. A request's numbers come as doubles, all in one word, and none is turned
+/// into text twice: between text and number a call had spent more than in its eight commands.
 ///
 /// Refill stops at the capacity less what is leased, at every moment and not just at the end: a lease that ran out an
 /// hour ago made room an hour ago. So the script walks through the moments at which leases ended, in their order, and
@@ -12,13 +13,10 @@ internal import Cistern
 enum LeaseScript {
     static let source = """
         local call, floor, min, max = redis.call, math.floor, math.min, math.max
-        local capacity, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
-        local lessee, sequence, acknowledged = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-        local duration = tonumber(ARGV[6])
-        local held, quiet, returned = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-        local early, early_for = tonumber(ARGV[10]), tonumber(ARGV[11])
-        local ahead, weight = tonumber(ARGV[12]), tonumber(ARGV[13])
-        local window, lone = tonumber(ARGV[14]), tonumber(ARGV[15])
+        local match, format, unpack = string.match, string.format, struct.unpack
+        local lessee, numbers = ARGV[1], ARGV[2]
+        local capacity, rate, sequence, acknowledged, duration, held, quiet, returned, early, early_for,
+          ahead, weight, window, lone, next_number = unpack('<dddddddddddddd', numbers)
         -- While a Redis Cluster moves a slot it is told the first key alone; the others follow from it.
         local tokens_key = KEYS[1]
         local refill_key = KEYS[2] or (string.gsub(tokens_key, 'tokens$', 'lastRefill'))
@@ -27,7 +25,7 @@ enum LeaseScript {
         local wrap = 4503599627370496
 
         local time = call('TIME')
-        local now = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
+        local now = time[1] * 1000 + floor(time[2] / 1000)
 
         -- Leases as they stand. One that has ended is due to go at its end; the lessee's own is lowered to what it says
         -- it holds, one part at the moment since which about half was spent, the rest at the last spend. What it was
@@ -39,31 +37,33 @@ enum LeaseScript {
         local record_pattern = '^(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)'
         local records = call('HGETALL', leases_key)
         for i = 1, #records, 2 do
-          local last, tokens, ends, share, pace, paced, unseen, at, spill = string.match(records[i + 1], record_pattern)
-          if records[i] == '' then
-            spilled = tonumber(records[i + 1]) or 0
+          local name, record = records[i], records[i + 1]
+          local last, tokens, ends, share, pace, paced, unseen, at, spill = match(record, record_pattern)
+          if name == '' then
+            spilled = tonumber(record) or 0
           elseif not spill then
-            gone[#gone + 1] = records[i]
+            gone[#gone + 1] = name
           else
-            last, tokens, ends = tonumber(last), tonumber(tokens), tonumber(ends)
+            tokens, ends = tonumber(tokens), tonumber(ends)
             outstanding = outstanding + tokens
-            if records[i] == lessee then
+            if name == lessee then
+              last = tonumber(last)
               if sequence <= last then return redis.error_reply('STALE a later request came first') end
               if ends <= now then
                 endings[#endings + 1] = { held > 0 and ends or min(now - quiet, ends), tokens }
               else
-                asked, spilled_then = tonumber(at), tonumber(spill)
+                asked, spilled_then = at, spill
                 unseen = last > acknowledged and tonumber(unseen) or 0
                 own = min(tokens, held)
                 credit = min(returned + unseen, tokens - own)
                 local spent = tokens - own - credit
                 early = min(early, spent)
-                if early > 0 then endings[#endings + 1] = { min(now - quiet, now - early_for), early, own = true } end
-                if spent > early then endings[#endings + 1] = { now - quiet, spent - early, own = true } end
+                if early > 0 then endings[#endings + 1] = { min(now - quiet, now - early_for), early, true } end
+                if spent > early then endings[#endings + 1] = { now - quiet, spent - early, true } end
               end
             elseif ends <= now then
               endings[#endings + 1] = { ends, tokens }
-              gone[#gone + 1] = records[i]
+              gone[#gone + 1] = name
             else
               weights = weights + tonumber(share)
               paced = tonumber(paced)
@@ -93,7 +93,7 @@ enum LeaseScript {
         -- much spilled since its last request is known; it was less by at most what can have flowed in between.
         if asked then
           for _, ending in ipairs(endings) do
-            if ending.own and ending[1] < since then
+            if ending[3] and ending[1] < since then
               local found = (spilled - spilled_then) % wrap
               if found >= wrap / 2 then found = 0 end
               found = min(ending[2] * token, max(0, found - max(0, ending[1] - asked) * rate))
@@ -123,8 +123,9 @@ enum LeaseScript {
         local room = max(0, capacity / token - outstanding)
         local whole = min(room, floor(max(0, balance + coming) / token))
         local left, everything = own + whole, true
-        for i = 16, #ARGV, 2 do
-          local cost, count = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
+        while next_number <= #numbers do
+          local cost, count
+          cost, count, next_number = unpack('<dd', numbers, next_number)
           local paying = min(count, floor(left / cost))
           left = left - paying * cost
           everything = everything and paying == count
@@ -152,8 +153,8 @@ enum LeaseScript {
         -- Only where nothing is left is the inflow promised: a pace tells the lessee to wait.
         local free = max(0, rate - paces)
         local fair = min(free, alone and free or share(rate))
-        local wanted = granted == whole and min(ahead, spare) or 0
-        local paced, pace, span = min(wanted, floor(fair * window / token)), 0, 0
+        local paced, pace, span = 0, 0, 0
+        if granted == whole then paced = min(ahead, spare, floor(fair * window / token)) end
         if paced > 0 then
           span = math.ceil(paced * token / fair)
           -- Rounded down, so that no part of a token seems to be coming that was not granted.
@@ -165,17 +166,24 @@ enum LeaseScript {
         -- Longer than any lease lasts and the bucket then takes to fill: one that expires comes back full.
         local fill = math.ceil(capacity / rate)
         local life = max(60000, 2 * fill, duration + fill)
-        local size = math.abs(balance)
-        local fraction = '0'
-        if size % token > 0 then fraction = string.gsub(string.format('%06d', size % token), '0+$', '') end
-        local text = (balance < 0 and '-' or '') .. string.format('%d', floor(size / token)) .. '.' .. fraction
-        call('SET', tokens_key, text, 'PX', life)
-        call('SET', refill_key, string.format('%d', now), 'PX', life)
+        -- What is written more than once is made text once: a number takes longer as an argument than the command does.
+        local life_text = life == 60000 and '60000' or format('%d', life)
+        local now_text, spilled_text = format('%d', now), format('%d', spilled)
+        local size = balance < 0 and -balance or balance
+        local fraction, text = size % token
+        if fraction == 0 then
+          text = format('%d.0', balance / token)
+        else
+          fraction = string.gsub(format('%06d', fraction), '0+$', '')
+          text = format('%s%d.%s', balance < 0 and '-' or '', floor(size / token), fraction)
+        end
+        call('SET', tokens_key, text, 'PX', life_text)
+        call('SET', refill_key, now_text, 'PX', life_text)
         -- The record stays until its end even where nothing is held: it knows which requests have been acted on.
-        local record = string.format('%d:%d:%d:%d:%d:%d:%d:%d:%d', sequence, own + granted + paced, now + duration,
-          weight, pace, now + span, granted + paced, now, spilled)
-        call('HSET', leases_key, lessee, record, '', string.format('%d', spilled))
-        call('PEXPIRE', leases_key, life)
+        local record = format('%d:%d:%d:%d:%d:%d:%d:%s:%s', sequence, own + granted + paced, now + duration,
+          weight, pace, now + span, granted + paced, now_text, spilled_text)
+        call('HSET', leases_key, lessee, record, '', spilled_text)
+        call('PEXPIRE', leases_key, life_text)
         local left = min(balance + coming + pace * span, (room - granted - paced) * token)
         return { granted, own, left, paced, span, free - pace, outstanding + granted + paced }
         """
@@ -200,33 +208,36 @@ enum LeaseScript {
             case .digest(let digest): (byDigest, digest)
             case .source: (bySource, sourceBytes)
             }
-        let numbers = 15 + 2 * request.waiting.count
+        let numbers = 14 + 2 * request.waiting.count
         let texts = name.count + script.count + request.lessee.utf8.count
         let payload =
-            texts + 3 * request.organization.count + KeyNames.bytesBesideName + numbers * RESPCommands.numberBytes
-        commands.append(words: 3 + keys.count + numbers, payload: payload) { output in
+            texts + 3 * request.organization.count + KeyNames.bytesBesideName + RESPCommands.numberBytes
+            + numbers * RESPCommands.doubleBytes
+        commands.append(words: 5 + keys.count, payload: payload) { output in
             output.appendWord(name)
             output.appendWord(script)
             output.appendWord(Int64(keys.count))
             KeyNames.append(keys, of: request.organization, to: &output)
-            output.appendWord(request.limit.capacityMicrotokens)
-            output.appendWord(request.limit.refillMicrotokensPerMillisecond)
             output.appendWord(request.lessee)
-            output.appendWord(Int64(request.sequence))
-            output.appendWord(Int64(request.acknowledged))
-            output.appendWord(request.durationMilliseconds)
-            output.appendWord(Int64(request.held))
-            output.appendWord(request.quietMilliseconds)
-            output.appendWord(Int64(request.returned))
-            output.appendWord(Int64(request.earlySpent))
-            output.appendWord(request.earlyMilliseconds)
-            output.appendWord(Int64(request.wish.ahead))
-            output.appendWord(request.wish.weight)
-            output.appendWord(request.wish.paceMilliseconds)
-            output.appendWord(Int64(request.wish.loneFactor))
-            for costs in request.waiting {
-                output.appendWord(Int64(costs.cost))
-                output.appendWord(Int64(costs.count))
+            output.appendWord(doubles: numbers) { output in
+                output.appendDouble(request.limit.capacityMicrotokens)
+                output.appendDouble(request.limit.refillMicrotokensPerMillisecond)
+                output.appendDouble(Int64(request.sequence))
+                output.appendDouble(Int64(request.acknowledged))
+                output.appendDouble(request.durationMilliseconds)
+                output.appendDouble(Int64(request.held))
+                output.appendDouble(request.quietMilliseconds)
+                output.appendDouble(Int64(request.returned))
+                output.appendDouble(Int64(request.earlySpent))
+                output.appendDouble(request.earlyMilliseconds)
+                output.appendDouble(Int64(request.wish.ahead))
+                output.appendDouble(request.wish.weight)
+                output.appendDouble(request.wish.paceMilliseconds)
+                output.appendDouble(Int64(request.wish.loneFactor))
+                for costs in request.waiting {
+                    output.appendDouble(Int64(costs.cost))
+                    output.appendDouble(Int64(costs.count))
+                }
             }
         }
     }
