@@ -159,6 +159,28 @@ struct SmugglingTests {
         }
     }
 
+    @Test(
+        "a line that is too long is refused alike in whatever pieces it comes, and whatever stands at its end",
+        arguments: [
+            ("GET /", "\n", 431), (start + "X: ", "\u{0}", 431), (start, "\r\r", 431),
+            (start + chunked + "1;", "\r\n", 400), (start + chunked + "1;", "\n", 400),
+            (start + chunked + "1\r\na", "\r\n", 400), (start + chunked + "0\r\nX: ", "\n", 431),
+        ])
+    func piecesOfLongLines(beginning: String, end: String, status: Int) throws {
+        let text = beginning + String(repeating: "a", count: 40_000) + end
+        for size in [text.utf8.count, 1000, 7] {
+            let connection = try EmbeddedConnection()
+            var rest = Array(text.utf8)[...]
+            while !rest.isEmpty {
+                try connection.send(Array(rest.prefix(size)))
+                rest = rest.dropFirst(size)
+            }
+            #expect(try connection.replies().map(\.status) == [status], "in pieces of \(size) bytes")
+        }
+    }
+
+    private static let chunked = "Transfer-Encoding: chunked\r\n\r\n"
+
     @Test("what has been read is not kept, though no read ends where a request does")
     func keepsNoMoreThanItMust() throws {
         let connection = try EmbeddedConnection()

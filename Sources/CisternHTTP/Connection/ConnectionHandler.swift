@@ -5,8 +5,9 @@ internal import NIOExtras
 /// One client's connection: reads requests one after the other, has each decided, and writes the answers in order.
 ///
 /// While a request waits for the store, what follows it is kept back, and once something has followed nothing more is
-/// read, so that a connection holds no more than one read's worth of pipelined requests. Nothing is read either while
-/// the client does not take the answers. It lives on its channel's event loop.
+/// read, so that a connection holds no more than one read's worth of pipelined requests; of a client that says that it
+/// will send no more, no more than its socket holds. Nothing is read either while the client does not take the answers.
+/// It lives on its channel's event loop.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = Never
@@ -124,8 +125,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Most clients send nothing before they have their answer: theirs is waited for without telling the system twice
-    /// that nothing, and then that something, is to be read.
+    /// Most clients send nothing before they have their answer, so reading goes on while one waits: to stop it and to
+    /// start it again would take two system calls.
     private var holdsReads: Bool {
         if case .deciding = state, inbound.readableBytes > 0 { return true }
         return !isWritable

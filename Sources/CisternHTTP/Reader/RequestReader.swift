@@ -153,20 +153,31 @@ struct RequestReader {
         return false
     }
 
-    /// The next line without its end; nil where that has not come.
+    /// The next line of a head or of trailers, without its end; nil where that has not come.
     private mutating func nextLine(_ bytes: Span<UInt8>) throws(Refusal) -> Range<Int>? {
+        try nextLine(bytes, atMost: maximumLineBytes, or: .headerTooLarge)
+    }
+
+    /// The next line, without its end, of so many bytes at most; nil where the end has not come.
+    ///
+    /// Of a line that is too long and has a control character what comes first decides, so that it does not matter in what
+    /// pieces they come.
+    private mutating func nextLine(
+        _ bytes: Span<UInt8>, atMost most: Int, or refusal: @autoclosure () -> Refusal
+    ) throws(Refusal) -> Range<Int>? {
         switch Line.search(bytes, from: searched) {
         case .end(let end):
             let range = position..<end
+            guard range.count <= most else { throw refusal() }
             position = end + 2
             searched = position
-            guard range.count <= maximumLineBytes else { throw .headerTooLarge }
             return range
         case .incomplete(let end):
             searched = end
-            guard end - position <= maximumLineBytes else { throw .headerTooLarge }
+            guard end - position <= most else { throw refusal() }
             return nil
-        case .control:
+        case .control(let place):
+            guard place - position <= most else { throw refusal() }
             throw .malformed("a control character, or a line that does not end with CR LF")
         }
     }
@@ -208,11 +219,10 @@ struct RequestReader {
         while true {
             switch phase {
             case .chunkLine:
-                let range = try nextLine(buffer.readableBytesUInt8Span)
-                guard (range?.count ?? searched) <= ChunkLine.maximumBytes else {
-                    throw .malformed("the line before a chunk is over \(ChunkLine.maximumBytes) bytes")
-                }
-                guard let range else { return false }
+                let line = try nextLine(
+                    buffer.readableBytesUInt8Span, atMost: ChunkLine.maximumBytes,
+                    or: .malformed("the line before a chunk is over \(ChunkLine.maximumBytes) bytes"))
+                guard let range = line else { return false }
                 let size = try ChunkLine.size(buffer.readableBytesUInt8Span.extracting(range))
                 guard unchunked.readableBytes - headBytes + size <= maximumBodyBytes else {
                     throw .bodyTooLarge(maximumBodyBytes)
@@ -228,11 +238,9 @@ struct RequestReader {
                 phase =
                     piece.readableBytes == remaining ? .chunkEnd : .chunk(remaining: remaining - piece.readableBytes)
             case .chunkEnd:
-                guard let range = try nextLine(buffer.readableBytesUInt8Span) else {
-                    guard searched == 0 else { throw .malformed("a chunk is longer than its size") }
-                    return false
-                }
-                guard range.isEmpty else { throw .malformed("a chunk is longer than its size") }
+                let line = try nextLine(
+                    buffer.readableBytesUInt8Span, atMost: 0, or: .malformed("a chunk is longer than its size"))
+                guard line != nil else { return false }
                 discardRead(&buffer)
                 phase = .chunkLine
             default: return true

@@ -5,7 +5,7 @@ internal import Cistern
 /// It reads and writes the tokens as a decimal string and the time of the last refill in milliseconds since 1970, as
 /// plain Redis clients that keep such buckets do, and computes in whole microtokens, all below 2^53, where a double is
 /// exact. Redis's own clock is the only one. A request's numbers come as doubles, all in one word, and none is turned
-/// into text twice: between text and number a call had spent more than in its eight commands.
+/// into text twice: the way between text and number was much of what a call took.
 ///
 /// Refill stops at the capacity less what is leased, at every moment and not just at the end: a lease that ran out an
 /// hour ago made room an hour ago. So the script walks through the moments at which leases ended, in their order, and
@@ -166,16 +166,17 @@ enum LeaseScript {
         -- Longer than any lease lasts and the bucket then takes to fill: one that expires comes back full.
         local fill = math.ceil(capacity / rate)
         local life = max(60000, 2 * fill, duration + fill)
-        -- What is written more than once is made text once: a number takes longer as an argument than the command does.
+        -- What is written more than once is made text once: of a number as an argument Redis 7.0 makes text itself, and
+        -- slowly.
         local life_text = life == 60000 and '60000' or format('%d', life)
         local now_text, spilled_text = format('%d', now), format('%d', spilled)
         local size = balance < 0 and -balance or balance
         local fraction, text = size % token
-        if fraction == 0 then
-          text = format('%d.0', balance / token)
-        else
+        if fraction > 0 then
           fraction = string.gsub(format('%06d', fraction), '0+$', '')
           text = format('%s%d.%s', balance < 0 and '-' or '', floor(size / token), fraction)
+        else
+          text = format('%d.0', balance / token)
         end
         call('SET', tokens_key, text, 'PX', life_text)
         call('SET', refill_key, now_text, 'PX', life_text)
