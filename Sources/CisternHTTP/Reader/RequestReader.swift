@@ -165,20 +165,22 @@ struct RequestReader {
     private mutating func nextLine(
         _ bytes: Span<UInt8>, atMost most: Int, or refusal: @autoclosure () -> Refusal
     ) throws(Refusal) -> Range<Int>? {
-        switch Line.search(bytes, from: searched) {
-        case .end(let end):
+        let found = Line.search(bytes, from: searched)
+        let end =
+            switch found {
+            case .end(let place), .incomplete(let place), .control(let place): place
+            }
+        guard end - position <= most else { throw refusal() }
+        switch found {
+        case .end:
             let range = position..<end
-            guard range.count <= most else { throw refusal() }
             position = end + 2
             searched = position
             return range
-        case .incomplete(let end):
+        case .incomplete:
             searched = end
-            guard end - position <= most else { throw refusal() }
             return nil
-        case .control(let place):
-            guard place - position <= most else { throw refusal() }
-            throw .malformed("a control character, or a line that does not end with CR LF")
+        case .control: throw .malformed("a control character, or a line that does not end with CR LF")
         }
     }
 
