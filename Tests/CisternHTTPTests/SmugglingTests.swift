@@ -168,15 +168,29 @@ struct SmugglingTests {
         ])
     func piecesOfLongLines(beginning: String, end: String, status: Int) throws {
         let text = beginning + String(repeating: "a", count: 40_000) + end
-        for size in [text.utf8.count, 1000, 7] {
+        let words = try [text.utf8.count, 1000, 7].map { size in
             let connection = try EmbeddedConnection()
             var rest = Array(text.utf8)[...]
             while !rest.isEmpty {
                 try connection.send(Array(rest.prefix(size)))
                 rest = rest.dropFirst(size)
             }
-            #expect(try connection.replies().map(\.status) == [status], "in pieces of \(size) bytes")
+            let replies = try connection.replies()
+            #expect(replies.map(\.status) == [status], "in pieces of \(size) bytes")
+            return replies.first?.json["message"] as? String
         }
+        #expect(words[0]?.contains("control") == false)
+        #expect(Set(words).count == 1, "\(words)")
+    }
+
+    @Test("the longest line that there may be is read, and one byte more is refused", arguments: [(0, 404, 200), (1, 431, 400)])
+    func longestLines(more: Int, ofHead: Int, ofChunk: Int) throws {
+        let (method, version) = ("GET /", " HTTP/1.1\r\n")
+        let target = String(repeating: "a", count: (32 << 10) + 16 + more - method.count - version.utf8.count + 2)
+        let fields = "Host: h\r\nx-org-id: o\r\nx-user-id: u\r\n\r\n"
+        #expect(try EmbeddedConnection().exchange(method + target + version + fields).status == ofHead)
+        let chunk = "1;" + String(repeating: "a", count: 256 + more - 2) + "\r\na\r\n0\r\n\r\n"
+        #expect(try EmbeddedConnection().exchange(Self.start + Self.chunked + chunk).status == ofChunk)
     }
 
     private static let chunked = "Transfer-Encoding: chunked\r\n\r\n"

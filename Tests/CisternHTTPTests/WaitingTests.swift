@@ -35,6 +35,53 @@ struct WaitingTests {
         #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["b"])
     }
 
+    @Test("those behind it are answered though their client has said that it sends no more, and the last closes")
+    func answersAllOfAHungUpClient() throws {
+        let connection = try connection()
+        try connection.send(
+            HTTPRequestText.chat("a") + HTTPRequestText.chat("b") + HTTPRequestText.plain("GET", "/health")
+                + HTTPRequestText.chat("c"))
+        connection.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        var replies: [HTTPReply] = []
+        for _ in 0..<2 {
+            store.answer(grant(1), now: clock.now())
+            replies += try connection.replies()
+        }
+        #expect(replies.map { $0.json["orgId"] as? String } == ["a", "b", nil])
+        #expect(replies.map { $0["Connection"] } == [nil, nil, nil])
+        #expect(!connection.isClosing)
+        store.answer(grant(1), now: clock.now())
+        let last = try connection.replies()
+        #expect(last.map { $0.json["orgId"] as? String } == ["c"])
+        #expect(last.first?["Connection"] == "close")
+        #expect(connection.isClosing)
+    }
+
+    @Test("of a client that hangs up, what is no whole request behind it is not waited for")
+    func forgetsTheRestOfAHungUpClient() throws {
+        let connection = try connection()
+        try connection.send(HTTPRequestText.chat("a") + "POST /chat HT")
+        connection.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        store.answer(grant(1), now: clock.now())
+        #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["a"])
+        #expect(connection.isClosing)
+    }
+
+    @Test("lets no read come behind one that brought more than it")
+    func holdsReadsAtOnce() throws {
+        let connection = try connection()
+        let reads = ReadCounter()
+        try connection.channel.pipeline.syncOperations.addHandler(reads, position: .first)
+        try connection.send(HTTPRequestText.chat("a") + HTTPRequestText.chat("b"))
+        connection.channel.read()
+        #expect(reads.count == 0)
+        store.answer(grant(1), now: clock.now())
+        #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["a"])
+        #expect(reads.count == 1)
+        store.answer(grant(1), now: clock.now())
+        #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["b"])
+    }
+
     @Test("lets one read come behind it, and no more")
     func holdsReads() throws {
         let connection = try connection()

@@ -44,7 +44,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var isReadHeld = false
     /// Whether the client takes the answers as fast as they come.
     private var isWritable = true
-    /// Set when the server drains: the next answer is the last.
+    /// Whether the next answer is the last: the server drains, or nothing follows that could be answered.
     private var isQuiescing = false
     /// Whether the client will send no more.
     private var isHungUp = false
@@ -109,10 +109,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
             isQuiescing = true
             if case .idle = state { linger(context) }
         } else if case .some(.inputClosed) = event as? ChannelEvent {
-            // The client will send no more. One that waits for its answer still gets it.
-            isQuiescing = true
             isHungUp = true
-            if case .deciding = state {} else { linger(context) }
+            closeIfHungUp(context)
         }
         context.fireUserInboundEventTriggered(event)
     }
@@ -211,10 +209,20 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// The store has answered: the request that waited goes on, and then what came after it.
     private func resume(_ decision: Decision) {
         guard let context, case .deciding(let request, let framing) = state else { return }
+        if isHungUp, inbound.readableBytes == 0 { isQuiescing = true }
         write(RequestChain.answer(request, decision), to: request, framing: framing, context)
         readRequests(from: takeInbound(), context)
+        closeIfHungUp(context)
         flush(context)
         resumeReading(context)
+    }
+
+    /// A client that sends no more still gets the answers to all that it has sent: while one of them waits, it is waited
+    /// for.
+    private func closeIfHungUp(_ context: ChannelHandlerContext) {
+        guard isHungUp else { return }
+        if case .deciding = state { return }
+        linger(context)
     }
 
     // MARK: Answers
