@@ -18,7 +18,7 @@ struct RedisBenchmark {
         let rig = try await Rig(stores: nodes, server: nil, limits: .init(metered: .standard, count: 0), threads: 1)
         var digest = ""
         for store in rig.stores {
-            digest = try await store.command("SCRIPT", "LOAD", RedisStore.leaseScript)
+            digest = try await store.command("SCRIPT", "LOAD", Self.script)
         }
         let range = max(10, organizations / nodes)
         let drivers = try rig.stores.map { store in
@@ -41,22 +41,27 @@ struct RedisBenchmark {
         return Double(after - before) / ((end - start) / .seconds(1))
     }
 
-    /// One token of one organisation, as a server asks for it that holds none.
+    /// Leases one token of an organisation to a server that holds none.
     ///
-    /// redis-benchmark cannot count, and the script acts on a number once: so each call is another lessee's, whose lease
-    /// ends at once. The script then finds one record as for a lessee that comes back, and has to remove it: one HDEL more
-    /// for Redis.
+    /// redis-benchmark cannot count, and the script acts on a request's number once: so each call is another lessee's, whose
+    /// lease ends at once. The script then finds one record as for a lessee that comes back, and has to remove it: one HDEL
+    /// more for Redis. Nor can it send bytes that are no text, as a request's numbers are: the script has them in it.
+    static let script = RedisStore.leaseScript(
+        asking: LeaseRequest(
+            organization: [], limit: Rig.boundless, lessee: "", sequence: 1, acknowledged: 0, held: 0,
+            quietMilliseconds: 0, earlySpent: 0, earlyMilliseconds: 0, returned: 0,
+            waiting: [WaitingCost(cost: 1, count: 1)], wish: .none, durationMilliseconds: 0,
+            sentAt: Instant(milliseconds: 0), deadline: Instant(milliseconds: 0)))
+
+    /// A call of the script.
     ///
     /// - Parameter range: how many different numbers redis-benchmark puts in for each of its placeholders.
     static func command(digest: String, range: Int) -> [String] {
         let organization = "ratelimit:\(String(decoding: Workload.name(0), as: UTF8.self).dropLast(12))__rand_int__"
         let keys = ["tokens", "lastRefill", "leases"].map { "\(organization):\($0)" }
-        let limit = Rig.boundless
-        let amounts = [limit.capacityMicrotokens, limit.refillMicrotokensPerMillisecond].map { "\($0)" }
         // So many that the same lessee all but never comes twice in a row.
         let placeholders = Int((12 / log10(Double(range))).rounded(.up))
         let lessee = "perf-" + String(repeating: "__rand_int__", count: placeholders)
-        return ["EVALSHA", digest, "3"] + keys + amounts
-            + [lessee, "1", "0", "0", "0", "0", "0", "0", "0", "0", "0", "0", "1", "1", "1"]
+        return ["EVALSHA", digest, "3"] + keys + [lessee]
     }
 }

@@ -112,8 +112,10 @@ public final class RedisStore: LeaseStore {
         nodes.lease(request, reply: tracing?.traced(request, reply: reply) ?? reply)
     }
 
-    /// The text of the script that keeps a bucket, for tools that run it without a store.
-    package static var leaseScript: String { LeaseScript.source }
+    /// The text of the script that keeps a bucket, with a request's numbers in it: for tools that run it without a store.
+    ///
+    /// It is told the organisation's three keys and the lessee.
+    package static func leaseScript(asking request: LeaseRequest) -> String { LeaseScript.source(asking: request) }
 
     /// Carries one plain command to the node that keeps an organisation's bucket; `reply` is called once, on any thread.
     package func command(

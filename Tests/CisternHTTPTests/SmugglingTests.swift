@@ -183,7 +183,9 @@ struct SmugglingTests {
         #expect(Set(words).count == 1, "\(words)")
     }
 
-    @Test("the longest line that there may be is read, and one byte more is refused", arguments: [(0, 404, 200), (1, 431, 400)])
+    @Test(
+        "the longest line that there may be is read, and one byte more is refused",
+        arguments: [(0, 404, 200), (1, 431, 400)])
     func longestLines(more: Int, ofHead: Int, ofChunk: Int) throws {
         let (method, version) = ("GET /", " HTTP/1.1\r\n")
         let target = String(repeating: "a", count: (32 << 10) + 16 + more - method.count - version.utf8.count + 2)

@@ -77,12 +77,44 @@ struct RESPTests {
             for keys in [KeyNames.Choice(isTagged: true), KeyNames.Choice(isTagged: false, count: 1)] {
                 var commands = RESPCommands()
                 LeaseScript.write(request, as: call, keys: keys, to: &commands)
-                let text = String(decoding: commands.bytes, as: UTF8.self)
-                let words = text.matches(of: /\r\n\$\d+\r\n/).count
-                #expect(text.hasPrefix("*\(words)\r\n"))
+                let words = try words(of: commands.bytes)
+                #expect(words.count == 5 + keys.count)
+                #expect(words[2] == Array("\(keys.count)".utf8))
                 let names = KeyNames.bucket(of: request.organization, isTagged: keys.isTagged).prefix(keys.count)
-                for name in names { #expect(text.contains("\r\n" + String(decoding: name, as: UTF8.self) + "\r\n")) }
+                #expect(Array(words[3..<3 + keys.count]) == Array(names))
+                #expect(words[words.count - 2] == Array(request.lessee.utf8))
+                let last = words[words.count - 1]
+                let numbers = stride(from: 0, to: last.count, by: 8).map { start in
+                    Double(bitPattern: last[start..<start + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) })
+                }
+                let (most, least) = (Double(Int.max), Double(Int64.min))
+                #expect(
+                    numbers
+                        == [Double(limit.capacityMicrotokens), Double(limit.refillMicrotokensPerMillisecond)]
+                        + [most, most, most, most, least, most, most, least, most, most, least, most]
+                        + [Double](repeating: most, count: 2 * 64))
             }
         }
+    }
+
+    /// The words of a command, which must be all that there is.
+    private func words(of bytes: [UInt8]) throws -> [[UInt8]] {
+        var rest = bytes[...]
+        func header(_ type: Character) throws -> Int {
+            let end = try #require(rest.firstIndex(of: UInt8(ascii: "\r")))
+            let line = String(decoding: rest[..<end], as: UTF8.self)
+            rest = rest[(end + 2)...]
+            #expect(line.first == type)
+            return try #require(Int(line.dropFirst()))
+        }
+        let words = try (0..<header("*")).map { _ in
+            let count = try header("$")
+            let word = Array(rest.prefix(count))
+            #expect(rest.dropFirst(count).prefix(2) == [0x0d, 0x0a])
+            rest = rest.dropFirst(count + 2)
+            return word
+        }
+        #expect(rest.isEmpty)
+        return words
     }
 }

@@ -209,7 +209,7 @@ enum LeaseScript {
             case .digest(let digest): (byDigest, digest)
             case .source: (bySource, sourceBytes)
             }
-        let numbers = 14 + 2 * request.waiting.count
+        let numbers = numberCount(of: request)
         let texts = name.count + script.count + request.lessee.utf8.count
         let payload =
             texts + 3 * request.organization.count + KeyNames.bytesBesideName + RESPCommands.numberBytes
@@ -220,27 +220,43 @@ enum LeaseScript {
             output.appendWord(Int64(keys.count))
             KeyNames.append(keys, of: request.organization, to: &output)
             output.appendWord(request.lessee)
-            output.appendWord(doubles: numbers) { output in
-                output.appendDouble(request.limit.capacityMicrotokens)
-                output.appendDouble(request.limit.refillMicrotokensPerMillisecond)
-                output.appendDouble(Int64(request.sequence))
-                output.appendDouble(Int64(request.acknowledged))
-                output.appendDouble(request.durationMilliseconds)
-                output.appendDouble(Int64(request.held))
-                output.appendDouble(request.quietMilliseconds)
-                output.appendDouble(Int64(request.returned))
-                output.appendDouble(Int64(request.earlySpent))
-                output.appendDouble(request.earlyMilliseconds)
-                output.appendDouble(Int64(request.wish.ahead))
-                output.appendDouble(request.wish.weight)
-                output.appendDouble(request.wish.paceMilliseconds)
-                output.appendDouble(Int64(request.wish.loneFactor))
-                for costs in request.waiting {
-                    output.appendDouble(Int64(costs.cost))
-                    output.appendDouble(Int64(costs.count))
-                }
-            }
+            output.appendWord(doubles: numbers) { output in appendNumbers(of: request, to: &output) }
         }
+    }
+
+    private static func numberCount(of request: LeaseRequest) -> Int { 14 + 2 * request.waiting.count }
+
+    /// What the script unpacks, in its order.
+    @inline(__always)
+    private static func appendNumbers(of request: LeaseRequest, to output: inout OutputSpan<UInt8>) {
+        output.appendDouble(request.limit.capacityMicrotokens)
+        output.appendDouble(request.limit.refillMicrotokensPerMillisecond)
+        output.appendDouble(Int64(request.sequence))
+        output.appendDouble(Int64(request.acknowledged))
+        output.appendDouble(request.durationMilliseconds)
+        output.appendDouble(Int64(request.held))
+        output.appendDouble(request.quietMilliseconds)
+        output.appendDouble(Int64(request.returned))
+        output.appendDouble(Int64(request.earlySpent))
+        output.appendDouble(request.earlyMilliseconds)
+        output.appendDouble(Int64(request.wish.ahead))
+        output.appendDouble(request.wish.weight)
+        output.appendDouble(request.wish.paceMilliseconds)
+        output.appendDouble(Int64(request.wish.loneFactor))
+        for costs in request.waiting {
+            output.appendDouble(Int64(costs.cost))
+            output.appendDouble(Int64(costs.count))
+        }
+    }
+
+    /// The script with a request's numbers in it, told the lessee alone: for who can send it nothing but text.
+    static func source(asking request: LeaseRequest) -> String {
+        var bytes: [UInt8] = []
+        bytes.append(addingCapacity: numberCount(of: request) * RESPCommands.doubleBytes) { output in
+            appendNumbers(of: request, to: &output)
+        }
+        let escapes = bytes.map { "\\" + String(1000 + Int($0)).dropFirst() }.joined()
+        return "local ARGV = { ARGV[1], '\(escapes)' }\n" + source
     }
 
     /// The grant in the script's answer; nil where the answer is not one of the script's.
