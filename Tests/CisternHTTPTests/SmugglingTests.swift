@@ -86,7 +86,7 @@ struct SmugglingTests {
             "\u{ff10}\r\n\r\n",
         ])
     func chunks(body: String) throws {
-        try expectRefusal(of: Self.start + "Transfer-Encoding: chunked\r\n\r\n" + body)
+        try expectRefusal(of: Self.start + Self.chunked + body)
     }
 
     @Test(
@@ -140,7 +140,7 @@ struct SmugglingTests {
             Self.start + String(repeating: "a: b\r\n", count: 20_000),
             // Space counts as well, or it would take the place of the rest.
             Self.start + String(repeating: "a:" + String(repeating: " ", count: 8_000) + "\r\n", count: 10),
-            Self.start + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + String(repeating: "a: b\r\n", count: 20_000),
+            Self.start + Self.chunked + "0\r\n" + String(repeating: "a: b\r\n", count: 20_000),
         ] {
             let connection = try EmbeddedConnection()
             try connection.send(text)
@@ -154,7 +154,7 @@ struct SmugglingTests {
         }
         for size in [String(repeating: "0", count: 300), "1;" + String(repeating: "a", count: 300)] {
             let connection = try EmbeddedConnection()
-            try connection.send(Self.start + "Transfer-Encoding: chunked\r\n\r\n" + size)
+            try connection.send(Self.start + Self.chunked + size)
             #expect(try connection.replies().map(\.status) == [400])
         }
     }
@@ -210,7 +210,7 @@ struct SmugglingTests {
         #expect(handler.inbound.capacity <= 16_384)
         let chunked = try EmbeddedConnection()
         let waiting = try chunked.channel.pipeline.syncOperations.handler(type: ConnectionHandler.self)
-        try chunked.send(Self.start + "Transfer-Encoding: chunked\r\n\r\n1;")
+        try chunked.send(Self.start + Self.chunked + "1;")
         for _ in 0..<5000 { try chunked.send(String(repeating: "a", count: 200) + "\r\nb\r\n1;") }
         #expect(waiting.inbound.capacity <= 16_384)
         try chunked.send("a\r\nb\r\n0\r\n\r\n")

@@ -99,22 +99,13 @@ struct RESPTests {
 
     /// The words of a command, which must be all that there is.
     private func words(of bytes: [UInt8]) throws -> [[UInt8]] {
-        var rest = bytes[...]
-        func header(_ type: Character) throws -> Int {
-            let end = try #require(rest.firstIndex(of: UInt8(ascii: "\r")))
-            let line = String(decoding: rest[..<end], as: UTF8.self)
-            rest = rest[(end + 2)...]
-            #expect(line.first == type)
-            return try #require(Int(line.dropFirst()))
-        }
-        let words = try (0..<header("*")).map { _ in
-            let count = try header("$")
-            let word = Array(rest.prefix(count))
-            #expect(rest.dropFirst(count).prefix(2) == [0x0d, 0x0a])
-            rest = rest.dropFirst(count + 2)
-            return word
-        }
-        #expect(rest.isEmpty)
+        var reader = try RESPReader()
+        try reader.feed(ByteBuffer(bytes: bytes))
+        let values: [RESPValue] = if case .array(let values) = try reader.next() { values } else { [] }
+        let words: [[UInt8]] = values.compactMap { if case .string(let word) = $0 { word } else { nil } }
+        var again = RESPCommands()
+        again.append(command: words)
+        #expect(again.bytes == bytes)
         return words
     }
 }

@@ -211,14 +211,14 @@ struct ServeTests {
         #expect(other["X-RateLimit-Remaining"] == "99")
     }
 
-    @Test("a client that has sent all it will gets its answer, though it waits for Redis")
+    @Test("a client that has sent all it will gets all its answers, though each waits for Redis")
     func halfClosed() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url, "--store-timeout", "1s"])
         let connection = try server.connect()
         // All in one piece: most likely the last ones are there before the first is answered.
         let organizations = (1...20).map { "org-\($0)" }
-        try connection.send(Array(organizations.map { HTTPRequestText.chat($0) }.joined().utf8))
+        try connection.send(organizations.map { HTTPRequestText.chat($0) }.joined())
         connection.finishSending()
         let replies = try connection.replies(organizations.count)
         #expect(replies.map { $0.json["orgId"] as? String } == organizations)
