@@ -31,7 +31,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
-        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
@@ -84,7 +83,6 @@ let package = Package(
                 "Cistern",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOExtras", package: "swift-nio-extras"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]
         ),
@@ -233,7 +231,6 @@ let package = Package(
                 "CisternTesting",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "NIOExtras", package: "swift-nio-extras"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ]
         ),
@@ -262,7 +259,7 @@ if Context.environment["CISTERN_FUZZ"] != nil {
     package.targets.removeAll { !["CProcessorHints", "Cistern", "CisternHTTP", "CisternTesting"].contains($0.name) }
     package.products.removeAll()
     package.dependencies.removeAll { dependency in
-        !["swift-collections", "swift-log", "swift-nio", "swift-nio-extras"].contains {
+        !["swift-collections", "swift-log", "swift-nio"].contains {
             "\(dependency.kind)".contains("/\($0)\"")
         }
     }

@@ -72,7 +72,7 @@ final class HTTPLoad: Load {
         do {
             return try await ClientBootstrap(group: loop)
                 .connectTimeout(.seconds(5))
-                .channelOption(.socketOption(.tcp_nodelay), value: 1)
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try prepare(channel) } }
                 .connect(host: target.host, port: target.port)
                 .get()

@@ -1,7 +1,6 @@
 package import Cistern
 package import Logging
 package import NIOCore
-internal import NIOExtras
 internal import NIOPosix
 internal import Synchronization
 
@@ -9,13 +8,17 @@ internal import Synchronization
 package final class HTTPServer: Sendable {
     private let limiter: any Decider
     private let settings: HTTPSettings
-    private let pages: OperatorPages
+    private let clock: any TimeSource
+    private let logger: Logger
     private let group: any EventLoopGroup
     /// What each event loop's connections share, by the loop.
     private let loops: [ObjectIdentifier: NIOLoopBoundBox<LoopContext>]
     private let loopStatistics: [LoopContext.Statistics]
     private let connections = Atomic(0)
-    private let listening = Mutex<(channel: any Channel, quiescing: ServerQuiescingHelper)?>(nil)
+    private let refusedConnections = Atomic<UInt64>(0)
+    private let acceptFailures = Atomic<UInt64>(0)
+    private let optionLog = Mutex(LogThrottle())
+    private let listening = Mutex<(any Channel)?>(nil)
     private let lagChecks = Mutex<[RepeatedTask]>([])
 
     /// Creates a server.
@@ -34,8 +37,10 @@ package final class HTTPServer: Sendable {
     ) {
         self.limiter = limiter
         self.settings = settings
-        self.pages = pages
+        self.clock = clock
+        self.logger = logger
         self.group = group
+        let bodyBudget = BodyBudget(maximumBytes: settings.maximumBufferedBodyBytes)
         var loops: [ObjectIdentifier: NIOLoopBoundBox<LoopContext>] = [:]
         var loopStatistics: [LoopContext.Statistics] = []
         for loop in group.makeIterator() {
@@ -43,7 +48,8 @@ package final class HTTPServer: Sendable {
             loopStatistics.append(statistics)
             loops[ObjectIdentifier(loop)] = .makeBoxSendingValue(
                 LoopContext(
-                    clock: clock, unixMilliseconds: unixMilliseconds, statistics: statistics, logger: logger),
+                    clock: clock, unixMilliseconds: unixMilliseconds, statistics: statistics, pages: pages,
+                    bodyBudget: bodyBudget, logger: logger),
                 eventLoop: loop)
         }
         self.loops = loops
@@ -55,17 +61,17 @@ package final class HTTPServer: Sendable {
     /// - Returns: the port, which is the system's choice where the settings say 0.
     /// - Throws: the socket's error, where the address cannot be listened on.
     package func start() async throws -> Int {
-        let quiescing = ServerQuiescingHelper(group: group)
         let channel = try await ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    let handler = quiescing.makeServerChannelHandler(channel: channel)
+                    let handler = AcceptErrorHandler(clock: self.clock, logger: self.logger) {
+                        self.acceptFailures.add(1, ordering: .relaxed)
+                    }
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { channel in
@@ -73,17 +79,47 @@ package final class HTTPServer: Sendable {
             }
             .bind(host: settings.host, port: settings.port)
             .get()
-        listening.withLock { $0 = (channel, quiescing) }
+        listening.withLock { $0 = channel }
         checkLag()
         return channel.localAddress?.port ?? settings.port
+    }
+
+    /// Makes every answer from now on its connection's last, and `/health` say so; connections are still accepted.
+    package func beginDraining() async {
+        for loop in group.makeIterator() {
+            let context = context(of: loop)
+            try? await loop.submit { context.value.beginDraining() }.get()
+        }
     }
 
     /// Stops listening, lets the requests at hand finish, and returns once every connection is closed; a second call returns at
     /// once.
     package func drain() async throws {
-        guard let drained = initiateShutdown() else { return }
+        guard let channel = listening.withLock({ $0.take() }) else { return }
         for check in lagChecks.withLock({ $0 }) { check.cancel() }
-        try await drained.get()
+        await beginDraining()
+        await emptyBacklog(of: channel)
+        try? await channel.close().get()
+        let closing = group.makeIterator().map { loop in
+            let context = context(of: loop)
+            return loop.flatSubmit {
+                let channels = Array(context.value.open.values)
+                for channel in channels { channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
+                return EventLoopFuture.andAllComplete(channels.map(\.closeFuture), on: loop)
+            }
+        }
+        for closed in closing { try? await closed.get() }
+    }
+
+    /// Waits until every connection that the system has established is accepted: closing the listener resets the others.
+    private func emptyBacklog(of channel: any Channel) async {
+        let mostRounds = 50
+        for _ in 0..<mostRounds {
+            let isWaiting = (try? await channel.eventLoop.submit { SocketState.hasWaitingConnections(channel) }.get())
+            // An accepted connection goes to its own loop, and must be there before the listener closes.
+            for loop in group.makeIterator() { try? await loop.submit {}.get() }
+            guard isWaiting == true else { return }
+        }
     }
 
     /// Closes every connection, whatever it is at, and returns once all are closed.
@@ -100,16 +136,6 @@ package final class HTTPServer: Sendable {
             }
         }
         for closed in closing { try? await closed.get() }
-    }
-
-    /// Lets go of the helper at once: when it goes it tells an event loop, which must not have ended by then.
-    private func initiateShutdown() -> EventLoopFuture<Void>? {
-        listening.withLock { listening in
-            guard let (channel, quiescing) = listening.take() else { return nil }
-            let drained = channel.eventLoop.makePromise(of: Void.self)
-            quiescing.initiateShutdown(promise: drained)
-            return drained.futureResult
-        }
     }
 
     /// Requests answered since the start, summed over the event loops.
@@ -154,6 +180,12 @@ package final class HTTPServer: Sendable {
         connections.load(ordering: .relaxed)
     }
 
+    /// Connections answered 503 for being beyond the bound, since the start.
+    package var refusedConnectionCount: UInt64 { refusedConnections.load(ordering: .relaxed) }
+
+    /// How often the system could not accept a connection, for want of descriptors or memory.
+    package var acceptFailureCount: UInt64 { acceptFailures.load(ordering: .relaxed) }
+
     private func accept(_ channel: any Channel) throws {
         let count = connections.add(1, ordering: .relaxed).newValue
         let loop = context(of: channel.eventLoop)
@@ -163,9 +195,24 @@ package final class HTTPServer: Sendable {
             self.connections.subtract(1, ordering: .relaxed)
             loop.value.open[id] = nil
         }
-        guard count <= settings.maximumConnections else { return turnAway(channel) }
-        try Self.addHandlers(
-            to: channel, limiter: limiter, pages: pages, settings: settings, loop: loop.value)
+        setNoDelay(channel)
+        guard count <= settings.maximumConnections else {
+            refusedConnections.add(1, ordering: .relaxed)
+            return try channel.pipeline.syncOperations.addHandler(RefusedConnectionHandler())
+        }
+        try Self.addHandlers(to: channel, limiter: limiter, settings: settings, loop: loop.value)
+    }
+
+    /// Without the option answers are sent later; the connection works all the same.
+    private func setNoDelay(_ channel: any Channel) {
+        do {
+            try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
+        } catch {
+            guard let suppressed = optionLog.withLock({ $0.permit(now: clock.now()) }) else { return }
+            logger.warning(
+                "cannot set TCP_NODELAY on a connection",
+                metadata: ["reason": "\(error)", "suppressed": "\(suppressed)"])
+        }
     }
 
     private func context(of loop: any EventLoop) -> NIOLoopBoundBox<LoopContext> {
@@ -177,19 +224,9 @@ package final class HTTPServer: Sendable {
 
     /// Puts the handler of one connection into its pipeline.
     static func addHandlers(
-        to channel: any Channel, limiter: any Decider, pages: OperatorPages, settings: HTTPSettings, loop: LoopContext
+        to channel: any Channel, limiter: any Decider, settings: HTTPSettings, loop: LoopContext
     ) throws {
         try channel.pipeline.syncOperations.addHandler(
-            ConnectionHandler(limiter: limiter, pages: pages, settings: settings, loop: loop))
-    }
-
-    private func turnAway(_ channel: any Channel) {
-        let text: StaticString = """
-            HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n
-            """
-        let answer = ByteBuffer(staticString: text)
-        channel.eventLoop.execute {
-            channel.writeAndFlush(answer).whenComplete { _ in channel.close(promise: nil) }
-        }
+            ConnectionHandler(limiter: limiter, settings: settings, loop: loop))
     }
 }

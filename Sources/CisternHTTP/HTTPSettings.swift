@@ -15,5 +15,14 @@ package struct HTTPSettings: Sendable, Equatable {
     /// How long a connection may stay open between two requests, in milliseconds.
     package var idleTimeoutMilliseconds: Int64 = 75_000
 
+    /// How old a connection may get before an answer closes it, in milliseconds; 0 for any age.
+    ///
+    /// Each connection's own is up to a tenth shorter or longer, so that not all are closed at once.
+    package var maximumConnectionAgeMilliseconds: Int64 = 0
+    /// How many bytes of bodies that have not come whole may be kept, of all connections together.
+    package var maximumBufferedBodyBytes = 64 << 20
+    /// Whether `/health` and `/metrics` are served on this port; the operators' port has them in any case.
+    package var servesOperatorPages = true
+
     package init() {}
 }

@@ -4,14 +4,14 @@ package import Cistern
 package struct HTTPStatistics: Sendable {
     /// How many answers of each status, in the order of `Status.allCases`, for one route.
     private struct Row: Sendable {
-        var counts = InlineArray<12, UInt64>(repeating: 0)
+        var counts = InlineArray<15, UInt64>(repeating: 0)
         var durations = LatencyHistogram()
     }
 
     private var rows = InlineArray<5, Row>(repeating: Row())
 
     package init() {
-        precondition(Status.allCases.count == 12 && Route.allCases.count == 5, "a place for each status and route")
+        precondition(Status.allCases.count == 15 && Route.allCases.count == 5, "a place for each status and route")
     }
 
     mutating func count(_ route: Route, _ status: Status, nanoseconds: Int64) {

@@ -25,7 +25,7 @@ struct ContractTests {
         #expect(reply["Content-Type"] == "application/json")
         #expect(reply["X-RateLimit-Limit"] == "100")
         #expect(reply["X-RateLimit-Remaining"] == "99")
-        #expect(reply["X-RateLimit-Reset"] == "2024-02-04T10:30:00Z")
+        #expect(reply["X-RateLimit-Reset"] == "2024-02-04T10:30:01Z")
         #expect(reply["Date"] == "Sun, 04 Feb 2024 10:30:00 GMT")
         #expect(reply.json["orgId"] as? String == "org-1")
         #expect(reply.json["userId"] as? String == "u")
@@ -44,7 +44,7 @@ struct ContractTests {
         #expect(reply.status == 429)
         #expect(reply["X-RateLimit-Limit"] == "100")
         #expect(reply["X-RateLimit-Remaining"] == "0")
-        #expect(reply["X-RateLimit-Reset"] == "2024-02-04T10:30:10Z")
+        #expect(reply["X-RateLimit-Reset"] == "2024-02-04T10:30:11Z")
         #expect(reply["Retry-After"] == "1")
         #expect(
             reply.body == """
@@ -80,7 +80,7 @@ struct ContractTests {
         #expect(try connection.exchange(HTTPRequestText.chat(name)).json["orgId"] as? String == name)
     }
 
-    @Test("malformed JSON is 400 before anything else is looked at, and takes no token")
+    @Test("malformed JSON is 400 and takes no token; without an identity nobody looks at the body")
     func malformedJSON() throws {
         let reply = try connection.exchange(HTTPRequestText.chat("org-1", body: #"{"message":"hi""#))
         #expect(reply.status == 400)
@@ -88,7 +88,62 @@ struct ContractTests {
         #expect(reply["X-RateLimit-Limit"] == nil)
         #expect(try connection.exchange(HTTPRequestText.chat("org-1"))["X-RateLimit-Remaining"] == "99")
         let anonymous = "POST /chat HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{"
-        #expect(try connection.exchange(anonymous).status == 400)
+        #expect(try connection.exchange(anonymous).status == 401)
+    }
+
+    @Test(
+        "OPTIONS is answered without an identity and without a token",
+        arguments: [("/chat", "POST, OPTIONS"), ("/health", "GET, HEAD, OPTIONS"), ("*", "GET, HEAD, POST, OPTIONS")])
+    func preflight(target: String, allow: String) throws {
+        for fields in [identity, [], ["Origin: https://a.example", "Access-Control-Request-Method: POST"]] {
+            let reply = try connection.exchange(HTTPRequestText.plain("OPTIONS", target, fields))
+            #expect(reply.status == 204)
+            #expect(reply["Allow"] == allow)
+            #expect(reply["Content-Length"] == nil)
+            #expect(!connection.isClosing)
+        }
+        #expect(try connection.exchange(HTTPRequestText.plain("OPTIONS", "/nowhere")).status == 404)
+        #expect(try connection.exchange(HTTPRequestText.chat("org-1"))["X-RateLimit-Remaining"] == "99")
+    }
+
+    @Test("the time of reset is never in the past, and within a second of the exact one")
+    func resetIsRoundedUp() throws {
+        for milliseconds in stride(from: 1, to: 2000, by: 37) {
+            let connection = try EmbeddedConnection()
+            connection.clock.advance(milliseconds: Int64(milliseconds))
+            let reply = try connection.exchange(HTTPRequestText.chat("org-1"))
+            let reset = try Date(#require(reply["X-RateLimit-Reset"]), strategy: .iso8601).timeIntervalSince1970
+            let exact = Double(EmbeddedConnection.epochMilliseconds + Int64(milliseconds) + 100) / 1000
+            #expect(0..<1 ~= reset - exact)
+        }
+    }
+
+    @Test("pages for operators can be taken off this port")
+    func noPages() throws {
+        var settings = HTTPSettings()
+        settings.servesOperatorPages = false
+        let connection = try EmbeddedConnection(settings: settings)
+        for path in ["/health", "/metrics"] {
+            #expect(try connection.exchange(HTTPRequestText.plain("GET", path)).status == 401)
+            #expect(try connection.exchange(HTTPRequestText.plain("GET", path, identity)).status == 404)
+        }
+    }
+
+    @Test(
+        "a Host that is none is refused, and later minor versions are HTTP/1.1",
+        arguments: [
+            ("x:80:90", 400), ("[::1", 400), ("x:abc", 400), ("x:65536", 400), ("[]", 400), ("a]b", 400),
+            ("[::1]x", 400), ("x:80", 200), ("[::1]:80", 200), ("x:", 200), ("", 200), ("x:65535", 200),
+        ])
+    func hosts(host: String, status: Int) throws {
+        for version in ["1.1", "1.2", "1.9"] {
+            let text = "GET /health HTTP/\(version)\r\nHost: \(host)\r\n\r\n"
+            #expect(try EmbeddedConnection().exchange(text).status == status, "\(host) \(version)")
+        }
+        guard status == 400 else { return }
+        #expect(
+            try EmbeddedConnection().exchange("GET http://\(host)/health HTTP/1.1\r\nHost: h\r\n\r\n").status == 400)
+        #expect(try EmbeddedConnection().exchange("CONNECT \(host) HTTP/1.1\r\nHost: h\r\n\r\n").status == 400)
     }
 
     @Test("a form's message is read; a body of another type is left alone")
@@ -117,7 +172,7 @@ struct ContractTests {
         #expect(missing["X-RateLimit-Remaining"] == "99")
         let wrong = try connection.exchange(HTTPRequestText.plain("GET", "/chat", identity))
         #expect(wrong.status == 405)
-        #expect(wrong["Allow"] == "POST")
+        #expect(wrong["Allow"] == "POST, OPTIONS")
         #expect(wrong["X-RateLimit-Remaining"] == "98")
         #expect(try connection.exchange(HTTPRequestText.plain("DELETE", "/health", identity)).status == 405)
         #expect(try connection.exchange(HTTPRequestText.plain("GET", "/nowhere")).status == 401)

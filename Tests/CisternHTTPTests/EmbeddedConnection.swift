@@ -13,21 +13,25 @@ final class EmbeddedConnection {
     let clock: ManualClock
     let channel: EmbeddedChannel
     let statistics = LoopContext.Statistics()
+    let loop: LoopContext
+    static let pages = OperatorPages(
+        health: { .init(text: #"{"status":"ok"}"#, contentType: "application/json") },
+        metrics: { .init(text: "cistern_up 1\n", contentType: "text/plain; version=0.0.4") })
     private var received: [UInt8] = []
 
     init(
-        limiter: RateLimiter = RateLimiter(limits: Limits(), seed: 1), clock: ManualClock = ManualClock(),
-        settings: HTTPSettings = HTTPSettings()
+        limiter: RateLimiter = RateLimiter(limits: Limits(), seed: 1), decider: (any Decider)? = nil,
+        clock: ManualClock = ManualClock(),
+        settings: HTTPSettings = HTTPSettings(), pages: OperatorPages = EmbeddedConnection.pages
     ) throws {
         self.clock = clock
         channel = EmbeddedChannel()
         let loop = LoopContext(
             clock: clock, unixMilliseconds: { Self.epochMilliseconds + clock.now().milliseconds },
-            statistics: statistics)
-        let pages = OperatorPages(
-            health: { .init(text: #"{"status":"ok"}"#, contentType: "application/json") },
-            metrics: { .init(text: "cistern_up 1\n", contentType: "text/plain; version=0.0.4") })
-        try HTTPServer.addHandlers(to: channel, limiter: limiter, pages: pages, settings: settings, loop: loop)
+            statistics: statistics, pages: pages,
+            bodyBudget: BodyBudget(maximumBytes: settings.maximumBufferedBodyBytes))
+        self.loop = loop
+        try HTTPServer.addHandlers(to: channel, limiter: decider ?? limiter, settings: settings, loop: loop)
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
     }
 

@@ -98,8 +98,8 @@ struct SmugglingTests {
             "GET /health\u{0} HTTP/1.1\r\n",
             "GET /health\u{b}HTTP/1.1\r\n", "GET /héalth HTTP/1.1\r\n", "GET health HTTP/1.1\r\n",
             "GET ftp://h/health HTTP/1.1\r\n",
-            "GET http:///health HTTP/1.1\r\n", "GET http://a@h/health HTTP/1.1\r\n", "get /health HTTP/1.1\r\n",
-            "G@T /health HTTP/1.1\r\n", "FETCH /health HTTP/1.1\r\n", "GET /health http/1.1\r\n",
+            "GET http:///health HTTP/1.1\r\n", "GET http://a@h/health HTTP/1.1\r\n",
+            "G@T /health HTTP/1.1\r\n", "GET /health http/1.1\r\n",
             "GET /health HTTP/1.1.1\r\n",
             "GET /health HTTP/11\r\n", "GET /health HTTP/1,1\r\n", "GET /health HTTPS/1.1\r\n",
             "GET /health HTTP/1.1\n",
@@ -133,18 +133,18 @@ struct SmugglingTests {
 
     @Test("a head that never ends is refused before it is long, by each of its parts")
     func bounds() throws {
-        for text in [
-            String(repeating: "G", count: 40_000), "GET /" + String(repeating: "a", count: 40_000),
-            Self.start + String(repeating: "a", count: 40_000),
-            Self.start + "a:" + String(repeating: " ", count: 40_000),
-            Self.start + String(repeating: "a: b\r\n", count: 20_000),
+        for (text, status) in [
+            (String(repeating: "G", count: 40_000), 414), ("GET /" + String(repeating: "a", count: 40_000), 414),
+            (Self.start + String(repeating: "a", count: 40_000), 431),
+            (Self.start + "a:" + String(repeating: " ", count: 40_000), 431),
+            (Self.start + String(repeating: "a: b\r\n", count: 20_000), 431),
             // Space counts as well, or it would take the place of the rest.
-            Self.start + String(repeating: "a:" + String(repeating: " ", count: 8_000) + "\r\n", count: 10),
-            Self.start + Self.chunked + "0\r\n" + String(repeating: "a: b\r\n", count: 20_000),
+            (Self.start + String(repeating: "a:" + String(repeating: " ", count: 8_000) + "\r\n", count: 10), 431),
+            (Self.start + Self.chunked + "0\r\n" + String(repeating: "a: b\r\n", count: 20_000), 431),
         ] {
             let connection = try EmbeddedConnection()
             try connection.send(text)
-            #expect(try connection.replies().map(\.status) == [431])
+            #expect(try connection.replies().map(\.status) == [status])
             #expect(connection.isClosing)
         }
         for (count, status) in [(253, 200), (254, 431)] {
@@ -162,7 +162,7 @@ struct SmugglingTests {
     @Test(
         "a line that is too long is refused alike in whatever pieces it comes, and whatever stands at its end",
         arguments: [
-            ("GET /", "\n", 431), (start + "X: ", "\u{0}", 431), (start, "\r\r", 431),
+            ("GET /", "\n", 414), (start + "X: ", "\u{0}", 431), (start, "\r\r", 431),
             (start + chunked + "1;", "\r\n", 400), (start + chunked + "1;", "\n", 400),
             (start + chunked + "1\r\na", "\r\n", 400), (start + chunked + "0\r\nX: ", "\n", 431),
         ])
@@ -185,7 +185,7 @@ struct SmugglingTests {
 
     @Test(
         "the longest line that there may be is read, and one byte more is refused",
-        arguments: [(0, 404, 200), (1, 431, 400)])
+        arguments: [(0, 404, 200), (1, 414, 400)])
     func longestLines(more: Int, ofHead: Int, ofChunk: Int) throws {
         let (method, version) = ("GET /", " HTTP/1.1\r\n")
         let target = String(repeating: "a", count: (32 << 10) + 16 + more - method.count - version.utf8.count + 2)

@@ -13,7 +13,7 @@ struct LayerTests {
             "Synchronization", "Tracing",
         ],
         "CisternHTTP": [
-            "Cistern", "Logging", "NIOCore", "NIOExtras", "NIOPosix", "Synchronization",
+            "Cistern", "Darwin", "Glibc", "Logging", "NIOCore", "NIOPosix", "Synchronization",
         ],
         "CisternAdmin": [
             "Cistern", "Foundation", "HTTPTypes", "Hummingbird", "HummingbirdCore", "Logging", "NIOCore", "NIOPosix",

@@ -13,6 +13,8 @@ struct Answer {
         case chat
         /// A page of the operators' plane.
         case page(ByteBuffer, type: String)
+        /// No body, and no header fields of one.
+        case none
     }
 
     let status: Status

@@ -87,14 +87,20 @@ struct AnswerWriter {
             output.append(text: "\r\nAllow: ")
             output.append(text: allow)
         }
-        if case .page(_, let type) = answer.content {
+        if answer.status == .unauthorized {
+            output.append(text: "\r\nWWW-Authenticate: Identity realm=\"x-org-id, x-user-id\"")
+        }
+        switch answer.content {
+        case .none: break
+        case .page(_, let type):
             output.append(text: "\r\nContent-Type: ")
             output.append(bytes: type.utf8.span)
             output.append(text: "\r\nContent-Length: ")
-        } else {
+            output.append(decimal: contentLength)
+        case .error, .tooManyRequests, .chat:
             output.append(text: "\r\nContent-Type: application/json\r\nContent-Length: ")
+            output.append(decimal: contentLength)
         }
-        output.append(decimal: contentLength)
         if !framing.keepsAlive {
             output.append(text: "\r\nConnection: close\r\n\r\n")
         } else if framing.isVersion10 {
@@ -150,7 +156,7 @@ struct AnswerWriter {
             buffer.writeRequestID(id)
             buffer.writeStaticString(#""}"#)
         case .tooManyRequests: writeTooManyRequests(answer, to: &buffer)
-        case .chat: break
+        case .chat, .none: break
         }
     }
 

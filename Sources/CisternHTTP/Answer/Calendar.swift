@@ -28,13 +28,14 @@ struct Calendar {
         okHead = Array("HTTP/1.1 200 OK\r\nDate: ".utf8) + httpDate + Array("\r\nX-Request-ID: ".utf8)
     }
 
-    /// Sees to it that ``reset`` says when that is.
+    /// Sees to it that ``reset`` says when that is, rounded up to the second: a client that waits for it must not come early.
     mutating func setReset(to instant: Instant) {
         let milliseconds = instant.milliseconds + offsetMilliseconds
-        guard milliseconds / 1000 != resetSecond else { return }
-        resetSecond = milliseconds / 1000
+        let second = milliseconds / 1000 + (milliseconds % 1000 > 0 ? 1 : 0)
+        guard second != resetSecond else { return }
+        resetSecond = second
         text.clear()
-        text.writeSeconds(of: Timestamp(unixMilliseconds: milliseconds))
+        text.writeSeconds(of: Timestamp(unixSeconds: second))
         reset.removeAll(keepingCapacity: true)
         reset.append(contentsOf: text.readableBytesView)
     }

@@ -12,6 +12,14 @@ struct Timestamp: Equatable {
     /// 0 is Sunday.
     let weekday: Int
 
+    /// The moment this many seconds after 1970, with the same range.
+    init(unixSeconds: Int64) {
+        self.init(unixMilliseconds: min(unixSeconds, Self.lastMillisecond / 1000) * 1000)
+    }
+
+    /// The last one of the year 9999.
+    private static let lastMillisecond: Int64 = 253_402_300_799_999
+
     /// The moment this many milliseconds after 1970.
     ///
     /// Range: up to the end of the year 9999, where it stops.
@@ -19,7 +27,7 @@ struct Timestamp: Equatable {
     /// The calendar part is Howard Hinnant's "days to civil" ("chrono-compatible low-level date algorithms", 2013): it
     /// counts in years that begin in March, so that the leap day comes last.
     init(unixMilliseconds: Int64) {
-        let clamped = min(max(0, unixMilliseconds), 253_402_300_799_999)
+        let clamped = min(max(0, unixMilliseconds), Self.lastMillisecond)
         let (days, inDay) = clamped.quotientAndRemainder(dividingBy: 86_400_000)
         let shifted = Int(days) + 719_468
         let era = shifted / 146_097

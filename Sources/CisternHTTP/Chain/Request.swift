@@ -9,6 +9,7 @@ struct Request {
         case get
         case head
         case post
+        case options
         case other
     }
 

@@ -1,18 +1,30 @@
 internal import Cistern
 internal import NIOCore
 
-/// The order in which a request is worked through: its body is read, it gets an id and a timer, its identity is
-/// checked, its organisation's bucket pays, and only then its route runs.
+/// The order in which a request is worked through: it gets an ID and a timer, its identity is checked, its body is read,
+/// its organization's bucket pays, and only then its route runs.
 ///
 /// Pure: the step that may have to wait, the decision, is the caller's. Id and timer are the connection's, since an
 /// answer has them even where there is no request to speak of.
 enum RequestChain {
-    /// What comes of the steps before the decision.
+    /// The result of the steps before the decision.
     enum Admission {
         /// It is answered without a token being taken.
         case answer(Answer, Route)
-        /// A token of this organisation must be taken first.
+        /// It is answered with a page for operators.
+        case page(OperatorPages.Kind)
+        /// A token of this organization must be taken first.
         case decide(Metered)
+    }
+
+    /// What to do about a body that has not come whole.
+    enum BodyPlan {
+        /// The head suffices to answer; the body need not come.
+        case answer(Answer, Route)
+        /// The body is passed over: nothing reads it.
+        case skip
+        /// The body is needed.
+        case keep
     }
 
     /// A request that has an identity and a readable body, and waits for its decision.
@@ -24,28 +36,59 @@ enum RequestChain {
     }
 
     /// Everything before the decision.
-    static func admit(_ request: Request, pages: OperatorPages) -> Admission {
+    ///
+    /// - Parameter servesPages: whether `/health` and `/metrics` are served here.
+    static func admit(_ request: Request, servesPages: Bool) -> Admission {
         let bytes = request.bytes.readableBytesUInt8Span
-        let route = Route(path: bytes.extracting(request.path))
-        let message: ByteBuffer?
-        do {
-            message = try Body.message(of: request)
-        } catch {
-            return .answer(.error(.badRequest, "the body is not valid JSON: \(error)"), route)
-        }
-        if request.method == .get || request.method == .head {
-            switch route {
-            case .health: return .answer(page(pages.health()), route)
-            case .metrics: return .answer(page(pages.metrics()), route)
-            case .chat, .other, .invalid: break
-            }
-        }
+        let route = Route(path: bytes.extracting(request.path), servesPages: servesPages)
+        if request.method == .options { return .answer(options(route, bytes.extracting(request.path)), route) }
+        if let page = page(request.method, route) { return .page(page) }
         do {
             let identity = try Identity(request, bytes)
-            return .decide(Metered(identity: identity, route: route, method: request.method, message: message))
+            do {
+                let message = try Body.message(of: request)
+                return .decide(Metered(identity: identity, route: route, method: request.method, message: message))
+            } catch {
+                return .answer(.error(.badRequest, "the body is not valid JSON: \(error)"), route)
+            }
         } catch {
             return .answer(.error(error.status, error.message), route)
         }
+    }
+
+    /// Decides from the head alone whether the body of a request is needed.
+    static func plan(forBodyOf request: Request, servesPages: Bool) -> BodyPlan {
+        let bytes = request.bytes.readableBytesUInt8Span
+        let route = Route(path: bytes.extracting(request.path), servesPages: servesPages)
+        guard request.method != .options, page(request.method, route) == nil else { return .skip }
+        do {
+            _ = try Identity(request, bytes)
+        } catch {
+            return .answer(.error(error.status, error.message), route)
+        }
+        return route == .chat && request.method == .post && request.bodyFormat != .opaque ? .keep : .skip
+    }
+
+    private static func page(_ method: Request.Method, _ route: Route) -> OperatorPages.Kind? {
+        guard method == .get || method == .head else { return nil }
+        switch route {
+        case .health: return .health
+        case .metrics: return .metrics
+        case .chat, .other, .invalid: return nil
+        }
+    }
+
+    /// The answer to OPTIONS, which costs no token and needs no identity: a browser's preflight has none.
+    private static func options(_ route: Route, _ path: Span<UInt8>) -> Answer {
+        var answer = Answer(status: .noContent, content: .none)
+        switch route {
+        case .chat: answer.allow = "POST, OPTIONS"
+        case .health, .metrics: answer.allow = "GET, HEAD, OPTIONS"
+        case .other, .invalid:
+            guard path.equals("*") else { return nothingHere }
+            answer.allow = "GET, HEAD, POST, OPTIONS"
+        }
+        return answer
     }
 
     /// Everything after the decision.
@@ -69,19 +112,19 @@ enum RequestChain {
             return Answer(status: .ok, content: .chat)
         case (.chat, _):
             var answer = Answer.error(.methodNotAllowed, "/chat takes POST")
-            answer.allow = "POST"
+            answer.allow = "POST, OPTIONS"
             return answer
         case (.health, _), (.metrics, _):
             var answer = Answer.error(.methodNotAllowed, "this path takes GET")
-            answer.allow = "GET, HEAD"
+            answer.allow = "GET, HEAD, OPTIONS"
             return answer
         case (.other, _), (.invalid, _):
-            return .error(.notFound, "there is nothing at this path; there are /chat, /health and /metrics")
+            return nothingHere
         }
     }
 
-    private static func page(_ page: OperatorPages.Page) -> Answer {
-        Answer(status: .ok, content: .page(ByteBuffer(string: page.text), type: page.contentType))
+    private static var nothingHere: Answer {
+        .error(.notFound, "there is nothing at this path: POST /chat is what this server answers")
     }
 }
 
@@ -95,12 +138,13 @@ package enum Route: Int, Sendable, CaseIterable {
     /// No path: the request could not be read.
     case invalid
 
-    init(path: Span<UInt8>) {
+    /// - Parameter servesPages: whether the pages for operators are routes here.
+    init(path: Span<UInt8>, servesPages: Bool) {
         if path.equals("/chat") {
             self = .chat
-        } else if path.equals("/health") {
+        } else if servesPages, path.equals("/health") {
             self = .health
-        } else if path.equals("/metrics") {
+        } else if servesPages, path.equals("/metrics") {
             self = .metrics
         } else {
             self = .other
@@ -116,27 +160,5 @@ package enum Route: Int, Sendable, CaseIterable {
         case .other: "other"
         case .invalid: "invalid"
         }
-    }
-}
-
-/// The pages for operators that the data port serves; whoever composes the server says what stands in them.
-package struct OperatorPages: Sendable {
-    /// A page's text and its media type.
-    package struct Page: Sendable {
-        package let text: String
-        package let contentType: String
-
-        package init(text: String, contentType: String) {
-            self.text = text
-            self.contentType = contentType
-        }
-    }
-
-    package let health: @Sendable () -> Page
-    package let metrics: @Sendable () -> Page
-
-    package init(health: @escaping @Sendable () -> Page, metrics: @escaping @Sendable () -> Page) {
-        self.health = health
-        self.metrics = metrics
     }
 }

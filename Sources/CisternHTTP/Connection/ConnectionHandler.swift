@@ -1,13 +1,10 @@
 internal import Cistern
 internal import NIOCore
-internal import NIOExtras
 
 /// One client's connection: reads requests one after the other, has each decided, and writes the answers in order.
 ///
-/// While a request waits for the store, what follows it is kept back, and once something has followed nothing more is
-/// read, so that a connection holds no more than one read's worth of pipelined requests; of a client that says that it
-/// will send no more, no more than its socket holds. Nothing is read either while the client does not take the answers.
-/// It lives on its channel's event loop.
+/// While a request waits for the store, or the client does not take its answers, requests behind it are kept and nothing
+/// more is read: a connection holds one read's worth of pipelined requests. It lives on its channel's event loop.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = Never
@@ -26,10 +23,17 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     private static let keptOutboundBytes = 1 << 14
-    private static let lingerTime = TimeAmount.seconds(1)
+    /// How long a client may take to hang up once it has its last answer.
+    static let lingerTime = TimeAmount.seconds(1)
+    /// How many bytes of answers are collected before they are written and, if the client does not take them, before
+    /// reading stops.
+    private static let maximumOutboundBytes = 1 << 16
+    /// How long an idle connection may still send a request when the server drains.
+    private static let drainGrace = TimeAmount.milliseconds(250)
+    /// A bound on the wait for a decision; the store's timeout ends it long before.
+    private static let decisionTime = TimeAmount.seconds(60)
 
     private let limiter: any Decider
-    private let pages: OperatorPages
     private let settings: HTTPSettings
     private let loop: LoopContext
     private var context: ChannelHandlerContext?
@@ -41,7 +45,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// What has come and has not been read as a request yet.
     private(set) var inbound = ByteBuffer()
     private var outbound = ByteBuffer()
+    private var bodyCharge: BodyCharge
     private var isReadHeld = false
+    /// Whether requests are being read now: writing answers may call back into this handler.
+    private var isParsing = false
     /// Whether the client takes the answers as fast as they come.
     private var isWritable = true
     /// Whether the next answer is the last: the server drains, or nothing follows that could be answered.
@@ -52,15 +59,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var isDrained = false
     /// When the request at hand came: all of it or, where it comes in pieces, its head.
     private var startedAt = NIODeadline.distantPast
-    /// When the connection is given up, if nothing happens before.
-    private var expiresAt = NIODeadline.distantFuture
-    private var expiryCheck: Scheduled<Void>?
+    private var timer: ConnectionTimer
 
-    init(limiter: any Decider, pages: OperatorPages, settings: HTTPSettings, loop: LoopContext) {
+    init(limiter: any Decider, settings: HTTPSettings, loop: LoopContext) {
         self.limiter = limiter
-        self.pages = pages
         self.settings = settings
         self.loop = loop
+        bodyCharge = BodyCharge(to: loop.bodyBudget)
+        timer = ConnectionTimer(settings: settings, now: .now())
         reader = RequestReader(
             maximumHeaderBytes: settings.maximumHeaderBytes, maximumBodyBytes: settings.maximumBodyBytes)
     }
@@ -72,12 +78,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
         let eventLoop = context.eventLoop
         let handler = NIOLoopBound(self, eventLoop: eventLoop)
         resumeOnLoop = { decision in eventLoop.execute { handler.value.resume(decision) } }
-        expiresAt = context.eventLoop.now + .milliseconds(settings.idleTimeoutMilliseconds)
+        timer = ConnectionTimer(settings: settings, now: eventLoop.now)
         scheduleExpiryCheck(context)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        expiryCheck?.cancel()
+        timer.cancel()
+        bodyCharge.release()
         self.context = nil
         // It holds this handler, and this handler it.
         resumeOnLoop = { _ in }
@@ -100,14 +107,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // The socket failed.
         context.close(promise: nil)
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if event is ChannelShouldQuiesceEvent {
             isQuiescing = true
-            if case .idle = state { linger(context) }
+            if case .idle = state {
+                timer.expiresAt = min(timer.expiresAt, context.eventLoop.now + Self.drainGrace)
+                scheduleExpiryCheck(context)
+            }
         } else if case .some(.inputClosed) = event as? ChannelEvent {
             isHungUp = true
             closeIfHungUp(context)
@@ -132,6 +141,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         isWritable = context.channel.isWritable
+        if isWritable, !isParsing, inbound.readableBytes > 0, isReading { goOnReading(context) }
         resumeReading(context)
         context.fireChannelWritabilityChanged()
     }
@@ -144,22 +154,38 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     // MARK: Requests
 
-    /// Reads and works through whatever has come, up to a request that has to wait, and keeps the rest.
+    /// Reads and works through whatever has come, up to a request that has to wait or answers that the client does not
+    /// take, and keeps the rest.
     private func readRequests(from bytes: consuming ByteBuffer, _ context: ChannelHandlerContext) {
         let now = context.eventLoop.now
-        while bytes.readableBytes > 0, isReading {
+        isParsing = true
+        defer { isParsing = false }
+        while bytes.readableBytes > 0 || reader.owesProceed, isReading {
+            if outbound.readableBytes >= Self.maximumOutboundBytes {
+                flush(context)
+                guard isWritable else { break }
+            }
             switch reader.next(in: &bytes) {
-            case .incomplete: return keep(bytes, now: now)
-            case .proceed:
+            case .incomplete: return keep(bytes, now: now, context)
+            case .head(let request, let framing):
                 begin(now)
-                outbound.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
+                plan(request, framing, &bytes, context)
+            case .proceed: outbound.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
             case .request(let request, let framing):
                 if case .idle = state { startedAt = now }
-                admit(request, framing, context)
+                admit(request, framing, now: now, context)
             case .refusal(let refusal, let framing): refuse(refusal, framing, context)
             }
         }
-        if case .deciding = state, bytes.readableBytes > 0 { inbound = bytes }
+        if case .lingering = state { return }
+        if bytes.readableBytes > 0 { inbound = bytes }
+    }
+
+    /// Goes on with what was kept.
+    private func goOnReading(_ context: ChannelHandlerContext) {
+        readRequests(from: takeInbound(), context)
+        closeIfHungUp(context)
+        flush(context)
     }
 
     private var isReading: Bool {
@@ -175,24 +201,46 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     /// The request at hand has not come whole: from its first byte on it may take so long.
-    private func keep(_ bytes: consuming ByteBuffer, now: NIODeadline) {
-        // Room that holds nothing goes back to whoever lent it.
+    private func keep(_ bytes: consuming ByteBuffer, now: NIODeadline, _ context: ChannelHandlerContext) {
+        // Room that holds nothing goes back to its allocator.
         if bytes.readableBytes > 0 { inbound = bytes }
         if reader.isBetweenRequests { return }
         begin(now)
-        if !reader.isInBody { startedAt = now }
+        guard reader.isInBody else { return startedAt = now }
+        guard bodyCharge.set(reader.keptBodyBytes + inbound.storageCapacity) else {
+            return refuse(.tooManyBodies, reader.framing, context)
+        }
+    }
+
+    /// The head has come before its body: what cannot be answered well is answered now, and a body that nothing needs is
+    /// passed over.
+    private func plan(
+        _ request: Request, _ framing: AnswerFraming, _ bytes: inout ByteBuffer, _ context: ChannelHandlerContext
+    ) {
+        switch RequestChain.plan(forBodyOf: request, servesPages: settings.servesOperatorPages) {
+        case .keep: break
+        case .skip: reader.skipBody(in: &bytes)
+        case .answer(let answer, let route):
+            var framing = framing
+            framing.keepsAlive = false
+            reader.end()
+            write(answer, route: route, framing: framing, context)
+        }
     }
 
     private func begin(_ now: NIODeadline) {
         guard case .idle = state else { return }
         state = .receiving
         startedAt = now
-        expiresAt = now + .milliseconds(settings.requestTimeoutMilliseconds)
+        timer.expiresAt = now + .milliseconds(settings.requestTimeoutMilliseconds)
     }
 
-    private func admit(_ request: Request, _ framing: AnswerFraming, _ context: ChannelHandlerContext) {
-        switch RequestChain.admit(request, pages: pages) {
+    private func admit(
+        _ request: Request, _ framing: AnswerFraming, now: NIODeadline, _ context: ChannelHandlerContext
+    ) {
+        switch RequestChain.admit(request, servesPages: settings.servesOperatorPages) {
         case .answer(let answer, let route): write(answer, route: route, framing: framing, context)
+        case .page(let page): write(loop.page(page, now: now), route: page.route, framing: framing, context)
         case .decide(let request):
             let identity = request.identity
             let decision = limiter.decide(
@@ -202,6 +250,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
                 write(RequestChain.answer(request, decision), to: request, framing: framing, context)
             } else {
                 state = .deciding(request, framing)
+                timer.expiresAt = now + Self.decisionTime
             }
         }
     }
@@ -211,9 +260,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         guard let context, case .deciding(let request, let framing) = state else { return }
         if isHungUp, inbound.readableBytes == 0 { isQuiescing = true }
         write(RequestChain.answer(request, decision), to: request, framing: framing, context)
-        readRequests(from: takeInbound(), context)
-        closeIfHungUp(context)
-        flush(context)
+        goOnReading(context)
         resumeReading(context)
     }
 
@@ -222,6 +269,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func closeIfHungUp(_ context: ChannelHandlerContext) {
         guard isHungUp else { return }
         if case .deciding = state { return }
+        // Whole requests may be kept while the client does not take the answers.
+        if !isWritable, isReading, inbound.readableBytes > 0 { return }
         linger(context)
     }
 
@@ -232,7 +281,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         _ context: ChannelHandlerContext
     ) {
         var framing = framing
-        if isQuiescing { framing.keepsAlive = false }
+        if isQuiescing || loop.isDraining { framing.keepsAlive = false }
         loop.write(answer, to: request, framing: framing, to: &outbound) { finish(context) }
         goOn(framing, context)
     }
@@ -241,7 +290,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         _ answer: borrowing Answer, route: Route, framing: AnswerFraming, _ context: ChannelHandlerContext
     ) {
         var framing = framing
-        if isQuiescing { framing.keepsAlive = false }
+        if isQuiescing || loop.isDraining { framing.keepsAlive = false }
         loop.write(answer, route: route, framing: framing, to: &outbound) { finish(context) }
         goOn(framing, context)
     }
@@ -249,7 +298,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// The answer is written: how long that took, in nanoseconds.
     private func finish(_ context: ChannelHandlerContext) -> Int64 {
         let end = context.eventLoop.now
-        expiresAt = end + .milliseconds(settings.idleTimeoutMilliseconds)
+        timer.expiresAt = end + .milliseconds(settings.idleTimeoutMilliseconds)
+        bodyCharge.release()
         return (end - startedAt).nanoseconds
     }
 
@@ -266,7 +316,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if case .idle = state { startedAt = context.eventLoop.now }
         var framing = framing
         framing.keepsAlive = false
-        write(.error(refusal.status, refusal.message), route: .invalid, framing: framing, context)
+        reader.end()
+        inbound = ByteBuffer()
+        var answer = Answer.error(refusal.status, refusal.message)
+        if refusal.status == .serviceUnavailable { answer.retryAfterSeconds = 1 }
+        write(answer, route: .invalid, framing: framing, context)
     }
 
     /// Sends what is to be sent, then closes: first the sending side, so that a client that is still sending can read
@@ -280,11 +334,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
             return
         }
         state = .lingering
+        timer.expiresAt = context.eventLoop.now + .milliseconds(settings.idleTimeoutMilliseconds)
         let drained = context.eventLoop.makePromise(of: Void.self)
         let bytes = outbound
         outbound = ByteBuffer()
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
-        drained.futureResult.whenComplete { _ in handler.value.finishLingering() }
+        drained.futureResult.whenSuccess { handler.value.finishLingering() }
         context.writeAndFlush(wrapOutboundOut(bytes), promise: drained)
     }
 
@@ -294,7 +349,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         isDrained = true
         if isHungUp { return context.close(promise: nil) }
         context.close(mode: .output, promise: nil)
-        expiresAt = context.eventLoop.now + Self.lingerTime
+        timer.expiresAt = context.eventLoop.now + Self.lingerTime
         scheduleExpiryCheck(context)
     }
 
@@ -313,32 +368,34 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     // MARK: Time
 
-    /// Looks at the connection when it might expire, and in any case before a request that begins now could: so the
-    /// expiry may be set to anything at the cost of an assignment.
     private func scheduleExpiryCheck(_ context: ChannelHandlerContext) {
-        expiryCheck?.cancel()
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
-        let latest = context.eventLoop.now + .milliseconds(settings.requestTimeoutMilliseconds)
-        expiryCheck = context.eventLoop.scheduleTask(deadline: min(expiresAt, latest)) {
-            handler.value.checkExpiry()
-        }
+        timer.schedule(on: context.eventLoop) { handler.value.checkExpiry() }
     }
 
     private func checkExpiry() {
         guard let context else { return }
-        guard context.eventLoop.now >= expiresAt else { return scheduleExpiryCheck(context) }
+        let now = context.eventLoop.now
+        if timer.retires(now: now) { isQuiescing = true }
+        if now >= timer.expiresAt { expire(context, now) }
+        // Closing has taken the handler off the channel, or will.
+        if self.context != nil, context.channel.isActive { scheduleExpiryCheck(context) }
+    }
+
+    private func expire(_ context: ChannelHandlerContext, _ now: NIODeadline) {
         switch state {
-        case .idle, .lingering: context.close(promise: nil)
+        case .idle:
+            // Its client takes nothing: a last answer would wait for ever.
+            guard isWritable, inbound.readableBytes == 0 else { return context.close(promise: nil) }
+            // A request that has arrived is read within moments, and answered.
+            if SocketState.hasUnreadInput(context.channel) {
+                timer.expiresAt = now + .milliseconds(1)
+            } else {
+                linger(context)
+            }
         case .receiving:
-            refuse(
-                Refusal(
-                    status: .requestTimeout,
-                    message: "the request took over \(settings.requestTimeoutMilliseconds) ms to arrive"),
-                reader.framing, context)
-        case .deciding:
-            // The store's deadline ends this, not ours.
-            expiresAt = context.eventLoop.now + .milliseconds(settings.requestTimeoutMilliseconds)
-            scheduleExpiryCheck(context)
+            refuse(.tooSlow(settings.requestTimeoutMilliseconds), reader.framing, context)
+        case .deciding, .lingering: context.close(promise: nil)
         }
     }
 }

@@ -24,6 +24,10 @@ final class LoopContext {
     let statistics: Statistics
     /// The connections that are open, for who has to close them all.
     var open: [ObjectIdentifier: any Channel] = [:]
+    /// Whether every answer is its connection's last: the server is about to stop.
+    private(set) var isDraining = false
+    let bodyBudget: BodyBudget
+    private var pages: PageCache
     private let logger: Logger
     /// Whether each decision is logged, which is looked up once.
     private let logsDecisions: Bool
@@ -33,6 +37,7 @@ final class LoopContext {
 
     init(
         clock: any TimeSource, unixMilliseconds: @escaping @Sendable () -> Int64, statistics: Statistics,
+        pages: OperatorPages, bodyBudget: BodyBudget,
         logger: Logger = Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() })
     ) {
         self.clock = clock
@@ -40,8 +45,21 @@ final class LoopContext {
         self.logger = logger
         logsDecisions = logger.logLevel <= .debug
         self.statistics = statistics
+        self.pages = PageCache(pages)
+        self.bodyBudget = bodyBudget
         var system = SystemRandomNumberGenerator()
         writer = AnswerWriter(seededBy: &system)
+    }
+
+    /// Makes every answer from now on its connection's last.
+    func beginDraining() {
+        isDraining = true
+        pages.clear()
+    }
+
+    /// A page for operators.
+    func page(_ kind: OperatorPages.Kind, now: NIODeadline) -> Answer {
+        pages.answer(kind, now: now)
     }
 
     /// Appends the answer to a request to `buffer`, and counts it and its decision.

@@ -18,6 +18,22 @@ struct Refusal: Error, Equatable {
         Refusal(status: .headerFieldsTooLarge, message: "the header fields are too large: send fewer")
     }
 
+    static var targetTooLong: Refusal {
+        Refusal(status: .targetTooLong, message: "the request line is too long: shorten the target")
+    }
+
+    static func unknownMethod(_ name: String) -> Refusal {
+        Refusal(status: .notImplemented, message: "the method '\(name)' is not known here: use GET, HEAD or POST")
+    }
+
+    static func tooSlow(_ milliseconds: Int64) -> Refusal {
+        Refusal(status: .requestTimeout, message: "the request took over \(milliseconds) ms to arrive")
+    }
+
+    static var tooManyBodies: Refusal {
+        Refusal(status: .serviceUnavailable, message: "too many bodies are on their way: send this one again later")
+    }
+
     static func bodyTooLarge(_ maximumBytes: Int) -> Refusal {
         Refusal(status: .contentTooLarge, message: "the body is over \(maximumBytes) bytes: send less")
     }

@@ -8,7 +8,6 @@ struct RequestFields {
     private(set) var isChunked = false
     /// Whether the client waits for `100 Continue` before it sends the body.
     private(set) var expectsContinue = false
-    private(set) var offersUpgrade = false
     private var expectsOther = false
     private var hosts = 0
     private var contentLengths = 0
@@ -29,13 +28,12 @@ struct RequestFields {
         switch name.count {
         case 4 where name.equals(caseless: "host"):
             hosts += 1
-            guard ASCIISet.host.containsAll(value) else {
+            guard ASCIISet.host.containsAll(value), Authority.isValid(value) else {
                 throw .malformed("Host is not a host, with or without a port")
             }
         case 6 where name.equals(caseless: "expect"):
             expectsContinue = value.equals(caseless: "100-continue")
             expectsOther = expectsOther || !expectsContinue
-        case 7 where name.equals(caseless: "upgrade"): offersUpgrade = true
         case 8 where name.equals(caseless: "x-org-id"): organization.add(field.value)
         case 9 where name.equals(caseless: "x-user-id"): user.add(field.value)
         case 10 where name.equals(caseless: "connection"):

@@ -10,11 +10,11 @@ struct RequestLine {
     init(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(Refusal) {
         var index = range.lowerBound
         while index < range.upperBound, ASCIISet.token.contains(bytes[index]) { index &+= 1 }
-        guard index < range.upperBound, bytes[index] == UInt8(ascii: " ") else {
+        guard range.lowerBound < index, index < range.upperBound, bytes[index] == UInt8(ascii: " ") else {
             throw .malformed("it does not begin with a method and a space")
         }
         let name = bytes.extracting(range.lowerBound..<index)
-        guard let method = Self.method(name) else { throw .malformed("the method '\(name.text)' is not known") }
+        guard let method = Self.method(name) else { throw .unknownMethod(name.text) }
         self.method = method
         isConnect = method == .other && name.equals("CONNECT")
         let start = index &+ 1
@@ -36,7 +36,9 @@ struct RequestLine {
         guard version.count == 8, version.extracting(0..<5).equals("HTTP/"), digits ~= version[5],
             version[6] == UInt8(ascii: "."), digits ~= version[7]
         else { throw .malformed("the request line does not end with a version") }
-        throw .version
+        // A later minor version is answered as the latest one that is known (RFC 9110, 2.5).
+        guard version[5] == UInt8(ascii: "1") else { throw .version }
+        return false
     }
 
     /// The path of a target in origin form (`/chat?x`) or absolute form (`http://host/chat`); of any other the target itself,
@@ -46,7 +48,9 @@ struct RequestLine {
     ) throws(Refusal) -> Range<Int> {
         let text = bytes.extracting(target)
         if isConnect {
-            guard ASCIISet.authority.containsAll(text) else { throw .malformed("CONNECT takes a host and a port") }
+            guard ASCIISet.authority.containsAll(text), Authority.isValid(text) else {
+                throw .malformed("CONNECT takes a host and a port")
+            }
             return target
         }
         if text.equals("*") { return target }
@@ -55,7 +59,9 @@ struct RequestLine {
             let scheme = text.prefix(caseless: "http://") ? 7 : text.prefix(caseless: "https://") ? 8 : 0
             start = scheme
             while start < text.count, ASCIISet.authority.contains(text[start]) { start += 1 }
-            guard scheme > 0, start > scheme, start == text.count || Self.endsAuthority(text[start]) else {
+            guard scheme > 0, start > scheme, start == text.count || Self.endsAuthority(text[start]),
+                Authority.isValid(text.extracting(scheme..<start))
+            else {
                 throw .malformed("the target is neither a path nor an http URL")
             }
         }
@@ -79,13 +85,14 @@ struct RequestLine {
         if name.equals("POST") { return .post }
         if name.equals("GET") { return .get }
         if name.equals("HEAD") { return .head }
+        if name.equals("OPTIONS") { return .options }
         for other in others where name.equals(other) { return .other }
         return nil
     }
 
     /// The other methods in use: registered ones (IANA, HTTP Method Registry), and those of UPnP and of caches.
     private static let others: [StaticString] = [
-        "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK",
+        "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK",
         "M-SEARCH", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE",
         "REBIND", "REPORT", "SEARCH", "SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
     ]

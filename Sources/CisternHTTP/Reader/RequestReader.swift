@@ -10,7 +10,10 @@ struct RequestReader {
     enum Event {
         /// The bytes end before the request does.
         case incomplete
-        /// The head is there, and the client waits for `100 Continue` before it sends the body.
+        /// The head of a request of which the body has not come whole: it may be refused, or its body passed over with
+        /// ``skipBody(in:)``.
+        case head(Request, AnswerFraming)
+        /// The client waits for `100 Continue` before it sends the body.
         case proceed
         /// A request, and how its answer is framed.
         case request(Request, AnswerFraming)
@@ -23,6 +26,7 @@ struct RequestReader {
         case requestLine
         case fields
         case body
+        case skippedBody(remaining: Int)
         case chunkLine
         case chunk(remaining: Int)
         case chunkEnd
@@ -50,6 +54,11 @@ struct RequestReader {
     /// The head of a chunked request, and behind it what its chunks hold.
     private var unchunked = ByteBuffer()
     private var headBytes = 0
+    /// How much of a chunked body has come.
+    private var bodyBytes = 0
+    private var skipsBody = false
+    /// Whether the client still has to be told that it may send the body.
+    private(set) var owesProceed = false
 
     init(maximumHeaderBytes: Int, maximumBodyBytes: Int) {
         self.maximumHeaderBytes = maximumHeaderBytes
@@ -62,8 +71,30 @@ struct RequestReader {
     /// Whether the head has been taken in and the body has not.
     var isInBody: Bool { phase != .requestLine && phase != .fields }
 
+    /// Bytes of a body that are kept here.
+    var keptBodyBytes: Int { unchunked.storageCapacity }
+
+    /// Passes over the body of the request whose head has just been read, so that none of it is kept.
+    mutating func skipBody(in buffer: inout ByteBuffer) {
+        skipsBody = true
+        guard phase == .body else { return }
+        takeHead(outOf: &buffer)
+        phase = .skippedBody(remaining: fields.contentLength ?? 0)
+    }
+
+    /// Lets go of what is kept: nothing more is read.
+    mutating func end() {
+        phase = .over
+        owesProceed = false
+        unchunked = ByteBuffer()
+    }
+
     /// Reads on, and takes what it has finished with out of `buffer`.
     mutating func next(in buffer: inout ByteBuffer) -> Event {
+        if owesProceed {
+            owesProceed = false
+            return .proceed
+        }
         do throws(Refusal) {
             while true {
                 switch phase {
@@ -80,31 +111,45 @@ struct RequestReader {
                         return .incomplete
                     }
                     return finish(bytes, body: position..<end)
+                case .skippedBody(let remaining):
+                    let count = min(remaining, buffer.readableBytes)
+                    buffer.moveReaderIndex(forwardBy: count)
+                    phase = .skippedBody(remaining: remaining - count)
+                    guard remaining == count else { return .incomplete }
+                    return finishUnchunked()
                 case .chunkLine, .chunk, .chunkEnd:
                     guard try readChunks(&buffer) else { return .incomplete }
                 case .trailers:
                     guard try readFields(buffer.readableBytesUInt8Span) else { return .incomplete }
                     buffer.moveReaderIndex(forwardBy: position)
-                    let bytes = unchunked
-                    unchunked = ByteBuffer()
-                    return finish(bytes, body: headBytes..<bytes.readableBytes)
+                    return finishUnchunked()
                 case .over: return .incomplete
                 }
             }
         } catch {
-            phase = .over
+            end()
             return .refusal(error, framing)
         }
     }
 
+    private mutating func finishUnchunked() -> Event {
+        let bytes = unchunked
+        unchunked = ByteBuffer()
+        return finish(bytes, body: headBytes..<bytes.readableBytes)
+    }
+
     private mutating func finish(_ bytes: ByteBuffer, body: Range<Int>) -> Event {
         guard let line else { return .incomplete }
-        let request = Request(
-            bytes: bytes, method: line.method, path: line.path, bodyFormat: fields.bodyFormat,
-            organization: fields.organization, user: fields.user, body: body)
+        let request = request(line, bytes, body: body)
         let framing = framing
         reset()
         return .request(request, framing)
+    }
+
+    private func request(_ line: RequestLine, _ bytes: ByteBuffer, body: Range<Int>) -> Request {
+        Request(
+            bytes: bytes, method: line.method, path: line.path, bodyFormat: fields.bodyFormat,
+            organization: fields.organization, user: fields.user, body: body)
     }
 
     private mutating func reset() {
@@ -112,7 +157,8 @@ struct RequestReader {
         line = nil
         fields = RequestFields()
         framing = AnswerFraming()
-        (fieldBytes, fieldCount, position, searched, headBytes) = (0, 0, 0, 0, 0)
+        (fieldBytes, fieldCount, position, searched, headBytes, bodyBytes) = (0, 0, 0, 0, 0, 0)
+        skipsBody = false
     }
 
     // MARK: Head
@@ -120,7 +166,7 @@ struct RequestReader {
     /// Reads lines up to the empty one that ends the head; false where that has not come.
     private mutating func readHead(_ bytes: Span<UInt8>) throws(Refusal) -> Bool {
         if phase == .requestLine {
-            guard let range = try nextLine(bytes) else { return false }
+            guard let range = try nextLine(bytes, atMost: maximumLineBytes, or: .targetTooLong) else { return false }
             // A client may have sent a line end too many behind the request before (RFC 9112, 2.2).
             guard !range.isEmpty else { return false }
             let line = try RequestLine(bytes, range)
@@ -201,19 +247,28 @@ struct RequestReader {
         guard !line.isConnect || fields.contentLength ?? 0 == 0 && !fields.isChunked else {
             throw .malformed("CONNECT has no body")
         }
-        // No other protocol is spoken here: a client that has asked for one must not take what comes next for it.
-        framing.keepsAlive =
-            fields.keepsAlive(isVersion10: line.isVersion10) && !fields.offersUpgrade && !line.isConnect
+        // An offer to upgrade is ignored (RFC 9110, 7.8); what follows CONNECT would be another protocol.
+        framing.keepsAlive = fields.keepsAlive(isVersion10: line.isVersion10) && !line.isConnect
         if let length = fields.contentLength, length > maximumBodyBytes { throw .bodyTooLarge(maximumBodyBytes) }
         phase = .body
+        owesProceed = fields.expectsContinue
         if fields.isChunked {
             phase = .chunkLine
-            headBytes = position
             (fieldBytes, fieldCount) = (0, 0)
-            unchunked = ByteBuffer(bytes: buffer.readableBytesView.prefix(position))
-            discardRead(&buffer)
+            takeHead(outOf: &buffer)
+            return .head(request(line, unchunked, body: headBytes..<headBytes), framing)
         }
-        return fields.expectsContinue ? .proceed : nil
+        let isWhole = buffer.readableBytes >= position + (fields.contentLength ?? 0)
+        guard !isWhole || owesProceed, let head = buffer.getSlice(at: buffer.readerIndex, length: position) else {
+            return nil
+        }
+        return .head(request(line, head, body: position..<position), framing)
+    }
+
+    private mutating func takeHead(outOf buffer: inout ByteBuffer) {
+        headBytes = position
+        unchunked = ByteBuffer(bytes: buffer.readableBytesView.prefix(position))
+        discardRead(&buffer)
     }
 
     /// Reads chunks until the last one; false where that has not come.
@@ -226,9 +281,10 @@ struct RequestReader {
                     or: .malformed("the line before a chunk is over \(ChunkLine.maximumBytes) bytes"))
                 guard let range = line else { return false }
                 let size = try ChunkLine.size(buffer.readableBytesUInt8Span.extracting(range))
-                guard unchunked.readableBytes - headBytes + size <= maximumBodyBytes else {
+                guard bodyBytes + size <= maximumBodyBytes else {
                     throw .bodyTooLarge(maximumBodyBytes)
                 }
+                bodyBytes += size
                 discardRead(&buffer)
                 phase = size == 0 ? .trailers : .chunk(remaining: size)
                 if size == 0 { return true }
@@ -236,7 +292,7 @@ struct RequestReader {
                 guard let piece = buffer.readSlice(length: min(remaining, buffer.readableBytes)),
                     piece.readableBytes > 0
                 else { return false }
-                unchunked.writeImmutableBuffer(piece)
+                if !skipsBody { unchunked.writeImmutableBuffer(piece) }
                 phase =
                     piece.readableBytes == remaining ? .chunkEnd : .chunk(remaining: remaining - piece.readableBytes)
             case .chunkEnd:

@@ -35,6 +35,8 @@ final class RedisNode: Sendable {
         var retry: Scheduled<Void>?
         var heartbeat: RepeatedTask?
         var rejectionLog = LogThrottle()
+        /// Of what the script found wrong with buckets.
+        var remarkLog = LogThrottle()
     }
 
     /// What other threads may read.
@@ -159,7 +161,7 @@ final class RedisNode: Sendable {
         let deadline = eventLoop.now + timeout
         let connected = ClientBootstrap(group: eventLoop)
             .connectTimeout(timeout)
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try self.addHandlers(to: channel) }
             }

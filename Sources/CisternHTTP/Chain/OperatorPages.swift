@@ -1,0 +1,86 @@
+internal import NIOCore
+
+/// The pages for operators that the data port serves; the server's composition provides their texts.
+package struct OperatorPages: Sendable {
+    /// Which page.
+    enum Kind {
+        case health
+        case metrics
+    }
+
+    /// A page as it is answered.
+    package struct Page: Sendable {
+        let status: Status
+        let body: ByteBuffer
+        let contentType: String
+
+        /// - Parameter isUnavailable: whether the status is 503, so that probes stop sending traffic here.
+        package init(text: String, contentType: String, isUnavailable: Bool = false) {
+            status = isUnavailable ? .serviceUnavailable : .ok
+            body = ByteBuffer(string: text)
+            self.contentType = contentType
+        }
+    }
+
+    package let health: @Sendable () -> Page
+    package let metrics: @Sendable () -> Page
+
+    package init(health: @escaping @Sendable () -> Page, metrics: @escaping @Sendable () -> Page) {
+        self.health = health
+        self.metrics = metrics
+    }
+
+    func page(_ kind: Kind) -> Page {
+        switch kind {
+        case .health: health()
+        case .metrics: metrics()
+        }
+    }
+}
+
+/// The pages of one event loop, each made at most ten times a second however often it is asked for.
+struct PageCache {
+    private static let lifeTime = TimeAmount.milliseconds(100)
+
+    private let pages: OperatorPages
+    private var health: (page: OperatorPages.Page, until: NIODeadline)?
+    private var metrics: (page: OperatorPages.Page, until: NIODeadline)?
+
+    init(_ pages: OperatorPages) {
+        self.pages = pages
+    }
+
+    /// Forgets every page: what they tell has changed.
+    mutating func clear() {
+        (health, metrics) = (nil, nil)
+    }
+
+    mutating func answer(_ kind: OperatorPages.Kind, now: NIODeadline) -> Answer {
+        let page =
+            switch kind {
+            case .health: take(\.health, kind, now)
+            case .metrics: take(\.metrics, kind, now)
+            }
+        return Answer(status: page.status, content: .page(page.body, type: page.contentType))
+    }
+
+    private mutating func take(
+        _ place: WritableKeyPath<PageCache, (page: OperatorPages.Page, until: NIODeadline)?>,
+        _ kind: OperatorPages.Kind, _ now: NIODeadline
+    ) -> OperatorPages.Page {
+        if let kept = self[keyPath: place], now < kept.until { return kept.page }
+        let page = pages.page(kind)
+        self[keyPath: place] = (page, now + Self.lifeTime)
+        return page
+    }
+}
+
+extension OperatorPages.Kind {
+    /// The route under which requests for the page are counted.
+    var route: Route {
+        switch self {
+        case .health: .health
+        case .metrics: .metrics
+        }
+    }
+}

@@ -1,0 +1,45 @@
+internal import NIOCore
+
+/// Answers a connection beyond the bound with 503 and lets it go.
+///
+/// It reads and discards for a moment: closing over unread bytes would reset the connection before the client has the
+/// answer.
+final class RefusedConnectionHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private static let answer: StaticString = """
+        HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n
+        """
+
+    private var end: Scheduled<Void>?
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { answer(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        answer(context)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .some(.inputClosed) = event as? ChannelEvent { context.close(promise: nil) }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        end?.cancel()
+    }
+
+    private func answer(_ context: ChannelHandlerContext) {
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(staticString: Self.answer)), promise: nil)
+        context.close(mode: .output, promise: nil)
+        let channel = context.channel
+        end = context.eventLoop.scheduleTask(in: ConnectionHandler.lingerTime) { channel.close(promise: nil) }
+    }
+}

@@ -1,0 +1,114 @@
+import Cistern
+import CisternTesting
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import CisternHTTP
+
+/// Every state of a connection ends by itself, also while its client takes nothing.
+@Suite("Deadlines of a connection")
+struct DeadlineTests {
+    private static let settings: HTTPSettings = {
+        var settings = HTTPSettings()
+        settings.requestTimeoutMilliseconds = 2000
+        settings.idleTimeoutMilliseconds = 3000
+        return settings
+    }()
+    private static let head =
+        "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\n"
+        + "Content-Type: application/json\r\n"
+
+    @Test(
+        "each state ends within its timeouts, whether the client takes its answers or not",
+        arguments: [
+            "", "\r", "G", "GET /health HTTP/1.1\r\nHost:", head + "Content-Length: 9\r\n\r\n{",
+            head + "Transfer-Encoding: chunked\r\n\r\n", head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+            head + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nX:",
+            head + "Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\nContent-Length: 9\r\n\r\n1",
+            "nonsense\r\n\r\n", HTTPRequestText.chat("o", close: true), HTTPRequestText.chat("o"),
+        ], [true, false])
+    func everyState(last: String, takesAnswers: Bool) throws {
+        for isHungUp in [false, true] {
+            let connection = try EmbeddedConnection(settings: Self.settings)
+            let client = takesAnswers ? nil : try StalledClient(of: connection)
+            for text in [HTTPRequestText.chat("o"), HTTPRequestText.chat("o"), last] { try connection.send(text) }
+            if isHungUp { connection.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
+            let isOpen = connection.channel.isActive
+            #expect(isOpen || isHungUp || takesAnswers)
+            // The request's time, the idle time for its answer, and a moment for the client to hang up.
+            connection.channel.embeddedEventLoop.advanceTime(by: .seconds(2 + 3 + 1))
+            #expect(!connection.channel.isActive, "\(last.debugDescription), hung up: \(isHungUp)")
+            withExtendedLifetime(client) {}
+        }
+    }
+
+    @Test("a client that never reads and leaves a request half sent is let go")
+    func neverReads() throws {
+        let connection = try EmbeddedConnection(settings: Self.settings)
+        let client = try StalledClient(of: connection)
+        try connection.send(String(repeating: HTTPRequestText.chat("o"), count: 2000) + "G")
+        connection.channel.embeddedEventLoop.advanceTime(by: .seconds(6))
+        #expect(!connection.channel.isActive)
+        withExtendedLifetime(client) {}
+    }
+
+    @Test("a request that waits for the store is given up where the store never answers")
+    func decidesForEver() throws {
+        let connection = try EmbeddedConnection(decider: NeverDecides(), settings: Self.settings)
+        try connection.send(HTTPRequestText.chat("o"))
+        connection.channel.embeddedEventLoop.advanceTime(by: .seconds(59))
+        #expect(connection.channel.isActive)
+        connection.channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+        #expect(!connection.channel.isActive)
+    }
+
+    @Test("the shorter of both timeouts holds for what it is for")
+    func shortIdle() throws {
+        var settings = HTTPSettings()
+        settings.requestTimeoutMilliseconds = 30_000
+        settings.idleTimeoutMilliseconds = 1000
+        let connection = try EmbeddedConnection(settings: settings)
+        #expect(try connection.exchange(HTTPRequestText.chat("o")).status == 200)
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(2000))
+        #expect(!connection.channel.isActive)
+    }
+
+    @Test("a connection that is too old is closed by an answer, and not before")
+    func age() throws {
+        var settings = HTTPSettings()
+        settings.maximumConnectionAgeMilliseconds = 10_000
+        var ages: Set<Int> = []
+        for _ in 0..<20 {
+            let connection = try EmbeddedConnection(settings: settings)
+            var age = 0
+            while try connection.exchange(HTTPRequestText.chat("o"))["Connection"] == nil {
+                connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(100))
+                age += 100
+            }
+            #expect(9000...11_000 ~= age)
+            ages.insert(age)
+            #expect(connection.isClosing)
+        }
+        #expect(ages.count > 1)
+    }
+
+    @Test("a draining server closes each connection with its next answer, and says so")
+    func draining() throws {
+        let connection = try EmbeddedConnection()
+        #expect(try connection.exchange(HTTPRequestText.chat("o"))["Connection"] == nil)
+        connection.loop.beginDraining()
+        #expect(try connection.exchange(HTTPRequestText.chat("o"))["Connection"] == "close")
+        #expect(connection.isClosing)
+    }
+}
+
+/// A store that never answers, against its contract.
+private struct NeverDecides: Decider {
+    func decide(
+        _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
+    ) -> Decision? {
+        nil
+    }
+}
