@@ -60,7 +60,8 @@ struct LeaseTwinTests {
             let reply: Grant? = await withCheckedContinuation { continuation in
                 store.lease(request) { result, _ in continuation.resume(returning: try? result.get()) }
             }
-            let by = [0, 1, 30, 200, 1500][Int.random(in: 0..<5, using: &random)]
+            // Below 0 the store's clock steps back.
+            let by = [0, 1, 30, 200, 1500, -3, -400, -70_000][Int.random(in: 0..<8, using: &random)]
             let lines = try await books(of: organization, on: redis, thenBack: by)
             // A request that came too late leaves no trace of when it came, and changes nothing.
             let now = offset + (try #require(Int64(lines[0])))
@@ -98,7 +99,7 @@ struct LeaseTwinTests {
     }
 
     private static func books(of bucket: StoreBucket, offset: Int64) -> [String] {
-        [" \(bucket.spilled)"]
+        [" \(bucket.spilled):\(decimal(bucket.balanceMicrotokens))"]
             + bucket.records.map { record in
                 let fields: [Int64] = [
                     Int64(record.sequence), Int64(record.tokens), record.endsMilliseconds - offset, record.weight,

@@ -1,5 +1,8 @@
 /// How much to lease, and for how long.
 public struct LeaseSettings: Sendable, Equatable {
+    /// The longest duration of a lease, in milliseconds.
+    package static let longestMilliseconds: Int64 = 60_000
+
     /// How long a lease lasts, in milliseconds.
     ///
     /// Longer: a server that falls silent strands its tokens for longer. Shorter: an organisation that pauses loses the

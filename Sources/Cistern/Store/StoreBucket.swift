@@ -45,6 +45,24 @@ package struct StoreBucket: Sendable, Equatable {
             self.askedAtMilliseconds = askedAtMilliseconds
             self.spilled = spilled
         }
+
+        /// Whether a server can have written it; anything else is somebody's mistake and holds no tokens.
+        package var isPlausible: Bool {
+            guard 0...Limit.maximumCapacity ~= tokens, 0..<StoreBucket.wrap ~= askedAtMilliseconds,
+                endsMilliseconds <= askedAtMilliseconds + LeaseSettings.longestMilliseconds
+            else { return false }
+            let (trickle, overflows) = pace.multipliedReportingOverflow(by: paceEndsMilliseconds - askedAtMilliseconds)
+            return !overflows && trickle <= Int64(tokens) * Limit.microtokensPerToken
+        }
+
+        /// Lets a record that was written in the future begin now.
+        fileprivate mutating func begin(noLaterThan now: Int64) {
+            let ahead = askedAtMilliseconds - now
+            guard ahead > 0 else { return }
+            askedAtMilliseconds = now
+            endsMilliseconds -= ahead
+            paceEndsMilliseconds = max(0, paceEndsMilliseconds - ahead)
+        }
     }
 
     /// T, in microtokens; below 0 by what paces have been promised of the inflow to come.
@@ -76,8 +94,11 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// Acts on a request; nil where a later one of the same lessee came first, which changes nothing.
     package mutating func apply(_ request: LeaseRequest, nowMilliseconds now: Int64) -> Grant? {
+        if let own = records.first(where: { $0.lessee == request.lessee }), request.sequence <= own.sequence {
+            return nil
+        }
+        noticeStepBack(of: request.lessee, now: now)
         let own = records.first { $0.lessee == request.lessee }
-        if let own, request.sequence <= own.sequence { return nil }
         let report = Self.report(own, in: request, now: now)
         refill(around: report, own: own, of: request.lessee, limit: request.limit, now: now)
         var others = Others(records, now: now)
@@ -94,6 +115,7 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// Refills, and lets leases go that have ended, as the next request would; nothing is reported or granted.
     package mutating func catchUp(_ limit: Limit, nowMilliseconds now: Int64) {
+        noticeStepBack(of: "", now: now)
         refill(around: Report(), own: nil, of: "", limit: limit, now: now)
     }
 
@@ -105,6 +127,23 @@ package struct StoreBucket: Sendable, Equatable {
         records.removeAll { $0.endsMilliseconds <= now }
         balanceMicrotokens = Int64(max(0, limit.capacity - outstanding)) * Self.token
         asOfMilliseconds = now
+    }
+
+    // MARK: Steps of the clock
+
+    /// Moves records from the future to now: the store's clock has stepped back since they were written.
+    ///
+    /// A moved trickle grant seems to have all of its tokens to come, and one that was not moved those of the step. The
+    /// balance is charged with the difference, so that nothing is granted twice.
+    private mutating func noticeStepBack(of lessee: String, now: Int64) {
+        let latest = records.map(\.askedAtMilliseconds).max() ?? now
+        guard latest > now else { return }
+        for index in records.indices {
+            records[index].begin(noLaterThan: now)
+            let (record, left) = (records[index], records[index].paceEndsMilliseconds - now)
+            guard record.lessee != lessee, record.endsMilliseconds > now, left > 0 else { continue }
+            balanceMicrotokens -= record.pace * min(left, latest - now)
+        }
     }
 
     // MARK: What was leased
@@ -192,7 +231,7 @@ package struct StoreBucket: Sendable, Equatable {
     }
 
     /// Beyond any sum of two capacities, and exact in a double.
-    private static let wrap: Int64 = 1 << 52
+    fileprivate static let wrap: Int64 = 1 << 52
 
     private static func wrapped(_ amount: Int64) -> Int64 {
         amount & (wrap - 1)

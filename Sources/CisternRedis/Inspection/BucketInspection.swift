@@ -126,10 +126,9 @@ extension StoreBucket {
             let numbers = text.split(separator: ":").compactMap { Int64($0) }
             if lessee.isEmpty {
                 spilled = max(0, numbers.first ?? 0)
-            } else if numbers.count == 9, numbers.allSatisfy({ 0...Self.largestNumber ~= $0 }),
-                outstanding + Int(numbers[1]) <= Limit.maximumCapacity
-            {
-                records.append(Record(lessee: lessee, numbers: numbers))
+            } else if numbers.count == 9, numbers.allSatisfy({ 0...Self.largestNumber ~= $0 }) {
+                let record = Record(lessee: lessee, numbers: numbers)
+                if record.isPlausible, outstanding + record.tokens <= Limit.maximumCapacity { records.append(record) }
             }
         }
     }

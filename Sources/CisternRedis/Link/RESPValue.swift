@@ -9,7 +9,7 @@ package enum RESPValue: Equatable, Sendable {
 
 /// One reply, in which that of the lease script takes no memory of its own.
 enum RESPReply {
-    typealias Numbers = InlineArray<7, Int64>
+    typealias Numbers = InlineArray<9, Int64>
 
     /// An array of seven integers, as the lease script answers.
     case numbers(Numbers)

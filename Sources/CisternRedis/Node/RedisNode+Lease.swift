@@ -68,10 +68,10 @@ extension RedisNode {
     /// Takes in the answer to a request, or that there is none.
     private func take(
         _ result: Result<RESPReply, RedisConnection.Failure>, of request: LeaseRequest, _ connection: RedisConnection,
-        _ redirected: Redirected?, _ reply: Reply
+        _ redirected: Redirected?, _ done: Reply
     ) {
         switch result {
-        case .failure(let failure): finish(request, .failure(failure.asLeaseFailure), reply)
+        case .failure(let failure): finish(request, .failure(failure.asLeaseFailure), done)
         case .success(.value(.error(let message))):
             if let redirected, let redirect = Redirect(message) {
                 shared.withLock { $0.statistics.redirected &+= 1 }
@@ -83,15 +83,35 @@ extension RedisNode {
                 // A late give-back that comes after a later request has nothing more to say.
                 logRejection(message)
             }
-            finish(request, .failure(.rejected(message)), reply)
-        case .success(let answer):
-            guard let grant = LeaseScript.grant(from: answer) else {
-                let words = "unexpected answer to the lease script: \(answer.value)".prefix(200)
+            finish(request, .failure(.rejected(message)), done)
+        case .success(let reply):
+            guard let answer = LeaseScript.answer(in: reply, to: request) else {
+                let words = "unexpected answer to the lease script: \(reply.value)".prefix(200)
                 connection.close(NodeTrouble(.protocol, String(words)))
-                return finish(request, .failure(.rejected("unexpected answer")), reply)
+                return finish(request, .failure(.rejected("unexpected answer")), done)
             }
             if loop.value.health.serve() { logger.notice("Redis node is up; decisions are metered") }
-            finish(request, .success(grant), reply)
+            logRemarks(answer, on: request)
+            finish(request, .success(answer.grant), done)
+        }
+    }
+
+    /// Logs what the script found wrong with a bucket, and has put right.
+    private func logRemarks(_ answer: LeaseScript.Answer, on request: LeaseRequest) {
+        guard answer.repairedValues > 0 || answer.stepBackMilliseconds > 0,
+            let suppressed = loop.value.remarkLog.permit(now: clock.now())
+        else { return }
+        var metadata: Logger.Metadata = [
+            "organization": "\(String(decoding: request.organization, as: UTF8.self))", "suppressed": "\(suppressed)",
+        ]
+        if answer.repairedValues > 0 {
+            metadata["values"] = "\(answer.repairedValues)"
+            metadata["remedy"] = "find what else writes to keys that begin with ratelimit:"
+            logger.warning("Redis held values that no server wrote; they were removed", metadata: metadata)
+        } else {
+            metadata["milliseconds"] = "\(answer.stepBackMilliseconds)"
+            metadata["remedy"] = "let the time service of the Redis host slew its clock instead of stepping it"
+            logger.warning("Redis' clock stepped back; leases begin again", metadata: metadata)
         }
     }
 

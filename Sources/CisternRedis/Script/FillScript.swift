@@ -20,8 +20,11 @@ enum FillScript {
           end
         end
         local life = math.max(60000, 2 * math.ceil(capacity * 1000000 / rate), redis.call('PTTL', KEYS[3]))
-        redis.call('SET', KEYS[1], string.format('%d.0', math.max(0, capacity - outstanding)), 'PX', life)
+        local balance = string.format('%d.0', math.max(0, capacity - outstanding))
+        redis.call('SET', KEYS[1], balance, 'PX', life)
         redis.call('SET', KEYS[2], string.format('%d', now), 'PX', life)
+        local spilled = string.match(redis.call('HGET', KEYS[3], '') or '', '^%d+')
+        if spilled then redis.call('HSET', KEYS[3], '', spilled .. ':' .. balance) end
         return 1
         """
 

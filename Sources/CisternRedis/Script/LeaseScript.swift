@@ -33,18 +33,33 @@ enum LeaseScript {
         local outstanding, own, credit, spilled, endings = 0, 0, 0, 0, {}
         local weights, paces, coming = 0, 0, 0
         local asked, spilled_then
-        local gone = {}
-        local record_pattern = '^(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)'
+        local gone, moved, runs, latest, repaired, copy = {}, {}, {}, now, 0, nil
+        local record_pattern = '^(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$'
         local records = call('HGETALL', leases_key)
         for i = 1, #records, 2 do
           local name, record = records[i], records[i + 1]
           local last, tokens, ends, share, pace, paced, unseen, at, spill = match(record, record_pattern)
+          if spill then
+            tokens, ends, pace, paced, at = tonumber(tokens), tonumber(ends), tonumber(pace), tonumber(paced), tonumber(at)
+          end
           if name == '' then
-            spilled = tonumber(record) or 0
-          elseif not spill then
-            gone[#gone + 1] = name
+            spilled, copy = match(record, '^(%d+):(.+)$')
+            spilled = (tonumber(spilled) or 0) % wrap
+          elseif not spill or not (tokens <= 1000000000 and at < wrap and ends - at <= max(\(longestMilliseconds), duration)
+            and pace * (paced - at) <= tokens * token and #last < 17 and #share < 17 and #unseen < 17 and #spill < 17) then
+            -- No server writes this: it is removed, and the caller logs it.
+            gone[#gone + 1], repaired = name, repaired + 1
           else
-            tokens, ends = tonumber(tokens), tonumber(ends)
+            -- Written in the future: the clock has stepped back since. The record begins again now.
+            if at > now then
+              latest = max(latest, at)
+              ends, paced, at = now + ends - at, max(0, now + paced - at), now
+              if name ~= lessee then
+                moved[#moved + 1] = name
+                moved[#moved + 1] = format('%s:%d:%d:%s:%d:%d:%s:%d:%s', last, tokens, ends, share, pace, paced, unseen,
+                  at, spill)
+              end
+            end
             outstanding = outstanding + tokens
             if name == lessee then
               last = tonumber(last)
@@ -66,25 +81,30 @@ enum LeaseScript {
               gone[#gone + 1] = name
             else
               weights = weights + tonumber(share)
-              paced = tonumber(paced)
               if paced > now then
-                pace = tonumber(pace)
                 paces, coming = paces + pace, coming + pace * (paced - now)
+                runs[#runs + 1] = { pace, paced - now }
               end
             end
           end
         end
 
-        local balance = call('GET', tokens_key)
-        local since = tonumber(call('GET', refill_key) or now) or now
+        -- A balance that somebody deleted or evicted alone is known from its copy beside the leases.
+        local balance, since = call('GET', tokens_key) or copy, call('GET', refill_key)
+        if balance and not tonumber(balance) or since and not tonumber(since) then repaired = repaired + 1 end
+        since = tonumber(since or now) or now
         if balance then
           balance = floor((tonumber(balance) or 0) * token + 0.5)
         else
           balance = capacity
         end
-        -- A clock that was set back must not hold refill up until it is where it was.
+        -- A clock that stepped back must not stop the refill until it is where it was.
         if not (since >= 0 and since <= now) then since = now end
         since = floor(since)
+        -- After a step back, running paces seem to have more to come than they have.
+        if latest > now then
+          for _, run in ipairs(runs) do balance = balance - run[1] * min(run[2], latest - now) end
+        end
         -- Below 0 by what paces were promised of the inflow to come, and never by more than is on record.
         if not (balance >= -outstanding * token) then balance = -outstanding * token end
         balance = min(balance, max(0, capacity - outstanding * token))
@@ -163,6 +183,7 @@ enum LeaseScript {
         balance = balance - (granted + paced) * token
 
         for _, lessee in ipairs(gone) do call('HDEL', leases_key, lessee) end
+        for i = 1, #moved, 2 do call('HSET', leases_key, moved[i], moved[i + 1]) end
         -- Longer than any lease lasts and the bucket then takes to fill: one that expires comes back full.
         local fill = math.ceil(capacity / rate)
         local life = max(60000, 2 * fill, duration + fill)
@@ -183,11 +204,14 @@ enum LeaseScript {
         -- The record stays until its end even where nothing is held: it knows which requests have been acted on.
         local record = format('%d:%d:%d:%d:%d:%d:%d:%s:%s', sequence, own + granted + paced, now + duration,
           weight, pace, now + span, granted + paced, now_text, spilled_text)
-        call('HSET', leases_key, lessee, record, '', spilled_text)
+        call('HSET', leases_key, lessee, record, '', spilled_text .. ':' .. text)
         call('PEXPIRE', leases_key, life_text)
         local left = min(balance + coming + pace * span, (room - granted - paced) * token)
-        return { granted, own, left, paced, span, free - pace, outstanding + granted + paced }
+        return { granted, own, left, paced, span, free - pace, outstanding + granted + paced, repaired, latest - now }
         """
+
+    /// No lease lasts longer; a record that would is no server's.
+    private static let longestMilliseconds = LeaseSettings.longestMilliseconds
 
     /// How a node is told to run the script.
     enum Call {
@@ -259,11 +283,35 @@ enum LeaseScript {
         return "local ARGV = { ARGV[1], '\(escapes)' }\n" + source
     }
 
-    /// The grant in the script's answer; nil where the answer is not one of the script's.
-    static func grant(from reply: RESPReply) -> Grant? {
+    /// What the script answers.
+    struct Answer {
+        let grant: Grant
+        /// How many values in the bucket's keys could not be what a server wrote, and were replaced or removed.
+        let repairedValues: Int64
+        /// By how much the store's clock has stepped back, as far as the records show it.
+        let stepBackMilliseconds: Int64
+    }
+
+    /// Reads the answer to a request; nil where no script of ours can have answered that.
+    ///
+    /// Every number is held within its range here, so that arithmetic on a grant cannot overflow.
+    static func answer(in reply: RESPReply, to request: LeaseRequest) -> Answer? {
         guard case .numbers(let numbers) = reply else { return nil }
-        return Grant(
+        let tokens = 0...Int64(request.limit.capacity)
+        let exact = 0...largestExactInteger
+        guard tokens ~= numbers[0], 0...Int64(request.held) ~= numbers[1],
+            -largestExactInteger...largestExactInteger ~= numbers[2], tokens ~= numbers[3],
+            0...longestAnsweredMilliseconds ~= numbers[4], exact ~= numbers[5], exact ~= numbers[6],
+            exact ~= numbers[7], exact ~= numbers[8]
+        else { return nil }
+        let grant = Grant(
             tokens: Int(numbers[0]), held: Int(numbers[1]), openMicrotokens: numbers[2], paced: Int(numbers[3]),
             paceMilliseconds: numbers[4], openRefillMicrotokensPerMillisecond: numbers[5], outstanding: Int(numbers[6]))
+        return Answer(grant: grant, repairedValues: numbers[7], stepBackMilliseconds: numbers[8])
     }
+
+    /// Where doubles, in which the script computes, cease to be exact.
+    private static let largestExactInteger: Int64 = 1 << 53
+    /// A day: longer than any trickle grant.
+    private static let longestAnsweredMilliseconds: Int64 = 86_400_000
 }
