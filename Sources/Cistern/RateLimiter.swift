@@ -28,7 +28,7 @@ public final class RateLimiter: Sendable {
     public init(limits: Limits, settings: LimiterSettings = LimiterSettings(), seed: UInt64) {
         currentLimits = Mutex(limits)
         hash = NameHash(seed: seed)
-        let store = EmbeddedStore(limits: limits, maximumBuckets: settings.maximumBuckets, hash: hash)
+        let store = EmbeddedStore(limits: limits, settings: settings, hash: hash)
         slotPlaces = store.slotPlaces
         backend = .embedded(store)
     }

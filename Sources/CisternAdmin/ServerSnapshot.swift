@@ -72,6 +72,12 @@ package struct ServerSnapshot: Sendable {
     package var topology: String?
     package var failurePolicy = FailurePolicy.open
     package var uptimeSeconds: Int64 = 0
+    /// Whether the server is about to stop.
+    package var isDraining = false
+    /// How long ago the last decision was unmetered, in milliseconds; nil where none was.
+    package var lastUnmeteredMillisecondsAgo: Int64?
+    /// Whether it is told why a node is down, and what to do.
+    package private(set) var showsReasons = true
     package var limiter = LimiterStatistics()
     package var limits = Limits()
     /// How tokens are leased; nil with the embedded store.
@@ -79,9 +85,19 @@ package struct ServerSnapshot: Sendable {
     package var nodes: [Node] = []
     package var routes: [Route] = []
     package var openConnections = 0
+    package var refusedConnections: UInt64 = 0
+    package var acceptFailures: UInt64 = 0
+    package var droppedLogLines: UInt64 = 0
     package var eventLoopLag = LatencyHistogram()
 
     package init() {}
+
+    /// The same without what only operators should know: why nodes are down, and what to do about it.
+    package var forAnybody: ServerSnapshot {
+        var snapshot = self
+        snapshot.showsReasons = false
+        return snapshot
+    }
 
     /// Requests to the store.
     var storeCalls: UInt64 {

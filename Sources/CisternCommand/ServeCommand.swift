@@ -34,20 +34,26 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let format: LineLogHandler.Format = isatty(STDERR_FILENO) == 1 ? .text : .json
         let throttle = WarningThrottle()
+        let log = LogWriter(descriptor: STDERR_FILENO)
         LoggingSystem.bootstrap { _ in
-            LineLogHandler(format: format, throttle: throttle) { line in
-                // A disk that is full must not end the server.
-                try? FileHandle.standardError.write(contentsOf: Data(line.utf8))
-            }
+            LineLogHandler(format: format, throttle: throttle) { log.write($0) }
         }
         var logger = Logger(label: "cistern")
         logger.logLevel = settings.logLevel
         logger.debug("starting", metadata: ["jemalloc": "\(Allocator.version)"])
         let reread: @Sendable () throws -> ServerSettings = { try readSettings(false) }
-        let service = CisternService(settings: settings, rereadSettings: reread, logger: logger) { host, port in
-            let name = host.contains(":") ? "[\(host)]" : host
-            try? FileHandle.standardOutput.write(contentsOf: Data("listening on http://\(name):\(port)\n".utf8))
+        for variable in settings.ignoredVariables {
+            logger.warning(
+                "an environment variable is ignored: Kubernetes sets it for a Service of that name",
+                metadata: ["variable": "\(variable)", "remedy": "set enableServiceLinks: false in the pod's spec"])
         }
+        let service = CisternService(
+            settings: settings, rereadSettings: reread, droppedLogLines: { log.droppedLines }, logger: logger
+        ) { host, port in
+            let name = host.contains(":") ? "[\(host)]" : host
+            StandardStreams.write("listening on http://\(name):\(port)\n", to: STDOUT_FILENO)
+        }
+        defer { log.flush(milliseconds: 500) }
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
@@ -72,7 +78,7 @@ enum Exit: Int32 {
     case unavailable = 69
 
     static func say(_ text: String, code: Exit) -> ExitCode {
-        try? FileHandle.standardError.write(contentsOf: Data("cistern: \(text)\n".utf8))
+        StandardStreams.write("cistern: \(text)\n", to: STDERR_FILENO)
         return ExitCode(code.rawValue)
     }
 }

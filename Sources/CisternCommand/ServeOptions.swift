@@ -17,12 +17,17 @@ struct ServeOptions: ParsableArguments {
     @Option(help: .of("onStoreFailure")) var onStoreFailure: String?
     @OptionGroup var lease: LeaseOptions
     @Option(help: .of("maxBuckets")) var maxBuckets: String?
+    @Option(help: .of("maxNewKeysPerSecond")) var maxNewKeysPerSecond: String?
     @Option(help: .of("maxWaiters")) var maxWaiters: String?
     @Option(help: .of("maxStoreRequests")) var maxStoreRequests: String?
     @Option(help: .of("recoveryRequests")) var recoveryRequests: String?
     @Option(help: .of("maxConnections")) var maxConnections: String?
     @Option(help: .of("requestTimeout")) var requestTimeout: String?
     @Option(help: .of("idleTimeout")) var idleTimeout: String?
+    @Option(help: .of("maxConnectionAge")) var maxConnectionAge: String?
+    @Option(help: .of("maxBodyBuffer")) var maxBodyBuffer: String?
+    @Option(help: .of("operatorPages")) var operatorPages: String?
+    @Option(help: .of("drainDelay")) var drainDelay: String?
     @Option(help: .of("drainTimeout")) var drainTimeout: String?
     @Option(help: .of("threads")) var threads: String?
     @Option(help: .of("logLevel")) var logLevel: String?
@@ -35,10 +40,12 @@ struct ServeOptions: ParsableArguments {
             ("host", host), ("port", port), ("adminHost", adminHost), ("adminPort", adminPort),
             ("adminTokenFile", adminTokenFile), ("capacity", capacity), ("refillPerSecond", refillPerSecond),
             ("limits", limits), ("onStoreFailure", onStoreFailure),
-            ("maxBuckets", maxBuckets), ("maxWaiters", maxWaiters),
+            ("maxBuckets", maxBuckets), ("maxNewKeysPerSecond", maxNewKeysPerSecond), ("maxWaiters", maxWaiters),
             ("maxStoreRequests", maxStoreRequests), ("recoveryRequests", recoveryRequests),
             ("maxConnections", maxConnections),
-            ("requestTimeout", requestTimeout), ("idleTimeout", idleTimeout), ("drainTimeout", drainTimeout),
+            ("requestTimeout", requestTimeout), ("idleTimeout", idleTimeout),
+            ("maxConnectionAge", maxConnectionAge), ("maxBodyBuffer", maxBodyBuffer),
+            ("operatorPages", operatorPages), ("drainDelay", drainDelay), ("drainTimeout", drainTimeout),
             ("threads", threads), ("logLevel", logLevel),
         ]
         var values = lease.values.merging(link.values) { $1 }

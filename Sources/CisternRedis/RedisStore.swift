@@ -2,6 +2,7 @@ public import Cistern
 public import Logging
 public import NIOCore
 public import NIOPosix
+public import NIOSSL
 
 /// How several Redis nodes share the buckets between them.
 public enum RedisTopology: String, Sendable, CaseIterable {
@@ -21,6 +22,7 @@ public final class RedisStore: LeaseStore {
     /// This server's name among those that share the nodes: another one for each run.
     package let serverName: String
     private let tracing = StoreTracing.ofProcess
+    private let certificates: LinkCertificates
 
     /// Creates the store of some nodes.
     ///
@@ -41,7 +43,10 @@ public final class RedisStore: LeaseStore {
         logger: Logger = Logger(label: "cistern")
     ) throws {
         try InvalidNodes.check(endpoints, topology: topology)
-        let context = StoreContext(settings: settings, clock: clock, eventLoopGroup: eventLoopGroup, logger: logger)
+        certificates = try LinkCertificates(settings.tls)
+        let context = StoreContext(
+            settings: settings, certificates: certificates, clock: clock, eventLoopGroup: eventLoopGroup,
+            logger: logger)
         self.topology = topology
         serverName = context.server
         nodes =
@@ -81,6 +86,13 @@ public final class RedisStore: LeaseStore {
     public func change(to endpoints: [RedisEndpoint]) async throws {
         try InvalidNodes.check(endpoints, topology: topology)
         try await nodes.change(to: endpoints)
+    }
+
+    /// Makes connections with other certificates from now on; those that are open stay.
+    ///
+    /// - Throws: what is wrong with the certificates; then nothing has changed.
+    public func renew(tls configuration: TLSConfiguration) throws {
+        try certificates.renew(configuration)
     }
 
     /// Closes the connections of nodes that were left out of the last change.

@@ -15,6 +15,7 @@ internal import UnixSignals
 package struct CisternService: Service, CustomStringConvertible {
     private let settings: ServerSettings
     private let rereadSettings: @Sendable () throws -> ServerSettings
+    private let droppedLogLines: @Sendable () -> UInt64
     private let logger: Logger
     private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
 
@@ -22,13 +23,16 @@ package struct CisternService: Service, CustomStringConvertible {
     ///
     /// - Parameters:
     ///   - rereadSettings: reads the settings anew, when SIGHUP says that they have changed.
+    ///   - droppedLogLines: how many log lines were dropped so far.
     ///   - onListening: called once requests are answered.
     package init(
-        settings: ServerSettings, rereadSettings: @escaping @Sendable () throws -> ServerSettings, logger: Logger,
+        settings: ServerSettings, rereadSettings: @escaping @Sendable () throws -> ServerSettings,
+        droppedLogLines: @escaping @Sendable () -> UInt64 = { 0 }, logger: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
     ) {
         self.settings = settings
         self.rereadSettings = rereadSettings
+        self.droppedLogLines = droppedLogLines
         self.logger = logger
         self.onListening = onListening
     }
@@ -47,7 +51,7 @@ package struct CisternService: Service, CustomStringConvertible {
         await store?.start()
         let limiter = makeLimiter(store: store)
         let limits = LimitsKeeper(
-            standard: settings.limits.standard, path: settings.limitsPath, limiter: limiter, clock: clock,
+            standard: settings.standard, path: settings.limitsPath, limiter: limiter, clock: clock,
             logger: logger)
         let overrides = OverrideKeeper(
             copies: store?.overrideCopies(clock: clock, logger: logger), limiter: limiter, clock: clock)
@@ -55,9 +59,9 @@ package struct CisternService: Service, CustomStringConvertible {
         await overrides.refresh()
         let operations = ServerOperations(
             limiter: limiter, store: store, limits: limits, overrides: overrides,
-            failurePolicy: settings.limiter.failurePolicy, clock: clock)
+            failurePolicy: settings.limiter.failurePolicy, droppedLogLines: droppedLogLines, clock: clock)
         let server = HTTPServer(
-            limiter: limiter, settings: settings.http, clock: clock,
+            limiter: limiter, settings: httpSettings(threads: threads), clock: clock,
             unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) }, pages: operations.pages, group: group,
             logger: logger)
         operations.observe(server)
@@ -83,6 +87,7 @@ package struct CisternService: Service, CustomStringConvertible {
             await reload.stop()
         }
         try? await gracefulShutdown()
+        await beginDraining(operations, server)
         for task in keeping + [reloading] { task.cancel() }
         idleTask?.cancel()
         await stop(server, limiter: limiter, store: store, clock: clock)
@@ -91,6 +96,34 @@ package struct CisternService: Service, CustomStringConvertible {
         admin?.cancel()
         await admin?.value
         try await group.shutdownGracefully()
+    }
+
+    /// The settings of the data plane, with no more connections than there are descriptors for.
+    private func httpSettings(threads: Int) -> HTTPSettings {
+        var http = settings.http
+        let nodes = settings.redis?.endpoints.count ?? 0
+        let reserved = DescriptorLimit.openCount + 4 * threads + 8 * nodes + 24
+        let limit = DescriptorLimit.raise(for: http.maximumConnections, reserved: reserved)
+        guard limit.connections < http.maximumConnections else { return http }
+        logger.warning(
+            "fewer connections are possible than maxConnections says: the limit of open files is low",
+            metadata: [
+                "connections": "\(limit.connections)", "maxConnections": "\(http.maximumConnections)",
+                "remedy": "raise it: ulimit -n, LimitNOFILE=",
+            ])
+        http.maximumConnections = limit.connections
+        return http
+    }
+
+    /// Lets load balancers look elsewhere: connections are accepted for a while yet, and every answer closes its own.
+    private func beginDraining(_ operations: ServerOperations, _ server: HTTPServer) async {
+        operations.beginDraining()
+        await server.beginDraining()
+        guard settings.drainDelayMilliseconds > 0 else { return }
+        logger.notice(
+            "about to drain: connections are still accepted", metadata: ["for": "\(settings.drainDelayMilliseconds) ms"]
+        )
+        try? await Task.sleep(for: .milliseconds(settings.drainDelayMilliseconds))
     }
 
     private func makeStore(group: any EventLoopGroup, clock: any TimeSource) throws -> RedisStore? {

@@ -2,6 +2,7 @@ internal import Cistern
 internal import CisternAdmin
 internal import CisternRedis
 internal import Logging
+internal import NIOSSL
 internal import Synchronization
 
 /// Takes in settings that have changed while the server runs: limits, who may use the operators' plane, the Redis nodes and
@@ -41,7 +42,12 @@ struct Reload {
             return logger.error(
                 "the settings are wrong; those of before stay in force", metadata: ["reason": "\(error)"])
         }
-        limits.change(standard: settings.limits.standard, path: settings.limitsPath)
+        guard settings.fileSettingCount > 0 || current.fileSettingCount == 0 else {
+            return logger.error(
+                "the settings file is empty, keeping the previous settings",
+                metadata: ["remedy": "write its settings again: an empty file may have been cut off"])
+        }
+        limits.change(standard: settings.standard, path: settings.limitsPath)
         if let admin = settings.admin, admin.tokens != nil || current.admin?.tokens == nil {
             tokens.value.withLock { $0 = admin.tokens }
         }
@@ -52,6 +58,7 @@ struct Reload {
                 "settings have changed that only a restart puts into force",
                 metadata: ["settings": "\(waiting.sorted().joined(separator: ", "))"])
         }
+        renewCertificates(settings, at: "SIGHUP")
         guard let store, let redis = settings.redis else {
             if (store == nil) != (settings.redis == nil) {
                 logger.warning(
@@ -85,10 +92,27 @@ struct Reload {
         }
     }
 
-    private static let settingsOfLimits: Set<String> = ["capacity", "refillPerSecond", "limits", "adminTokenFile"]
+    /// Enters nodes with the certificates as the files have them now; connections that are open stay.
+    func renewCertificates(_ settings: ServerSettings, at occasion: String) {
+        guard let store, var tls = settings.redis?.settings.tls, !settings.certificatePaths.isEmpty,
+            let old = current.redis?.settings.tls
+        else { return }
+        // What is checked of a certificate needs a restart, as any other setting of the link.
+        tls.certificateVerification = old.certificateVerification
+        do {
+            try store.renew(tls: tls)
+            logger.notice("certificates are read anew", metadata: ["at": "\(occasion)"])
+        } catch {
+            logger.error("the certificates are refused, keeping the previous ones", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    private static let settingsOfLimits: Set<String> = [
+        "capacity", "refillPerSecond", "limits", "adminTokenFile", "redisCaFile", "redisCertFile", "redisKeyFile",
+    ]
     /// Settings that every connection is made with.
     private static let settingsOfLink: Set<String> = [
-        "topology", "redisCaFile", "redisCertFile", "redisKeyFile", "redisServerName", "redisVerify",
+        "topology", "redisServerName", "redisVerify",
     ]
 
     /// Nothing is going on any more once this returns.

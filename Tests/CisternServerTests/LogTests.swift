@@ -10,18 +10,21 @@ struct LogTests {
     private final class Output: Sendable {
         private let text = Mutex<[String]>([])
         let clock = Mutex(Date(timeIntervalSince1970: 1_707_042_610.5))
+        let steadyMilliseconds = Mutex<Int64>(0)
 
         func add(_ line: String) { text.withLock { $0.append(line) } }
         var lines: [String] { text.withLock { $0 } }
-        func wait(seconds: Double) { clock.withLock { $0 += seconds } }
+        func wait(seconds: Int64) { steadyMilliseconds.withLock { $0 += seconds * 1000 } }
+        func setClockBack(seconds: Double) { clock.withLock { $0 -= seconds } }
     }
 
     private func logger(_ format: LineLogHandler.Format, to output: Output) -> Logger {
         let throttle = WarningThrottle()
         return Logger(label: "test") { _ in
-            LineLogHandler(format: format, throttle: throttle, now: { output.clock.withLock { $0 } }) {
-                output.add($0)
-            }
+            LineLogHandler(
+                format: format, throttle: throttle, now: { output.clock.withLock { $0 } },
+                steadyMilliseconds: { output.steadyMilliseconds.withLock { $0 } }
+            ) { output.add($0) }
         }
     }
 
@@ -58,7 +61,46 @@ struct LogTests {
         #expect(output.lines.count { $0.contains("news") } == 50)
         #expect(output.lines.count { $0.contains("another") } == 1)
         output.wait(seconds: 10)
+        // Whatever the wall clock does meanwhile.
+        output.setClockBack(seconds: 3600)
         logger.warning("again")
         #expect(output.lines.last?.contains("again notLogged=40") == true)
+    }
+
+    @Test("messages that have not come for a while make room for others to be told apart")
+    func forgetsMessages() {
+        let output = Output()
+        let logger = logger(.text, to: output)
+        for number in 0..<1000 { logger.warning("\(number)") }
+        output.wait(seconds: 10)
+        for number in 1000..<1200 { logger.warning("\(number)") }
+        #expect((1000..<1200).allSatisfy { number in output.lines.contains { $0.hasSuffix(" \(number)\n") } })
+    }
+
+    @Test("nobody waits for a descriptor that is not read: lines are dropped and counted, and the next one says so")
+    func unreadPipe() async throws {
+        let pipe = Pipe()
+        let writer = LogWriter(descriptor: pipe.fileHandleForWriting.fileDescriptor, maximumBytes: 100_000)
+        let line = String(repeating: "x", count: 99) + "\n"
+        // More than a pipe and the writer hold, each and together.
+        for _ in 0..<20_000 { writer.write(line) }
+        let dropped = writer.droppedLines
+        #expect(dropped > 0)
+        let before = ContinuousClock.now
+        writer.flush(milliseconds: 50)
+        #expect(ContinuousClock.now - before >= .milliseconds(50))
+        let reader = Task.detached { () -> String in
+            var text = ""
+            while !text.contains("the end") {
+                text += String(decoding: pipe.fileHandleForReading.availableData, as: UTF8.self)
+            }
+            return text
+        }
+        writer.flush(milliseconds: 10_000)
+        writer.write("the end\n")
+        let text = await reader.value
+        let told = text.matches(of: /([0-9]+) log lines dropped/).compactMap { UInt64($0.output.1) }
+        #expect(told.reduce(0, +) == dropped)
+        #expect(text.split(separator: "\n").count { $0.hasPrefix("x") } == 20_000 - Int(dropped))
     }
 }

@@ -216,11 +216,17 @@ struct LimitsFileTests {
         #expect(limits.limit(of: "7".utf8.span).capacity == 50)
     }
 
-    @Test("may leave the default to the flags, and may be empty")
+    @Test("may leave the default to the flags, and may name no organization if it says so")
     func defaults() throws {
         #expect(try parse("organizations: {a: {capacity: 1, refillPerSecond: 1}}").standard == .standard)
-        #expect(try parse("").organizationCount == 0)
-        #expect(try parse("organizations:\n").organizationCount == 0)
+        #expect(try parse("organizations: {}").organizationCount == 0)
+    }
+
+    @Test(
+        "is refused where nothing is left of it, since it may have been cut off",
+        arguments: ["", " \n\t\n", "# a comment\n", "---\n", "null\n", "~", "{}", "organizations:\n"])
+    func emptied(text: String) {
+        #expect(throws: SettingsError.self) { try parse(text) }
     }
 
     @Test(
@@ -252,7 +258,7 @@ struct LimitsFileTests {
             ),
             (
                 "organizations: [acme]\n",
-                "limits.yaml:1: organizations must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}"
+                "limits.yaml:1: organizations must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}, or {} for none"
             ),
         ])
     func refuses(text: String, message: String) {

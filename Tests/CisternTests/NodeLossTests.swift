@@ -67,7 +67,9 @@ struct NodeLossTests {
             }
             // At most half of the capacity is out when the node is lost; it lapses within a lease's duration.
             var leased = limit.capacity / 2
-            var ideal = TokenBucket(full: limit, nowMilliseconds: lost.milliseconds)
+            // Of fewer tokens than servers each server gets a whole one at times.
+            let ceiling = Int64(max(limit.capacity, servers)) * 1_000_000
+            var ideal = TokenBucket(microtokens: ceiling, asOfMilliseconds: lost.milliseconds)
             var now = lost
             for _ in 0..<2000 {
                 now = now.advanced(byMilliseconds: Int64.random(in: 0...20, using: &random))
@@ -83,12 +85,56 @@ struct NodeLossTests {
                         buckets[server].decide(limit, costMicrotokens: 1_000_000, settings: settings, now: now)
                         .isAllowed
                 }
-                ideal.refill(limit, nowMilliseconds: now.milliseconds)
+                ideal.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: now.milliseconds)
                 guard isAdmitted else { continue }
                 let couldPay = ideal.take(1_000_000)
                 #expect(couldPay, "seed \(seed)")
             }
         }
+    }
+
+    @Test(
+        "a part of less than a token is paid in the end, whatever the drift, and at the time that a denial says",
+        arguments: [(1, 1), (2, 2), (3, 3), (3, 4), (6, 6), (1, 8)], [Int64(0), 20, 200])
+    func smallParts(limitAndServers: (capacity: Int, servers: Int), drift: Int64) throws {
+        let limit = try Limit(capacity: limitAndServers.capacity, refillPerSecond: 2)
+        var settings = LeaseSettings()
+        settings.clockDriftPerMille = drift
+        let lost = Instant(milliseconds: 50_000)
+        let share = LocalShare(millionths: 1_000_000 / Int64(limitAndServers.servers), lostAt: lost)
+        var bucket = LocalBucket(home: .only, share: share, spentAt: Instant(milliseconds: 0), settings: settings)
+        var (now, admitted) = (lost, 0)
+        for _ in 0..<40 {
+            let decision = bucket.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: now)
+            #expect(decision.outcome != .refused)
+            if decision.isAllowed { admitted += 1 } else { #expect(decision.retryAfterMilliseconds > 0) }
+            if admitted > 0, !decision.isAllowed {
+                // Once it has paid, waiting as long as it says is enough, and a little less is not.
+                let wait = decision.retryAfterMilliseconds
+                var early = bucket
+                let tooSoon = now.advanced(byMilliseconds: wait - 2)
+                let denied = early.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: tooSoon)
+                #expect(!denied.isAllowed)
+            }
+            now = now.advanced(byMilliseconds: decision.retryAfterMilliseconds)
+        }
+        #expect(admitted >= 15)
+        let impossible = Int64(max(limitAndServers.capacity, limitAndServers.servers) + 1) * 1_000_000
+        #expect(bucket.decide(limit, costMicrotokens: impossible, settings: settings, now: now).outcome == .refused)
+    }
+
+    @Test("a part that was first looked at late has no more than what could flow in before leases had lapsed")
+    func lateFirstLook() throws {
+        let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
+        let settings = LeaseSettings()
+        let lost = Instant(milliseconds: 0)
+        let share = LocalShare(millionths: 250_000, lostAt: lost)
+        var bucket = LocalBucket(home: .only, share: share, spentAt: lost, settings: settings)
+        let lapsed = lost.advanced(byMilliseconds: settings.surely(settings.durationMilliseconds))
+        let admitted = (0..<1000).count { _ in
+            bucket.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: lapsed).isAllowed
+        }
+        #expect(admitted == 125)
     }
 
     @Test("a part of a slow refill loses nothing to rounding, and says when it can pay")
@@ -105,8 +151,8 @@ struct NodeLossTests {
         let denied = bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: lost) }
         #expect(denied.outcome == .denied)
         // A third of a token in a thousand seconds, once no pace from before the loss can go on.
-        #expect(denied.retryAfterMilliseconds == 3_000_606)
-        let due = lost.advanced(byMilliseconds: 3_000_606)
+        #expect(denied.retryAfterMilliseconds == 3_000_602)
+        let due = lost.advanced(byMilliseconds: 3_000_602)
         let early = due.advanced(byMilliseconds: -1)
         #expect(!bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: early) }.isAllowed)
         #expect(bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: due) }.isAllowed)

@@ -31,6 +31,9 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     /// Names too long to stand in their entry, by its position.
     private var longKeys: [UInt32: [UInt8]] = [:]
     private var hand = 0
+    private var bounds = EvictionBounds()
+    /// Names that came while the table was nearly full and have not been used since.
+    private(set) var guestCount = 0
 
     /// How many names the table holds.
     private(set) var count = 0
@@ -130,12 +133,16 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     ///
     /// The table must not be full.
     mutating func insert(_ key: Span<UInt8>, hash: UInt64, value: Value) -> Int {
+        let isGuest = count * 4 > capacity * 3
         precondition(!isFull, "a full table takes no more names: evict one first")
         if (count + 1) * 4 > slots.count * 3 { slots.grow() }
         let position = vacancies.popLast().map { Int($0) } ?? entries.count
         let whole = unsafeBitCast(value, to: Whole.self)
         let entry = BucketEntry(
-            value: whole.near, key: InlineKey(key), mark: EntryMark(nameCount: key.count, position: position))
+            value: whole.near, key: InlineKey(key),
+            mark: EntryMark(nameCount: key.count, position: position, isGuest: isGuest))
+        if isGuest { guestCount += 1 }
+        bounds.noteChange(at: position)
         if position < entries.count {
             let place = entries.place(of: position)
             (entries[near: place], entries[far: place]) = (entry, whole.far)
@@ -202,10 +209,62 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         return remove(at: fallback, hash: hash)
     }
 
+    /// Removes a value that may be forgotten, and returns it; nil where none may now.
+    ///
+    /// Names that came while the table was nearly full and were not used again go first. They never take more than a
+    /// quarter of the room from the others, so a flood of new names leaves those that were there before. It finds a value
+    /// if there is one; what it learns in vain is kept, so that the next call needs to look at nothing.
+    ///
+    /// - Parameters:
+    ///   - now: in milliseconds.
+    ///   - hash: what names were added and are looked up with.
+    ///   - forgettable: from when on a value may be forgotten, and when it was last used. The first may come later than it
+    ///     was, but only by ``insert(_:hash:value:)`` or with ``forgetBounds()`` earlier.
+    mutating func evict(
+        now: Int64, hash: (Span<UInt8>) -> UInt64, forgettable: (Value) -> (from: Int64, usedAt: Int64)
+    ) -> Value? {
+        let sparing = guestCount * 4 >= capacity
+        // Taken out, since what looks needs the table.
+        var bounds = EvictionBounds()
+        swap(&bounds, &self.bounds)
+        let due = bounds.firstDue(
+            sparing, now: now, count: entries.count,
+            { positions in
+                var (victim, isVictimGuest, earliest) = (Int?.none, false, Int64.max)
+                for position in positions {
+                    let place = entries.place(of: position)
+                    guard entries[near: place].mark.isLive else { continue }
+                    let mark = entries[near: place].mark
+                    if mark.isGuest, mark.isRecent { promote(place) }
+                    let isGuest = entries[near: place].mark.isGuest
+                    let (from, usedAt) = forgettable(self[place])
+                    let due = sparing && !isGuest ? max(from, usedAt + EvictionBounds.sparedMilliseconds) : from
+                    earliest = min(earliest, due)
+                    if due <= now, victim == nil || isGuest && !isVictimGuest {
+                        (victim, isVictimGuest) = (position, isGuest)
+                    }
+                }
+                return (victim, earliest)
+            })
+        swap(&bounds, &self.bounds)
+        return due.map { remove(at: $0, hash: hash) }
+    }
+
+    /// Makes the next eviction look at every value: they may have become forgettable earlier than they were.
+    mutating func forgetBounds() {
+        bounds = EvictionBounds()
+    }
+
+    private mutating func promote(_ place: Place) {
+        entries[near: place].mark.isGuest = false
+        guestCount -= 1
+    }
+
     private mutating func remove(at position: Int, hash: (Span<UInt8>) -> UInt64) -> Value {
         let place = entries.place(of: position)
         slots.remove(place.number, hash: hash(key(at: position).span))
         entries[near: place].mark.isLive = false
+        if entries[near: place].mark.isGuest { promote(place) }
         longKeys[UInt32(position)] = nil
         vacancies.append(UInt32(position))
         count -= 1
@@ -240,16 +299,23 @@ struct EntryMark: BitwiseCopyable {
     private static let countMask: UInt32 = 0x3f
     private static let recentBit: UInt32 = 0x40
     private static let liveBit: UInt32 = 0x80
-    private static let positionShift: UInt32 = 8
+    private static let guestBit: UInt32 = 0x100
+    private static let positionShift: UInt32 = 9
 
     private var bits: UInt32
 
-    /// The mark of a new entry: alive, and just used.
-    init(nameCount: Int, position: Int) {
-        precondition(position <= Int(UInt32.max >> Self.positionShift), "a table holds 2^24 names at most")
+    /// The mark of a new entry: alive and, but for a guest, just used.
+    init(nameCount: Int, position: Int, isGuest: Bool = false) {
+        precondition(position <= Int(UInt32.max >> Self.positionShift), "a table holds 2^23 names at most")
         bits =
-            UInt32(min(nameCount, Int(Self.countMask))) | Self.recentBit | Self.liveBit
+            UInt32(min(nameCount, Int(Self.countMask))) | (isGuest ? Self.guestBit : Self.recentBit) | Self.liveBit
             | UInt32(position) << Self.positionShift
+    }
+
+    /// Whether the name came while the table was nearly full, and has not been seen to be used again.
+    var isGuest: Bool {
+        get { bits & Self.guestBit != 0 }
+        set { bits = newValue ? bits | Self.guestBit : bits & ~Self.guestBit }
     }
 
     /// The length of the name, or 63 of one that is too long to stand in the entry.

@@ -55,6 +55,13 @@ struct LimitedBucket: BitwiseCopyable {
     /// Whether it has refilled by now, so that forgetting it would change nothing.
     func isFull(now: Instant) -> Bool { bucket(now: now).microtokens >= limit.capacityMicrotokens }
 
+    /// When it is full, so that forgetting it changes nothing, and when it was last used; in milliseconds.
+    var forgettable: (from: Int64, usedAt: Int64) {
+        let bucket = bucket
+        let full = limit.millisecondsToGain(limit.capacityMicrotokens - bucket.microtokens)
+        return (bucket.asOfMilliseconds &+ full, bucket.asOfMilliseconds)
+    }
+
     /// Lets time pass, and takes the cost if it is there.
     @inline(__always)
     mutating func pay(_ costMicrotokens: Int64, nowMilliseconds: Int64) -> Payment {

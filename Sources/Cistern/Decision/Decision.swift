@@ -23,7 +23,9 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
     private static let shadowBit: UInt32 = 1 << 31
     /// When it was decided, on the clock of the `now` that was given.
     public let decidedAt: Instant
-    /// Milliseconds until the request could be paid for; 0 unless denied or refused.
+    /// Milliseconds until the request can be paid for, if nobody else asks meanwhile; 0 unless denied or refused.
+    ///
+    /// 0 on a denial means never: the cost is above the capacity.
     public let retryAfterMilliseconds: Int64
     /// What is left after the decision, as far as this server knows.
     private let balance: Balance
@@ -99,11 +101,14 @@ extension Decision {
         Decision(.allowed, limit, balance: Balance(microtokens: balanceMicrotokens), at: now)
     }
 
-    /// A denial for want of `costMicrotokens`; a cost above the capacity is told the time to a full bucket.
+    /// A denial for want of `costMicrotokens`; of a cost above the capacity for ever.
     static func denied(
         _ limit: Limit, balanceMicrotokens: Int64, costMicrotokens: Int64, at now: Instant
     ) -> Decision {
-        let missing = min(costMicrotokens, limit.capacityMicrotokens) - balanceMicrotokens
+        guard costMicrotokens <= limit.capacityMicrotokens else {
+            return .neverAllowed(limit, balanceMicrotokens: balanceMicrotokens, at: now)
+        }
+        let missing = costMicrotokens - balanceMicrotokens
         return .denied(
             limit, balanceMicrotokens: balanceMicrotokens,
             retryAfterMilliseconds: limit.millisecondsToGain(missing), at: now)
@@ -115,6 +120,11 @@ extension Decision {
         Decision(
             .denied, limit, balance: Balance(microtokens: balanceMicrotokens),
             retryAfterMilliseconds: max(1, retryAfterMilliseconds), at: now)
+    }
+
+    /// A denial of a cost above the capacity: no wait helps.
+    static func neverAllowed(_ limit: Limit, balanceMicrotokens: Int64, at now: Instant) -> Decision {
+        Decision(.denied, limit, balance: Balance(microtokens: balanceMicrotokens), at: now)
     }
 
     package static func unmetered(_ limit: Limit, at now: Instant) -> Decision {

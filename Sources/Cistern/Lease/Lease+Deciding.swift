@@ -26,30 +26,54 @@ extension Lease {
     ) -> Decision? {
         let cost = UInt32(truncatingIfNeeded: costMicrotokens / Limit.microtokensPerToken)
         let payment = spend(cost: cost, clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
-        guard payment.isMade else { return denyFromMemory(costMicrotokens: costMicrotokens) }
+        guard payment.isMade else { return denyFromMemory(costMicrotokens: costMicrotokens, settings: settings) }
         tally.spent &+= UInt64(cost)
         return payment.decision(at: latest)
     }
 
     /// Denies what could not be paid at the latest instant, where the store has said that it cannot pay yet; nil where only the
     /// store can tell.
-    mutating func denyFromMemory(costMicrotokens: Int64) -> Decision? {
+    mutating func denyFromMemory(costMicrotokens: Int64, settings: LeaseSettings) -> Decision? {
         let missing = costMicrotokens &- Int64(heldTokens) &* Limit.microtokensPerToken
         guard !isAsking, word.forbids(missing, leaseEnd: expiresAt, now: latest) else { return nil }
-        return deny(costMicrotokens: costMicrotokens, now: latest)
+        return deny(costMicrotokens: costMicrotokens, settings: settings, now: latest)
     }
 
     /// The answer to a request that the store was asked for and could not pay.
-    mutating func deny(costMicrotokens: Int64, now: Instant) -> Decision {
+    mutating func deny(costMicrotokens: Int64, settings: LeaseSettings, now: Instant) -> Decision {
         wanted += Int(costMicrotokens / Limit.microtokensPerToken)
-        let missing =
-            min(costMicrotokens, limit.capacityMicrotokens) &- Int64(held) &* Limit.microtokensPerToken
-        let tokens = Int((max(0, missing) + Limit.microtokensPerToken - 1) / Limit.microtokensPerToken)
-        let byPace = terms.pace.millisecondsUntil(tokens, leaseEnd: expiresAt, now: now) ?? .max
+        guard costMicrotokens <= limit.capacityMicrotokens else {
+            return .neverAllowed(limit, balanceMicrotokens: knownMicrotokens, at: now)
+        }
         return .denied(
             limit, balanceMicrotokens: knownMicrotokens,
-            retryAfterMilliseconds: min(
-                byPace, word.millisecondsUntil(missing, limit: limit, leaseEnd: expiresAt, now: now)), at: now)
+            retryAfterMilliseconds: millisecondsUntilPaid(costMicrotokens, settings: settings, now: now), at: now)
+    }
+
+    /// Milliseconds until a request that nobody else competes with is surely paid.
+    private func millisecondsUntilPaid(_ costMicrotokens: Int64, settings: LeaseSettings, now: Instant) -> Int64 {
+        let missing = costMicrotokens &- Int64(held) &* Limit.microtokensPerToken
+        let tokens = Int((max(0, missing) + Limit.microtokensPerToken - 1) / Limit.microtokensPerToken)
+        let drift = settings.clockDriftPerMille
+        if let trickle = terms.pace.millisecondsUntil(tokens, leaseEnd: expiresAt, clockDriftPerMille: drift, now: now)
+        {
+            return trickle
+        }
+        // What is spent here and still on record at the store keeps its refill from this much room, until it learns of it.
+        // It counts that from the last spend, on the slowest clock.
+        let onRecord = Int64(leased &+ Int(spent)) &* Limit.microtokensPerToken
+        let room = limit.capacityMicrotokens &- onRecord
+        let open = word.millisecondsUntil(missing, limit: limit, leaseEnd: expiresAt, now: now)
+        // The word has been carried on by this clock, which may have run fast since the request left.
+        let sentAt = expiresAt.advanced(byMilliseconds: settings.sentBeforeExpiryMilliseconds)
+        let carried = max(0, now.milliseconds &- sentAt.milliseconds) &* drift / 1000
+        let flows =
+            missing <= room
+            ? LeaseSettings.surelyLater(open &+ carried, clockDriftPerMille: drift)
+            : LeaseSettings.surelyLater(
+                limit.millisecondsToGain(missing &- max(0, min(word.openMicrotokens, room))), clockDriftPerMille: drift)
+                &- (now.milliseconds &- spentAt.milliseconds)
+        return max(1, open, flows &+ Int64(answerMilliseconds))
     }
 
     /// Lets time pass: paced tokens come, and a lease whose time has run out is forgotten; the store counts it as spent.

@@ -3,7 +3,7 @@
 /// A state machine without IO: requests and answers go in, decisions and amounts come out. At most one request for an
 /// organisation is in flight, and only the answer to that one counts; whatever else arrives is the store's to expire.
 ///
-/// A million of them are held, so the fields are as narrow as they can be, in an order that leaves two bytes unused, and
+/// A million of them are held, so the fields are as narrow as they can be, in an order that leaves none unused, and
 /// what holds only between two requests shares its place with what holds only during one: 120 bytes. Tokens are at most
 /// 10^9.
 struct Lease: Sendable, BitwiseCopyable {
@@ -24,6 +24,8 @@ struct Lease: Sendable, BitwiseCopyable {
     var limit: Limit
     /// How long before its end the lease is renewed; 0 where that is not before it is needed.
     private var renewalMilliseconds: UInt16 = 0
+    /// How long the last answer took: by so much less than it seems may have flowed in at the store.
+    private(set) var answerMilliseconds: UInt16 = 0
     /// All that most payments look at; it stands last, see ``TableValue``.
     var rest: LeaseRest
 
@@ -321,6 +323,7 @@ struct Lease: Sendable, BitwiseCopyable {
         let now = max(now, latest)
         wordAt = now
         acknowledged = flight.sequence
+        answerMilliseconds = UInt16(clamping: now.milliseconds - sentAt.milliseconds)
         let left = held + Int(flight.reserved)
         let lapsed = min(left, Int(flight.reported) - grant.held)
         tally.expired &+= UInt64(lapsed)

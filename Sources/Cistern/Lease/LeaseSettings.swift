@@ -82,11 +82,23 @@ public struct LeaseSettings: Sendable, Equatable {
         sentAt.advanced(byMilliseconds: durationMilliseconds, lessDriftPerMille: clockDriftPerMille)
     }
 
+    /// From the end of a lease back to when it was asked for; below 0.
+    var sentBeforeExpiryMilliseconds: Int64 {
+        (durationMilliseconds * clockDriftPerMille + 999) / 1000 - durationMilliseconds
+    }
+
     /// How long to wait on this server's clock until so many milliseconds have surely passed on every other.
     func surely(_ milliseconds: Int64) -> Int64 {
         // From the slowest clock to the fastest: twice the drift from the store's.
         let slow = (milliseconds * (1000 + clockDriftPerMille) + 999) / 1000
         return (slow * 1000 + 999 - clockDriftPerMille) / (1000 - clockDriftPerMille)
+    }
+
+    /// How long to wait on a clock that may be fast until so many milliseconds have passed on the store's, whatever was
+    /// rounded on the way.
+    static func surelyLater(_ milliseconds: Int64, clockDriftPerMille drift: Int64) -> Int64 {
+        let (product, overflows) = (milliseconds &+ 2).multipliedReportingOverflow(by: 1000)
+        return overflows ? milliseconds : (product &+ 999 &- drift) / (1000 - drift)
     }
 
     /// How many milliseconds have surely passed on the store's clock between two instants of this server's.

@@ -69,7 +69,7 @@ extension Lessee {
         guard payment.isMade else {
             let costMicrotokens = Int64(cost) &* Limit.microtokensPerToken
             // What the store said before counts for nothing while it is out of reach; but that it was asked for does.
-            let denial = lease.denyFromMemory(costMicrotokens: costMicrotokens)
+            let denial = lease.denyFromMemory(costMicrotokens: costMicrotokens, settings: state.lease)
             state.table[place] = lease
             return store.isReachable(lease.home)
                 ? Verdict(

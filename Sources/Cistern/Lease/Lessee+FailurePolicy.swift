@@ -5,10 +5,27 @@ extension Lessee {
         _ organization: Span<UInt8>, hash: UInt64, home: BucketHome, costMicrotokens: Int64, in state: inout State,
         now: Instant
     ) -> Decision {
-        guard failurePolicy == .local,
-            let position = position(of: organization, hash: hash, in: &state, now: now)
-        else { return decideUnmetered(state.limits.limit(of: organization), in: &state, now: now) }
-        return decideByPolicy(costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now)
+        guard failurePolicy == .local else {
+            return decideUnmetered(state.limits.limit(of: organization), in: &state, now: now)
+        }
+        switch place(organization, hash: hash, in: &state, now: now) {
+        case .at(let position):
+            return decideByPolicy(costMicrotokens: costMicrotokens, home: home, at: position, in: &state, now: now)
+        case .full: return decideUnmetered(state.limits.limit(of: organization), in: &state, now: now)
+        case .tooManyNewKeys(let milliseconds):
+            return newKeyDenial(organization, milliseconds, in: &state, now: now)
+        }
+    }
+
+    /// Denies a new organization for want of the right to come in, counted.
+    func newKeyDenial(
+        _ organization: Span<UInt8>, _ retryAfterMilliseconds: Int64, in state: inout State, now: Instant
+    ) -> Decision {
+        state.decisions.newKeysDenied &+= 1
+        let denial = Decision.denied(
+            state.limits.limit(of: organization), balanceMicrotokens: 0,
+            retryAfterMilliseconds: retryAfterMilliseconds, at: now)
+        return counted(denial, in: &state)
     }
 
     /// Decides for an organisation in memory whose node is out of reach, or does not answer.

@@ -62,6 +62,7 @@ final class Lessee: Sendable {
     private let sizing: any LeaseSizing
     let hash: NameHash
     let shards: Shards<State>
+    private let newKeys: NewKeyBudget?
 
     init(
         limits: Limits, store: any LeaseStore, lessee: String, settings: LimiterSettings, sizing: any LeaseSizing,
@@ -73,6 +74,7 @@ final class Lessee: Sendable {
         failurePolicy = settings.failurePolicy
         self.sizing = sizing
         self.hash = hash
+        newKeys = NewKeyBudget(perSecond: settings.maximumNewKeysPerSecond)
         let pool = BucketTable<Lease>.Pool()
         shards = Shards(capacity: settings.maximumBuckets) {
             State(
@@ -89,8 +91,12 @@ final class Lessee: Sendable {
     ) -> Admission {
         let hash = hash(organization)
         return shards.withShard(of: hash) { state in
-            guard let position = position(of: organization, hash: hash, in: &state, now: now) else {
-                return .decided(refusal(state.limits.limit(of: organization), in: &state, now: now))
+            let position: Int
+            switch place(organization, hash: hash, in: &state, now: now) {
+            case .at(let found): position = found
+            case .full: return .decided(refusal(state.limits.limit(of: organization), in: &state, now: now))
+            case .tooManyNewKeys(let milliseconds):
+                return .decided(newKeyDenial(organization, milliseconds, in: &state, now: now))
             }
             // Another thread may have leased tokens between the first look and this one.
             let decision = state.table[position].decide(
@@ -187,7 +193,8 @@ final class Lessee: Sendable {
             var decision = state.table[position].decide(
                 costMicrotokens: waiter.costMicrotokens, settings: state.lease, now: now, tally: &state.tokens)
             if decision == nil, index < queue.included {
-                decision = state.table[position].deny(costMicrotokens: waiter.costMicrotokens, now: now)
+                decision = state.table[position].deny(
+                    costMicrotokens: waiter.costMicrotokens, settings: state.lease, now: now)
             }
             if let decision {
                 settlement.decided.append((waiter.resume, counted(decision, in: &state)))
@@ -266,21 +273,22 @@ final class Lessee: Sendable {
 
     // MARK: Memory
 
-    /// The position of an organisation, which is added if it is new; nil where there is no room for it.
+    /// Where an organization is kept; it is added if it is new and there is room for it.
     ///
     /// An organisation that holds nothing makes room first. Failing that one with tokens goes: they are lost, and the
     /// store counts them until they expire, so that no token is ever made by forgetting. Only those with a request in
     /// flight stay.
-    func position(
-        of organization: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
-    ) -> Int? {
-        if let position = state.table.find(organization, hash: hash) { return position }
+    func place(
+        _ organization: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
+    ) -> Placement {
+        if let position = state.table.find(organization, hash: hash) { return .at(position) }
+        if let milliseconds = newKeys?.take(now: now) { return .tooManyNewKeys(retryAfterMilliseconds: milliseconds) }
         var isWatched = false
         if state.table.isFull {
             let gone =
                 state.table.evict(hash: self.hash.callAsFunction) { $0.isIdle(now: now) }
                 ?? state.table.evict(hash: self.hash.callAsFunction) { !$0.isAsking }
-            guard let gone else { return nil }
+            guard let gone else { return .full }
             state.tokens.expired &+= UInt64(gone.leased)
             state.evictions &+= 1
             state.evictedSpentAt = max(state.evictedSpentAt, gone.spentAt)
@@ -293,7 +301,7 @@ final class Lessee: Sendable {
         lease.isWatched = isWatched
         let position = shards.insert(organization, hash: hash, value: lease, into: &state)
         if !state.localBuckets.isEmpty { state.localBuckets[position] = nil }
-        return position
+        return .at(position)
     }
 
     /// Tokens of an organisation that are leased here and not spent; at an instant, those that have not lapsed by then.

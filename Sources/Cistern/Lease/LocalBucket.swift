@@ -1,47 +1,79 @@
-/// One organisation's bucket while its node is out of reach: this server's part of it, and no more.
+/// One organization's bucket while its node is out of reach: this server's part of it, and no more.
 ///
-/// All servers' parts together admit what one bucket would. They begin empty, since what was in the store's bucket is out
-/// of reach for everybody, and once no pace from before the loss can go on: until then the inflow has been promised. Then
-/// what flows in is shared. For as long as leases from before may be alive, of which at most half of the capacity is
-/// unspent, the parts hold half of the capacity at most: together C. After that they hold all of it. The part is taken
-/// by making requests dearer: a bucket of the whole limit from which a request takes its cost divided by the part, so
-/// that slow refills lose nothing to rounding.
+/// All parts together admit what one bucket would. They begin empty and get no refill until no trickle grant from before
+/// the loss can go on. Until leases from before have lapsed, the parts hold half of the capacity. See Architecture.md.
 struct LocalBucket: Sendable {
     let home: BucketHome
     let share: LocalShare
-    private var bucket: TokenBucket
+    /// From when on there is refill.
+    private let refillsFrom: Instant
+    /// A bucket of the whole limit, from which a request takes its cost divided by the part. Its time is counted from
+    /// ``refillsFrom`` on the slowest clock that there may be.
+    private var bucket = TokenBucket(microtokens: 0, asOfMilliseconds: 0)
 
-    /// The bucket of an organisation that was last served here, in any way, at `spentAt`.
+    /// The bucket of an organization that was last served here, in any way, at `spentAt`.
     ///
     /// One that was forgotten meanwhile may have had its tokens already.
     init(home: BucketHome, share: LocalShare, spentAt: Instant, settings: LeaseSettings) {
         self.home = home
         self.share = share
-        // A lessee counts its pace from when the answer came, and takes its own clock for a slow one.
-        let pacesEndAt = share.lostAt.advanced(
+        // A lessee counts its trickle grant from when the answer came, and takes its own clock for a slow one.
+        let grantsEndAt = share.lostAt.advanced(
             byMilliseconds: settings.surely(settings.longestPaceMilliseconds + 2) + settings.timeoutMilliseconds)
-        bucket = TokenBucket(microtokens: 0, asOfMilliseconds: max(pacesEndAt, spentAt).milliseconds)
+        refillsFrom = max(grantsEndAt, spentAt)
     }
 
     /// Decides, and takes the cost; what this part can never pay is refused.
     mutating func decide(_ limit: Limit, costMicrotokens: Int64, settings: LeaseSettings, now: Instant) -> Decision {
+        let price = price(of: costMicrotokens)
+        // A part of less than a token waits until it has flowed in: n servers admit at most max(C, n) + R·t.
+        let ceiling = max(limit.capacityMicrotokens, self.price(of: Limit.microtokensPerToken))
+        guard price <= ceiling else { return .refused(limit, at: now) }
         let leasesEndAt = share.lostAt.advanced(byMilliseconds: settings.surely(settings.durationMilliseconds))
-        let ceiling = now < leasesEndAt ? limit.capacityMicrotokens / 2 : limit.capacityMicrotokens
-        bucket.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: now.milliseconds)
-        let parts = millionths(settings)
-        let price = Int64(clamping: (Int128(costMicrotokens) * 1_000_000 + parts - 1) / parts)
-        guard price <= limit.capacityMicrotokens else { return .refused(limit, at: now) }
+        // As many tokens as leases from before leave: they hold half of the capacity at most, in whole tokens.
+        let earlyCeiling = limit.capacityMicrotokens - Int64(limit.capacity / 2) * Limit.microtokensPerToken
+        bucket.refill(
+            limit, ceilingMicrotokens: earlyCeiling, nowMilliseconds: elapsed(until: min(now, leasesEndAt), settings))
+        if now > leasesEndAt {
+            bucket.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: elapsed(until: now, settings))
+        }
         let isAllowed = bucket.take(price)
-        let balance = Int64(Int128(bucket.microtokens) * parts / 1_000_000)
+        let balance = min(limit.capacityMicrotokens, share(of: bucket.microtokens))
         if isAllowed { return .allowed(limit, balanceMicrotokens: balance, at: now) }
-        let start = max(0, bucket.asOfMilliseconds - now.milliseconds)
+        let due = bucket.asOfMilliseconds + limit.millisecondsToGain(price - bucket.microtokens)
+        let retryAt = instant(at: due, settings)
         return .denied(
             limit, balanceMicrotokens: balance,
-            retryAfterMilliseconds: start + limit.millisecondsToGain(price - bucket.microtokens), at: now)
+            retryAfterMilliseconds: (price > earlyCeiling ? max(retryAt, leasesEndAt) : retryAt).milliseconds
+                - now.milliseconds, at: now)
     }
 
-    /// The part in millionths, less what this server's clock may run too fast.
-    private func millionths(_ settings: LeaseSettings) -> Int128 {
-        max(1, Int128(share.millionths) * Int128(1000 - settings.clockDriftPerMille) / 1000)
+    /// How many servers have equal parts; nil where the part is no whole fraction.
+    private var servers: Int64? {
+        let count = 1_000_000 / share.millionths
+        return 1_000_000 / count == share.millionths ? count : nil
+    }
+
+    /// What a cost takes out of a bucket of the whole limit.
+    private func price(of costMicrotokens: Int64) -> Int64 {
+        if let servers { return Int64(clamping: Int128(costMicrotokens) * Int128(servers)) }
+        let millionths = Int128(share.millionths)
+        return Int64(clamping: (Int128(costMicrotokens) * 1_000_000 + millionths - 1) / millionths)
+    }
+
+    private func share(of microtokens: Int64) -> Int64 {
+        servers.map { microtokens / $0 } ?? Int64(Int128(microtokens) * Int128(share.millionths) / 1_000_000)
+    }
+
+    /// Milliseconds of refill until an instant, less what this server's clock may run too fast.
+    private func elapsed(until now: Instant, _ settings: LeaseSettings) -> Int64 {
+        let elapsed = Int128(max(0, now.milliseconds - refillsFrom.milliseconds))
+        return Int64(elapsed * Int128(1000 - settings.clockDriftPerMille) / 1000)
+    }
+
+    /// When so many milliseconds of refill are over.
+    private func instant(at elapsed: Int64, _ settings: LeaseSettings) -> Instant {
+        let certain = 1000 - settings.clockDriftPerMille
+        return Instant(milliseconds: refillsFrom.milliseconds + (elapsed * 1000 + certain - 1) / certain)
     }
 }

@@ -57,11 +57,11 @@ struct Pace: Sendable, Equatable, BitwiseCopyable {
     }
 
     /// Milliseconds until `count` more tokens have come; nil where so many do not come.
-    func millisecondsUntil(_ count: Int, leaseEnd: Instant, now: Instant) -> Int64? {
+    func millisecondsUntil(_ count: Int, leaseEnd: Instant, clockDriftPerMille: Int64, now: Instant) -> Int64? {
         let rate = rateMicrotokensPerMillisecond
         guard count <= coming, rate > 0 else { return nil }
         let whole = Int64(Int(arrivedTokens) &+ count) &* Limit.microtokensPerToken
-        let due = (whole - 1) / rate + 1
+        let due = LeaseSettings.surelyLater((whole - 1) / rate + 1, clockDriftPerMille: clockDriftPerMille)
         return max(0, due - (now.milliseconds - start(leaseEnd: leaseEnd).milliseconds))
     }
 }

@@ -68,7 +68,11 @@ struct StoreWord: Sendable, Equatable, BitwiseCopyable {
     func millisecondsUntil(_ microtokens: Int64, limit: Limit, leaseEnd: Instant, now: Instant) -> Int64 {
         let missing = microtokens - openMicrotokens
         let endsAt = endsAt(leaseEnd: leaseEnd)
-        if inflow.isShared { return max(1, endsAt.milliseconds - now.milliseconds) }
+        if inflow.isShared {
+            // Until then the refill is promised, to this lessee among others.
+            let others = max(0, missing) > 0 ? limit.millisecondsToGain(missing) : 0
+            return max(1, endsAt.milliseconds - now.milliseconds) &+ others
+        }
         if missing <= 0 { return 1 }
         let rate = inflow.microtokensPerMillisecond
         if rate > 0 { return max(1, (missing - 1) / rate + 1) }

@@ -9,6 +9,12 @@ package struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
     /// Of all of them, the ones that waited for the store.
     package var waited: UInt64 = 0
 
+    /// Of those denied, the ones of new keys beyond ``LimiterSettings/maximumNewKeysPerSecond``.
+    package var newKeysDenied: UInt64 = 0
+    /// When the last one was unmetered, or refused for want of a store or of room; on the decisions' clock.
+    package var lastUnmeteredAt = Instant(nanoseconds: 0)
+    package var lastRefusedAt = Instant(nanoseconds: 0)
+
     package init() {}
 
     /// All of them.
@@ -16,6 +22,8 @@ package struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
 
     mutating func count(_ decision: Decision) {
         count(decision.outcome)
+        if decision.outcome == .unmetered { lastUnmeteredAt = max(lastUnmeteredAt, decision.decidedAt) }
+        if decision.outcome == .refused { lastRefusedAt = max(lastRefusedAt, decision.decidedAt) }
         if decision.isShadowDenial { shadowDenied &+= 1 }
     }
 
@@ -36,5 +44,8 @@ package struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
         sum.refused &+= other.refused
         sum.shadowDenied &+= other.shadowDenied
         sum.waited &+= other.waited
+        sum.newKeysDenied &+= other.newKeysDenied
+        sum.lastUnmeteredAt = max(sum.lastUnmeteredAt, other.lastUnmeteredAt)
+        sum.lastRefusedAt = max(sum.lastRefusedAt, other.lastRefusedAt)
     }
 }

@@ -14,11 +14,13 @@ final class EmbeddedStore: Sendable {
 
     let hash: NameHash
     private let shards: Shards<State>
+    private let newKeys: NewKeyBudget?
 
-    init(limits: Limits, maximumBuckets: Int, hash: NameHash) {
+    init(limits: Limits, settings: LimiterSettings, hash: NameHash) {
         self.hash = hash
+        newKeys = NewKeyBudget(perSecond: settings.maximumNewKeysPerSecond)
         let pool = BucketTable<LimitedBucket>.Pool()
-        shards = Shards(capacity: maximumBuckets) {
+        shards = Shards(capacity: settings.maximumBuckets) {
             State(table: BucketTable(capacity: $0, pool: pool), limits: limits)
         }
     }
@@ -65,14 +67,19 @@ final class EmbeddedStore: Sendable {
 
     /// Takes `costMicrotokens` from the organisation's bucket if it can pay.
     ///
-    /// A new organisation finds a full bucket. Where the store is full, one that has refilled makes room: forgetting
-    /// it changes nothing, since it would come back full. Where none is found the newcomer is refused, because
-    /// forgetting a bucket in use would give its tokens back.
+    /// A new organization finds a full bucket. Where the store is full, a bucket that has refilled makes room: it would
+    /// come back full. Where there is none the newcomer is refused: forgetting a bucket in use would give its tokens back.
     func decide(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Decision {
         shards.withShard(of: hash) { state in
-            let known = state.table.find(organization, hash: hash)
-            guard let position = known ?? addBucket(organization, hash: hash, to: &state, now: now) else {
-                return counted(.refused(state.limits.limit(of: organization), at: now), in: &state)
+            let position: Int
+            switch place(organization, hash: hash, in: &state, now: now) {
+            case .at(let found): position = found
+            case .full: return counted(.refused(state.limits.limit(of: organization), at: now), in: &state)
+            case .tooManyNewKeys(let milliseconds):
+                state.decisions.newKeysDenied &+= 1
+                let limit = state.limits.limit(of: organization)
+                return counted(
+                    .denied(limit, balanceMicrotokens: 0, retryAfterMilliseconds: milliseconds, at: now), in: &state)
             }
             let payment = state.table[position].pay(costMicrotokens, nowMilliseconds: now.milliseconds)
             if payment.isMade { return counted(payment.decision(at: now), in: &state) }
@@ -90,17 +97,19 @@ final class EmbeddedStore: Sendable {
         return decision
     }
 
-    private func addBucket(
-        _ organization: Span<UInt8>, hash: UInt64, to state: inout State, now: Instant
-    ) -> Int? {
+    private func place(
+        _ organization: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
+    ) -> Placement {
+        if let position = state.table.find(organization, hash: hash) { return .at(position) }
+        if let milliseconds = newKeys?.take(now: now) { return .tooManyNewKeys(retryAfterMilliseconds: milliseconds) }
         if state.table.isFull {
-            let gone = state.table.evict(hash: self.hash.callAsFunction) { $0.isFull(now: now) }
-            guard gone != nil else { return nil }
+            let gone = state.table.evict(now: now.milliseconds, hash: self.hash.callAsFunction) { $0.forgettable }
+            guard gone != nil else { return .full }
             state.evictions &+= 1
         }
         let limit = state.limits.limit(of: organization)
-        return shards.insert(
-            organization, hash: hash, value: LimitedBucket(full: limit, now: now), into: &state)
+        return .at(
+            shards.insert(organization, hash: hash, value: LimitedBucket(full: limit, now: now), into: &state))
     }
 
     // MARK: Changes from outside
@@ -113,6 +122,7 @@ final class EmbeddedStore: Sendable {
         shards.forEachPlace(of: names, hash: hash) { state, position in
             let limit = state.limits.limit(of: state.table.key(at: position))
             state.table[position].change(to: limit, now: now)
+            state.table.forgetBounds()
         }
     }
 
@@ -130,6 +140,7 @@ final class EmbeddedStore: Sendable {
         shards.withShard(of: hash) { state in
             guard let position = state.table.find(organization, hash: hash) else { return }
             state.table[position].fill(now: now)
+            state.table.forgetBounds()
         }
     }
 

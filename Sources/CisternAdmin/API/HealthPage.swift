@@ -1,3 +1,5 @@
+internal import Cistern
+
 /// The page that says whether the server is well: in JSON, `ok` while every node is up.
 package enum HealthPage {
     /// The page's media type.
@@ -6,14 +8,20 @@ package enum HealthPage {
     /// The page's text.
     package static func text(_ snapshot: ServerSnapshot) -> String {
         let isDegraded = snapshot.nodes.contains { !$0.isUp }
-        let nodes = snapshot.nodes.map { node in
-            guard !node.isUp else { return #"{"name":\#(quoted(node.name)),"state":"up"}"# }
-            let remedy = node.remedy.map { #","remedy":\#(quoted($0))"# } ?? ""
-            return #"{"name":\#(quoted(node.name)),"state":"down","trouble":\#(quoted(node.trouble ?? "connecting"))"#
-                + #","reason":\#(quoted(node.reason ?? "not connected yet"))\#(remedy)}"#
-        }
-        return #"{"status":"\#(isDegraded ? "degraded" : "ok")","store":\#(quoted(snapshot.store)),"#
-            + #""uptimeSeconds":\#(snapshot.uptimeSeconds),"nodes":[\#(nodes.joined(separator: ","))]}"#
+        let status = snapshot.isDraining ? "draining" : isDegraded ? "degraded" : "ok"
+        let nodes = snapshot.nodes.map { node($0, showsReasons: snapshot.showsReasons) }
+        let seconds = snapshot.lastUnmeteredMillisecondsAgo.map { "\($0 / 1000)" } ?? "null"
+        return #"{"status":"\#(status)","store":\#(quoted(snapshot.store)),"uptimeSeconds":\#(snapshot.uptimeSeconds),"#
+            + #""unmetered":{"decisions":\#(snapshot.limiter.decisions.unmetered),"lastSecondsAgo":\#(seconds)},"#
+            + #""nodes":[\#(nodes.joined(separator: ","))]}"#
+    }
+
+    private static func node(_ node: ServerSnapshot.Node, showsReasons: Bool) -> String {
+        let head = #"{"name":\#(quoted(node.name)),"state":"\#(node.isUp ? "up" : "down")""#
+        guard !node.isUp, showsReasons else { return head + "}" }
+        let remedy = node.remedy.map { #","remedy":\#(quoted($0))"# } ?? ""
+        return head + #","trouble":\#(quoted(node.trouble ?? "connecting"))"#
+            + #","reason":\#(quoted(node.reason ?? "not connected yet"))\#(remedy)}"#
     }
 
     private static func quoted(_ text: String) -> String {

@@ -56,6 +56,18 @@ extension MetricFamily {
         help: "Time from a request's head to its answer, by route.")
     package static let connections = MetricFamily(
         name: "cistern_http_connections", kind: .gauge, help: "Open HTTP connections.")
+    package static let refusedConnections = MetricFamily(
+        name: "cistern_http_connections_refused_total", kind: .counter,
+        help: "HTTP connections answered 503 for being more than maxConnections.")
+    package static let acceptFailures = MetricFamily(
+        name: "cistern_http_accept_failures_total", kind: .counter,
+        help: "Times that the system had no descriptor or memory for another connection.")
+    package static let newKeysDenied = MetricFamily(
+        name: "cistern_new_keys_denied_total", kind: .counter,
+        help: "Decisions denied since more new organizations came than maxNewKeysPerSecond.")
+    package static let droppedLogLines = MetricFamily(
+        name: "cistern_log_lines_dropped_total", kind: .counter,
+        help: "Log lines dropped because standard error was not read fast enough.")
     package static let eventLoopLag = MetricFamily(
         name: "cistern_event_loop_lag_seconds", kind: .histogram, help: "How late event loops come to what is due.")
 
@@ -63,6 +75,6 @@ extension MetricFamily {
     package static let all: [MetricFamily] = [
         decisions, shadowDenials, storeWait, cachedBuckets, evictions, leaseTokens, outstandingTokens, leaseSetting,
         leaseRequests, nodeUp, nodeLatency, limitOverrides, limitsReads, limitsRejected, requests, requestDuration,
-        connections, eventLoopLag,
+        connections, refusedConnections, acceptFailures, eventLoopLag, newKeysDenied, droppedLogLines,
     ]
 }

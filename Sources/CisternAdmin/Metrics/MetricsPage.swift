@@ -91,7 +91,15 @@ package enum MetricsPage {
         for route in snapshot.routes { page.histogram([("route", route.label)], route.durations) }
         page.family(.connections)
         page.sample(snapshot.openConnections)
+        page.family(.refusedConnections)
+        page.sample(snapshot.refusedConnections)
+        page.family(.acceptFailures)
+        page.sample(snapshot.acceptFailures)
         page.family(.eventLoopLag)
         page.histogram([], snapshot.eventLoopLag)
+        page.family(.newKeysDenied)
+        page.sample(snapshot.limiter.decisions.newKeysDenied)
+        page.family(.droppedLogLines)
+        page.sample(snapshot.droppedLogLines)
     }
 }

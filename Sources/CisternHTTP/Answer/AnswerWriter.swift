@@ -162,9 +162,14 @@ struct AnswerWriter {
 
     private func writeTooManyRequests(_ answer: borrowing Answer, to buffer: inout ByteBuffer) {
         guard let decision = answer.decision else { return }
-        buffer.writeStaticString(#"{"error":"Too Many Requests","message":"Rate limit exceeded; retry in "#)
-        buffer.writeDecimal(answer.retryAfterSeconds ?? 1)
-        buffer.writeStaticString(#" s","limit":"#)
+        buffer.writeStaticString(#"{"error":"Too Many Requests","message":"Rate limit exceeded; "#)
+        if let seconds = answer.retryAfterSeconds {
+            buffer.writeStaticString("retry in ")
+            buffer.writeDecimal(seconds)
+            buffer.writeStaticString(#" s","limit":"#)
+        } else {
+            buffer.writeStaticString(#"the cost is above the limit","limit":"#)
+        }
         buffer.writeDecimal(decision.limit.capacity)
         buffer.writeStaticString(#","remaining":"#)
         buffer.writeDecimal(decision.remaining)

@@ -100,7 +100,8 @@ enum RequestChain {
         case .refused: answer = .error(.serviceUnavailable, "the limiter cannot decide now; retry later")
         }
         answer.decision = decision
-        if !decision.isAllowed {
+        // Without one where no wait helps.
+        if !decision.isAllowed, decision.retryAfterMilliseconds > 0 {
             answer.retryAfterSeconds = max(1, Int((decision.retryAfterMilliseconds + 999) / 1000))
         }
         return answer

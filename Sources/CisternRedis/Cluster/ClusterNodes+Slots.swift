@@ -125,7 +125,7 @@ extension ClusterNodes {
         // The settings have made nodes before, so this fails only where certificates have gone from the disk.
         let endpoint = RedisEndpoint(state.seeds[0], at: address)
         // Where it takes slots over that were out of reach, all their organisations turn to it at once.
-        guard let node = try? makeNode(endpoint, startsSlowly: state.hasSlots) else { return nil }
+        let node = makeNode(endpoint, startsSlowly: state.hasSlots)
         state.nodes[address] = node
         fresh.append(node)
         return node

@@ -46,19 +46,19 @@ final class ClusterNodes: StoreNodes {
         share = SharePart(server: context.server)
         state = Mutex(State(seeds: seeds))
         for seed in seeds {
-            let node = try makeNode(seed)
+            let node = makeNode(seed)
             state.withLock { $0.nodes[seed.address] = node }
         }
     }
 
-    func makeNode(_ endpoint: RedisEndpoint, startsSlowly: Bool = false) throws -> RedisNode {
+    func makeNode(_ endpoint: RedisEndpoint, startsSlowly: Bool = false) -> RedisNode {
         let address = endpoint.address
         var role = RedisNode.Role()
         role.isClustered = true
         role.startsSlowly = startsSlowly
         role.probeKey = { [weak self] in self?.probeKey(for: address) }
         role.changed = { [weak self] node, isUp in self?.note(node, isUp: isUp) }
-        return try context.makeNode(endpoint, role: role)
+        return context.makeNode(endpoint, role: role)
     }
 
     /// A key that never exists, in a slot of the node at an address; nil where it has none.
@@ -162,7 +162,7 @@ final class ClusterNodes: StoreNodes {
     private func enterAnew(_ seeds: [RedisEndpoint], addresses: [NodeAddress]) async throws {
         var nodes: [NodeAddress: RedisNode] = [:]
         for address in Set(addresses + seeds.map(\.address)) {
-            nodes[address] = try makeNode(RedisEndpoint(seeds[0], at: address))
+            nodes[address] = makeNode(RedisEndpoint(seeds[0], at: address))
         }
         let fresh = Array(nodes.values)
         await fresh.forAll { await $0.start() }

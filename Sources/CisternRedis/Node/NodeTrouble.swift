@@ -136,6 +136,8 @@ extension NodeTrouble {
             self.init(.closed, String(cString: strerror(error.errnoCode)))
         case let error as IOError: self.init(.unreachable, String(cString: strerror(error.errnoCode)))
         case ChannelError.connectTimeout: self.init(.timeout, "no connection within the connect timeout")
+        // A node that merely ends does not say goodbye in TLS.
+        case NIOSSLError.uncleanShutdown: self.init(.closed, "the connection broke")
         case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError:
             self.init(.tls, "no secure connection: \(Self.tlsWords(String(describing: error)))")
         default: self.init(.closed, String(describing: error))

@@ -56,16 +56,15 @@ final class RedisNode: Sendable {
     let loop: NIOLoopBoundBox<Loop>
     private let isUpFlag = Atomic(false)
     let shared: Mutex<Shared>
-    /// Made once; making it reads certificates.
-    private let tls: NIOSSLContext?
+    /// Nil for a link without TLS.
+    private let certificates: LinkCertificates?
 
     /// Creates a node, which does nothing before ``start()``.
-    ///
-    /// - Throws: what is wrong with the certificates.
     init(
-        endpoint: RedisEndpoint, settings: RedisSettings, role: Role, clock: any TimeSource,
+        endpoint: RedisEndpoint, settings: RedisSettings, certificates: LinkCertificates, role: Role,
+        clock: any TimeSource,
         eventLoop: any EventLoop, logger: Logger
-    ) throws {
+    ) {
         self.endpoint = endpoint
         self.settings = settings
         self.role = role
@@ -74,7 +73,7 @@ final class RedisNode: Sendable {
         var logger = logger
         logger[metadataKey: "node"] = "\(endpoint.name)"
         self.logger = logger
-        tls = endpoint.usesTLS ? try NIOSSLContext(configuration: settings.tls) : nil
+        self.certificates = endpoint.usesTLS ? certificates : nil
         var backOff = NodeHealth.BackOff()
         backOff.firstMilliseconds = settings.firstRetryMilliseconds
         backOff.longestMilliseconds = settings.longestRetryMilliseconds
@@ -181,11 +180,11 @@ final class RedisNode: Sendable {
     }
 
     private func addHandlers(to channel: any Channel) throws {
-        if let tls {
+        if let certificates {
             let name = settings.serverName ?? endpoint.host
             let isAddress = (try? SocketAddress(ipAddress: name, port: endpoint.port)) != nil
             try channel.pipeline.syncOperations.addHandler(
-                NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : name))
+                NIOSSLClientHandler(context: certificates.context, serverHostname: isAddress ? nil : name))
         }
         let connection = RedisConnection(maximumPending: settings.maximumPendingRequests) {
             [weak self] ended, trouble in

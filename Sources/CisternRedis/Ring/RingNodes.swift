@@ -30,7 +30,7 @@ final class RingNodes: StoreNodes {
         let numbers = Dictionary(uniqueKeysWithValues: zip(endpoints.map(\.name), homes))
         state = Mutex(State(ring: ring, homes: homes, nodes: [:], numbers: numbers))
         for (endpoint, home) in zip(endpoints, homes) {
-            let node = try makeNode(endpoint, home: home)
+            let node = makeNode(endpoint, home: home)
             state.withLock { $0.nodes[home] = node }
         }
     }
@@ -38,11 +38,11 @@ final class RingNodes: StoreNodes {
     /// - Parameter other: another connection to the same node, whose part of all limits goes over to this one.
     private func makeNode(
         _ endpoint: RedisEndpoint, home: BucketHome, inPlaceOf other: RedisNode? = nil
-    ) throws -> RedisNode {
+    ) -> RedisNode {
         var role = RedisNode.Role()
         if context.settings.keepsLocalShare { role.share = other?.role.share ?? SharePart(server: context.server) }
         role.changed = { [weak self] node, isUp in self?.note(node, at: home, isUp: isUp) }
-        return try context.makeNode(endpoint, role: role)
+        return context.makeNode(endpoint, role: role)
     }
 
     private func note(_ node: RedisNode, at home: BucketHome, isUp: Bool) {
@@ -117,7 +117,7 @@ final class RingNodes: StoreNodes {
             if let node = current[home], node.endpoint.isSameNode(as: endpoint) {
                 nodes[home] = node
             } else {
-                let node = try makeNode(endpoint, home: home, inPlaceOf: current[home])
+                let node = makeNode(endpoint, home: home, inPlaceOf: current[home])
                 nodes[home] = node
                 fresh.append(node)
             }

@@ -15,6 +15,9 @@ package enum FileCheck {
             throw SettingsError("\(path): the file cannot be read: \(readable(error))")
         }
         let document = try YAMLDocument(path: path, text: text)
+        guard !document.entries.isEmpty else {
+            throw SettingsError("\(path): the file is empty: a server refuses it as limits; write limits or settings")
+        }
         if document.entries.contains(where: { LimitsFile.fields.contains($0.key.string ?? "") }) {
             return describe(try LimitsFile.parse(text, path: path, standard: .standard), path: path)
         }

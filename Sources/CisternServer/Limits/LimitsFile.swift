@@ -26,9 +26,27 @@ enum LimitsFile {
         return try parse(text, path: path, standard: standard)
     }
 
+    /// Reads what a look at a file has found.
+    static func read(_ look: WatchedFile.Look, path: String, standard: Limit) throws(SettingsError) -> Limits {
+        switch look {
+        case .unreadable(let reason):
+            throw SettingsError(.limits, value: path, remedy: "the file cannot be read: \(reason)")
+        case .contents(let data):
+            guard let text = String(data: data, encoding: .utf8) else {
+                throw SettingsError(.limits, value: path, remedy: "the file cannot be read: it is not UTF-8 text")
+            }
+            return try parse(text, path: path, standard: standard)
+        }
+    }
+
     /// Reads the text of a file.
     static func parse(_ text: String, path: String, standard: Limit) throws(SettingsError) -> Limits {
         let document = try YAMLDocument(path: path, text: text)
+        guard !document.entries.isEmpty else {
+            throw SettingsError(
+                "\(path): the file has no limits; an empty one is refused, since it may have been cut off: "
+                    + "write default: {capacity: 100, refillPerSecond: 10}, or organizations: {} for none")
+        }
         var standard = standard
         var organizations: [String: Limit] = [:]
         for (key, value) in document.entries {
@@ -50,10 +68,10 @@ enum LimitsFile {
     private static func mapping(
         _ node: Node, named name: String, in document: YAMLDocument
     ) throws(SettingsError) -> [(Node, Node)] {
-        if node.null != nil { return [] }
         guard let mapping = node.mapping else {
             throw document.error(
-                at: node, "\(name) must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}")
+                at: node,
+                "\(name) must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}, or {} for none")
         }
         return mapping.map { ($0.key, $0.value) }
     }

@@ -1,40 +1,19 @@
 internal import Cistern
 internal import CisternAdmin
-internal import Foundation
 internal import Logging
 internal import Synchronization
 
 /// Keeps a limiter's limits those of the settings and the limits file, while both change.
 ///
-/// The file is looked at once a second, and read again where it has changed and then stayed as it is for a second: one that
-/// is being written may look whole and not be. A file that is wrong is refused whole, and the limits of before stay in force.
+/// The file is looked at once a second. A file that is wrong is refused whole, keeping the previous limits.
 final class LimitsKeeper: Sendable {
     private struct State {
         var standard: Limit
         var path: String?
-        /// What the file was like when it was last read; nil where it was not there, or has not been read here.
-        var stamp: Stamp?
-        /// What it was like when it was last looked at.
-        var seen: Stamp?
+        var file = WatchedFile()
         var applied: UInt64 = 0
         var rejected: UInt64 = 0
         var rejection: String?
-    }
-
-    /// What tells one state of a file from another without reading it.
-    private struct Stamp: Equatable {
-        let modified: Date?
-        let size: Int?
-        let number: Int?
-
-        init?(path: String) {
-            // The file that a name leads to: a mounted configuration changes by its links.
-            let path = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-            guard let attributes = try? FileManager.default.attributesOfItem(atPath: path) else { return nil }
-            modified = attributes[.modificationDate] as? Date
-            size = attributes[.size] as? Int
-            number = attributes[.systemFileNumber] as? Int
-        }
     }
 
     private let limiter: RateLimiter
@@ -51,7 +30,15 @@ final class LimitsKeeper: Sendable {
         self.limiter = limiter
         self.clock = clock
         self.logger = logger
-        state = Mutex(State(standard: standard, path: path))
+        var file = WatchedFile()
+        // What is in force already need not be read again.
+        if let path, let look = WatchedFile.look(at: path),
+            let limits = try? LimitsFile.read(look, path: path, standard: standard),
+            limiter.limits.replaced(by: limits) == limiter.limits
+        {
+            file.take(look)
+        }
+        state = Mutex(State(standard: standard, path: path, file: file))
     }
 
     /// Looks at the file once a second, until the task is cancelled.
@@ -63,40 +50,41 @@ final class LimitsKeeper: Sendable {
     }
 
     private func readIfChanged() {
-        guard let path = state.withLock({ $0.path }) else { return }
-        let now = Stamp(path: path)
-        let isSettled = state.withLock { state in
-            defer { state.seen = now }
-            return now == state.seen && now != state.stamp
+        reading.withLock { _ in
+            let (standard, path) = state.withLock { ($0.standard, $0.path) }
+            guard let path, let look = WatchedFile.look(at: path),
+                let settled = state.withLock({ $0.file.settle(look) })
+            else { return }
+            apply(path: path) { () throws(SettingsError) in
+                try LimitsFile.read(settled, path: path, standard: standard)
+            }
         }
-        if isSettled { read() }
     }
 
     /// Goes over to another default or another file.
     func change(standard: Limit, path: String?) {
-        state.withLock { state in
-            state.standard = standard
-            state.path = path
+        reading.withLock { _ in
+            state.withLock { state in
+                state.standard = standard
+                state.path = path
+            }
+            guard let path else {
+                state.withLock { $0.rejection = nil }
+                return apply(Limits(standard: standard))
+            }
+            let look = WatchedFile.look(at: path)
+            if let look { state.withLock { $0.file.take(look) } }
+            apply(path: path) { () throws(SettingsError) in
+                guard let look else { return try LimitsFile.read(path, standard: standard) }
+                return try LimitsFile.read(look, path: path, standard: standard)
+            }
         }
-        read()
     }
 
-    /// Reads the file and puts it into force, or says why not.
-    private func read() {
-        reading.withLock { _ in readAlone() }
-    }
-
-    private func readAlone() {
-        let (standard, path) = state.withLock { state in
-            state.stamp = state.path.flatMap { Stamp(path: $0) }
-            return (state.standard, state.path)
-        }
-        guard let path else {
-            state.withLock { $0.rejection = nil }
-            return apply(Limits(standard: standard))
-        }
+    /// Puts limits that are read into force, or says why not.
+    private func apply(path: String, _ read: () throws(SettingsError) -> Limits) {
         do {
-            let limits = try LimitsFile.read(path, standard: standard)
+            let limits = try read()
             state.withLock { state in
                 state.applied += 1
                 state.rejection = nil
@@ -107,8 +95,7 @@ final class LimitsKeeper: Sendable {
                 state.rejected += 1
                 state.rejection = error.description
             }
-            logger.error(
-                "the limits file is refused; the limits of before stay in force", metadata: ["reason": "\(error)"])
+            logger.error("the limits file is refused, keeping the previous limits", metadata: ["reason": "\(error)"])
         }
     }
 

@@ -19,22 +19,32 @@ package struct LineLogHandler: LogHandler {
     private let format: Format
     private let throttle: WarningThrottle
     private let now: @Sendable () -> Date
+    private let steadyMilliseconds: @Sendable () -> Int64
     private let write: @Sendable (String) -> Void
 
     /// Creates a handler.
     ///
     /// - Parameters:
-    ///   - now: the wall clock.
+    ///   - now: the wall clock, for the lines' times.
+    ///   - steadyMilliseconds: a clock that nobody sets, by which repeated warnings are held back.
     ///   - write: takes a whole line with its end.
     package init(
         format: Format, throttle: WarningThrottle, now: @escaping @Sendable () -> Date = { Date() },
+        steadyMilliseconds: @escaping @Sendable () -> Int64 = LineLogHandler.processMilliseconds,
         write: @escaping @Sendable (String) -> Void
     ) {
         self.format = format
         self.throttle = throttle
         self.now = now
+        self.steadyMilliseconds = steadyMilliseconds
         self.write = write
     }
+
+    /// Milliseconds since the first call, on a clock that only goes forward.
+    package static let processMilliseconds: @Sendable () -> Int64 = {
+        let start = ContinuousClock.now
+        return { Int64((ContinuousClock.now - start) / .milliseconds(1)) }
+    }()
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -45,13 +55,10 @@ package struct LineLogHandler: LogHandler {
         let time = now()
         var fields = metadata.merging(event.metadata ?? [:]) { $1 }
         if event.level >= .warning {
-            let milliseconds = Int64(time.timeIntervalSince1970 * 1000)
             guard
                 let suppressed = throttle.permit(
-                    "\(event.message) \(fields["node"] ?? "")", atMilliseconds: milliseconds)
-            else {
-                return
-            }
+                    "\(event.message) \(fields["node"] ?? "")", atMilliseconds: steadyMilliseconds())
+            else { return }
             if suppressed > 0 { fields["notLogged"] = "\(suppressed)" }
         }
         switch format {
@@ -119,6 +126,9 @@ package final class WarningThrottle: Sendable {
     /// How many lines with this message have been held back, if this one may be written; nil if not.
     func permit(_ message: String, atMilliseconds now: Int64) -> Int? {
         windows.withLock { windows in
+            if windows[message] == nil, windows.count >= Self.mostMessages {
+                windows = windows.filter { now - $0.value.began < Self.windowMilliseconds || $0.value.suppressed > 0 }
+            }
             let key = windows[message] != nil || windows.count < Self.mostMessages ? message : ""
             var window = windows[key] ?? Window(began: now)
             defer { windows[key] = window }

@@ -14,16 +14,19 @@ final class ServerOperations: Operations {
     private let clock: any TimeSource
     private let startedAt: Instant
     private let server = Mutex<HTTPServer?>(nil)
+    private let droppedLogLines: @Sendable () -> UInt64
+    private let isDraining = Atomic(false)
 
     init(
         limiter: RateLimiter, store: RedisStore?, limits: LimitsKeeper, overrides: OverrideKeeper,
-        failurePolicy: FailurePolicy, clock: any TimeSource
+        failurePolicy: FailurePolicy, droppedLogLines: @escaping @Sendable () -> UInt64, clock: any TimeSource
     ) {
         self.limiter = limiter
         self.store = store
         self.limits = limits
         self.overrides = overrides
         self.failurePolicy = failurePolicy
+        self.droppedLogLines = droppedLogLines
         self.clock = clock
         startedAt = clock.now()
     }
@@ -35,12 +38,23 @@ final class ServerOperations: Operations {
         self.server.withLock { $0 = server }
     }
 
-    /// The pages of the data port, made anew each time one is asked for.
+    /// Says from now on that the server is about to stop.
+    func beginDraining() {
+        isDraining.store(true, ordering: .relaxed)
+    }
+
+    /// The pages of the data port, which anybody may see.
     var pages: OperatorPages {
         OperatorPages(
-            health: { OperatorPages.Page(text: HealthPage.text(self.snapshot()), contentType: HealthPage.contentType) },
+            health: {
+                let snapshot = self.snapshot().forAnybody
+                return OperatorPages.Page(
+                    text: HealthPage.text(snapshot), contentType: HealthPage.contentType,
+                    isUnavailable: snapshot.isDraining)
+            },
             metrics: {
-                OperatorPages.Page(text: MetricsPage.text(self.snapshot()), contentType: MetricsPage.contentType)
+                OperatorPages.Page(
+                    text: MetricsPage.text(self.snapshot().forAnybody), contentType: MetricsPage.contentType)
             })
     }
 
@@ -55,14 +69,22 @@ final class ServerOperations: Operations {
             snapshot.topology = store.topology.rawValue
             snapshot.nodes = store.reports.map(Self.node)
         }
+        snapshot.isDraining = isDraining.load(ordering: .relaxed)
+        snapshot.droppedLogLines = droppedLogLines()
         snapshot.failurePolicy = failurePolicy
         snapshot.uptimeSeconds = (clock.now().milliseconds - startedAt.milliseconds) / 1000
         snapshot.limiter = limiter.statistics
+        if snapshot.limiter.decisions.unmetered > 0 {
+            let last = snapshot.limiter.decisions.lastUnmeteredAt.milliseconds
+            snapshot.lastUnmeteredMillisecondsAgo = max(0, clock.now().milliseconds - last)
+        }
         snapshot.limits = limits.report
         snapshot.lease = limiter.leaseSettings
         if let server {
             snapshot.routes = Self.routes(server.statistics)
             snapshot.openConnections = server.connectionCount
+            snapshot.refusedConnections = server.refusedConnectionCount
+            snapshot.acceptFailures = server.acceptFailureCount
             snapshot.eventLoopLag = server.lag
         }
         return snapshot

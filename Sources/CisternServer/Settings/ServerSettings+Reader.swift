@@ -19,11 +19,24 @@ extension ServerSettings {
     ) throws(SettingsError) {
         let path = configPath ?? environment["CISTERN_CONFIG"]
         let file = if let path { try SettingsFile.read(path) } else { [String: String]() }
+        var environment = environment
+        let links = Self.serviceLinks(in: environment)
+        for variable in links { environment[variable] = nil }
         try self.init(SettingsReader(flags: flags, environment: environment, file: file), readsLimits: readsLimits)
+        fileSettingCount = file.count
+        ignoredVariables = links
+    }
+
+    /// Variables that Kubernetes sets for a Service named `cistern` or `cistern-admin`, such as
+    /// `CISTERN_PORT=tcp://10.0.0.1:80`.
+    private static func serviceLinks(in environment: [String: String]) -> [String] {
+        [Setting.port.variable, Setting.adminPort.variable].filter { variable in
+            environment[variable]?.contains(/^(tcp|udp|sctp):\/\//) ?? false
+        }
     }
 
     init(_ reader: SettingsReader, readsLimits: Bool) throws(SettingsError) {
-        let standard = try Self.standardLimit(reader)
+        standard = try Self.standardLimit(reader)
         limitsPath = reader.text(.limits)
         limits = Limits(standard: standard)
         if let limitsPath, readsLimits { limits = try LimitsFile.read(limitsPath, standard: standard) }
@@ -31,6 +44,13 @@ extension ServerSettings {
         http = try Self.http(reader)
         admin = try Self.admin(reader)
         redis = try Redis(reader)
+        certificatePaths = [.redisCaFile, .redisCertFile, .redisKeyFile].compactMap(reader.text)
+        if http.servesOperatorPages == false, admin == nil {
+            throw SettingsError(
+                .operatorPages, value: reader.text(.operatorPages) ?? "",
+                remedy: "adminPort is off: use both, or give the operators' plane a port")
+        }
+        drainDelayMilliseconds = try reader.milliseconds(.drainDelay, in: 0...600_000)
         drainTimeoutMilliseconds = try reader.milliseconds(.drainTimeout, in: 100...600_000)
         threads = try reader.integer(.threads, in: 0...1024)
         logLevel = try reader.choice(.logLevel, of: Logger.Level.self)
@@ -51,6 +71,7 @@ extension ServerSettings {
     private static func limiter(_ reader: SettingsReader) throws(SettingsError) -> LimiterSettings {
         var limiter = LimiterSettings()
         limiter.maximumBuckets = try reader.integer(.maxBuckets, in: 1...1_000_000_000)
+        limiter.maximumNewKeysPerSecond = try reader.integer(.maxNewKeysPerSecond, in: 0...1_000_000_000)
         limiter.maximumWaitersPerOrganization = try reader.integer(.maxWaiters, in: 1...1_000_000)
         limiter.failurePolicy = try reader.choice(.onStoreFailure, of: FailurePolicy.self)
         limiter.lease.durationMilliseconds = try reader.milliseconds(.leaseDuration, in: 100...60_000)
@@ -122,8 +143,17 @@ extension ServerSettings {
         http.maximumConnections = try reader.integer(.maxConnections, in: 1...1_000_000)
         http.requestTimeoutMilliseconds = try reader.milliseconds(.requestTimeout, in: 100...600_000)
         http.idleTimeoutMilliseconds = try reader.milliseconds(.idleTimeout, in: 100...3_600_000)
+        http.maximumConnectionAgeMilliseconds = try reader.milliseconds(.maxConnectionAge, in: 0...86_400_000)
+        http.maximumBufferedBodyBytes = try reader.integer(.maxBodyBuffer, in: 65_536...1_099_511_627_776)
+        http.servesOperatorPages = try reader.choice(.operatorPages, of: OperatorPagesPorts.self) == .both
         return http
     }
+}
+
+/// Where the pages for operators are served.
+private enum OperatorPagesPorts: String, CaseIterable {
+    case both
+    case admin
 }
 
 extension Setting {

@@ -14,6 +14,8 @@ package struct ServerSettings: Sendable {
     }
 
     package var limits = Limits()
+    /// The limit of organizations that the limits file says nothing of, unless that has a default.
+    package var standard = Limit.standard
     /// The limits file; nil for none.
     package var limitsPath: String?
     package var limiter = LimiterSettings()
@@ -23,9 +25,17 @@ package struct ServerSettings: Sendable {
     package var redis: Redis?
     /// How long draining may take after SIGTERM, in milliseconds.
     package var drainTimeoutMilliseconds: Int64 = 10_000
+    /// How long connections are still accepted after SIGTERM, in milliseconds.
+    package var drainDelayMilliseconds: Int64 = 0
     /// Event loops; 0 is one for each core.
     package var threads = 0
     package var logLevel = Logger.Level.info
     /// What is set, as it was written, by the names of settings; without secrets.
     package var written: [String: String] = [:]
+    /// How many settings the settings file has.
+    package var fileSettingCount = 0
+    /// Environment variables that are not settings of ours although they are named so.
+    package var ignoredVariables: [String] = []
+    /// Files whose contents are part of these settings: certificates and keys.
+    package var certificatePaths: [String] = []
 }

@@ -165,6 +165,12 @@ extension Setting {
             Organisations kept in memory, 1 to 1000000000. One more makes an idle one go; where none is idle it is \
             refused with 503 (embedded store) or takes the place of another's lease (Redis).
             """)
+    static let maxNewKeysPerSecond = Setting(
+        name: "maxNewKeysPerSecond", placeholder: "count", standard: "0",
+        help: """
+            Organizations that are not in memory which are taken in a second, 1 to 1000000000; more are answered 429. 0 for \
+            any number. It bounds what callers with a free choice of names can make Redis hold. A server that starts knows none.
+            """)
     static let maxWaiters = Setting(
         name: "maxWaiters", placeholder: "count", standard: "10000",
         help: "Requests of one organisation that may wait for Redis, 1 to 1000000; more are refused with 503.")
@@ -189,9 +195,33 @@ extension Setting {
     static let idleTimeout = Setting(
         name: "idleTimeout", placeholder: "time", standard: "75s",
         help: "How long a connection may stay open without the complete head of a request, 100ms to 1h.")
+    static let maxConnectionAge = Setting(
+        name: "maxConnectionAge", placeholder: "time", standard: "10m",
+        help: """
+            How old an HTTP connection may get before an answer closes it, 0s to 24h, give or take a tenth; 0s for any age. \
+            Shorter: clients spread sooner over servers that are new, and connect more often.
+            """)
+    static let maxBodyBuffer = Setting(
+        name: "maxBodyBuffer", placeholder: "bytes", standard: "67108864",
+        help: """
+            Bytes of request bodies that have not arrived whole, of all connections together, 65536 to 1099511627776; a \
+            request that would need more is answered 503 and closed.
+            """)
+    static let operatorPages = Setting(
+        name: "operatorPages", placeholder: "ports", standard: "both",
+        help: """
+            Where /health and /metrics are served: both for the data port too, with node names alone; admin for the \
+            operators' port alone, as /v1/health and /v1/metrics.
+            """)
+    static let drainDelay = Setting(
+        name: "drainDelay", placeholder: "time", standard: "0s",
+        help: """
+            How long connections are still accepted after SIGTERM, 0s to 10m, while /health answers 503 and every answer \
+            closes its connection: time for load balancers to look elsewhere.
+            """)
     static let drainTimeout = Setting(
         name: "drainTimeout", placeholder: "time", standard: "10s",
-        help: "How long requests at hand and the return of leases may take after SIGTERM, 100ms to 10m.")
+        help: "How long requests at hand and the return of leases may take after drainDelay, 100ms to 10m.")
     static let threads = Setting(
         name: "threads", placeholder: "count", standard: "0",
         help: "Event loops, 1 to 1024; 0 is one for each core.")
@@ -206,8 +236,9 @@ extension Setting {
         redisCaFile, redisCertFile,
         redisKeyFile, redisServerName, redisVerify, capacity, refillPerSecond, limits, onStoreFailure, leaseDuration,
         leaseHorizon, leaseMinimum, leasePrefetch, leaseIdle, leaseAlone, leaseDemandRise, leaseDemandFall, clockDrift,
-        storeTimeout, maxBuckets, maxWaiters, maxStoreRequests, recoveryRequests, maxConnections, requestTimeout,
-        idleTimeout, drainTimeout, threads, logLevel,
+        storeTimeout, maxBuckets, maxNewKeysPerSecond, maxWaiters, maxStoreRequests, recoveryRequests, maxConnections,
+        requestTimeout,
+        idleTimeout, maxConnectionAge, maxBodyBuffer, operatorPages, drainDelay, drainTimeout, threads, logLevel,
     ]
 }
 

@@ -86,7 +86,7 @@ package struct SettingsReader {
     }
 
     private static func written(_ milliseconds: Int64) -> String {
-        let unit = units.last { milliseconds % $0.milliseconds == 0 } ?? units[0]
+        let unit = units.last { milliseconds % $0.milliseconds == 0 && milliseconds >= $0.milliseconds } ?? units[1]
         return "\(milliseconds / unit.milliseconds)\(unit.suffix)"
     }
 }

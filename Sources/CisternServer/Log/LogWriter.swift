@@ -1,0 +1,101 @@
+internal import Dispatch
+internal import Foundation
+internal import Synchronization
+
+#if canImport(Darwin)
+    internal import Darwin
+#else
+    internal import Glibc
+#endif
+
+/// Writes log lines to a descriptor on a thread of its own, so that nobody else waits for it.
+///
+/// Lines wait up to a bound in bytes; beyond that they are dropped and counted, and the next line that is written says how
+/// many were.
+package final class LogWriter: Sendable {
+    private struct State {
+        var waiting: [UInt8] = []
+        var isWriting = false
+        /// Dropped since the last line that said so.
+        var dropped: UInt64 = 0
+        var droppedInAll: UInt64 = 0
+    }
+
+    private let descriptor: Int32
+    private let maximumBytes: Int
+    private let state = Mutex(State())
+    private let work = DispatchSemaphore(value: 0)
+    private let written = DispatchSemaphore(value: 0)
+
+    /// Starts the thread, which ends with the process.
+    package init(descriptor: Int32, maximumBytes: Int = 1 << 20) {
+        self.descriptor = descriptor
+        self.maximumBytes = maximumBytes
+        let thread = Thread { [self] in run() }
+        thread.name = "log"
+        thread.start()
+    }
+
+    /// Takes a line with its end; it returns at once.
+    package func write(_ line: String) {
+        let isNews = state.withLock { state in
+            guard state.waiting.count + line.utf8.count <= maximumBytes else {
+                state.dropped += 1
+                state.droppedInAll += 1
+                return false
+            }
+            if state.dropped > 0 {
+                state.waiting.append(
+                    contentsOf: "\(state.dropped) log lines dropped: nobody reads them fast enough\n".utf8)
+                state.dropped = 0
+            }
+            state.waiting.append(contentsOf: line.utf8)
+            return true
+        }
+        if isNews { work.signal() }
+    }
+
+    /// How many lines have been dropped since the start.
+    package var droppedLines: UInt64 { state.withLock { $0.droppedInAll } }
+
+    /// Waits until all lines are written, but no longer than this.
+    package func flush(milliseconds: Int) {
+        let deadline = DispatchTime.now() + .milliseconds(milliseconds)
+        while state.withLock({ $0.isWriting || !$0.waiting.isEmpty }) {
+            if written.wait(timeout: deadline) == .timedOut { return }
+        }
+    }
+
+    private func run() {
+        while true {
+            work.wait()
+            let bytes = state.withLock { state in
+                state.isWriting = true
+                defer { state.waiting = [] }
+                return state.waiting
+            }
+            writeAll(bytes)
+            state.withLock { $0.isWriting = false }
+            written.signal()
+        }
+    }
+
+    private func writeAll(_ bytes: [UInt8]) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { buffer in
+                #if canImport(Darwin)
+                    Darwin.write(descriptor, buffer.baseAddress, buffer.count)
+                #else
+                    Glibc.write(descriptor, buffer.baseAddress, buffer.count)
+                #endif
+            }
+            guard count >= 0 else {
+                if errno == EINTR { continue }
+                // A disk that is full, or a pipe without a reader, must not end the server.
+                return
+            }
+            rest = rest.dropFirst(count)
+        }
+    }
+}

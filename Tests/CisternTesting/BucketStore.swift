@@ -1,0 +1,32 @@
+package import Cistern
+import Synchronization
+
+/// A store with one bucket, as the script keeps it, that answers at once on a clock of its own.
+package final class BucketStore: LeaseStore {
+    private let bucket: Mutex<StoreBucket>
+    private let clock: ManualClock
+    private let latencyMilliseconds: Int64
+    private let perMille: Int64
+
+    /// - Parameters:
+    ///   - latencyMilliseconds: how long a request takes there and back; the store acts in the middle.
+    ///   - driftPerMille: how much faster its clock runs than the caller's.
+    package init(_ limit: Limit, clock: ManualClock, latencyMilliseconds: Int64 = 0, driftPerMille: Int64 = 0) {
+        self.clock = clock
+        self.latencyMilliseconds = latencyMilliseconds
+        perMille = driftPerMille
+        bucket = Mutex(StoreBucket(full: limit, nowMilliseconds: 0))
+    }
+
+    package func lease(
+        _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
+    ) {
+        let sentAt = clock.now()
+        let nanoseconds = sentAt.nanoseconds + latencyMilliseconds * 500_000
+        let now = nanoseconds / 1000 * (1000 + perMille) / 1_000_000
+        guard let grant = bucket.withLock({ $0.apply(request, nowMilliseconds: now) }) else {
+            return reply(.failure(.rejected("STALE")), sentAt)
+        }
+        reply(.success(grant), sentAt.advanced(byMilliseconds: latencyMilliseconds))
+    }
+}
