@@ -31,7 +31,7 @@ struct StoreTracing: Sendable {
         return { result, now in
             switch result {
             case .success(let grant):
-                span.attributes["cistern.tokens.granted"] = grant.tokens + grant.paced
+                span.attributes["cistern.tokens.granted"] = grant.tokens &+ grant.paced
             case .failure(let failure):
                 span.recordError(failure)
                 span.setStatus(SpanStatus(code: .error))

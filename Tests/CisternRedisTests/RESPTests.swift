@@ -108,4 +108,19 @@ struct RESPTests {
         #expect(again.bytes == bytes)
         return words
     }
+
+    @Test(
+        "a reply that is no RESP2, or nested too deeply, is an error and no trap",
+        arguments: [
+            "#t\r\n", ",1.5\r\n", "%1\r\n+a\r\n+b\r\n", "~1\r\n:1\r\n", ">1\r\n:1\r\n", "*1\r\n#t\r\n", "(1\r\n",
+            String(repeating: "*1\r\n", count: 12) + ":1\r\n", String(repeating: "*1\r\n", count: 100_000) + ":1\r\n",
+        ])
+    func otherProtocols(wire: String) throws {
+        #expect(throws: RESPReader.ProtocolError.self) {
+            var reader = try RESPReader()
+            try reader.feed(ByteBuffer(string: wire))
+            // What has been read without an error is a whole reply, or not whole yet.
+            guard try reader.next() != nil else { throw RESPReader.ProtocolError(description: "not whole") }
+        }
+    }
 }

@@ -14,13 +14,16 @@ final class RedisConnectionTests {
     init() throws {
         var end: (NodeTrouble) -> Void = { _ in }
         connection = RedisConnection(maximumPending: 3) { end($1) }
+        connection.probe = { [[UInt8(ascii: "P")]] }
         end = { [unowned self] in reasons.append($0.words) }
         try channel.pipeline.syncOperations.addHandler(connection)
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
     }
 
-    private func send(_ word: String, within milliseconds: Int64 = 100) {
-        connection.send([Array(word.utf8)], deadline: channel.embeddedEventLoop.now + .milliseconds(milliseconds)) {
+    private func send(_ word: String, within milliseconds: Int64 = 100, isVital: Bool = false) {
+        connection.send(
+            [Array(word.utf8)], isVital: isVital, deadline: channel.embeddedEventLoop.now + .milliseconds(milliseconds)
+        ) {
             [unowned self] result in
             switch result {
             case .success(let value): outcomes.append("\(word): \(value)")
@@ -54,14 +57,31 @@ final class RedisConnectionTests {
         #expect(outcomes == ["A: integer(1)", "B: integer(2)"])
     }
 
-    @Test("ends when a deadline passes, and everything that waits fails at once")
-    func timesOut() throws {
+    @Test("a late reply fails its command alone, and is of no account when it comes")
+    func oneSlowAnswer() throws {
         send("A", within: 100)
         channel.embeddedEventLoop.advanceTime(by: .milliseconds(60))
         send("B", within: 100)
-        channel.embeddedEventLoop.advanceTime(by: .milliseconds(39))
-        #expect(outcomes.isEmpty)
-        channel.embeddedEventLoop.advanceTime(by: .milliseconds(2))
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(41))
+        #expect(outcomes == ["A: timedOut"])
+        #expect(reasons.isEmpty)
+        // The answers to A, to B, and to the probe.
+        try receive(":1\r\n:2\r\n+OK\r\n")
+        #expect(outcomes == ["A: timedOut", "B: integer(2)"])
+        send("C")
+        try receive(":3\r\n")
+        channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+        #expect(outcomes.last == "C: integer(3)")
+        #expect(reasons.isEmpty)
+    }
+
+    @Test("ends where the probe is late as well, and everything that waits fails at once")
+    func timesOut() throws {
+        send("A", within: 100)
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(101))
+        #expect(outcomes == ["A: timedOut"])
+        send("B", within: 300)
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(101))
         #expect(outcomes == ["A: timedOut", "B: timedOut"])
         #expect(reasons == ["no reply by the deadline"])
         #expect(!channel.isActive)
@@ -69,10 +89,20 @@ final class RedisConnectionTests {
         #expect(outcomes.last == "C: closed")
     }
 
+    @Test("a vital command that is late ends it at once, and so does any where there is nothing to probe with")
+    func vital() throws {
+        send("A", within: 1000)
+        send("LOGIN", within: 100, isVital: true)
+        channel.embeddedEventLoop.advanceTime(by: .milliseconds(101))
+        #expect(outcomes == ["A: timedOut", "LOGIN: timedOut"])
+        #expect(reasons.count == 1)
+    }
+
     @Test("keeps each deadline, also a short one behind a long one that has been answered")
     func shortDeadlineAfterLong() throws {
         send("LOGIN", within: 1000)
         try receive("+OK\r\n")
+        connection.probe = { nil }
         send("A", within: 100)
         channel.embeddedEventLoop.advanceTime(by: .milliseconds(101))
         #expect(outcomes.last == "A: timedOut")

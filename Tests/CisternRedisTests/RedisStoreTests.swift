@@ -83,6 +83,8 @@ struct RedisStoreTests {
         #expect(waiting == Array(repeating: .unmetered, count: 20))
         let sent = store.reports[0].statistics
         #expect(sent.timedOut == 20)
+        // The requests were late; that the node is hung, the probe shows that they caused.
+        try await eventually("the node to be down") { !store.reports[0].isUp }
         for _ in 0..<100 { #expect(await decide(limiter).outcome == .unmetered) }
         // None of those was sent to wait: they were decided without the store.
         #expect(store.reports[0].statistics.timedOut == 20)
@@ -219,6 +221,21 @@ struct RedisStoreTests {
             "ERR Error running script (call to f_1): @user_script:34: @user_script: 34: -READONLY You can't write"
         #expect(NodeTrouble(reply: wrapped)?.kind == .readOnly)
         #expect(NodeTrouble(reply: "OOM command not allowed")?.kind == .outOfMemory)
+        // Of proxies and other servers, in their own words.
+        for words in [
+            "ERR READONLY You can't write against a read only replica.", "-ERR READONLY You can't write",
+            "ERR Server is in read-only mode", "ERR this is a Read Only Replica",
+        ] {
+            #expect(NodeTrouble(reply: words)?.kind == .readOnly, "\(words)")
+        }
+        #expect(NodeTrouble(reply: "DENIED Redis is running in protected mode")?.kind == .protectedMode)
+        #expect(NodeTrouble(reply: "ERR max number of clients reached")?.kind == .tooManyClients)
+        #expect(NodeTrouble(reply: "ERR max number of clients + cluster connections reached")?.kind == .tooManyClients)
+        #expect(NodeTrouble(reply: "ERR unknown command 'FOO'") == nil)
+        for kind in [NodeTrouble.Kind.protectedMode, .tooManyClients, .rejecting, .otherCluster, .outOfMemory] {
+            #expect(NodeTrouble(kind, "").remedy != nil)
+        }
+        #expect(NodeTrouble(.outOfMemory, "").remedy?.contains("noeviction") == true)
         #expect(NodeTrouble(reply: "ERR Error running script (call to f_1): attempt to compare") == nil)
         #expect(NodeTrouble(reply: "WRONGTYPE Operation against a key") == nil)
     }
@@ -262,5 +279,76 @@ struct RedisStoreTests {
         #expect(outcomes.outcomes.suffix(2) == [.allowed, .allowed])
         #expect(store.reports[0].statistics.overloaded == 3)
         await store.stop()
+    }
+
+    @Test(
+        "a node that answers every request with an error is taken out of use, named, and entered anew",
+        arguments: [
+            ("-ERR READONLY You can't write against a read only replica.", "read-only"),
+            ("-ERR Server is in read-only mode", "read-only"), ("-ERR whatever this is", "rejecting"),
+        ])
+    func rejectsEverything(reply: String, kind: String) async throws {
+        let redis = try ScriptedRedis()
+        let store = try store(redis.url)
+        await store.start()
+        let limiter = limiter(store)
+        #expect(await decide(limiter).outcome == .allowed)
+        // At first only what requests need is refused, then a login is, too.
+        redis.change { $0.first == "EVALSHA" ? reply + "\r\n" : ScriptedRedis.usual($0) }
+        try await eventually("the node to be down") {
+            _ = await decide(limiter, "org-\(Int.random(in: 0..<1000))")
+            let trouble = store.reports[0].trouble
+            return trouble?.kind.rawValue == kind || kind == "rejecting" && trouble?.kind == .error
+        }
+        // The policy decides at once from now on: nothing is sent to wait.
+        #expect(await decide(limiter, "another").outcome == .unmetered)
+        redis.change(to: ScriptedRedis.usual)
+        try await eventually("the node to be used again") { store.reports[0].isUp }
+        #expect(await decide(limiter, "a third").outcome == .allowed)
+        await store.stop()
+    }
+
+    @Test("one organisation whose keys have another type leaves the node in use, however often it is asked for")
+    func wrongTypeAgain() async throws {
+        let redis = try await RedisServer()
+        let store = try store(redis.url)
+        await store.start()
+        try await redis.command("LPUSH", "ratelimit:odd:tokens", "x")
+        let limiter = limiter(store)
+        for _ in 0..<20 { #expect(await decide(limiter, "odd").outcome == .unmetered) }
+        #expect(store.reports[0].isUp)
+        await store.stop()
+    }
+
+    @Test("one answer that is late costs its own request alone")
+    func oneSlowAnswer() async throws {
+        let redis = try await RedisServer()
+        let store = try store(redis.url)
+        await store.start()
+        let limiter = limiter(store, timeout: 300)
+        #expect(await decide(limiter).outcome == .allowed)
+        redis.pause()
+        #expect(await decide(limiter, "late").outcome == .unmetered)
+        redis.resume()
+        try await eventually("the next to be metered") { await decide(limiter, "next").outcome == .allowed }
+        #expect(store.reports[0].isUp)
+        #expect(store.reports[0].statistics.timedOut == 1)
+        await store.stop()
+    }
+
+    @Test("a node that has as many clients as it may, or takes none from here, is named with a remedy")
+    func turnedAway() async throws {
+        let full = try await RedisServer(["--maxclients", "1"])
+        let holder = try Socket(port: full.port)
+        try holder.send("PING\r\n")
+        let protected = try ScriptedRedis { _ in "-DENIED Redis is running in protected mode because it is enabled\r\n" }
+        for (url, kind) in [(full.url, NodeTrouble.Kind.tooManyClients), (protected.url, .protectedMode)] {
+            let store = try store(url)
+            await store.start()
+            #expect(store.reports[0].trouble?.kind == kind, "\(store.reports[0].trouble?.words ?? "")")
+            #expect(store.reports[0].trouble?.remedy != nil)
+            await store.stop()
+        }
+        withExtendedLifetime(holder) {}
     }
 }

@@ -89,7 +89,7 @@ struct SimulateTests {
                 ["--workload", "calm"],
                 "--workload is 'calm': use one of even, skewed, bursty, moving, flash, slow, mixed"
             ),
-            (["--faults", "some"], "--faults is 'some': use one of none, network, crash, all"),
+            (["--faults", "some"], "--faults is 'some': use one of none, network, crash, clock, all"),
             (["--policy", "best"], "--policy is 'best': use one of cistern, write-behind, fixed-lease, per-request"),
             (["--duration", "30"], "--duration is '30': use a time from 1s to 24h"),
             (["--latency", "5"], "--latency is '5': use microseconds, such as 1000..20000"),

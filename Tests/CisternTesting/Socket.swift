@@ -62,6 +62,24 @@ package final class Socket {
         return Array(buffer[..<count])
     }
 
+    /// Listens on a free port of 127.0.0.1.
+    static func listen() throws -> (listener: Int32, port: Int) {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = Socket.loopback(port: 0)
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                guard bind(listener, pointer, size) == 0, Foundation.listen(listener, 64) == 0 else { return Int32(-1) }
+                return getsockname(listener, pointer, &size)
+            }
+        }
+        guard result == 0 else {
+            close(listener)
+            throw Socket.Failure(description: "cannot listen: \(String(cString: strerror(errno)))")
+        }
+        return (listener, Int(UInt16(bigEndian: address.sin_port)))
+    }
+
     /// A port of 127.0.0.1 that nobody listens on at the moment.
     package static func freePort() throws -> Int {
         try ReservedPort().number

@@ -14,20 +14,9 @@ package final class StubHTTPServer: Sendable {
     ///
     /// - Parameter answer: told the target of each request.
     package init(_ answer: @escaping @Sendable (String) -> Answer) throws {
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = Socket.loopback(port: 0)
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let result = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, size) == 0 && listen(listener, 16) == 0 ? getsockname(listener, $0, &size) : -1
-            }
-        }
-        guard result == 0 else {
-            close(listener)
-            throw Socket.Failure(description: "cannot listen: \(String(cString: strerror(errno)))")
-        }
+        let listener: Int32
+        (listener, port) = try Socket.listen()
         self.listener = listener
-        port = Int(UInt16(bigEndian: address.sin_port))
         Thread.detachNewThread { [weak self] in
             while true {
                 let connection = accept(listener, nil, nil)

@@ -46,6 +46,9 @@ package struct LimitOverrides: Sendable, Equatable {
     /// A copy that was out of reach for longer may bring it back.
     static let traceMilliseconds: Int64 = 30 * 86_400_000
 
+    /// The times that there can be: milliseconds from 1970 to the end of the year 9999.
+    package static let times: ClosedRange<Int64> = 0...253_402_300_799_999
+
     /// By organisation.
     package private(set) var entries: [String: Entry] = [:]
 
@@ -116,7 +119,8 @@ extension LimitOverrides.Entry {
     package init?(text: String) {
         let parts = text.split(separator: ":", maxSplits: 5, omittingEmptySubsequences: false)
         guard parts.count == 6, let setAt = Int64(parts[0]), let expiresAt = Int64(parts[1]),
-            let capacity = Int(parts[3]), let thousandths = Int64(parts[4])
+            let capacity = Int(parts[3]), let thousandths = Int64(parts[4]),
+            LimitOverrides.times ~= setAt, LimitOverrides.times ~= expiresAt
         else { return nil }
         var limit: Limit?
         if capacity > 0 {

@@ -233,7 +233,8 @@ package struct StoreBucket: Sendable, Equatable {
     /// Beyond any sum of two capacities, and exact in a double.
     fileprivate static let wrap: Int64 = 1 << 52
 
-    private static func wrapped(_ amount: Int64) -> Int64 {
+    /// ``spilled`` of any number, below 2^52.
+    package static func wrapped(_ amount: Int64) -> Int64 {
         amount & (wrap - 1)
     }
 

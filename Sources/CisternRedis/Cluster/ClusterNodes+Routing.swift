@@ -1,4 +1,5 @@
 internal import Cistern
+internal import Logging
 internal import NIOCore
 internal import Synchronization
 
@@ -27,8 +28,9 @@ extension ClusterNodes {
 
     /// How often one request is sent on without a pause: a map that is out of date takes one or two.
     private static let hopsAtOnce = 4
-    /// How long to wait before a node is asked again that could not answer yet.
-    private static let pause = TimeAmount.milliseconds(3)
+    /// How long to wait before a node is asked again that could not answer yet; twice as long each time after a while.
+    private static let pauseMilliseconds: Int64 = 3
+    private static let pausesAtFirst = 8
 
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
@@ -97,10 +99,16 @@ extension ClusterNodes {
         switch redirect {
         case .moved(let slot, let address):
             refreshSlots()
-            let target = learn(slot, at: address.on(node.endpoint.host))
-            onward = { self.arrive(journey, at: target, as: .owner) }
+            // Where it is not said where to, or back to where the request comes from, the slots must be told anew.
+            let target = address.on(node.endpoint.host)
+            guard !target.isUnknown, target != node.endpoint.address else {
+                logLostWay(journey, from: node)
+                return pause(journey) { self.go(journey) }
+            }
+            let owner = learn(slot, at: target)
+            onward = { self.arrive(journey, at: owner, as: .owner) }
         case .ask(_, let address):
-            let target = known(address.on(node.endpoint.host))
+            let target = known(address.isUnknown ? node.endpoint.address : address.on(node.endpoint.host))
             let entry: Entry = node.asksForWholeBuckets ? .askingWithoutRest : .asking
             onward = { self.arrive(journey, at: target, as: entry) }
         case .tryAgain: return pause(journey) { self.go(journey) }
@@ -109,6 +117,7 @@ extension ClusterNodes {
             return journey.fail(.unreachable, context.clock.now())
         }
         // Nodes that send it to each other must not do so without end.
+        if journey.hops > 2 * Self.hopsAtOnce { logLostWay(journey, from: node) }
         if journey.hops <= Self.hopsAtOnce { onward() } else { pause(journey, then: onward) }
     }
 
@@ -123,8 +132,21 @@ extension ClusterNodes {
 
     private func pause(_ journey: Journey, then: @escaping @Sendable () -> Void) {
         let now = context.clock.now()
-        guard now.advanced(byMilliseconds: 3) < journey.deadline else { return journey.fail(.timedOut, now) }
-        eventLoop.scheduleTask(in: Self.pause) { then() }
+        let doublings = min(6, max(0, journey.hops - Self.pausesAtFirst))
+        let pause = Self.pauseMilliseconds << Int64(doublings)
+        guard now.advanced(byMilliseconds: pause) < journey.deadline else { return journey.fail(.timedOut, now) }
+        eventLoop.scheduleTask(in: .milliseconds(pause)) { then() }
+    }
+
+    private func logLostWay(_ journey: Journey, from node: RedisNode) {
+        let now = context.clock.now()
+        guard let suppressed = state.withLock({ $0.wayLog.permit(now: now) }) else { return }
+        context.logger.warning(
+            "requests do not find the node of their slot",
+            metadata: [
+                "slot": "\(journey.slot)", "node": "\(node.endpoint.name)", "suppressed": "\(suppressed)",
+                "remedy": "let each node say where it is: cluster-preferred-endpoint-type ip, or cluster-announce-hostname",
+            ])
     }
 
     /// Notes that a slot is another node's from now on.

@@ -68,7 +68,8 @@ extension ClusterNodes {
             switch result {
             case .success(let reply):
                 if let map = SlotMap(reply, from: node.endpoint.host), !map.ranges.isEmpty {
-                    return take(map)
+                    if belongs(map) { return take(map) }
+                    node.reject(.otherCluster)
                 }
                 if case .error(let message) = reply {
                     let isAlone = message.contains("cluster support disabled")
@@ -98,6 +99,7 @@ extension ClusterNodes {
             state.owners = owners
             state.hasSlots = true
             state.replicas = map.replicas
+            state.identifiers = map.identifiers
             state.refresh.lastAt = now
             let primaries = Set(map.ranges.map(\.primary))
             let longAgo = now.advanced(byMilliseconds: -Self.longestMilliseconds)

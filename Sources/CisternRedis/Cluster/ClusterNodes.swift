@@ -28,6 +28,10 @@ final class ClusterNodes: StoreNodes {
         /// This server's part of all limits as it was when each node was lost, by the node's address.
         var lostShares: [NodeAddress: LocalShare] = [:]
         var shareLog = LogThrottle()
+        /// Of requests that are sent on without end.
+        var wayLog = LogThrottle()
+        /// The names of the cluster's nodes, once they have been told.
+        var identifiers: Set<String> = []
         var isStopped = false
     }
 
@@ -56,9 +60,16 @@ final class ClusterNodes: StoreNodes {
         var role = RedisNode.Role()
         role.isClustered = true
         role.startsSlowly = startsSlowly
+        role.belongs = { [weak self] map in self?.belongs(map) ?? true }
         role.probeKey = { [weak self] in self?.probeKey(for: address) }
         role.changed = { [weak self] node, isUp in self?.note(node, isUp: isUp) }
         return context.makeNode(endpoint, role: role)
+    }
+
+    /// Whether a map is of the cluster that is known: another one may have taken over a lost node's address.
+    func belongs(_ map: SlotMap) -> Bool {
+        let known = state.withLock { $0.identifiers }
+        return known.isEmpty || map.identifiers.isEmpty || !known.isDisjoint(with: map.identifiers)
     }
 
     /// A key that never exists, in a slot of the node at an address; nil where it has none.
@@ -149,6 +160,8 @@ final class ClusterNodes: StoreNodes {
         guard seeds[0].entersLike(entry) else { return try await enterAnew(seeds, addresses: addresses) }
         var fresh: [RedisNode] = []
         state.withLock { state in
+            // Whoever names other nodes altogether may mean another cluster.
+            if Set(seeds.map(\.address)).isDisjoint(with: state.seeds.map(\.address)) { state.identifiers = [] }
             state.seeds = seeds
             for seed in seeds { _ = member(at: seed.address, in: &state, fresh: &fresh) }
         }

@@ -36,7 +36,10 @@ enum Redirect: Equatable, Sendable {
 
 /// Where a node of a Redis Cluster says that another one is.
 struct NodeAddress: Hashable, Sendable {
-    /// Empty for the host of the node that said so.
+    /// What a node says for its host that has none to tell.
+    static let unknownHost = "?"
+
+    /// Empty for the host of the node that said so, and ``unknownHost`` where that is not known.
     let host: String
     let port: Int
 
@@ -55,6 +58,9 @@ struct NodeAddress: Hashable, Sendable {
 
     /// The same address, with the host filled in where it was left out.
     func on(_ host: String) -> NodeAddress {
-        self.host.isEmpty || self.host == "?" ? NodeAddress(host: host, port: port) : self
+        self.host.isEmpty ? NodeAddress(host: host, port: port) : self
     }
+
+    /// Whether it leads nowhere.
+    var isUnknown: Bool { host == Self.unknownHost }
 }

@@ -7,6 +7,8 @@ struct SlotMap: Equatable {
 
     let ranges: [Range]
     let replicas: Set<NodeAddress>
+    /// The names that all of these nodes have for ever, which tell one cluster from another.
+    let identifiers: Set<String>
 
     /// Reads the answer to `CLUSTER SLOTS`; nil where it is none.
     ///
@@ -15,16 +17,25 @@ struct SlotMap: Equatable {
         guard case .array(let entries) = reply else { return nil }
         var ranges: [Range] = []
         var replicas: Set<NodeAddress> = []
+        var identifiers: Set<String> = []
         for entry in entries {
             guard case .array(let fields) = entry, fields.count >= 3, case .integer(let first) = fields[0],
-                case .integer(let last) = fields[1], 0...last ~= first, last < Int64(HashSlot.count),
+                case .integer(let last) = fields[1], 0 <= first, first <= last, last < Int64(HashSlot.count),
                 let primary = NodeAddress(fields[2])
             else { return nil }
-            ranges.append(Range(slots: Int(first)...Int(last), primary: primary.on(host)))
-            replicas.formUnion(fields[3...].compactMap { NodeAddress($0)?.on(host) })
+            identifiers.formUnion(fields[2...].compactMap(Self.identifier))
+            // A range whose node has no address is nobody's for now.
+            if !primary.isUnknown { ranges.append(Range(slots: Int(first)...Int(last), primary: primary.on(host))) }
+            replicas.formUnion(fields[3...].compactMap(NodeAddress.init).filter { !$0.isUnknown }.map { $0.on(host) })
         }
         self.ranges = ranges
         self.replicas = replicas
+        self.identifiers = identifiers
+    }
+
+    private static func identifier(_ field: RESPValue) -> String? {
+        guard case .array(let words) = field, words.count >= 3, case .string(let bytes) = words[2] else { return nil }
+        return String(decoding: bytes, as: UTF8.self)
     }
 }
 
@@ -35,6 +46,23 @@ extension NodeAddress {
         else { return nil }
         var host = ""
         if case .string(let bytes) = words[0] { host = String(decoding: bytes, as: UTF8.self) }
+        // The node is told to announce a name that it has not; what else it says of itself may do.
+        if host == Self.unknownHost, words.count >= 4 { host = Self.otherHost(words[3]) ?? host }
         self.init(host: host, port: Int(port))
+    }
+
+    /// The address or the name among pairs such as `ip`, `127.0.0.1`.
+    private static func otherHost(_ metadata: RESPValue) -> String? {
+        guard case .array(let words) = metadata else { return nil }
+        let texts = words.map { word in
+            if case .string(let bytes) = word { String(decoding: bytes, as: UTF8.self) } else { "" }
+        }
+        for name in ["ip", "hostname"] {
+            for index in stride(from: 0, to: texts.count - 1, by: 2)
+            where texts[index] == name && !texts[index + 1].isEmpty {
+                return texts[index + 1]
+            }
+        }
+        return nil
     }
 }

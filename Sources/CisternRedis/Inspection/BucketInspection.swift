@@ -68,11 +68,11 @@ extension RedisStore {
             [Array("EVAL".utf8), Array(Self.script.utf8), Array("3".utf8)]
             + KeyNames.bucket(of: name, isTagged: isTagged)
         let (node, reply) = try await ask(command, about: name)
-        guard case .array(let fields) = reply, fields.count == 5, case .integer(let now) = fields[0] else {
+        guard case .array(let fields) = reply, fields.count == 5, let now = fields[0].storeMilliseconds else {
             throw BucketInspection.Failure(description: "\(node) answers what cannot be read: \(reply)")
         }
         var life: Int64?
-        if case .integer(let milliseconds) = fields[4], milliseconds >= 0 { life = milliseconds }
+        life = fields[4].storeMilliseconds
         let stored = StoreBucket(tokens: fields[1], lastRefill: fields[2], leases: fields[3], limit: limit, now: now)
         var current = stored ?? StoreBucket(full: limit, nowMilliseconds: now)
         current.catchUp(limit, nowMilliseconds: now)
@@ -125,7 +125,7 @@ extension StoreBucket {
             guard let lessee = words[index].text, let text = words[index + 1].text else { continue }
             let numbers = text.split(separator: ":").compactMap { Int64($0) }
             if lessee.isEmpty {
-                spilled = max(0, numbers.first ?? 0)
+                spilled = Self.wrapped(numbers.first ?? 0)
             } else if numbers.count == 9, numbers.allSatisfy({ 0...Self.largestNumber ~= $0 }) {
                 let record = Record(lessee: lessee, numbers: numbers)
                 if record.isPlausible, outstanding + record.tokens <= Limit.maximumCapacity { records.append(record) }

@@ -79,6 +79,6 @@ extension RedisNode {
         } while cursor != "0" && looked < Self.mostKeys
         guard cursor != "0" else { return (found, false) }
         guard case .success(.integer(let size)) = await ask(["DBSIZE"]) else { return (nil, false) }
-        return (Int(Double(found) / Double(looked) * Double(size)), true)
+        return (Int(exactly: (Double(found) / Double(looked) * Double(size)).rounded()), true)
     }
 }

@@ -23,11 +23,16 @@ struct RESPNotes: ~Copyable {
         texts.removeAll(keepingCapacity: texts.capacity <= Self.keptCapacity)
     }
 
+    /// How deep arrays may lie in one another; replies here have two.
+    private static let deepestNesting = 8
+
     /// The whole reply.
-    var reply: RESPReply {
+    ///
+    /// - Throws: `RESPReader.ProtocolError`, where it has types that RESP2 has not, or is nested too deeply.
+    func reply() throws(RESPReader.ProtocolError) -> RESPReply {
         if let numbers { return .numbers(numbers) }
         var position = 0
-        return .value(value(at: &position))
+        return .value(try value(at: &position, depth: 0))
     }
 
     private var numbers: RESPReply.Numbers? {
@@ -41,7 +46,10 @@ struct RESPNotes: ~Copyable {
         return numbers
     }
 
-    private func value(at position: inout Int) -> RESPValue {
+    private func value(at position: inout Int, depth: Int) throws(RESPReader.ProtocolError) -> RESPValue {
+        guard position < notes.count, depth <= Self.deepestNesting else {
+            throw RESPReader.ProtocolError(description: "a reply that is no RESP2")
+        }
         let note = notes[position]
         position += 1
         switch note.type {
@@ -50,9 +58,10 @@ struct RESPNotes: ~Copyable {
         case REDIS_REPLY_ERROR: return .error(String(decoding: text(of: note), as: UTF8.self))
         case REDIS_REPLY_ARRAY:
             var values: [RESPValue] = []
-            for _ in 0..<note.number { values.append(value(at: &position)) }
+            for _ in 0..<max(0, note.number) { values.append(try value(at: &position, depth: depth + 1)) }
             return .array(values)
-        default: return .null
+        case REDIS_REPLY_NIL: return .null
+        default: throw RESPReader.ProtocolError(description: "a reply of a type that RESP2 has not")
         }
     }
 

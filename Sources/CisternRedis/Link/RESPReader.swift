@@ -65,7 +65,7 @@ struct RESPReader: ~Copyable {
         guard reply != nil else { return nil }
         pendingBytes = 0
         defer { notes.pointee.clear() }
-        return notes.pointee.reply
+        return try notes.pointee.reply()
     }
 
     private var failure: ProtocolError {

@@ -1,3 +1,5 @@
+internal import Cistern
+
 /// One value of the Redis protocol (RESP2).
 package enum RESPValue: Equatable, Sendable {
     case string([UInt8])
@@ -22,5 +24,15 @@ enum RESPReply {
         case .numbers(let numbers): .array(numbers.indices.map { .integer(numbers[$0]) })
         case .value(let value): value
         }
+    }
+}
+
+extension RESPValue {
+    /// A time on a store's clock, in milliseconds since 1970; nil for anything else, and beyond the year 9999.
+    ///
+    /// Arithmetic on such times cannot overflow.
+    var storeMilliseconds: Int64? {
+        guard case .integer(let number) = self, LimitOverrides.times ~= number else { return nil }
+        return number
     }
 }

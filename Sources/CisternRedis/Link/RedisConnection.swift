@@ -4,11 +4,9 @@ internal import NIOCore
 
 /// One connection to a node: commands out in the order given, replies matched to them in the order they come.
 ///
-/// Commands written in one turn of the event loop leave in one write. Each has a deadline; when one passes, the
-/// connection is of no more use, since replies are matched by order, and all that wait on it fail. Whatever ends the
-/// connection, every command is answered once, and `ended` is called once with the reason.
-///
-/// It lives on its channel's event loop.
+/// Commands written in one turn of the event loop leave in one write. Each has a deadline. A command that is late fails
+/// alone, and a probe is sent; a probe or another vital command that is late ends the connection. Whatever ends it,
+/// every command is answered once, and `ended` is called once with the reason. It lives on its channel's event loop.
 final class RedisConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -24,8 +22,14 @@ final class RedisConnection: ChannelInboundHandler {
 
     private struct Pending {
         let deadline: NIODeadline
-        let completion: Completion
+        let sentAt: NIODeadline
+        let isVital: Bool
+        /// Nil once the command has failed: its reply, which may still come, is of no account.
+        var completion: Completion?
     }
+
+    /// The shortest time that a probe has for its answer.
+    private static let shortestProbe = TimeAmount.milliseconds(20)
 
     /// How long after a deadline a reply is still taken: one turn of the event loop.
     private static let secondLookDelay = TimeAmount.milliseconds(1)
@@ -34,6 +38,8 @@ final class RedisConnection: ChannelInboundHandler {
     private let ended: (RedisConnection, NodeTrouble) -> Void
     private var reader: RESPReader?
     private var pending: Deque<Pending> = []
+    /// A command whose answer shows that the node still answers; nil for none, and then any late command is vital.
+    var probe: () -> [[UInt8]]? = { nil }
     private var unsent = RESPCommands()
     private var isFlushDue = false
     private var deadlineCheck: Scheduled<Void>?
@@ -50,7 +56,7 @@ final class RedisConnection: ChannelInboundHandler {
     /// Creates the handler of one connection.
     ///
     /// - Parameters:
-    ///   - maximumPending: how many commands may wait for replies; more fail at once.
+    ///   - maximumPending: how many commands may wait for replies; more fail at once, but for vital ones.
     ///   - ended: called once, with this connection and why it ended.
     init(maximumPending: Int, ended: @escaping (RedisConnection, NodeTrouble) -> Void) {
         self.maximumPending = maximumPending
@@ -66,29 +72,32 @@ final class RedisConnection: ChannelInboundHandler {
     ///
     /// - Parameter prefix: a command to send right before it, whose reply is of no account; neither goes without the
     ///   other.
+    /// - Parameter isVital: whether the connection is of no more use where no reply comes by the deadline.
     func send(
-        _ words: [[UInt8]], after prefix: [[UInt8]]? = nil, deadline: NIODeadline,
+        _ words: [[UInt8]], after prefix: [[UInt8]]? = nil, isVital: Bool = false, deadline: NIODeadline,
         completion: @escaping (Result<RESPValue, Failure>) -> Void
     ) {
-        send(after: prefix, deadline: deadline, completion: { completion($0.map(\.value)) }) { commands in
-            commands.append(command: words)
+        send(after: prefix, isVital: isVital, deadline: deadline, completion: { completion($0.map(\.value)) }) {
+            $0.append(command: words)
         }
     }
 
     /// The same for a command that `write` writes.
     func send(
-        after prefix: [[UInt8]]? = nil, deadline: NIODeadline, completion: @escaping Completion,
+        after prefix: [[UInt8]]? = nil, isVital: Bool = false, deadline: NIODeadline, completion: @escaping Completion,
         write: (inout RESPCommands) -> Void
     ) {
         guard let context, !hasEnded, finishing == nil else { return completion(.failure(.closed)) }
         let count = prefix == nil ? 1 : 2
-        guard pending.count + count <= maximumPending else { return completion(.failure(.overloaded)) }
+        guard isVital || pending.count + count <= maximumPending else { return completion(.failure(.overloaded)) }
         if let prefix {
             unsent.append(command: prefix)
-            pending.append(Pending(deadline: deadline, completion: { _ in }))
+            pending.append(
+                Pending(deadline: deadline, sentAt: context.eventLoop.now, isVital: false, completion: { _ in }))
         }
         write(&unsent)
-        pending.append(Pending(deadline: deadline, completion: completion))
+        pending.append(
+            Pending(deadline: deadline, sentAt: context.eventLoop.now, isVital: isVital, completion: completion))
         if !isFlushDue {
             isFlushDue = true
             let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
@@ -117,9 +126,11 @@ final class RedisConnection: ChannelInboundHandler {
 
     private func checkDeadlines(isSecondLook: Bool) {
         deadlineCheckAt = .distantFuture
-        guard let context, let earliest = pending.lazy.map(\.deadline).min() else { return }
+        guard let context, let earliest = pending.lazy.filter({ $0.completion != nil }).map(\.deadline).min() else {
+            return
+        }
         guard earliest <= context.eventLoop.now else { return scheduleDeadlineCheck(at: earliest) }
-        if isSecondLook { return end(NodeTrouble(.timeout, "no reply by the deadline"), failure: .timedOut) }
+        if isSecondLook { return failLate(context) }
         // Perhaps it was this event loop that was late, and the reply lies in the socket: read once more first.
         let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
         deadlineCheckAt = earliest
@@ -127,6 +138,38 @@ final class RedisConnection: ChannelInboundHandler {
             loopBound.value.checkDeadlines(isSecondLook: true)
         }
     }
+
+    /// Fails the commands that are late, and tries whether the node still answers; where that is late, it is over.
+    private func failLate(_ context: ChannelHandlerContext) {
+        let now = context.eventLoop.now
+        let late = pending.indices.filter { pending[$0].completion != nil && pending[$0].deadline <= now }
+        let probe = pending.contains { $0.isVital } ? nil : self.probe()
+        let isOver = late.contains { pending[$0].isVital } || probe == nil && !pending.contains { $0.isVital }
+        guard !isOver else { return end(NodeTrouble(.timeout, "no reply by the deadline"), failure: .timedOut) }
+        var failed: [Completion] = []
+        var patience = Self.shortestProbe
+        for index in late {
+            patience = max(patience, pending[index].deadline - pending[index].sentAt)
+            if let completion = pending[index].completion { failed.append(completion) }
+            pending[index].completion = nil
+        }
+        if let probe {
+            send(probe, isVital: true, deadline: now + patience) { [weak self] result in
+                // Whatever it says, the node answers; what is wrong with it otherwise its user sees.
+                if case .success(.error(let message)) = result, let trouble = NodeTrouble(reply: message) {
+                    self?.close(trouble)
+                }
+            }
+        }
+        for completion in failed { completion(.failure(.timedOut)) }
+        if let next = pending.lazy.filter({ $0.completion != nil }).map(\.deadline).min(), next < deadlineCheckAt {
+            scheduleDeadlineCheck(at: next)
+        }
+        if let finishing, !isAwaited { close(finishing) }
+    }
+
+    /// Whether anybody still waits for a reply.
+    private var isAwaited: Bool { pending.contains { $0.completion != nil } }
 
     /// Closes the connection, failing whatever waits on it.
     func close(_ trouble: NodeTrouble) {
@@ -136,7 +179,7 @@ final class RedisConnection: ChannelInboundHandler {
     /// Takes no more commands, and closes the connection once all that wait on it have been answered or are too late.
     func finish(_ trouble: NodeTrouble) {
         finishing = trouble
-        if pending.isEmpty { close(trouble) }
+        if !isAwaited { close(trouble) }
     }
 
     private func end(_ trouble: NodeTrouble, failure: Failure) {
@@ -149,7 +192,7 @@ final class RedisConnection: ChannelInboundHandler {
         context?.close(promise: nil)
         // The node goes down before anyone is told, so that nobody who asks again is sent back here.
         if isOpen { ended(self, trouble) }
-        for command in waiting { command.completion(.failure(failure)) }
+        for command in waiting { command.completion?(.failure(failure)) }
     }
 
     // MARK: Channel events
@@ -185,9 +228,9 @@ final class RedisConnection: ChannelInboundHandler {
                 guard let command = pending.popFirst() else {
                     throw RESPReader.ProtocolError(description: "a reply that nothing asked for")
                 }
-                command.completion(.success(reply))
+                command.completion?(.success(reply))
             }
-            if let finishing, pending.isEmpty { close(finishing) }
+            if let finishing, !isAwaited { close(finishing) }
         } catch {
             end(NodeTrouble(.protocol, "protocol error: \(error)"), failure: .closed)
         }

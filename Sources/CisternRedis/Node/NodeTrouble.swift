@@ -45,6 +45,14 @@ package struct NodeTrouble: Error, Sendable, Equatable, CustomStringConvertible 
         case isCluster = "is-a-cluster"
         /// The node stands on its own, and is taken for one of a Redis Cluster.
         case notACluster = "not-a-cluster"
+        /// The node is one of another Redis Cluster than the one that is in use.
+        case otherCluster = "other-cluster"
+        /// The node takes connections from its own machine alone.
+        case protectedMode = "protected-mode"
+        /// The node has as many clients as it may.
+        case tooManyClients = "too-many-clients"
+        /// The node answers every request with an error.
+        case rejecting
         /// Any other error of the node's.
         case error
         /// The server is stopping, or has no use for the node any more.
@@ -75,7 +83,12 @@ package struct NodeTrouble: Error, Sendable, Equatable, CustomStringConvertible 
         case .wrongPassword: "correct user and password"
         case .noPermission: "grant the user the rights that the README lists"
         case .readOnly, .masterDown: "name the primary, not a replica"
-        case .outOfMemory: "give the node more maxmemory, or another eviction policy"
+        case .outOfMemory:
+            "give the node more maxmemory; keep maxmemory-policy noeviction, since evicting a bucket admits too much"
+        case .otherCluster: "another cluster has taken over the address: correct redis, or the node's address"
+        case .protectedMode: "set a password on the node, or bind it and turn protected-mode off"
+        case .tooManyClients: "raise maxclients on the node, or let fewer clients connect"
+        case .rejecting: "look at the node's own log, and at what stands between it and this server"
         case .cannotPersist: "mend the node's disk, or turn its snapshots off"
         case .tooFewReplicas: "bring the node's replicas back"
         case .busy: "end the script with SCRIPT KILL on the node"
@@ -96,17 +109,39 @@ extension NodeTrouble {
             if reply.hasPrefix("ERR Error running script") {
                 Self.codes.keys.first { reply.contains("-\($0) ") } ?? ""
             } else {
-                String(reply.prefix { $0 != " " })
+                String(Self.withoutPrefix(reply).prefix { $0 != " " })
             }
-        guard let kind = Self.codes[code] else { return nil }
-        self.init(kind, reply)
+        if let kind = Self.codes[code] {
+            self.init(kind, reply)
+        } else if let phrase = Self.phrases.first(where: { reply.lowercased().contains($0.text) }) {
+            self.init(phrase.kind, reply)
+        } else {
+            return nil
+        }
     }
+
+    static var otherCluster: NodeTrouble {
+        NodeTrouble(.otherCluster, "none of the nodes that it names is of the cluster in use")
+    }
+
+    /// Proxies and other servers put ERR before what Redis says.
+    private static func withoutPrefix(_ reply: String) -> Substring {
+        var rest = reply[...]
+        while let word = ["ERR ", "-"].first(where: { rest.hasPrefix($0) }) { rest = rest.dropFirst(word.count) }
+        return rest
+    }
+
+    /// The same in the words of others than Redis, of whatever begins with ERR.
+    private static let phrases: [(text: String, kind: Kind)] = [
+        ("max number of clients", .tooManyClients), ("read-only mode", .readOnly), ("read only replica", .readOnly),
+        ("readonly replica", .readOnly),
+    ]
 
     private static let codes: [String: Kind] = [
         "LOADING": .loading, "READONLY": .readOnly, "OOM": .outOfMemory, "MASTERDOWN": .masterDown,
         "NOAUTH": .noAuth, "WRONGPASS": .wrongPassword, "NOPERM": .noPermission, "MISCONF": .cannotPersist,
         "NOREPLICAS": .tooFewReplicas, "BUSY": .busy, "CLUSTERDOWN": .clusterDown, "MOVED": .isCluster,
-        "ASK": .isCluster,
+        "ASK": .isCluster, "DENIED": .protectedMode,
     ]
 
     /// What an error reply to one of the commands of logging in says: whatever it is, the node cannot be used.

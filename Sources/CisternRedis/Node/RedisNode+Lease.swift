@@ -82,6 +82,7 @@ extension RedisNode {
             } else if !message.hasPrefix("STALE") {
                 // A late give-back that comes after a later request has nothing more to say.
                 logRejection(message)
+                noteRejection(message, connection)
             }
             finish(request, .failure(.rejected(message)), done)
         case .success(let reply):
@@ -91,6 +92,7 @@ extension RedisNode {
                 return finish(request, .failure(.rejected("unexpected answer")), done)
             }
             if loop.value.health.serve() { logger.notice("Redis node is up; decisions are metered") }
+            loop.value.rejections = 0
             logRemarks(answer, on: request)
             finish(request, .success(answer.grant), done)
         }
@@ -119,6 +121,19 @@ extension RedisNode {
         let now = clock.now()
         shared.withLock { $0.statistics.count(request, result, now: now) }
         reply(result, now)
+    }
+
+    /// How many rejections in a row are the node's trouble and not the requests'.
+    private static let mostRejections = 5
+
+    /// A node that grants nothing in between is of no use: it is entered anew, by its name.
+    private func noteRejection(_ message: String, _ connection: RedisConnection) {
+        // That is about one key, whatever others get.
+        guard !message.contains("WRONGTYPE") else { return }
+        loop.value.rejections += 1
+        guard loop.value.rejections >= Self.mostRejections else { return }
+        loop.value.rejections = 0
+        connection.close(NodeTrouble(.rejecting, message))
     }
 
     private func logRejection(_ reason: String) {

@@ -1,4 +1,5 @@
 internal import Cistern
+internal import Logging
 internal import NIOCore
 internal import Synchronization
 
@@ -26,10 +27,15 @@ extension RedisNode {
         }
         sendWriteProbe(connection, deadline: deadline)
         renewShare(connection, deadline: deadline)
-        if role.isClustered { askForVersion(connection, deadline: deadline) }
-        connection.send(Self.command(["SCRIPT", "LOAD", LeaseScript.source]), deadline: deadline) { result in
+        if role.isClustered {
+            checkCluster(connection, deadline: deadline)
+            askForVersion(connection, deadline: deadline)
+        }
+        askForEvictionPolicy(connection, deadline: deadline)
+        let load = Self.command(["SCRIPT", "LOAD", LeaseScript.source])
+        connection.send(load, isVital: true, deadline: deadline) { result in
             switch result {
-            case .success(.string(let digest)): self.becomeUp(scriptDigest: digest)
+            case .success(.string(let digest)): return self.tryScript(digest, connection, deadline: deadline, whenDone)
             case .success(.error(let message)): connection.close(NodeTrouble(loginReply: message))
             case .success(let other):
                 let words = "unexpected answer to SCRIPT LOAD: \(other)".prefix(200)
@@ -41,6 +47,71 @@ extension RedisNode {
         }
     }
 
+    /// Has the script do nothing: a node that lets it be loaded and not be run is of no use.
+    private func tryScript(
+        _ digest: [UInt8], _ connection: RedisConnection, deadline: NIODeadline, _ whenDone: @escaping @Sendable () -> Void
+    ) {
+        guard let key = role.probeKey() else {
+            becomeUp(scriptDigest: digest)
+            return whenDone()
+        }
+        let isClustered = role.isClustered
+        connection.send(LeaseScript.trial(digest: digest, key: key), isVital: true, deadline: deadline) { result in
+            switch result {
+            case .success(.error(let message)) where !(isClustered && Redirect(message) != nil):
+                connection.close(NodeTrouble(loginReply: message))
+            case .success: self.becomeUp(scriptDigest: digest)
+            case .failure(let failure): self.fail(NodeTrouble(.closed, "\(failure)"))
+            }
+            whenDone()
+        }
+    }
+
+    /// Makes sure that the node is one of the cluster in use, and not of one that has taken over its address.
+    private func checkCluster(_ connection: RedisConnection, deadline: NIODeadline) {
+        connection.send(Self.command(["CLUSTER", "SLOTS"]), isVital: true, deadline: deadline) { result in
+            switch result {
+            case .success(.error(let message)): self.closeIfUnusable(connection, message)
+            case .success(let reply):
+                guard let map = SlotMap(reply, from: self.endpoint.host), !self.role.belongs(map) else { return }
+                connection.close(.otherCluster)
+            case .failure: break
+            }
+        }
+    }
+
+    /// An error to a command that the node need not know closes the connection only where it says what the node is at.
+    private func closeIfUnusable(_ connection: RedisConnection, _ message: String) {
+        guard let trouble = NodeTrouble(reply: message), trouble.kind != .noPermission else { return }
+        connection.close(trouble)
+    }
+
+    /// Warns where Redis would evict buckets: the limit is not kept then.
+    private func askForEvictionPolicy(_ connection: RedisConnection, deadline: NIODeadline) {
+        connection.send(Self.command(["INFO", "memory"]), isVital: true, deadline: deadline) { result in
+            switch result {
+            case .success(.error(let message)): self.closeIfUnusable(connection, message)
+            case .success(.string(let bytes)): self.warnOfEviction(String(decoding: bytes, as: UTF8.self))
+            default: break
+            }
+        }
+    }
+
+    private func warnOfEviction(_ info: String) {
+        var fields: [Substring: Substring] = [:]
+        for line in info.split(whereSeparator: \.isNewline) {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            if parts.count == 2 { fields[parts[0]] = parts[1] }
+        }
+        let policy = String(fields["maxmemory_policy"] ?? "noeviction")
+        guard policy != loop.value.evictionPolicy else { return }
+        loop.value.evictionPolicy = policy
+        guard policy != "noeviction" else { return }
+        logger.warning(
+            "Redis evicts keys when its memory is full; a bucket that is evicted admits up to its capacity once more",
+            metadata: ["policy": "\(policy)", "remedy": "set maxmemory-policy to noeviction"])
+    }
+
     private static func command(_ words: [String]) -> [[UInt8]] {
         words.map { Array($0.utf8) }
     }
@@ -48,7 +119,7 @@ extension RedisNode {
     private func expectNoError(
         _ connection: RedisConnection, _ command: [[UInt8]], secrets: [String] = [], deadline: NIODeadline
     ) {
-        connection.send(command, deadline: deadline) { result in
+        connection.send(command, isVital: true, deadline: deadline) { result in
             guard case .success(.error(let message)) = result else { return }
             connection.close(NodeTrouble(loginReply: Self.without(secrets, message)))
         }
@@ -62,11 +133,19 @@ extension RedisNode {
     }
 
     private func askForVersion(_ connection: RedisConnection, deadline: NIODeadline) {
-        connection.send(Self.command(["EVAL", "return redis.REDIS_VERSION_NUM or 0", "0"]), deadline: deadline) {
-            result in
-            guard case .success(.integer(let version)) = result else { return }
-            self.shared.withLock { $0.version = version }
+        connection.send(
+            Self.command(["EVAL", "return redis.REDIS_VERSION_NUM or 0", "0"]), isVital: true, deadline: deadline
+        ) { result in
+            switch result {
+            case .success(.integer(let version)): self.shared.withLock { $0.version = version }
+            case .success(.error(let message)): self.closeIfUnusable(connection, message)
+            default: break
+            }
         }
+    }
+
+    static func writeProbe(_ key: [UInt8]) -> [[UInt8]] {
+        [Array("SET".utf8), key, Array("1".utf8), Array("XX".utf8)]
     }
 
     /// Tries whether the node takes writes.
@@ -75,9 +154,8 @@ extension RedisNode {
     /// refuse it as they would refuse the script.
     private func sendWriteProbe(_ connection: RedisConnection, deadline: NIODeadline) {
         guard let key = role.probeKey() else { return }
-        let command = [Array("SET".utf8), key, Array("1".utf8), Array("XX".utf8)]
         let isClustered = role.isClustered
-        connection.send(command, deadline: deadline) { result in
+        connection.send(Self.writeProbe(key), isVital: true, deadline: deadline) { result in
             guard case .success(.error(let message)) = result else { return }
             // The key's slot has moved on since the slots were last looked at; that says nothing of the node.
             if isClustered, Redirect(message) != nil { return }
@@ -103,6 +181,7 @@ extension RedisNode {
         let drift = settings.clockDriftPerMille
         connection.send(share.request(now: sentAt), deadline: deadline) { result in
             switch result {
+            case .success(.error(let message)) where message.hasPrefix("STALE"): break
             case .success(.error(let message)): connection.close(NodeTrouble(loginReply: message))
             case .success(let reply): share.take(reply, sentAt: sentAt, clockDriftPerMille: drift)
             case .failure: break

@@ -17,6 +17,8 @@ final class RedisNode: Sendable {
         var isClustered = false
         /// A key with which to try whether the node takes writes; nil where it keeps none.
         var probeKey: @Sendable () -> [UInt8]? = { KeyNames.probe }
+        /// Of one of a Redis Cluster: whether a map of slots is of the cluster that is known.
+        var belongs: @Sendable (SlotMap) -> Bool = { _ in true }
         /// This server's part of all limits from this node; nil for none.
         var share: SharePart?
         /// Whether it is sent few requests at first even though it has not been lost itself.
@@ -35,6 +37,10 @@ final class RedisNode: Sendable {
         var retry: Scheduled<Void>?
         var heartbeat: RepeatedTask?
         var rejectionLog = LogThrottle()
+        /// Requests answered with errors that tell nothing of the node, since one was granted last.
+        var rejections = 0
+        /// What keys Redis evicts when its memory is full, as was warned of last.
+        var evictionPolicy = ""
         /// Of what the script found wrong with buckets.
         var remarkLog = LogThrottle()
     }
@@ -190,6 +196,7 @@ final class RedisNode: Sendable {
             [weak self] ended, trouble in
             if self?.loop.value.connection === ended { self?.fail(trouble) }
         }
+        connection.probe = { [weak self] in self?.role.probeKey().map { Self.writeProbe($0) } }
         try channel.pipeline.syncOperations.addHandler(connection)
     }
 

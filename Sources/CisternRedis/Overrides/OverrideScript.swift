@@ -32,7 +32,7 @@ enum OverrideScript {
 
         init?(_ reply: RESPValue) {
             guard case .array(let fields) = reply, fields.count == 2 || fields.count == 3,
-                case .integer(let now) = fields[0], case .string(let version) = fields[1]
+                let now = fields[0].storeMilliseconds, case .string(let version) = fields[1]
             else { return nil }
             nowMilliseconds = now
             self.version = String(decoding: version, as: UTF8.self)

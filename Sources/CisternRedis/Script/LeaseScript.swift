@@ -17,6 +17,8 @@ enum LeaseScript {
         local lessee, numbers = ARGV[1], ARGV[2]
         local capacity, rate, sequence, acknowledged, duration, held, quiet, returned, early, early_for,
           ahead, weight, window, lone, next_number = unpack('<dddddddddddddd', numbers)
+        -- A trial at login: it writes nothing, and fails where a request would.
+        if capacity == 0 then return call('SET', KEYS[1], '1', 'XX') and 1 or 0 end
         -- While a Redis Cluster moves a slot it is told the first key alone; the others follow from it.
         local tokens_key = KEYS[1]
         local refill_key = KEYS[2] or (string.gsub(tokens_key, 'tokens$', 'lastRefill'))
@@ -248,7 +250,16 @@ enum LeaseScript {
         }
     }
 
-    private static func numberCount(of request: LeaseRequest) -> Int { 14 + 2 * request.waiting.count }
+    /// The command that has the script do nothing, where it can do anything at all.
+    static func trial(digest: [UInt8], key: [UInt8]) -> [[UInt8]] {
+        let numbers = [UInt8](repeating: 0, count: requestNumbers * RESPCommands.doubleBytes)
+        return [byDigest, digest, Array("1".utf8), key, Array("trial".utf8), numbers]
+    }
+
+    /// Numbers of a request beside those of what waits.
+    private static let requestNumbers = 14
+
+    private static func numberCount(of request: LeaseRequest) -> Int { requestNumbers + 2 * request.waiting.count }
 
     /// What the script unpacks, in its order.
     @inline(__always)

@@ -6,6 +6,7 @@ package struct CheckerSet {
     package static let names = [
         ExcessChecker.name, LedgerChecker.name, RecordChecker.name, FalseDenialChecker.name, WaitingChecker.name,
         IsolationChecker.name, ConservationChecker.name, StrandingChecker.name, LivenessChecker.name,
+        ClockStepChecker.name,
     ]
 
     /// The one that judges the settings and not the limiter: how much they keep from those who need it.
@@ -20,6 +21,7 @@ package struct CheckerSet {
     private var conservation: ConservationChecker
     private var stranding: StrandingChecker
     private var liveness: LivenessChecker
+    private var clockSteps: ClockStepChecker
     /// A rival's rule breaks what ours must keep; it is measured and not judged.
     private let isJudged: Bool
     private(set) var violations: [Violation] = []
@@ -35,6 +37,7 @@ package struct CheckerSet {
         conservation = ConservationChecker(settings)
         stranding = StrandingChecker(settings)
         liveness = LivenessChecker(settings)
+        clockSteps = ClockStepChecker(settings)
     }
 
     /// How far above C + R·t admissions came, in percent of C.
@@ -50,6 +53,7 @@ package struct CheckerSet {
         note(isolation.observe(observation, at: now), by: IsolationChecker.name, at: now)
         note(conservation.observe(observation, at: now), by: ConservationChecker.name, at: now)
         note(liveness.observe(observation, at: now), by: LivenessChecker.name, at: now)
+        note(clockSteps.observe(observation, at: now), by: ClockStepChecker.name, at: now)
     }
 
     /// A run of a server is over, by a crash or with the world.

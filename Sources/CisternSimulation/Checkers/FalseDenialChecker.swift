@@ -51,7 +51,7 @@ struct FalseDenialChecker {
         guard let word = words[decided.server][decided.organization] else {
             return "\(who) without ever having been told anything"
         }
-        let books = Books(word.grant, at: word.grantedAt, limit: limit)
+        let books = Books(word.grant, at: word.grant.storeAt, limit: limit)
         // The slowest clock that is allowed for may take the moment for that much earlier.
         let elapsed = (now - word.grantedAt) / 1_000_000 * (1000 - 2 * lease.clockDriftPerMille) / 1000 - 1
         let cost = Int64(decided.cost) * Limit.microtokensPerToken

@@ -25,14 +25,14 @@ struct IsolationChecker {
             defer { buckets[granted.organization] = granted.bucket }
             // One that nobody touched for longer than a minute may have expired meanwhile, and begun anew.
             guard let left = buckets[granted.organization], left != granted.before,
-                now.storeMilliseconds - left.asOfMilliseconds < 60_000
+                granted.storeAt.storeMilliseconds - left.asOfMilliseconds < 60_000
             else { return nil }
             return "org-\(granted.organization)'s bucket is not as its last step left it"
         case .answered(let server, let organization, let order):
             guard let granted = grants.removeValue(forKey: order) else { return nil }
             let kept = min(credit[server][organization] - granted.request.returned, granted.grant.held)
             credit[server][organization] = max(0, kept) + granted.grant.tokens + granted.grant.paced
-        case .lost(let organization, _): buckets[organization] = nil
+        case .lost(let organization, _), .stepped(let organization, _): buckets[organization] = nil
         case .crashed(let server):
             for organization in credit[server].indices { credit[server][organization] = 0 }
         case .decided(let decided) where decided.decision.outcome == .allowed:

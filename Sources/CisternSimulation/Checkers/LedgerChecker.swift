@@ -13,12 +13,12 @@ struct LedgerChecker {
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
-        case .lost(let organization, _):
+        case .lost(let organization, _), .stepped(let organization, _):
             last[organization] = nil
             return nil
         case .granted(let granted):
             defer { last[granted.organization] = granted.bucket }
-            return judge(granted, since: last[granted.organization], at: now)
+            return judge(granted, since: last[granted.organization], at: granted.storeAt)
         default: return nil
         }
     }

@@ -2,8 +2,8 @@ internal import Cistern
 
 /// Every token that a server holds is on record at the store, and has not lapsed there.
 ///
-/// That is what keeps T + H ≤ C, where H is what servers really hold. It cannot hold where the node has lost its data,
-/// until the leases of before have lapsed.
+/// That is what keeps T + H ≤ C, where H is what servers really hold. It cannot hold where the node has lost its data or
+/// its clock has stepped, until the leases of before have lapsed.
 struct RecordChecker {
     static let name = "record"
 
@@ -18,7 +18,7 @@ struct RecordChecker {
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
-        case .lost(let organization, _): lostUntil[organization] = now + lease
+        case .lost(let organization, _), .stepped(let organization, _): lostUntil[organization] = now + lease
         case .held(let server, let organization, let leased, let recorded):
             if leased > recorded, now > lostUntil[organization] {
                 return "server \(server) holds \(leased) tokens of org-\(organization); on record are \(recorded)"

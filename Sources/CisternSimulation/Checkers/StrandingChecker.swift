@@ -28,7 +28,8 @@ struct StrandingChecker {
             for organization in node.entries.keys.sorted() {
                 let records = node.entries[organization]?.bucket.records ?? []
                 let dead = records.first {
-                    $0.tokens > 0 && $0.endsMilliseconds > world.now.storeMilliseconds && !alive.contains($0.lessee)
+                    $0.tokens > 0 && $0.endsMilliseconds > node.clock(at: world.now).storeMilliseconds
+                        && !alive.contains($0.lessee)
                 }
                 if let dead { return "\(dead.tokens) tokens are still leased to \(dead.lessee), which is no more" }
             }

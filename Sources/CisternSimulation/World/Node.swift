@@ -13,6 +13,8 @@ struct Node {
     let id: Int
     var entries: [Int: Entry] = [:]
     var isUp = true
+    /// By how much its clock has stepped so far.
+    var clockOffset: Time = 0
     /// Whether it has the script in memory.
     var knowsScript = false
     /// Until when it hangs.
@@ -24,9 +26,12 @@ struct Node {
         self.id = id
     }
 
+    /// The moment that its clock takes for now.
+    func clock(at now: Time) -> Time { now + clockOffset }
+
     /// The entry of an organisation, which starts full where the node has none, or none that has not expired.
     func entry(_ organization: Int, limit: Limit, leaseMilliseconds: Int64, now: Time) -> Entry {
-        let milliseconds = now.storeMilliseconds
+        let milliseconds = clock(at: now).storeMilliseconds
         let life = StoreBucket.lifeMilliseconds(of: limit, leaseMilliseconds: leaseMilliseconds)
         if let entry = entries[organization],
             milliseconds - max(entry.bucket.asOfMilliseconds, entry.plain.asOfMilliseconds) < life

@@ -15,6 +15,8 @@ package enum Observation {
     case crashed(server: Int)
     /// A node lost an organisation's bucket, of which so much was leased.
     case lost(organization: Int, outstanding: Int)
+    /// The clock of an organization's store steps; trickle grants have so much to come.
+    case stepped(organization: Int, comingMicrotokens: Int64)
     /// From now on nothing fails, and the load is light.
     case recovering
 
@@ -34,6 +36,7 @@ package enum Observation {
         case .crashed(let server): Self.mixed(6, server)
         case .lost(let organization, let outstanding): Self.mixed(7, organization, outstanding)
         case .recovering: 8
+        case .stepped(let organization, let coming): Self.mixed(9, organization, Int(coming))
         }
     }
 
@@ -68,6 +71,8 @@ package struct Granted {
     package var order: Int
     /// When the node acted.
     package var at: Time
+    /// The moment that its clock took that for.
+    package var storeAt: Time
 }
 
 /// A broken promise.

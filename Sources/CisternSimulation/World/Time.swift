@@ -8,7 +8,7 @@ extension Time {
 
     /// What a store's clock shows at this moment, in milliseconds.
     ///
-    /// All stores show the same, as those of one fleet do up to what their time service leaves.
+    /// A store whose clock has stepped shows that of another moment, see ``Node/clock(at:)``.
     package var storeMilliseconds: Int64 { 1_700_000_000_000 + self / 1_000_000 }
 
     /// The moment in seconds, for people.

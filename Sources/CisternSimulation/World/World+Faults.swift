@@ -125,8 +125,40 @@ extension World {
         let old = homes[organization]
         let node = (old + steps) % settings.nodes
         guard old != node, nodes[old].isUp, nodes[node].isUp else { return }
+        // A failover to a node with another clock is a step, too.
+        if nodes[old].clockOffset != nodes[node].clockOffset { observeStep(of: organization) }
         nodes[node].entries[organization] = nodes[old].entries.removeValue(forKey: organization)
         homes[organization] = node
+    }
+
+    // MARK: Clocks of the stores
+
+    private static let gapsBetweenSteps = Time.milliseconds(300)...Time.milliseconds(2000)
+    private static let steps: [Time] = [.milliseconds(250), .milliseconds(1000), .milliseconds(15_000), .milliseconds(3_600_000)]
+
+    /// Among many faults the clocks step in every second world.
+    func scheduleFirstStep() {
+        let isChosen = stepDice.chance(0.5)
+        guard settings.faults == .clock || settings.faults == .all && isChosen else { return }
+        queue.add(.stepClock, at: stepDice.number(Self.gapsBetweenSteps))
+    }
+
+    private func observeStep(of organization: Int) {
+        let node = nodes[homes[organization]]
+        let milliseconds = node.clock(at: now).storeMilliseconds
+        let records = node.entries[sabotage.bucket(of: organization)]?.bucket.records ?? []
+        let coming = records.reduce(0) { $0 + $1.pace * max(0, $1.paceEndsMilliseconds - milliseconds) }
+        observe(.stepped(organization: organization, comingMicrotokens: coming))
+    }
+
+    /// Sets one store's clock forward or back, and the next one some time later.
+    func stepClock() {
+        guard !isRecovering else { return }
+        let node = stepDice.number(0...settings.nodes - 1)
+        let step = stepDice.pick(Self.steps)
+        for organization in homes.indices where homes[organization] == node { observeStep(of: organization) }
+        nodes[node].clockOffset += stepDice.chance(0.5) ? step : -step
+        queue.add(.stepClock, at: now + stepDice.number(Self.gapsBetweenSteps))
     }
 
     // MARK: Recovery

@@ -82,7 +82,7 @@ extension World {
         case .settle(let organization, let tokens):
             var entry = nodes[id].entry(
                 organization, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
-            entry.plain.refill(settings.limit, nowMilliseconds: now.storeMilliseconds)
+            entry.plain.refill(settings.limit, nowMilliseconds: nodes[id].clock(at: now).storeMilliseconds)
             entry.plain = TokenBucket(
                 microtokens: entry.plain.microtokens - Int64(tokens) * Limit.microtokensPerToken,
                 asOfMilliseconds: entry.plain.asOfMilliseconds)
@@ -102,11 +102,12 @@ extension World {
         let key = sabotage.bucket(of: organization)
         var entry = nodes[id].entry(key, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
         let before = entry.bucket
+        let clock = nodes[id].clock(at: now)
         let grant: Grant?
-        if let answer = sabotage.act(on: &entry.bucket, request, organization: organization, now: now) {
+        if let answer = sabotage.act(on: &entry.bucket, request, organization: organization, now: clock) {
             grant = answer
         } else {
-            grant = entry.bucket.apply(request, nowMilliseconds: now.storeMilliseconds)
+            grant = entry.bucket.apply(request, nowMilliseconds: clock.storeMilliseconds)
         }
         nodes[id].entries[key] = entry
         guard let grant else { return .stale }
@@ -115,7 +116,7 @@ extension World {
             .granted(
                 Granted(
                     server: server, organization: organization, request: request, grant: grant, before: before,
-                    bucket: entry.bucket, order: grantOrder, at: now)))
+                    bucket: entry.bucket, order: grantOrder, at: now, storeAt: clock)))
         compareBooks(of: organization)
         return .granted(grant, order: grantOrder)
     }

@@ -16,6 +16,7 @@ package final class World {
         case wakeServer(Int)
         case wakeNode(Int)
         case fault
+        case stepClock
         case restart(server: Int)
         case revive(node: Int)
         case sample
@@ -45,6 +46,7 @@ package final class World {
     var workload: Workload
     var faultDice: Dice
     var probeDice: Dice
+    var stepDice: Dice
     var requests: [Int: Request] = [:]
     /// How long each server has stood still so far.
     var paused: [Time]
@@ -72,6 +74,7 @@ package final class World {
             period: .milliseconds(settings.periodMilliseconds), dice: Dice(seed: settings.seed, purpose: 3))
         faultDice = Dice(seed: settings.seed, purpose: 4)
         probeDice = Dice(seed: settings.seed, purpose: 5)
+        stepDice = Dice(seed: settings.seed, purpose: 7)
         paused = Array(repeating: 0, count: settings.servers)
         tally = Tally(settings)
         checkers = CheckerSet(settings)
@@ -90,7 +93,8 @@ package final class World {
         if settings.recoveryMilliseconds > 0 {
             queue.add(.recover, at: .milliseconds(settings.durationMilliseconds))
         }
-        if settings.faults != .none { queue.add(.fault, at: faultDice.number(0...Time.milliseconds(200))) }
+        if settings.faults.isAnything { queue.add(.fault, at: faultDice.number(0...Time.milliseconds(200))) }
+        scheduleFirstStep()
         while let next = queue.nextTime, next <= end, checkers.violations.isEmpty, let event = queue.popFirst() {
             now = event.time
             handle(event.event)
@@ -131,6 +135,7 @@ package final class World {
         case .wakeServer(let id): wakeServer(id)
         case .wakeNode(let id): wakeNode(id)
         case .fault: injectFault()
+        case .stepClock: stepClock()
         case .restart(let server): restart(server)
         case .revive(let node): nodes[node].isUp = true
         case .sample: sample()
@@ -257,14 +262,16 @@ package final class World {
 
     /// Holds what every server has for an organisation against what is on record for it.
     func compareBooks(of organization: Int) {
-        let bucket = nodes[homes[organization]].entries[sabotage.bucket(of: organization)]?.bucket
+        let node = nodes[homes[organization]]
+        let bucket = node.entries[sabotage.bucket(of: organization)]?.bucket
+        let clock = node.clock(at: now)
         for server in servers where server.isUp {
             guard case .cistern(let limiter) = server.limiter else { continue }
             let name = names[organization]
             let leased = limiter.leased(name.span, now: server.clock.reading(at: now))
             guard leased > 0 else { continue }
             let lessee = sabotage.lessee(server.lessee, server: server.id)
-            let record = bucket?.records.first { $0.lessee == lessee && $0.endsMilliseconds > now.storeMilliseconds }
+            let record = bucket?.records.first { $0.lessee == lessee && $0.endsMilliseconds > clock.storeMilliseconds }
             observe(
                 .held(
                     server: server.id, organization: organization, leased: leased, recorded: record?.tokens ?? 0))
@@ -287,8 +294,9 @@ package final class World {
     ///
     /// - Parameter lessees: the servers that are up, by the names of their leases.
     private func stranded(of organization: Int, lessees: [String: Int]) -> Int {
-        let bucket = nodes[homes[organization]].entries[sabotage.bucket(of: organization)]?.bucket
-        let records = bucket?.records.filter { $0.endsMilliseconds > now.storeMilliseconds } ?? []
+        let node = nodes[homes[organization]]
+        let bucket = node.entries[sabotage.bucket(of: organization)]?.bucket
+        let records = bucket?.records.filter { $0.endsMilliseconds > node.clock(at: now).storeMilliseconds } ?? []
         return records.reduce(0) { sum, record in
             guard let id = lessees[record.lessee] else { return sum + record.tokens }
             let server = servers[id]

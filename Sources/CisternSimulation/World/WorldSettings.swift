@@ -19,8 +19,12 @@ package enum FaultKind: String, Sendable, CaseIterable {
     case network
     /// Servers and nodes that crash, hang or forget, clocks that drift, organisations that move.
     case crash
+    /// Stores' clocks that step forward and back.
+    case clock
     case all
 
+    /// Whether machines or the network fail.
+    var isAnything: Bool { breaksNetwork || breaksMachines }
     var breaksNetwork: Bool { self == .network || self == .all }
     package var breaksMachines: Bool { self == .crash || self == .all }
 }

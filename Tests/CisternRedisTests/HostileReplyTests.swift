@@ -1,0 +1,138 @@
+import Cistern
+import CisternTesting
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import CisternRedis
+
+/// No reply of a node may end the process, whatever numbers are in it.
+@Suite("Replies that nobody should send")
+struct HostileReplyTests {
+    private static let numbers: [Int64] = [
+        .min, .min + 1, -9_223_372_036_854_775, -1, 0, 1, 1 << 52, 1 << 53, 253_402_300_799_999, 253_402_300_800_000,
+        9_223_372_036_854_775, .max - 1, .max,
+    ]
+
+    private let clock = Timeline(ContinuousClock())
+
+    private func store(_ redis: ScriptedRedis) async throws -> RedisStore {
+        let store = try RedisStore(
+            endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
+        await store.start()
+        return store
+    }
+
+    @Test("a false time or a false number of a bucket is an error, or a bucket", arguments: numbers)
+    func inspection(number: Int64) async throws {
+        let redis = try ScriptedRedis()
+        let record = (0..<9).map { _ in "\(number)" }.joined(separator: ":")
+        redis.change { words in
+            guard words.first == "EVAL", words.count == 6 else { return ScriptedRedis.usual(words) }
+            func text(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\n" }
+            return "*5\r\n:\(number)\r\n" + text("\(number)") + text("\(number)") + "*4\r\n" + text("")
+                + text("\(number)") + text("x") + text(record) + ":\(number)\r\n"
+        }
+        let store = try await store(redis)
+        for limit in [Limit.standard, try Limit(capacity: 1_000_000_000, refillPerSecond: 1_000_000_000)] {
+            let inspection = try? await store.inspectBucket(of: "acme", limit: limit)
+            _ = inspection?.lessees.map(\.endsInMilliseconds)
+        }
+        await store.stop()
+    }
+
+    @Test("garbage in the spilled total alone does not end it, with a time that can be")
+    func spilled() async throws {
+        let redis = try await RedisServer()
+        let store = try RedisStore(
+            endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
+        await store.start()
+        try await redis.command("SET", "ratelimit:acme:tokens", "5")
+        try await redis.command("SET", "ratelimit:acme:lastRefill", "0")
+        try await redis.command("HSET", "ratelimit:acme:leases", "", "9223372036854775807")
+        #expect(try await store.inspectBucket(of: "acme", limit: .standard).current.balanceMicrotokens == 100_000_000)
+        await store.stop()
+    }
+
+    @Test("false numbers of the lease script never become a grant", arguments: 0..<9)
+    func leases(position: Int) async throws {
+        for number in Self.numbers {
+            let fields = (0..<9).map { $0 == position ? number : [1, 0, 1_000_000, 0, 0, 1, 1, 0, 0][$0] }
+            let redis = try ScriptedRedis { words in
+                guard words.first == "EVALSHA", !words.contains("trial") else { return ScriptedRedis.usual(words) }
+                return "*9\r\n" + fields.map { ":\($0)\r\n" }.joined()
+            }
+            let store = try await store(redis)
+            var settings = LimiterSettings()
+            settings.failurePolicy = .closed
+            let limiter = RateLimiter(
+                limits: Limits(), store: store, lessee: "server-1", settings: settings, seed: 1)
+            let decision = await limiter.decide("acme", now: clock.now())
+            #expect([.allowed, .denied, .refused].contains(decision.outcome))
+            await store.stop()
+        }
+    }
+
+    @Test("false times of overrides change nothing", arguments: numbers)
+    func overrides(number: Int64) async throws {
+        let redis = try ScriptedRedis { words in
+            guard words.first == "EVAL", words.count > 3, words[3].contains("overrides") else {
+                return ScriptedRedis.usual(words)
+            }
+            func text(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\n" }
+            return "*3\r\n:\(number)\r\n$1\r\n1\r\n*2\r\n" + text("acme") + text("\(number):\(number):0:5:5000:eve")
+        }
+        let store = try await store(redis)
+        let copies = store.overrideCopies(clock: clock, logger: Logger(label: "test"))
+        await copies.synchronize()
+        _ = try? await copies.set(.standard, of: "other", lifeMilliseconds: 315_360_000_000, by: "me")
+        if let now = await copies.nowMilliseconds { #expect(now - number <= 60_000) }
+        await store.stop()
+    }
+
+    @Test("a map of slots with false numbers is none", arguments: numbers)
+    func slots(number: Int64) {
+        func map(_ first: Int64, _ last: Int64, _ port: Int64) -> SlotMap? {
+            SlotMap(
+                .array([
+                    .array([
+                        .integer(first), .integer(last), .array([.string(Array("h".utf8)), .integer(port)]),
+                    ])
+                ]), from: "a")
+        }
+        let isSlot = 0...16383 ~= number
+        #expect((map(number, number, 1) != nil) == isSlot)
+        #expect((map(0, number, 1) != nil) == isSlot)
+        #expect((map(number, 16383, 1) != nil) == isSlot)
+        #expect((map(0, 1, number) != nil) == (1...65535 ~= number))
+    }
+
+    @Test("no seeded garbage traps any of the readers")
+    func garbage() throws {
+        var random = SeededRandom(seed: 29)
+        let alphabet = Array("*$:+-#,%0123456789\r\n\r\n\r\nab".utf8)
+        for _ in 0..<20_000 {
+            let count = Int.random(in: 1...60, using: &random)
+            let bytes = (0..<count).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &random)] }
+            var reader = try RESPReader()
+            do throws(RESPReader.ProtocolError) {
+                try reader.feed(ByteBuffer(bytes: bytes))
+                while let reply = try reader.nextReply() {
+                    _ = SlotMap(reply.value, from: "h")
+                    _ = ShareScript.share(in: reply.value)
+                    _ = OverrideScript.Reading(reply.value)
+                    if case .error(let message) = reply.value {
+                        _ = Redirect(message)
+                        _ = NodeTrouble(reply: message)
+                    }
+                }
+            } catch {
+                #expect(!error.description.isEmpty)
+            }
+        }
+    }
+}
