@@ -167,7 +167,7 @@ let package = Package(
         // What several test targets share: a clock set by hand, real processes, a plain HTTP client.
         .target(
             name: "CisternTesting",
-            dependencies: ["Cistern"],
+            dependencies: ["Cistern", .product(name: "Logging", package: "swift-log")],
             path: "Tests/CisternTesting"
         ),
         // Decisions whose instructions PerfTests counts, from outside, in a release build: it depends on nothing that takes
@@ -287,7 +287,9 @@ if Context.environment["CISTERN_FUZZ"] != nil {
 if Context.environment["CISTERN_SANITIZE"] != nil {
     package.targets.removeAll { !["CProcessorHints", "Cistern", "CisternTesting", "CisternTests"].contains($0.name) }
     package.products.removeAll { $0.name != "Cistern" }
-    package.dependencies.removeAll { !"\($0.kind)".contains("swift-collections") }
+    package.dependencies.removeAll { dependency in
+        !["swift-collections", "swift-log"].contains { "\(dependency.kind)".contains("/\($0)\"") }
+    }
 }
 
 for target in package.targets where target.type != .system {

@@ -30,7 +30,8 @@ struct SimulateOptions: ParsableArguments {
             "Load in multiples of what the buckets refill, 0.001 to 1000; each workload has its own unless given.",
             valueName: "factor"))
     var load: String?
-    @Option(help: ArgumentHelp("What goes wrong: none, network, crash, clock or all. (default: none)", valueName: "kind"))
+    @Option(
+        help: ArgumentHelp("What goes wrong: none, network, crash, clock or all. (default: none)", valueName: "kind"))
     var faults: String?
     @Option(help: ArgumentHelp("How long, in the world's time: 1s to 24h. (default: 30s)", valueName: "time"))
     var duration: String?

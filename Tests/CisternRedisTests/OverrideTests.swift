@@ -60,7 +60,7 @@ struct OverrideTests {
     @Test("it ends when it is to end, on the nodes' clock")
     func ends() async throws {
         let server = try await server(try await nodes(1))
-        _ = try await server.copies.set(limit, of: "org", lifeMilliseconds: 300, by: "alice")
+        _ = try await server.copies.set(limit, of: "org", lifeMilliseconds: 4000, by: "alice")
         #expect(try await inForce(server.copies).count == 1)
         try await eventually("the override to end") { try await inForce(server.copies).isEmpty }
         await server.store.stop()

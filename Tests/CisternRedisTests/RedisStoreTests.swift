@@ -341,7 +341,8 @@ struct RedisStoreTests {
         let full = try await RedisServer(["--maxclients", "1"])
         let holder = try Socket(port: full.port)
         try holder.send("PING\r\n")
-        let protected = try ScriptedRedis { _ in "-DENIED Redis is running in protected mode because it is enabled\r\n" }
+        let protected = try ScriptedRedis { _ in "-DENIED Redis is running in protected mode because it is enabled\r\n"
+        }
         for (url, kind) in [(full.url, NodeTrouble.Kind.tooManyClients), (protected.url, .protectedMode)] {
             let store = try store(url)
             await store.start()

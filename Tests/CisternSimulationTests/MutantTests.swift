@@ -37,6 +37,7 @@ struct MutantTests {
         Mutant(sabotage: Mutants.NoProbe(), checkers: ["liveness"], worlds: 5),
         Mutant(sabotage: Mutants.OneBucketForAll(), checkers: ["isolation"], worlds: 20),
         Mutant(sabotage: Mutants.TokenFromNowhere(), checkers: ["isolation"], worlds: 5),
+        Mutant(sabotage: Mutants.StepUnnoticed(), checkers: ["clock step"], worlds: 400),
         Mutant(sabotage: Mutants.GrantsHalved(), checkers: ["stranding"], worlds: 20, faults: .none),
     ]
 

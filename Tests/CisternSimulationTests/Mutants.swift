@@ -238,4 +238,17 @@ enum Mutants {
             grant.paced -= grant.paced / 2
         }
     }
+
+    /// The store does not notice that its clock has stepped back.
+    struct StepUnnoticed: Sabotage {
+        mutating func act(
+            on bucket: inout StoreBucket, _ request: LeaseRequest, organization: Int, now: Time
+        ) -> Grant?? {
+            for index in bucket.records.indices
+            where bucket.records[index].askedAtMilliseconds > now.storeMilliseconds {
+                bucket.records[index].askedAtMilliseconds = now.storeMilliseconds
+            }
+            return nil
+        }
+    }
 }

@@ -23,6 +23,7 @@ struct WorldTests {
         try expectKept([block * 5 + 1, block * 5 + 3, block * 5 + 5], faults: .none)
         try expectKept([block * 5 + 2], faults: .network)
         try expectKept([block * 5 + 4], faults: .crash)
+        try expectKept((block * 5 + 1)...(block * 5 + 5), faults: .clock)
     }
 
     @Test("keep them in 20 worlds that nobody has seen before")
@@ -35,6 +36,12 @@ struct WorldTests {
     @Test("keep them where a node loses its data twice within a lease: a world in which the checker once was wrong")
     func losesDataTwice() throws {
         try expectKept([1_047_219], faults: .all)
+    }
+
+    @Test("keep the bound of steps where a trickle grant runs on: worlds in which the checkers once were wrong")
+    func stepsOfClocks() throws {
+        try expectKept([8014], faults: .all)
+        try expectKept([7240], faults: .clock)
     }
 
     @Test("keep them where a slow world ends before its first request")

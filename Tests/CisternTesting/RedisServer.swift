@@ -11,14 +11,17 @@ package final class RedisServer: Sendable {
     ///
     /// - Parameters:
     ///   - arguments: further arguments, such as `--requirepass`.
+    ///   - environment: variables for the server, such as a library to be loaded first.
     ///   - port: the port, for a server that comes back where another was; a free one unless given.
-    package init(_ arguments: [String] = [], port: Int? = nil, tls: Bool = false) async throws {
+    package init(
+        _ arguments: [String] = [], port: Int? = nil, tls: Bool = false, environment: [String: String] = [:]
+    ) async throws {
         let arguments = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"] + arguments
         // Another process may take a port that was free a moment ago; then it is tried on another.
         for _ in 0..<5 {
             let chosen = try port ?? Socket.freePort()
             let listening = tls ? ["--port", "0", "--tls-port", "\(chosen)"] : ["--port", "\(chosen)"]
-            let process = try ChildProcess("redis-server", listening + arguments)
+            let process = try ChildProcess("redis-server", listening + arguments, environment: environment)
             try await eventually("redis-server to start: \(process.text)") {
                 process.text.contains("Ready to accept connections") || !process.isRunning
             }

@@ -30,7 +30,9 @@ package final class ScriptedRedis: Sendable {
                         while let words = Self.takeCommand(&rest) {
                             guard let reply = self?.reply(to: words) else { break reading }
                             let bytes = Array(reply.utf8)
-                            _ = bytes.withUnsafeBytes { send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+                            _ = bytes.withUnsafeBytes {
+                                send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                            }
                         }
                     }
                     close(connection)
@@ -80,7 +82,9 @@ package final class ScriptedRedis: Sendable {
     private static func takeCommand(_ bytes: inout [UInt8]) -> [String]? {
         var index = 0
         func line() -> Int? {
-            guard let end = bytes[index...].firstIndex(of: UInt8(ascii: "\r")), end + 1 < bytes.count else { return nil }
+            guard let end = bytes[index...].firstIndex(of: UInt8(ascii: "\r")), end + 1 < bytes.count else {
+                return nil
+            }
             defer { index = end + 2 }
             return Int(String(decoding: bytes[(index + 1)..<end], as: UTF8.self))
         }

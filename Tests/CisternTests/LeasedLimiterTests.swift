@@ -385,19 +385,4 @@ struct LeasedLimiterTests {
         #expect(await decision.outcome == .allowed)
         #expect(await decision.remaining == 41)
     }
-
-    @Test("new names beyond the bound never reach the store")
-    func newKeys() {
-        let limiter = limiter { $0.maximumNewKeysPerSecond = 2 }
-        for name in ["a", "b"] { ask(limiter, name) }
-        #expect(store.requestCount == 2)
-        ask(limiter, "c")
-        #expect(store.requestCount == 2)
-        #expect(log.outcomes == [.denied])
-        #expect(log.all.last?.retryAfterMilliseconds == 500)
-        #expect(limiter.statistics.decisions.newKeysDenied == 1)
-        clock.advance(milliseconds: 500)
-        ask(limiter, "c")
-        #expect(store.requestCount == 3)
-    }
 }

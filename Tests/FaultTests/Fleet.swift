@@ -16,7 +16,7 @@ final class Fleet: Sendable {
     let servers: [Server]
     let clock = Timeline(ContinuousClock())
     let limit: Limit
-    let log = LineLog()
+    let log = LogCounter()
     private let idleTimer = Mutex<Task<Void, Never>?>(nil)
 
     /// Makes servers and starts them.
@@ -39,7 +39,7 @@ final class Fleet: Sendable {
         settings.lease.timeoutMilliseconds = timeoutMilliseconds
         let (endpoints, log, clock) = (try urls.map { try RedisEndpoint(url: $0) }, log, clock)
         servers = try (0..<count).map { number in
-            var logger = Logger(label: "server-\(number)") { _ in LineLog.Handler(log: log) }
+            var logger = Logger(label: "server-\(number)") { _ in LogCounter.Handler(counter: log) }
             logger.logLevel = .debug
             let store = try RedisStore(
                 endpoints: endpoints, topology: topology, settings: link, clock: clock,
@@ -83,30 +83,6 @@ final class Fleet: Sendable {
 
     /// The node that keeps an organisation, as the first server's home number.
     func home(of organization: String) -> Int { Int(servers[0].store.home(of: organization.utf8.span).number) }
-}
-
-/// What the servers log.
-final class LineLog: Sendable {
-    private let lines = Mutex<[String]>([])
-
-    var all: [String] { lines.withLock { $0 } }
-
-    struct Handler: LogHandler {
-        let log: LineLog
-        var metadata: Logger.Metadata = [:]
-        var logLevel = Logger.Level.debug
-
-        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-            get { metadata[key] }
-            set { metadata[key] = newValue }
-        }
-
-        func log(event: LogEvent) {
-            let all = metadata.merging(event.metadata ?? [:]) { $1 }
-            let text = all.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
-            log.lines.withLock { $0.append("\(event.level) \(event.message) \(text)") }
-        }
-    }
 }
 
 /// The grants of a store, as they arrive.

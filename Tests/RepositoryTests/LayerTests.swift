@@ -21,13 +21,15 @@ struct LayerTests {
         ],
         "CisternSimulation": ["Cistern", "Synchronization"],
         "CisternServer": [
-            "Cistern", "CisternRedis", "CisternHTTP", "CisternAdmin", "Configuration", "Foundation",
-            "Logging",
+            "Cistern", "CisternRedis", "CisternHTTP", "CisternAdmin", "Configuration", "Darwin", "Dispatch",
+            "Foundation",
+            "Glibc", "Logging",
             "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "UnixSignals", "Synchronization", "Yams",
         ],
         "CisternCommand": [
             "ArgumentParser", "AsyncHTTPClient", "CJemalloc", "Cistern", "CisternAdmin", "CisternRedis",
-            "CisternServer", "CisternSimulation", "Foundation", "Logging", "NIOCore", "NIOHTTP1", "NIOPosix",
+            "CisternServer", "CisternSimulation", "Darwin", "Foundation", "Glibc", "Logging", "NIOCore", "NIOHTTP1",
+            "NIOPosix",
             "ServiceLifecycle", "UnixSignals",
         ],
     ]

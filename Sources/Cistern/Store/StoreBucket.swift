@@ -49,6 +49,7 @@ package struct StoreBucket: Sendable, Equatable {
         /// Whether a server can have written it; anything else is somebody's mistake and holds no tokens.
         package var isPlausible: Bool {
             guard 0...Limit.maximumCapacity ~= tokens, 0..<StoreBucket.wrap ~= askedAtMilliseconds,
+                endsMilliseconds > askedAtMilliseconds,
                 endsMilliseconds <= askedAtMilliseconds + LeaseSettings.longestMilliseconds
             else { return false }
             let (trickle, overflows) = pace.multipliedReportingOverflow(by: paceEndsMilliseconds - askedAtMilliseconds)

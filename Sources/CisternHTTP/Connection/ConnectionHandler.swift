@@ -181,7 +181,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if bytes.readableBytes > 0 { inbound = bytes }
     }
 
-    /// Goes on with what was kept.
     private func goOnReading(_ context: ChannelHandlerContext) {
         readRequests(from: takeInbound(), context)
         closeIfHungUp(context)

@@ -145,7 +145,8 @@ extension ClusterNodes {
             "requests do not find the node of their slot",
             metadata: [
                 "slot": "\(journey.slot)", "node": "\(node.endpoint.name)", "suppressed": "\(suppressed)",
-                "remedy": "let each node say where it is: cluster-preferred-endpoint-type ip, or cluster-announce-hostname",
+                "remedy":
+                    "let each node say where it is: cluster-preferred-endpoint-type ip, or cluster-announce-hostname",
             ])
     }
 

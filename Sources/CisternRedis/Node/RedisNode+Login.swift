@@ -49,7 +49,8 @@ extension RedisNode {
 
     /// Has the script do nothing: a node that lets it be loaded and not be run is of no use.
     private func tryScript(
-        _ digest: [UInt8], _ connection: RedisConnection, deadline: NIODeadline, _ whenDone: @escaping @Sendable () -> Void
+        _ digest: [UInt8], _ connection: RedisConnection, deadline: NIODeadline,
+        _ whenDone: @escaping @Sendable () -> Void
     ) {
         guard let key = role.probeKey() else {
             becomeUp(scriptDigest: digest)

@@ -47,8 +47,8 @@ enum LeaseScript {
           if name == '' then
             spilled, copy = match(record, '^(%d+):(.+)$')
             spilled = (tonumber(spilled) or 0) % wrap
-          elseif not spill or not (tokens <= 1000000000 and at < wrap and ends - at <= max(\(longestMilliseconds), duration)
-            and pace * (paced - at) <= tokens * token and #last < 17 and #share < 17 and #unseen < 17 and #spill < 17) then
+          elseif not spill or not (tokens <= 1000000000 and at < wrap and ends > at and ends - at <= max(\(longestMilliseconds), duration)
+            and pace * (paced - at) <= tokens * token and #last < 17 and #share < 14 and #unseen < 17 and #spill < 17) then
             -- No server writes this: it is removed, and the caller logs it.
             gone[#gone + 1], repaired = name, repaired + 1
           else

@@ -38,7 +38,8 @@ struct ClockStepChecker {
         allowance[organization] = left + level
         mostUsed = max(mostUsed, -level)
         guard left + level < 0 else { return nil }
-        return "org-\(organization) was given \(-left - level) microtokens more than the steps of its store's clock allow"
+        return
+            "org-\(organization) was given \(-left - level) microtokens more than the steps of its store's clock allow"
     }
 }
 

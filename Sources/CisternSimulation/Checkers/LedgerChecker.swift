@@ -6,14 +6,23 @@ struct LedgerChecker {
     static let name = "ledger"
 
     private var last: [StoreBucket?]
+    private let lease: Time
+    /// Until when trickle grants that have ended may seem to run again, after a step of the store's clock.
+    private var steppedUntil: [Time]
 
     init(_ settings: WorldSettings) {
         last = Array(repeating: nil, count: settings.organizations)
+        lease = .milliseconds(settings.limiter.lease.durationMilliseconds)
+        steppedUntil = Array(repeating: -1, count: settings.organizations)
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
-        case .lost(let organization, _), .stepped(let organization, _):
+        case .stepped(let organization, _):
+            last[organization] = nil
+            steppedUntil[organization] = now + lease
+            return nil
+        case .lost(let organization, _):
             last[organization] = nil
             return nil
         case .granted(let granted):
@@ -31,7 +40,9 @@ struct LedgerChecker {
             return "balance \(bucket.balanceMicrotokens) and \(outstanding) outstanding are above the capacity"
         }
         if outstanding > limit.capacityMicrotokens { return "\(outstanding) outstanding is above the capacity" }
-        if pace > limit.refillMicrotokensPerMillisecond { return "paces of \(pace) are above the refill rate" }
+        if pace > limit.refillMicrotokensPerMillisecond, granted.at > steppedUntil[granted.organization] {
+            return "paces of \(pace) are above the refill rate"
+        }
         guard let last else { return nil }
         // Below 0 they are where a lessee forgot a pace: what was promised for it can never be spent, and is let go.
         let before = max(0, last.balanceMicrotokens + Int64(last.outstanding) * Limit.microtokensPerToken)

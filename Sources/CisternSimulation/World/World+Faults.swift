@@ -134,7 +134,9 @@ extension World {
     // MARK: Clocks of the stores
 
     private static let gapsBetweenSteps = Time.milliseconds(300)...Time.milliseconds(2000)
-    private static let steps: [Time] = [.milliseconds(250), .milliseconds(1000), .milliseconds(15_000), .milliseconds(3_600_000)]
+    private static let steps: [Time] = [
+        .milliseconds(250), .milliseconds(1000), .milliseconds(15_000), .milliseconds(3_600_000),
+    ]
 
     /// Among many faults the clocks step in every second world.
     func scheduleFirstStep() {

@@ -1,0 +1,110 @@
+import Cistern
+import CisternTesting
+import Foundation
+import Logging
+import NIOPosix
+import Testing
+
+@testable import CisternRedis
+
+/// Whatever stands in a bucket's three keys, it is healed within a lease's duration, and the limit holds.
+@Suite("Buckets that somebody else has written to")
+struct BrokenRecordTests {
+    private let clock = Timeline(ContinuousClock())
+    private let log = LogCounter()
+
+    private func limiter(_ redis: RedisServer, lessee: String, limit: Limit) async throws -> (RateLimiter, RedisStore) {
+        let log = log
+        let store = try RedisStore(
+            endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
+            logger: Logger(label: "test") { _ in LogCounter.Handler(counter: log) })
+        await store.start()
+        var settings = LimiterSettings()
+        settings.failurePolicy = .closed
+        settings.lease.timeoutMilliseconds = 1000
+        let limiter = RateLimiter(
+            limits: Limits(standard: limit), store: store, lessee: lessee, settings: settings, seed: 1)
+        return (limiter, store)
+    }
+
+    private static let future = 115_292_150_460_684
+
+    @Test(
+        "garbage in the records neither lifts the limit nor shuts the organization out",
+        arguments: [
+            "1:50:\(future):\(future):\(future):\(future):50:\(future):0", "1:50:\(future):0:1000:\(future):50:0:0",
+            "1:999999999999:\(future):0:0:0:0:\(future):0", "1:50:0:0:0:0:0:0:99999999999999999999999999999",
+            "garbage", "", ":::::::::", "1:2:3", "-1:-2:-3:-4:-5:-6:-7:-8:-9", "1e9:1:1:1:1:1:1:1:1",
+            "1:0:\(future):0:1000000:\(future):0:1:1", "999999999999999999999:1:1:1:1:1:1:1:1", "nan:inf:0:0:0:0:0:0:0",
+        ])
+    func records(record: String) async throws {
+        let redis = try await RedisServer()
+        let limit = try Limit(capacity: 50, refillPerSecond: 0.001)
+        try await redis.command("HSET", "ratelimit:acme:leases", "x", record, "y\u{1}", record)
+        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        var allowed = 0
+        for _ in 0..<80 where await limiter.decide("acme", now: clock.now()).isAllowed { allowed += 1 }
+        // What is plausible may hold tokens until its end, a lease's duration at most.
+        #expect(allowed == 50, "\(record)")
+        let left = try await redis.command("HKEYS", "ratelimit:acme:leases")
+        #expect(!left.contains("x") && !left.contains("y"), "\(left)")
+        #expect(log.count("no server wrote") == 1)
+        await store.stop()
+    }
+
+    @Test(
+        "garbage in the other keys is a bucket with nothing in it, or a full one, and is replaced",
+        arguments: ["abc", "1e400", "-1e400", "nan", "0x10", " ", "\u{1}", "99999999999999999999", ""])
+    func values(value: String) async throws {
+        let redis = try await RedisServer()
+        let limit = try Limit(capacity: 50, refillPerSecond: 100)
+        try await redis.command("SET", "ratelimit:acme:tokens", value)
+        try await redis.command("SET", "ratelimit:acme:lastRefill", value)
+        try await redis.command("HSET", "ratelimit:acme:leases", "", value)
+        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        try await eventually("it to be allowed something") {
+            await limiter.decide("acme", now: clock.now()).outcome == .allowed
+        }
+        let text = try await redis.command("GET", "ratelimit:acme:tokens")
+        #expect(try #require(Double(text)) <= 50)
+        let time = try #require(Double(try await redis.command("GET", "ratelimit:acme:lastRefill")))
+        #expect(abs(time / 1000 - Date().timeIntervalSince1970) < 60)
+        await store.stop()
+    }
+
+    @Test("a balance that is deleted alone is known from its copy; deleted leases cost what was leased, once")
+    func oneKeyDeleted() async throws {
+        let redis = try await RedisServer()
+        let limit = try Limit(capacity: 1000, refillPerSecond: 0.001)
+        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        func take(_ count: Int) async -> Int {
+            var allowed = 0
+            for _ in 0..<count where await limiter.decide("acme", now: clock.now()).isAllowed { allowed += 1 }
+            return allowed
+        }
+        #expect(await take(900) == 900)
+        for key in ["tokens", "lastRefill", "tokens"] {
+            try await redis.command("DEL", "ratelimit:acme:\(key)")
+            #expect(await take(10) == 10)
+        }
+        try await redis.command("DEL", "ratelimit:acme:leases")
+        // 930 of 1000 are gone; that they are is known without the leases.
+        #expect(await take(500) == 70)
+        await store.stop()
+    }
+
+    @Test("a record whose trickle grant ends in a minute admits its tokens at most")
+    func longTrickle() async throws {
+        let redis = try await RedisServer()
+        let limit = try Limit(capacity: 200, refillPerSecond: 0.001)
+        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        try await redis.command(
+            "HSET", "ratelimit:acme:leases", "dead", "1:100:\(now + 60_000):100000:100000:\(now + 60_000):100:\(now):0")
+        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        var allowed = 0
+        for _ in 0..<600 where await limiter.decide("acme", now: clock.now()).isAllowed { allowed += 1 }
+        #expect(allowed <= 200)
+        await store.stop()
+    }
+}

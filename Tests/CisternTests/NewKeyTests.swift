@@ -1,0 +1,33 @@
+import Cistern
+import CisternTesting
+import Testing
+
+@Suite("A bound on new keys")
+struct NewKeyTests {
+    private let clock = ManualClock(milliseconds: 10_000)
+    private let store = ScriptedStore()
+    private let log = DecisionLog()
+
+    private func ask(_ limiter: RateLimiter, _ organization: String) {
+        let log = log
+        let decision = limiter.decide(organization.utf8.span, now: clock.now()) { log.add($0) }
+        if let decision { log.add(decision) }
+    }
+
+    @Test("new keys beyond it never reach the store, and are denied until one may come again")
+    func newKeys() {
+        var settings = LimiterSettings()
+        settings.maximumNewKeysPerSecond = 2
+        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "server-1", settings: settings, seed: 1)
+        for name in ["a", "b"] { ask(limiter, name) }
+        #expect(store.requestCount == 2)
+        ask(limiter, "c")
+        #expect(store.requestCount == 2)
+        #expect(log.outcomes == [.denied])
+        #expect(log.all.last?.retryAfterMilliseconds == 500)
+        #expect(limiter.statistics.decisions.newKeysDenied == 1)
+        clock.advance(milliseconds: 500)
+        ask(limiter, "c")
+        #expect(store.requestCount == 3)
+    }
+}
