@@ -2,13 +2,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run perf test sanitize fuzz screenshot lint format install install-test
+.PHONY: help run perf test venv unprivileged sanitize fuzz screenshot lint format install install-test
 
 # apt needs root; elsewhere sudo asks for it.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # redis-server and redis-tools are for perf, which starts its own.
 RUN_PACKAGES := libhiredis-dev libjemalloc-dev redis-server redis-tools
-TEST_PACKAGES := $(RUN_PACKAGES) prometheus openssl chromium chromium-driver fonts-dejavu-core valgrind
+TEST_PACKAGES := $(RUN_PACKAGES) prometheus openssl chromium chromium-driver fonts-dejavu-core valgrind python3-venv
 RUN_FORMULAE := hiredis jemalloc redis
 TEST_FORMULAE := $(RUN_FORMULAE) prometheus openssl
 TEST_CASKS := google-chrome chromedriver
@@ -32,10 +32,11 @@ TEST_WIDTH := $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
 # so are benchmarks, whose smoke runs look at counts, and the dashboard, whose browser takes a core.
 # PerfTests count the instructions of a decision in a release build, under valgrind; macOS has none, and there the test that
 # counts them is not compiled.
-test: install-test lint ## Check the format, build with warnings as errors, and run every test.
+test: install-test venv lint ## Check the format, build with warnings as errors, and run every test.
 	swift build --build-tests
 	swift test --skip-build --experimental-maximum-parallelization-width $(TEST_WIDTH) \
 		--skip CisternSimulationTests --skip CisternTests --skip FaultTests --skip PerfTests --skip DashboardTests
+	$(MAKE) unprivileged
 	swift test --skip-build --no-parallel --filter DashboardTests
 	swift test --skip-build --no-parallel --filter FaultTests
 	swift build -c release --product decision-count
@@ -43,6 +44,19 @@ test: install-test lint ## Check the format, build with warnings as errors, and 
 	swift test --skip-build --filter CisternTests
 	swift test --skip-build --filter CisternSimulationTests
 	$(MAKE) sanitize
+
+# What the tests take from PyPI: the schemas of Kubernetes.
+venv:
+	@[ -x .build/venv/bin/kubernetes-validate ] || { python3 -m venv .build/venv && \
+		.build/venv/bin/pip install -q kubernetes-validate==1.37.0; }
+
+# Root may do what a server must do without; others have run them without privileges already.
+unprivileged: ## Run the server's end-to-end tests as a user without privileges.
+	if [ "$$(id -u)" = 0 ]; then \
+		CISTERN_TEST_LAUNCHER='setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all' \
+		swift test --skip-build --experimental-maximum-parallelization-width $(TEST_WIDTH) \
+			--filter 'ServeTests|DrainTests'; \
+	fi
 
 sanitize: ## Run the decision module's tests with many threads under the thread sanitizer.
 	CISTERN_SANITIZE=thread swift test --sanitize=thread --scratch-path .build/sanitize --filter 'ConcurrencyTests|ShardLockTests'

@@ -36,23 +36,25 @@ package struct AdminServer: Sendable {
     /// and tells its loop so, where SwiftNIO may one day trap if the loop is no more.
     private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
+    private static let maximumConnections = 256
+
     /// Serves until the task is cancelled.
     ///
     /// - Parameter onListening: called with the port once requests are answered.
     /// - Throws: the socket's error where the address cannot be listened on.
     package func run(onListening: @escaping @Sendable (_ port: Int) async -> Void) async throws {
+        let places = ConnectionPlaces(maximum: Self.maximumConnections)
         var quiet = logger
         quiet.logLevel = .critical
         let application = Application(
             router: makeRouter(),
             server: .http1(
                 configuration: HTTP1Channel.Configuration(
+                    additionalChannelHandlers: [AdminConnectionHandler(places: places)],
                     idleTimeout: .seconds(75),
                     httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
                         maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 128))),
-            configuration: ApplicationConfiguration(
-                address: .hostname(settings.host, port: settings.port),
-                availableConnectionsDelegate: MaximumAvailableConnections(256)),
+            configuration: ApplicationConfiguration(address: .hostname(settings.host, port: settings.port)),
             onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
             eventLoopGroupProvider: .shared(Self.group), logger: quiet)
         do {
@@ -71,13 +73,14 @@ package struct AdminServer: Sendable {
         let router = Router(context: AdminContext.self)
         router.add(middleware: SecurityHeaders())
         router.add(middleware: ProblemMiddleware())
+        router.add(middleware: OneHost())
         for file in PageFile.dashboard {
             router.on(RouterPath(file.path), method: .get) { _, _ in file.response }
         }
         for route in AdminRoute.allCases {
             router.on(RouterPath(route.path), method: route.method) { [gate, api] request, context in
                 var context = context
-                context.user = try await gate.admit(request, isOpen: route.isOpen)
+                context.user = try await gate.admit(request, to: route, from: context.address)
                 return try await api.respond(to: route, request, context)
             }
         }
@@ -101,6 +104,20 @@ package struct AdminServer: Sendable {
                 }
             }
         }
+    }
+}
+
+/// Refuses requests that name several hosts, or none: a proxy in front may have meant another one than is read here.
+private struct OneHost: RouterMiddleware {
+    func handle(
+        _ request: Request, context: AdminContext, next: @concurrent (Request, AdminContext) async throws -> Response
+    ) async throws -> Response {
+        // The first Host becomes the authority, and any other stays a field.
+        let hasOthers = HTTPField.Name("Host").map { request.headers[$0] != nil } ?? false
+        guard !hasOthers, request.head.authority != nil else {
+            throw Problem(.badRequest, "a request has exactly one Host header: send one")
+        }
+        return try await next(request, context)
     }
 }
 

@@ -11,6 +11,15 @@ package protocol Operations: Sendable {
     /// One organisation's limit and bucket.
     func organization(_ name: String) async -> OrganizationView
 
+    /// Every override in force, by organization.
+    func overridesInForce() -> [String: LimitOverrides.Entry]
+
+    /// The last hundred things that happened to the server, the latest last.
+    func journal() -> [JournalEntry]
+
+    /// Notes that decisions went unmetered since the last call.
+    func noteUnmetered(_ decisions: UInt64)
+
     /// The limit of an organisation in force here.
     func limit(of organization: String) -> Limit
 

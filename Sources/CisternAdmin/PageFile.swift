@@ -37,6 +37,7 @@ struct PageFile: Sendable {
         ("dashboard.js", PackageResources.dashboard_js),
         ("dom.js", PackageResources.dom_js),
         ("format.js", PackageResources.format_js),
+        ("journal.js", PackageResources.journal_js),
         ("lease.js", PackageResources.lease_js),
         ("organization.js", PackageResources.organization_js),
         ("override.js", PackageResources.override_js),

@@ -76,6 +76,8 @@ package struct ServerSnapshot: Sendable {
     package var isDraining = false
     /// How long ago the last decision was unmetered, in milliseconds; nil where none was.
     package var lastUnmeteredMillisecondsAgo: Int64?
+    /// The number of the latest entry of the journal.
+    package var latestJournalEntry = 0
     /// Whether it is told why a node is down, and what to do.
     package private(set) var showsReasons = true
     package var limiter = LimiterStatistics()

@@ -9,7 +9,7 @@ struct CisternCommand: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             ServeCommand.self, SimulateCommand.self, TuneCommand.self, NodesCommand.self, InspectCommand.self,
-            CheckCommand.self, ExportCommand.self,
+            OverridesCommand.self, CheckCommand.self, ExportCommand.self,
         ])
 
     static func main() async {

@@ -11,7 +11,7 @@ struct InspectCommand: AsyncParsableCommand {
         abstract: "Show one organisation's bucket in Redis: balance, leases, limit.",
         discussion: """
             The bucket is read from its node, entered as `cistern serve` would with the same settings, and nothing is \
-            changed. The limit is the one that those settings give; Redis keeps none. Exit codes: 0; 69 where the node \
+            changed. The limit is the one that those settings give, or an override in Redis. Exit codes: 0; 69 where the node \
             cannot be asked; 64 for an argument or a setting that is wrong.
             """)
 
@@ -31,8 +31,8 @@ struct InspectCommand: AsyncParsableCommand {
         }
         let inspector = try output.inspector(flags: flags)
         do {
-            let (limit, bucket) = try await inspector.bucket(of: organization)
-            let report = BucketReport(organization, limit: limit, bucket)
+            let (limit, override, bucket) = try await inspector.bucket(of: organization)
+            let report = BucketReport(organization, limit: limit, override: override, bucket)
             print(output.json ? try report.json : report.text)
         } catch let failure as BucketInspection.Failure {
             throw Exit.say(failure.description, code: .unavailable)
@@ -57,6 +57,8 @@ struct BucketReport: Encodable {
     let slot: Int?
     let capacity: Int
     let refillPerSecond: Double
+    /// Who has overridden the limit; nil for nobody.
+    let overriddenBy: String?
     /// What Redis would have now; below 0 by what has been promised of the refill to come.
     let balance: Double
     let outstanding: Int
@@ -67,13 +69,14 @@ struct BucketReport: Encodable {
     let expiresInMilliseconds: Int64?
     let lessees: [Lessee]
 
-    init(_ organization: String, limit: Limit, _ bucket: BucketInspection) {
+    init(_ organization: String, limit: Limit, override: LimitOverrides.Entry?, _ bucket: BucketInspection) {
         let now = bucket.nowMilliseconds
         self.organization = organization
         node = bucket.node
         slot = bucket.slot
         capacity = limit.capacity
         refillPerSecond = limit.refillPerSecond
+        overriddenBy = override?.setBy
         balance = Double(bucket.current.balanceMicrotokens) / 1_000_000
         outstanding = bucket.current.outstanding
         isStored = bucket.stored != nil
@@ -92,7 +95,8 @@ struct BucketReport: Encodable {
         let slotText = slot.map { ", slot \($0)" } ?? ""
         var lines = [
             "organization  \(organization)", "node          \(node)\(slotText)",
-            "limit         \(capacity) tokens, \(refillPerSecond) a second",
+            "limit         \(capacity) tokens, \(refillPerSecond) a second"
+                + (overriddenBy.map { ", overridden by \($0)" } ?? ""),
         ]
         if isStored {
             lines.append("balance       \(decimal(balance, 3)) of \(capacity)")

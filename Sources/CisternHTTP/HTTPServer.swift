@@ -114,6 +114,7 @@ package final class HTTPServer: Sendable {
     /// Waits until every connection that the system has established is accepted: closing the listener resets the others.
     private func emptyBacklog(of channel: any Channel) async {
         let mostRounds = 50
+        try? await channel.eventLoop.submit { SocketState.refuseNewConnections(channel) }.get()
         for _ in 0..<mostRounds {
             let isWaiting = (try? await channel.eventLoop.submit { SocketState.hasWaitingConnections(channel) }.get())
             // An accepted connection goes to its own loop, and must be there before the listener closes.

@@ -18,6 +18,7 @@ package struct CisternService: Service, CustomStringConvertible {
     private let droppedLogLines: @Sendable () -> UInt64
     private let logger: Logger
     private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
+    private let journal = Journal()
 
     /// Creates a server.
     ///
@@ -33,7 +34,7 @@ package struct CisternService: Service, CustomStringConvertible {
         self.settings = settings
         self.rereadSettings = rereadSettings
         self.droppedLogLines = droppedLogLines
-        self.logger = logger
+        self.logger = journal.tapping(logger)
         self.onListening = onListening
     }
 
@@ -59,7 +60,8 @@ package struct CisternService: Service, CustomStringConvertible {
         await overrides.refresh()
         let operations = ServerOperations(
             limiter: limiter, store: store, limits: limits, overrides: overrides,
-            failurePolicy: settings.limiter.failurePolicy, droppedLogLines: droppedLogLines, clock: clock)
+            failurePolicy: settings.limiter.failurePolicy, droppedLogLines: droppedLogLines, journal: journal,
+            clock: clock)
         let server = HTTPServer(
             limiter: limiter, settings: httpSettings(threads: threads), clock: clock,
             unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) }, pages: operations.pages, group: group,
@@ -78,11 +80,16 @@ package struct CisternService: Service, CustomStringConvertible {
                 limiter.giveBackIdleLeases(now: clock.now())
             }
         }
-        let keeping = [Task { await limits.run() }, Task { await overrides.run() }]
+        let certificates = store.map {
+            CertificateWatcher(store: $0, current: settings, read: rereadSettings, logger: logger)
+        }
+        let keeping = [
+            Task { await limits.run() }, Task { await overrides.run() }, Task { await certificates?.run() ?? () },
+        ]
         let reloading = Task {
             var reload = Reload(
-                current: settings, store: store, limiter: limiter, limits: limits, tokens: tokens, clock: clock,
-                logger: logger)
+                current: settings, store: store, limiter: limiter, limits: limits, tokens: tokens,
+                certificates: certificates, clock: clock, logger: logger)
             for await _ in hangups { await reload.apply(rereadSettings) }
             await reload.stop()
         }

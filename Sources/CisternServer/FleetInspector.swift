@@ -1,5 +1,6 @@
 package import Cistern
 package import CisternRedis
+internal import Logging
 internal import NIOPosix
 
 /// Looks into the Redis nodes that servers share, as one of them would, and changes nothing there.
@@ -31,11 +32,44 @@ package struct FleetInspector {
     /// One organisation's limit, and its bucket.
     ///
     /// - Throws: `BucketInspection.Failure` where its node cannot be asked.
-    package func bucket(of organization: String) async throws -> (Limit, BucketInspection) {
-        let limit = settings.limits.limit(of: organization.utf8.span)
+    package func bucket(
+        of organization: String
+    ) async throws -> (limit: Limit, override: LimitOverrides.Entry?, bucket: BucketInspection) {
+        try await connected {
+            let override = try await overridesInForce()[organization]
+            let limit = override?.limit ?? settings.limits.limit(of: organization.utf8.span)
+            return (limit, override, try await store.inspectBucket(of: organization, limit: limit))
+        }
+    }
+
+    /// Every override that is in force, by organization.
+    ///
+    /// - Throws: `BucketInspection.Failure` where no node can be asked.
+    package func overrides() async throws -> [String: LimitOverrides.Entry] {
+        try await connected { try await overridesInForce() }
+    }
+
+    private func connected<Result>(_ body: () async throws -> Result) async throws -> Result {
         await store.start()
-        let bucket = try await store.inspectBucket(of: organization, limit: limit)
-        await store.stop()
-        return (limit, bucket)
+        do {
+            let result = try await body()
+            await store.stop()
+            return result
+        } catch {
+            await store.stop()
+            throw error
+        }
+    }
+
+    /// A limit that is shown without the overrides could be a wrong one: where they cannot be read, nothing is shown.
+    private func overridesInForce() async throws -> [String: LimitOverrides.Entry] {
+        let copies = store.overrideCopies(
+            clock: Timeline(ContinuousClock()),
+            logger: Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() }))
+        await copies.look()
+        guard let now = await copies.nowMilliseconds else {
+            throw BucketInspection.Failure(description: "no node can be asked for overrides of limits")
+        }
+        return await copies.overrides.entries.filter { $0.value.isInForce(atMilliseconds: now) }
     }
 }

@@ -2,7 +2,6 @@ internal import Cistern
 internal import CisternAdmin
 internal import CisternRedis
 internal import Logging
-internal import NIOSSL
 internal import Synchronization
 
 /// Takes in settings that have changed while the server runs: limits, who may use the operators' plane, the Redis nodes and
@@ -15,6 +14,7 @@ struct Reload {
     private let limiter: RateLimiter
     private let limits: LimitsKeeper
     private let tokens: CurrentTokens
+    private let certificates: CertificateWatcher?
     private let clock: any TimeSource
     private let logger: Logger
     /// Lets nodes go that were left, a while later; the next change can come before.
@@ -22,13 +22,14 @@ struct Reload {
 
     init(
         current: ServerSettings, store: RedisStore?, limiter: RateLimiter, limits: LimitsKeeper, tokens: CurrentTokens,
-        clock: any TimeSource, logger: Logger
+        certificates: CertificateWatcher?, clock: any TimeSource, logger: Logger
     ) {
         self.current = current
         self.store = store
         self.limiter = limiter
         self.limits = limits
         self.tokens = tokens
+        self.certificates = certificates
         self.clock = clock
         self.logger = logger
     }
@@ -58,7 +59,7 @@ struct Reload {
                 "settings have changed that only a restart puts into force",
                 metadata: ["settings": "\(waiting.sorted().joined(separator: ", "))"])
         }
-        renewCertificates(settings, at: "SIGHUP")
+        certificates?.renew(settings)
         guard let store, let redis = settings.redis else {
             if (store == nil) != (settings.redis == nil) {
                 logger.warning(
@@ -89,21 +90,6 @@ struct Reload {
             try await Task.sleep(for: .milliseconds(leaseDuration))
             await store.dropLeavingNodes()
             logger.notice("the leases of organisations that moved are back")
-        }
-    }
-
-    /// Enters nodes with the certificates as the files have them now; connections that are open stay.
-    func renewCertificates(_ settings: ServerSettings, at occasion: String) {
-        guard let store, var tls = settings.redis?.settings.tls, !settings.certificatePaths.isEmpty,
-            let old = current.redis?.settings.tls
-        else { return }
-        // What is checked of a certificate needs a restart, as any other setting of the link.
-        tls.certificateVerification = old.certificateVerification
-        do {
-            try store.renew(tls: tls)
-            logger.notice("certificates are read anew", metadata: ["at": "\(occasion)"])
-        } catch {
-            logger.error("the certificates are refused, keeping the previous ones", metadata: ["reason": "\(error)"])
         }
     }
 

@@ -17,16 +17,50 @@ final class CisternProcess {
 
     /// Starts a server on a free port and waits until it listens.
     ///
+    /// - Parameter launcher: a program that runs it, with arguments; that of `CISTERN_TEST_LAUNCHER` unless given.
+    ///
     /// One that schedules something on an event loop that has ended does not end with 0: SwiftNIO traps.
-    init(_ arguments: [String] = [], environment: [String: String] = [:]) async throws {
+    init(
+        _ arguments: [String] = [], launcher: [String] = CisternProcess.launcher, environment: [String: String] = [:]
+    ) async throws {
+        let command = launcher + [launcher.isEmpty ? Self.program : try Self.readableProgram.get(), "serve"]
         server = try await ListeningProcess(
-            Self.program, ["serve", "--port", "0", "--admin-port", "0"] + arguments,
+            command[0], Array(command.dropFirst()) + ["--port", "0", "--admin-port", "0"] + arguments,
             environment: environment.merging(["SWIFTNIO_STRICT": "1"]) { given, _ in given })
+        // The log is written by a thread of its own, perhaps a moment later.
+        guard !arguments.contains("--admin-port"), !arguments.contains("error") else { return }
+        let process = server.process
+        try await eventually("the operators' plane to be logged") { process.text.contains("operators' plane listens") }
     }
 
     /// Runs the command with any arguments.
     static func run(_ arguments: [String], environment: [String: String] = [:]) throws -> ChildProcess {
         try ChildProcess(program, arguments, environment: environment)
+    }
+
+    /// What every server is run with, such as setpriv to be without privileges.
+    static let launcher: [String] =
+        (ProcessInfo.processInfo.environment["CISTERN_TEST_LAUNCHER"] ?? "").split(separator: " ").map(String.init)
+
+    /// A user without privileges, as a launcher; none where the tests have none themselves.
+    static var unprivileged: [String] {
+        guard getuid() == 0 else { return [] }
+        return [
+            "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+        ]
+    }
+
+    /// A copy of the program where any user can run it.
+    static let readableProgram = Result {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("cistern-program-\(getpid())")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let copy = folder.appendingPathComponent("cistern")
+        if !FileManager.default.fileExists(atPath: copy.path) {
+            try FileManager.default.copyItem(atPath: program, toPath: copy.path)
+        }
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: folder.path)
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: copy.path)
+        return copy.path
     }
 
     private static var program: String { BuiltProduct.path("cistern") }

@@ -97,7 +97,7 @@ struct FleetTests {
             "--redis", ports.map { "redis://127.0.0.1:\($0)" }.joined(separator: ","), "--on-store-failure", "closed",
         ])
         #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 503)
-        let health = try server.get("/health")
+        let health = try server.admin.get("/v1/health").body
         #expect(health.hasPrefix(#"{"status":"degraded""#) && health.contains(#""trouble":"refused""#), "\(health)")
         #expect(health.contains("start Redis there"), "\(health)")
         reserved = []

@@ -2,6 +2,8 @@ import CisternTesting
 import Foundation
 import Testing
 
+@testable import CisternServer
+
 /// Limits that change without a restart, and files that are checked without a server.
 @Suite("The limits file of a server that runs")
 struct LimitsReloadTests {
@@ -55,6 +57,36 @@ struct LimitsReloadTests {
         try write("organizations:\n  acme: {capacity: 8, refillPerSecond: 1}\n")
         try await eventually("the new limit") { try limit(server) == "8" }
         #expect(try server.metric("cistern_limits_file_rejected") == 0)
+    }
+
+    @Test(
+        "that is emptied is refused, by a running server and by a new one, and cistern check says so",
+        arguments: ["", "# nothing\n", "---\n", "null\n"])
+    func emptied(text: String) async throws {
+        let server = try await CisternProcess(["--limits", path])
+        #expect(try limit(server) == "50")
+        let check = try await check(text)
+        #expect(check.code == 65 && check.text.contains("the file"), "\(check.text)")
+        try await eventually("the refusal") { try server.metric("cistern_limits_file_rejected") == 1 }
+        #expect(try limit(server) == "50")
+        let process = try CisternProcess.run(["serve", "--port", "0", "--limits", path])
+        #expect(try await process.exitCode() == 64)
+    }
+
+    @Test("an edit that keeps the file's size and time is read, and one whose default is gone means the settings'")
+    func sameSizeAndTime() async throws {
+        try write("default: {capacity: 60, refillPerSecond: 5}\n")
+        let server = try await CisternProcess(["--limits", path, "--capacity", "70"])
+        #expect(try limit(server) == "60")
+        let attributes = try FileManager.default.attributesOfItem(atPath: path)
+        let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+        try handle.write(contentsOf: Data("default: {capacity: 61, refillPerSecond: 5}\n".utf8))
+        try handle.close()
+        let time = try #require(attributes[.modificationDate] as? Date)
+        try FileManager.default.setAttributes([.modificationDate: time], ofItemAtPath: path)
+        try await eventually("the edit") { try limit(server) == "61" }
+        try write("organizations:\n  other: {capacity: 5, refillPerSecond: 5}\n")
+        try await eventually("the settings' default") { try limit(server) == "70" }
     }
 
     @Test("and the default of the settings is another one after SIGHUP")
@@ -129,5 +161,34 @@ struct LimitsReloadTests {
         }
         let missing = try CisternProcess.run(["check", folder.path + "/nowhere"])
         #expect(try await missing.exitCode() == 66)
+    }
+}
+
+/// What counts as a change of a file.
+@Suite("A file that is watched")
+struct WatchedFileTests {
+    private func look(_ text: String) -> WatchedFile.Look { .contents(Data(text.utf8)) }
+
+    @Test("a state counts once two looks in a row have found it, and once only")
+    func settles() {
+        var file = WatchedFile()
+        file.take(look("a"))
+        #expect(file.settle(look("a")) == nil)
+        #expect(file.settle(look("b")) == nil)
+        #expect(file.settle(look("bc")) == nil)
+        #expect(file.settle(look("bc")) == look("bc"))
+        #expect(file.settle(look("bc")) == nil)
+    }
+
+    @Test("one that cannot be read is a state as well, and becoming readable again is a change")
+    func unreadable() throws {
+        var file = WatchedFile()
+        file.take(look("a"))
+        for _ in 0..<2 { _ = file.settle(.unreadable("no permission")) }
+        #expect(file.settle(look("a")) == nil)
+        #expect(file.settle(look("a")) == look("a"))
+        #expect(WatchedFile.look(at: "/nowhere") == .unreadable("there is no such file"))
+        // Reading a pipe would wait for whoever writes.
+        #expect(WatchedFile.look(at: "/dev/null") == nil)
     }
 }

@@ -208,8 +208,22 @@ struct MonitoringTests {
             let check = try CisternProcess.run(["check", "\(folder.path)/\(name)"])
             #expect(try await check.exitCode() == 0, "\(check.text)")
         }
-        #expect(text.contains("replicas: 5\n") && text.contains("image: registry/cistern:1\n"))
-        #expect(text.components(separatedBy: "httpGet: {path: /health, port: http}").count == 4)
+        #expect(text.contains("replicas: 5\n") && text.contains("image: \"registry/cistern:1\"\n"))
+        #expect(text.components(separatedBy: "httpGet: {path: /health, port: http}").count == 3)
+        #expect(text.contains("enableServiceLinks: false\n") && text.contains("preStop:"))
+        // Whatever variables Kubernetes sets for the Service, the server starts with them.
+        let service = try #require((documents[2]["metadata"] as? [String: Any])?["name"] as? String)
+        let variable = service.uppercased().replacing("-", with: "_") + "_PORT"
+        #expect(!variable.hasPrefix("CISTERN_"))
+        let server = try await CisternProcess(environment: [variable: "tcp://10.0.0.1:80"])
+        #expect(try server.get("/health").contains("ok"))
+        let path = try folder.write(text, to: "manifest.yaml")
+        let validator = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../.build/venv/bin/kubernetes-validate").standardized.path
+        let validation = try ChildProcess(validator, ["--strict", path])
+        #expect(try await validation.exitCode() == 0, "\(validation.text)")
+        let broken = try folder.write(text.replacing("replicas: 5", with: "replicas: five"), to: "broken.yaml")
+        #expect(try await ChildProcess(validator, ["--strict", broken]).exitCode() != 0)
     }
 
     @Test("the unit names the program and its settings, and what cannot be is refused")

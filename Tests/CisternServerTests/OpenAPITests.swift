@@ -56,6 +56,7 @@ struct OpenAPITests {
             (.fillBucket, nil, nil, 204), (.removeLimit, nil, nil, 204), (.removeLimit, nil, nil, 404),
             (.lease, nil, nil, lease), (.changeLease, nil, #"{"horizonMilliseconds":300}"#, lease),
             (.setLimit, nil, #"{"capacity":0,"refillPerSecond":1}"#, 400), (.health, nil, nil, 200),
+            (.overrides, nil, nil, 200), (.journal, nil, nil, 200),
             (.organization, "/v1/organizations/never-seen", nil, 200),
         ]
         let schemas = JSONSchema(document: document)

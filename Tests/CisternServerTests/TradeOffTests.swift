@@ -14,8 +14,22 @@ struct TradeOffTests {
             excessPercent: 0)
     }
 
-    private func tradeOff(_ rows: [TuneRow], base: TuneRow? = nil, budget: Double? = nil) -> TradeOff {
-        TradeOff(rows: rows, base: base ?? rows[0], roundTripMilliseconds: 1, budget: budget)
+    private func tradeOff(_ rows: [TuneRow], base: TuneRow? = nil, budget: Double? = nil, storeCapacity: Double = 0)
+        -> TradeOff
+    {
+        TradeOff(
+            rows: rows, base: base ?? rows[0], roundTripMilliseconds: 1, budget: budget, storeCapacity: storeCapacity)
+    }
+
+    @Test("while the store is under a tenth of what it can carry, what loses least is better than few store calls")
+    func idleStore() {
+        let (few, many, tooMany) = (row(100, 0.19, horizon: 400), row(250, 0.02), row(6000, 0, horizon: 10))
+        #expect(tradeOff([few, many, tooMany], storeCapacity: 50_000).recommended == many)
+        #expect(tradeOff([few, many, tooMany], storeCapacity: 2000).recommended == few)
+        #expect(tradeOff([few, many, tooMany], budget: 120, storeCapacity: 50_000).recommended == few)
+        #expect(tradeOff([few, many, tooMany], budget: 10, storeCapacity: 50_000).recommended == nil)
+        // Where nothing is that cheap, the knee is.
+        #expect(tradeOff([row(9000, 0.2), row(18_000, 0.1)], storeCapacity: 50_000).recommended != nil)
     }
 
     @Test("the front is what nothing else is better than; of equals one stays; what hoards does not")

@@ -62,6 +62,12 @@ package final class Socket {
         return Array(buffer[..<count])
     }
 
+    /// Whether the other side has said that it will send no more, and nothing is left to be read.
+    package var isClosedByPeer: Bool {
+        var byte: UInt8 = 0
+        return recv(descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) == 0
+    }
+
     /// Listens on a free port of 127.0.0.1.
     static func listen() throws -> (listener: Int32, port: Int) {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)

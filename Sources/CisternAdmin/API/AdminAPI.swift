@@ -15,6 +15,8 @@ struct AdminAPI: Sendable {
         case .status: return try JSONText.response(monitor.status)
         case .nodes: return try JSONText.response(Document.Nodes(nodes: monitor.status.nodes))
         case .organizations: return try busiest(request)
+        case .overrides: return try overrides(request)
+        case .journal: return try JSONText.response(Document.Journal(operations.journal()))
         case .organization:
             let name = try Self.organization(in: context)
             return try JSONText.response(Document.Organization(name, await operations.organization(name)))
@@ -24,15 +26,19 @@ struct AdminAPI: Sendable {
         case .lease: return try JSONText.response(Document.LeaseAnswer(try leaseSettings()))
         case .changeLease: return try await changeLease(request, context)
         case .metrics: return Self.text(monitor.metrics, type: MetricsPage.contentType)
-        case .health: return Self.text(HealthPage.text(monitor.snapshot), type: HealthPage.contentType)
+        case .health:
+            let snapshot = context.user == "nobody" ? monitor.snapshot.forAnybody : monitor.snapshot
+            return Self.text(
+                HealthPage.text(snapshot), type: HealthPage.contentType,
+                status: snapshot.isDraining ? .serviceUnavailable : .ok)
         case .events: return try monitor.events()
         case .description: return PageFile.description.response
         }
     }
 
-    private static func text(_ text: String, type: String) -> Response {
+    private static func text(_ text: String, type: String, status: HTTPResponse.Status = .ok) -> Response {
         Response(
-            status: .ok, headers: [.contentType: type], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+            status: status, headers: [.contentType: type], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
     }
 
     /// The organisation that a path names.
@@ -54,12 +60,29 @@ struct AdminAPI: Sendable {
             let words = BusiestOrder.allCases.map(\.rawValue).joined(separator: ", ")
             throw Problem(.badRequest, "sort is '\(sort.prefix(64))': use one of \(words)")
         }
-        let text = request.uri.queryParameters.get("limit") ?? "20"
-        guard let limit = Int(text), 1...100 ~= limit else {
-            throw Problem(.badRequest, "limit is '\(text.prefix(64))': use a whole number from 1 to 100")
-        }
+        let limit = try Self.limit(request, standard: 20, most: 100)
         let entries = operations.busiest(limit, by: order).map { Document.Busy($0) }
         return try JSONText.response(Document.Busiest(sort: sort, organizations: entries))
+    }
+
+    /// How many entries of a list are wanted.
+    private static func limit(_ request: Request, standard: Int, most: Int) throws(Problem) -> Int {
+        let text = request.uri.queryParameters.get("limit") ?? "\(standard)"
+        guard let limit = Int(text), 1...most ~= limit else {
+            throw Problem(.badRequest, "limit is '\(text.prefix(64))': use a whole number from 1 to \(most)")
+        }
+        return limit
+    }
+
+    private func overrides(_ request: Request) throws -> Response {
+        let limit = try Self.limit(request, standard: 100, most: 1000)
+        let after = request.uri.queryParameters.get("after") ?? ""
+        let all = operations.overridesInForce()
+        let items = all.filter { $0.key > after }.sorted { $0.key < $1.key }.prefix(limit)
+            .compactMap { name, entry in
+                Document.Override(entry).map { Document.Overrides.Item(organization: name, override: $0) }
+            }
+        return try JSONText.response(Document.Overrides(total: all.count, overrides: items))
     }
 
     private func fillBucket(_ context: AdminContext) async throws -> Response {

@@ -20,6 +20,7 @@ enum Document {
         let refillPerSecond: Double
         let shadow: Bool
         @Nullable var expiresAt: String?
+        @Nullable var expiresInSeconds: Int64?
         let setAt: String
         let setBy: String
 
@@ -29,9 +30,50 @@ enum Document {
             refillPerSecond = limit.refillPerSecond
             shadow = limit.isShadow
             expiresAt = entry.expiresAtMilliseconds.map(Document.date)
+            let now = Int64(Date().timeIntervalSince1970 * 1000)
+            expiresInSeconds = entry.expiresAtMilliseconds.map { max(0, ($0 - now + 999) / 1000) }
             setAt = Document.date(entry.setAtMilliseconds)
             setBy = entry.setBy
         }
+    }
+
+    /// Overrides in force, in the order of their organizations' names.
+    struct Overrides: Encodable {
+        struct Item: Encodable {
+            let organization: String
+            let override: Override
+        }
+
+        let version = 1
+        /// How many there are, also where fewer are listed.
+        let total: Int
+        let overrides: [Item]
+    }
+
+    struct Journal: Encodable {
+        struct Entry: Encodable {
+            let number: Int
+            let at: String
+            let level: String
+            let message: String
+            let details: [String: String]
+        }
+
+        let version = 1
+        let entries: [Entry]
+
+        init(_ entries: [JournalEntry]) {
+            self.entries = entries.map { entry in
+                Entry(
+                    number: entry.number, at: Document.date(entry.unixMilliseconds), level: entry.level,
+                    message: entry.message, details: entry.details)
+            }
+        }
+    }
+
+    struct Unmetered: Encodable {
+        let decisions: UInt64
+        @Nullable var lastSecondsAgo: Int64?
     }
 
     struct OverrideAnswer: Encodable {
@@ -124,6 +166,8 @@ enum Document {
         let organizations: Int
         let evictions: UInt64
         let connections: Int
+        let unmetered: Unmetered
+        let latestJournalEntry: Int
         let limit: LimitFigures
         let limits: Limits
         @Nullable var lease: Lease?
@@ -139,6 +183,10 @@ enum Document {
             organizations = snapshot.limiter.cachedBuckets
             evictions = snapshot.limiter.evictions
             connections = snapshot.openConnections
+            unmetered = Unmetered(
+                decisions: snapshot.limiter.decisions.unmetered,
+                lastSecondsAgo: Nullable(wrappedValue: snapshot.lastUnmeteredMillisecondsAgo.map { $0 / 1000 }))
+            latestJournalEntry = snapshot.latestJournalEntry
             limit = LimitFigures(snapshot.limits.standard)
             limits = Limits(
                 organizations: snapshot.limits.organizations, overrides: snapshot.limits.overrides,

@@ -8,7 +8,10 @@ struct FieldReader {
     /// The longest body.
     static let maximumBytes = 1 << 16
 
-    /// Any JSON value, as far as it matters here.
+    /// How deep lists and objects may lie in one another: no body needs more than one.
+    private static let deepestNesting = 16
+
+    /// Any JSON value, as far as it matters here; what is in a list or an object is not looked at.
     private enum Value: Decodable {
         case null
         case boolean(Bool)
@@ -16,7 +19,7 @@ struct FieldReader {
         case number(Double)
         case text(String)
         case list
-        case object([String: Value])
+        case object
 
         init(from decoder: any Decoder) throws {
             let container = try decoder.singleValueContainer()
@@ -30,11 +33,8 @@ struct FieldReader {
                 self = .number(value)
             } else if let value = try? container.decode(String.self) {
                 self = .text(value)
-            } else if let value = try? container.decode([String: Value].self) {
-                self = .object(value)
             } else {
-                _ = try container.decode([Value].self)
-                self = .list
+                self = (try? decoder.unkeyedContainer()) == nil ? .object : .list
             }
         }
 
@@ -51,6 +51,27 @@ struct FieldReader {
         }
     }
 
+    /// The members of an object, and no more of them than there may be.
+    private struct Members: Decodable {
+        private struct Key: CodingKey {
+            let stringValue: String
+            var intValue: Int? { nil }
+
+            init(stringValue: String) { self.stringValue = stringValue }
+            init?(intValue: Int) { nil }
+        }
+
+        let names: [String]
+        let values: [String: Value]
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.container(keyedBy: Key.self)
+            let keys = container.allKeys.prefix(16)
+            names = keys.map(\.stringValue).sorted()
+            values = try keys.reduce(into: [:]) { $0[$1.stringValue] = try container.decode(Value.self, forKey: $1) }
+        }
+    }
+
     private let members: [String: Value]
 
     /// Reads the body of a request.
@@ -63,21 +84,50 @@ struct FieldReader {
         }
         var request = request
         let body = try await request.collectBody(upTo: Self.maximumBytes)
-        let value: Value
+        let bytes = Array(body.readableBytesView)
+        guard Self.nesting(of: bytes) <= Self.deepestNesting else {
+            throw Problem(
+                .badRequest, "the body is nested deeper than \(Self.deepestNesting) levels: use a flat object")
+        }
+        let read: Members
         do {
-            value = try JSONDecoder().decode(Value.self, from: Data(body.readableBytesView))
+            let value = try JSONDecoder().decode(Value.self, from: Data(bytes))
+            guard case .object = value else {
+                throw Problem(
+                    .badRequest, "the body is \(value.shown): use an object with \(names.joined(separator: ", "))")
+            }
+            read = try JSONDecoder().decode(Members.self, from: Data(bytes))
+        } catch let problem as Problem {
+            throw problem
         } catch {
             throw Problem(.badRequest, "the body is not valid JSON, or has a number that is too large: correct it")
         }
-        guard case .object(let members) = value else {
-            throw Problem(
-                .badRequest, "the body is \(value.shown): use an object with \(names.joined(separator: ", "))")
-        }
-        for name in members.keys.sorted() where !names.contains(name) {
+        for name in read.names where !names.contains(name) {
             throw Problem(
                 .badRequest, "\(name.prefix(64)) is not a member here: use \(names.joined(separator: ", "))")
         }
-        self.members = members
+        members = read.values
+    }
+
+    /// How deep lists and objects lie in one another, in one pass over the bytes and whatever else is wrong with them.
+    private static func nesting(of bytes: [UInt8]) -> Int {
+        var (depth, deepest, isInText, isEscaped) = (0, 0, false, false)
+        for byte in bytes {
+            if isEscaped {
+                isEscaped = false
+            } else if isInText {
+                isEscaped = byte == UInt8(ascii: "\\")
+                isInText = byte != UInt8(ascii: "\"")
+            } else if byte == UInt8(ascii: "\"") {
+                isInText = true
+            } else if byte == UInt8(ascii: "[") || byte == UInt8(ascii: "{") {
+                depth += 1
+                deepest = max(deepest, depth)
+            } else if byte == UInt8(ascii: "]") || byte == UInt8(ascii: "}") {
+                depth -= 1
+            }
+        }
+        return deepest
     }
 
     /// Whether the body says nothing.

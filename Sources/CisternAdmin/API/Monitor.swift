@@ -67,6 +67,8 @@ final class Monitor: Sendable {
             state.earlier = state.history.last.snapshot
             state.secondsBetween = Double(now.nanoseconds - state.history.last.at.nanoseconds) / 1_000_000_000
             state.history.add(snapshot, at: now, unixMilliseconds: Self.unixMilliseconds)
+            let unmetered = snapshot.limiter.decisions.unmetered &- state.earlier.limiter.decisions.unmetered
+            if unmetered > 0 { operations.noteUnmetered(unmetered) }
             state.recent = (snapshot, now)
             endStreams(in: &state, ifChanged: tokens())
             return !state.listeners.isEmpty

@@ -5,6 +5,8 @@ enum AdminRoute: CaseIterable {
     case status
     case nodes
     case organizations
+    case overrides
+    case journal
     case organization
     case fillBucket
     case setLimit
@@ -30,6 +32,8 @@ enum AdminRoute: CaseIterable {
         case .status: "/v1/status"
         case .nodes: "/v1/nodes"
         case .organizations: "/v1/organizations"
+        case .overrides: "/v1/overrides"
+        case .journal: "/v1/journal"
         case .organization: "/v1/organizations/{organization}"
         case .fillBucket: "/v1/organizations/{organization}/bucket"
         case .setLimit, .removeLimit: "/v1/organizations/{organization}/limit"
@@ -38,6 +42,15 @@ enum AdminRoute: CaseIterable {
         case .health: "/v1/health"
         case .events: "/v1/events"
         case .description: "/openapi.json"
+        }
+    }
+
+    /// Requests of one class have one rate: probes, scrapes, and everything else.
+    var rateClass: String {
+        switch self {
+        case .health: "health"
+        case .metrics: "metrics"
+        default: "api"
         }
     }
 

@@ -18,6 +18,8 @@ package enum Deployment {
         Restart=on-failure
         RestartSec=1
         LimitNOFILE=65536
+        # Time for load balancers to look elsewhere, while /health is 503.
+        Environment=CISTERN_DRAIN_DELAY=5s
         # Secrets, such as CISTERN_REDIS_PASSWORD, one NAME=VALUE a line; readable by root alone.
         EnvironmentFile=-/etc/cistern/environment
         # Who may use the operators' plane from elsewhere; the file may belong to root alone.
@@ -69,6 +71,8 @@ package enum Deployment {
         data:
           cistern.yaml: |
             host: 0.0.0.0
+            # Connections are still accepted for so long after SIGTERM, while /health is 503.
+            drainDelay: 5s
             redis: \(redis)
             limits: /etc/cistern/limits.yaml
           limits.yaml: |
@@ -93,8 +97,10 @@ package enum Deployment {
                 prometheus.io/port: "8080"
                 prometheus.io/path: /metrics
             spec:
-              # Longer than drainTimeout: SIGTERM drains and gives every lease back.
+              # Longer than preStop, drainDelay and drainTimeout: SIGTERM drains and gives every lease back.
               terminationGracePeriodSeconds: 30
+              # Variables such as CISTERN_PORT of a Service would be taken for settings.
+              enableServiceLinks: false
               automountServiceAccountToken: false
               securityContext:
                 runAsNonRoot: true
@@ -102,7 +108,7 @@ package enum Deployment {
                 seccompProfile: {type: RuntimeDefault}
               containers:
                 - name: cistern
-                  image: \(image)
+                  image: "\(image)"
                   args: [serve, --config, /etc/cistern/cistern.yaml]
                   env:
                     # kubectl create secret generic cistern --from-literal=redis-password=...
@@ -116,14 +122,19 @@ package enum Deployment {
                     httpGet: {path: /health, port: http}
                     periodSeconds: 1
                     failureThreshold: 30
+                  # Not /health, which is 503 while the server drains.
                   livenessProbe:
-                    httpGet: {path: /health, port: http}
+                    tcpSocket: {port: http}
                     periodSeconds: 10
                     timeoutSeconds: 2
                   readinessProbe:
                     httpGet: {path: /health, port: http}
-                    periodSeconds: 5
+                    periodSeconds: 1
                     timeoutSeconds: 2
+                    failureThreshold: 1
+                  lifecycle:
+                    # SIGTERM comes once most of the cluster knows that the pod is going.
+                    preStop: {sleep: {seconds: 3}}
                   # The operators' plane listens in the pod alone: kubectl port-forward POD 8081
                   resources:
                     requests: {cpu: "1", memory: 512Mi}
@@ -141,7 +152,8 @@ package enum Deployment {
         apiVersion: v1
         kind: Service
         metadata:
-          name: cistern
+          # Not cistern: pods would get variables named like settings.
+          name: rate-limiter
           labels: {app.kubernetes.io/name: cistern}
         spec:
           selector: {app.kubernetes.io/name: cistern}

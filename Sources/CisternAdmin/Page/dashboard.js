@@ -4,6 +4,7 @@ import { EventStream, token } from "./api.js";
 import { Charts, leaseChange } from "./charts.js";
 import { byId, prepareConfirm, say, setText } from "./dom.js";
 import { clock } from "./format.js";
+import { Journal } from "./journal.js";
 import { LeaseForm } from "./lease.js";
 import { OrganizationPanel } from "./organization.js";
 import { isEmbedded, prepareRankings, showBusiest, showState, showStatus } from "./overview.js";
@@ -11,6 +12,7 @@ import { isEmbedded, prepareRankings, showBusiest, showState, showStatus } from 
 const charts = new Charts();
 const lease = new LeaseForm();
 const organization = new OrganizationPanel();
+const journal = new Journal((name) => organization.open(name));
 const stream = new EventStream({ onEvent, onLost });
 const tokenWanted = "The admin API of this server asks for a token.";
 let lastStatus = null;
@@ -31,6 +33,7 @@ function onStatus(status) {
   showStatus(status);
   lease.show(status.lease);
   organization.setDefault(status.limit);
+  journal.show(status);
   lastStatus = status;
 }
 

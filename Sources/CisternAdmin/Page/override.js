@@ -5,13 +5,15 @@ import { age, day, exact, full, limitText } from "./format.js";
 import { byId, confirmed, say, setText } from "./dom.js";
 
 const most = 1_000_000_000;
-const longestExpiry = 31_536_000;
+const longestExpiry = 315_360_000;
 
 export class OverrideForm {
   #name = null;
   #answer = null;
   #default = null;
   #isEdited = false;
+  /** What is left of the override in force, and when that was so; null where it does not expire. */
+  #left = null;
 
   /** `onChange` is called when something has been changed. */
   constructor(onChange) {
@@ -47,10 +49,17 @@ export class OverrideForm {
     this.#answer = answer;
     this.#setButtons();
     setText(byId("override-now"), answer.override ? overrideWords(answer.override) : "There is none now.");
-    if (!this.#isEdited) this.#fillIn(answer.limit);
+    if (!this.#isEdited) this.#fillIn(answer.limit, answer.override);
   }
 
-  #fillIn(limit) {
+  #fillIn(limit, override) {
+    const left = override?.expiresInSeconds ?? null;
+    const keep = byId("override-keep");
+    keep.hidden = left === null;
+    setText(keep, left === null ? "as it is" : `as it is (${age(left)} left)`);
+    this.#left = left === null ? null : { seconds: left, at: performance.now() };
+    byId("override-expiry").value = left === null ? "" : "keep";
+    this.#showSeconds();
     byId("override-capacity").value = limit.capacity;
     byId("override-refill").value = limit.refillPerSecond;
     byId("override-shadow").checked = limit.shadow;
@@ -152,7 +161,17 @@ export class OverrideForm {
     }
     const [capacity, refillPerSecond, seconds] = values.map((value) => value.number);
     const wish = { capacity, refillPerSecond, shadow: byId("override-shadow").checked };
-    if (expiry !== "") wish.expiresInSeconds = seconds ?? Number(expiry);
+    if (expiry === "keep") {
+      const left = Math.round((this.#left?.seconds ?? 0) - (performance.now() - (this.#left?.at ?? 0)) / 1000);
+      if (left < 1) {
+        say(byId("organization-message"), "The override has ended: choose when the new one expires.", "bad");
+        byId("override-expiry").focus();
+        return null;
+      }
+      wish.expiresInSeconds = left;
+    } else if (expiry !== "") {
+      wish.expiresInSeconds = seconds ?? Number(expiry);
+    }
     return wish;
   }
 }
@@ -173,6 +192,6 @@ const expiryText = (expiresAt) => (expiresAt ? day(expiresAt) : "never");
 function overrideWords(override) {
   const set = `Set by ${override.setBy} on ${day(override.setAt)}`;
   if (!override.expiresAt) return `${set}, until it is removed.`;
-  const left = (Date.parse(override.expiresAt) - Date.now()) / 1000;
+  const left = override.expiresInSeconds;
   return `${set}, until ${day(override.expiresAt)} (${left > 0 ? `${age(left)} left` : "expired"}).`;
 }

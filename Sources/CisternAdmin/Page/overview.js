@@ -14,12 +14,19 @@ export const isEmbedded = (status) => status.store === "memory";
 
 // The state
 
+/** For how many seconds it is said that requests went unmetered. */
+const recently = 10;
+
 /** What is wrong, as [level, words]; nothing where all is well. */
 function troubles(status) {
   const down = status.nodes.filter((node) => node.state === "down").length;
   const found = [];
   const consequence = consequences[status.failurePolicy] ?? status.failurePolicy;
   if (down > 0) found.push(["bad", nodesDown(down, status.nodes.length, consequence)]);
+  const { decisions, lastSecondsAgo } = status.unmetered;
+  if (lastSecondsAgo !== null && lastSecondsAgo <= recently) {
+    found.push(["warn", `requests went unmetered ${lastSecondsAgo} s ago, ${exact(decisions)} since the start`]);
+  }
   if (status.limits.rejected) found.push(["warn", `limits file rejected: ${status.limits.rejected}`]);
   return found;
 }

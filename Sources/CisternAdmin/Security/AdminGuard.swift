@@ -9,9 +9,12 @@ struct AdminContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     /// Who asks: the name of a token, or `local` where none is needed.
     var user = "local"
+    /// Where the request comes from.
+    let address: String
 
     init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
+        address = source.channel.remoteAddress?.ipAddress ?? ""
     }
 
     /// Room for any body that is read, and no more.
@@ -25,23 +28,25 @@ struct AdminGuard: Sendable {
     let logger: Logger
 
     /// Checks a request and says who asks.
-    func admit(_ request: Request, isOpen: Bool) async throws -> String {
+    ///
+    /// Probes and scrapes have rates of their own, so that nobody who asks for other things stops them.
+    func admit(_ request: Request, to route: AdminRoute, from address: String) async throws -> String {
         try checkOrigin(request)
         guard let tokens = tokens() else {
             try checkHost(request)
-            try await pace.admit("local")
+            try await pace.admit("local:\(route.rateClass)")
             return "local"
         }
         guard let user = Self.secret(in: request).flatMap({ tokens.name(of: $0) }) else {
-            try await pace.admit(isOpen ? "open" : "nobody")
-            guard isOpen else {
+            try await pace.admit("\(route.isOpen ? "open" : "nobody"):\(address)")
+            guard route.isOpen else {
                 throw Problem(
                     .unauthorized, "no valid token: send Authorization: Bearer SECRET, of a line in adminTokenFile",
                     headers: [.wwwAuthenticate: "Bearer"])
             }
             return "nobody"
         }
-        try await pace.admit("user:\(user)")
+        try await pace.admit("user:\(user):\(route.rateClass)", isKnown: true)
         return user
     }
 
@@ -76,8 +81,16 @@ struct AdminGuard: Sendable {
 
     /// A host without its port.
     private static func name(in authority: String) -> String {
-        if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") { return String(authority[...end]) }
-        return String(authority.prefix { $0 != ":" })
+        let name =
+            if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") {
+                String(authority[...end])
+            } else {
+                String(authority.prefix { $0 != ":" })
+            }
+        // Behind it there may be a port, and nothing else.
+        let rest = authority.dropFirst(name.count)
+        guard rest.isEmpty || rest.hasPrefix(":") && UInt16(rest.dropFirst()) != nil else { return "" }
+        return name
     }
 }
 
@@ -96,8 +109,12 @@ final class AdminPace: Sendable {
         limiter = RateLimiter(limits: limits, settings: settings, seed: seed)
     }
 
-    func admit(_ name: String) async throws {
-        guard let decision = limiter.decideNow(name.utf8.span, now: clock.now()), !decision.isAllowed else { return }
+    /// - Parameter isKnown: whether the name is one that a token has, of which there are few: a flood of addresses takes
+    ///   no place from them.
+    func admit(_ name: String, isKnown: Bool = false) async throws {
+        guard let decision = limiter.decideNow(name.utf8.span, now: clock.now()), !decision.isAllowed,
+            !(isKnown && decision.outcome == .refused)
+        else { return }
         try await Task.sleep(for: .milliseconds(250))
         throw Problem(
             .tooManyRequests, "the API was asked too often: ask again in a second", headers: [.retryAfter: "1"])

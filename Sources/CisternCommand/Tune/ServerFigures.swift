@@ -84,6 +84,8 @@ struct ServerFigures: Sendable {
     let roundTripMilliseconds: Double?
     /// Servers that lease for the busiest organisation; nil where that could not be seen.
     let lessees: Int?
+    /// Redis nodes.
+    let nodes: Int
 
     /// - Parameters:
     ///   - allowed: the busiest organisations by what they were allowed.
@@ -98,6 +100,7 @@ struct ServerFigures: Sendable {
         limitsOfTheirOwn = status.limits.map { $0.organizations + $0.overrides } ?? 0
         demandPerSecond = status.sample.all
         skew = Self.skew(of: rates)
+        nodes = status.nodes.count
         roundTripMilliseconds = status.nodes.compactMap { $0.latencyMilliseconds?.p50 }.filter { $0 > 0 }.max()
         lessees = bucket?.store.flatMap { $0.lessees.isEmpty ? nil : $0.lessees.count }
     }

@@ -30,6 +30,11 @@ struct TradeOff {
     let base: TuneRow
     let roundTripMilliseconds: Double
     let budget: Double?
+    /// Store calls a second that the nodes could carry; less than a tenth of it costs nobody anything.
+    let storeCapacity: Double
+
+    /// What one Redis node carries at least, in lease requests a second; `perf tiers` measures it.
+    static let nodeCapacity = 50_000.0
 
     /// Those that no other is better than: none has as few store calls, as little lost and as short a wait, and one of
     /// them less.
@@ -61,9 +66,9 @@ struct TradeOff {
             + Self.priceOfHalf * row.waitP99Milliseconds / roundTripMilliseconds
     }
 
-    /// The knee of the front, or within a budget the one that loses least.
+    /// Within a budget, or a tenth of what the store can carry, the one that loses least; else the knee of the front.
     ///
-    /// The knee is the lowest score: there the next half of the store calls would cost more than it saves. Within a budget
+    /// The knee is the lowest score: there the next half of the store calls would cost more than it saves. Within a bound
     /// the lowest score is taken of those that lose as little as any.
     ///
     /// What makes no difference stays: where what holds already scores the same, it is that, and of others whose scores are
@@ -73,8 +78,8 @@ struct TradeOff {
     var recommended: TuneRow? {
         let front = front
         var candidates = front.contains(base) || base.hoards ? front : front + [base]
-        if let budget {
-            candidates = candidates.filter { $0.storeCallsPerSecond <= budget }
+        if let bound {
+            candidates = candidates.filter { $0.storeCallsPerSecond <= bound }
             let least = candidates.map(\.lostPercent).min() ?? 0
             candidates = candidates.filter { $0.lostPercent <= least + Self.sameLoss }
         }
@@ -82,6 +87,16 @@ struct TradeOff {
         if candidates.contains(base), score(base) <= best + Self.sameScore { return base }
         return candidates.filter { score($0) <= best + Self.sameScore / 2 }
             .min { (changes($0), score($0)) < (changes($1), score($1)) }
+    }
+
+    /// The most store calls a second that are looked at; nil for any number.
+    private var bound: Double? {
+        budget ?? (isStoreIdle ? storeCapacity / 10 : nil)
+    }
+
+    /// Whether there are choices that leave the store nine tenths idle, and no budget says otherwise.
+    var isStoreIdle: Bool {
+        budget == nil && (rows + [base]).contains { !$0.hoards && $0.storeCallsPerSecond <= storeCapacity / 10 }
     }
 
     /// How many settings differ from those that hold already.

@@ -120,6 +120,7 @@ struct TuneOptions: ParsableArguments {
             skew: try FlagValue.number("skew", skew, in: 0...3),
             limit: try FlagValue.limit(capacity: capacity, refillPerSecond: refill), load: kind.standardLoad,
             roundTripMilliseconds: try Self.roundTrip(trip), kind: kind)
+        chosen.nodes = max(1, server?.nodes ?? 1)
         if let server, server.demandPerSecond <= 0, load == nil {
             throw FlagError(
                 "\(from ?? "") has no traffic at the moment, from which --load could be told: give --load, or ask while it is busy"

@@ -75,6 +75,8 @@ struct TuneReport {
         let why =
             if let budget = workload.budget {
                 "of what stays within \(FlagValue.shortest(budget)) store calls/s it loses least"
+            } else if tradeOff.isStoreIdle {
+                "of what leaves the store nine tenths idle it loses least"
             } else {
                 "it is the knee: from there half as many store calls would cost more than \(decimal(TradeOff.priceOfHalf, 1)) % of the requests, or as much in waiting"
             }

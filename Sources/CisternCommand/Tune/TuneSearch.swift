@@ -48,7 +48,8 @@ struct TuneSearch {
     /// The choices weighed against each other.
     func tradeOff(_ rows: [TuneRow]) -> TradeOff {
         TradeOff(
-            rows: rows, base: rows[0], roundTripMilliseconds: workload.roundTripMilliseconds, budget: workload.budget)
+            rows: rows, base: rows[0], roundTripMilliseconds: workload.roundTripMilliseconds, budget: workload.budget,
+            storeCapacity: TradeOff.nodeCapacity * Double(max(1, workload.nodes)))
     }
 
     private func tryOut(_ choices: [LeaseSettings], _ rows: inout [TuneRow], progress: (Int) -> Void) async throws {

@@ -21,6 +21,8 @@ struct TuneWorkload: Sendable {
     var kind: WorkloadKind
     /// Store calls a second that all servers together may make; nil where that does not matter.
     var budget: Double?
+    /// Redis nodes that carry the store calls.
+    var nodes = 1
     var figures: [Figure] = []
     /// What should be known about the figures beside where they came from.
     var notes: [String] = []

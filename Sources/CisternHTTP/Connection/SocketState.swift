@@ -18,6 +18,31 @@ enum SocketState {
         isReadable(channel, emptyIsInput: true)
     }
 
+    /// Lets no new connection be established; those that are already can still be accepted.
+    ///
+    /// A filter that passes nothing (`SO_ATTACH_FILTER`): clients repeat their SYN, and are refused once the listener is
+    /// closed. Closing it at once would reset connections that clients think are good.
+    static func refuseNewConnections(_ channel: any Channel) {
+        #if os(Linux)
+            struct Program {
+                var count: UInt16
+                var instructions: UnsafeRawPointer
+            }
+            // One instruction, BPF_RET | BPF_K: of each packet keep 0 bytes.
+            let passNothing: [UInt64] = [0x06]
+            passNothing.withUnsafeBytes { bytes in
+                guard let start = bytes.baseAddress else { return }
+                var program = Program(count: 1, instructions: start)
+                _ = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+                    of: NIOBSDSocket.Handle.self
+                ) { socket in
+                    setsockopt(
+                        socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, socklen_t(MemoryLayout<Program>.size))
+                }
+            }
+        #endif
+    }
+
     private static func isReadable(_ channel: any Channel, emptyIsInput: Bool) -> Bool {
         let transport = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
             of: NIOBSDSocket.Handle.self

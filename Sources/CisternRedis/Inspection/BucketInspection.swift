@@ -43,6 +43,10 @@ package struct BucketInspection: Sendable {
     /// Why a bucket cannot be looked at.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String
+
+        package init(description: String) {
+            self.description = description
+        }
     }
 }
 

@@ -44,12 +44,18 @@ package actor OverrideCopies {
         offsetMilliseconds.map { clock.now().milliseconds + $0 }
     }
 
-    /// Looks at every copy within reach, and brings what is missing to each.
-    package func synchronize() async {
+    /// Looks at every copy within reach, and changes nothing there.
+    package func look() async {
         let holders = nodes.overrideHolders
         let names = Set(holders.map(\.name))
         copies = copies.filter { names.contains($0.key) }
         for holder in holders { await read(holder) }
+    }
+
+    /// Looks at every copy within reach, and brings what is missing to each.
+    package func synchronize() async {
+        await look()
+        let holders = nodes.overrideHolders
         if let now = nowMilliseconds {
             let old = overrides.dropTraces(atMilliseconds: now)
             if !old.isEmpty {

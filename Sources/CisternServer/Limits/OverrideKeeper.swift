@@ -57,6 +57,12 @@ final class OverrideKeeper: Sendable {
         }
     }
 
+    /// Everything that is in force, by organization.
+    var inForce: [String: LimitOverrides.Entry] {
+        let names = applied.withLock { Set($0.keys) }
+        return known.withLock { $0.entries.filter { names.contains($0.key) } }
+    }
+
     /// What is in force for an organisation; nil where nothing is.
     func entry(of organization: String) -> LimitOverrides.Entry? {
         guard limiter.limits.source(of: Array(organization.utf8)) == .override else { return nil }

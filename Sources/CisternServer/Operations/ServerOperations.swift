@@ -16,10 +16,12 @@ final class ServerOperations: Operations {
     private let server = Mutex<HTTPServer?>(nil)
     private let droppedLogLines: @Sendable () -> UInt64
     private let isDraining = Atomic(false)
+    private let events: Journal
 
     init(
         limiter: RateLimiter, store: RedisStore?, limits: LimitsKeeper, overrides: OverrideKeeper,
-        failurePolicy: FailurePolicy, droppedLogLines: @escaping @Sendable () -> UInt64, clock: any TimeSource
+        failurePolicy: FailurePolicy, droppedLogLines: @escaping @Sendable () -> UInt64, journal: Journal,
+        clock: any TimeSource
     ) {
         self.limiter = limiter
         self.store = store
@@ -27,6 +29,7 @@ final class ServerOperations: Operations {
         self.overrides = overrides
         self.failurePolicy = failurePolicy
         self.droppedLogLines = droppedLogLines
+        events = journal
         self.clock = clock
         startedAt = clock.now()
     }
@@ -71,6 +74,7 @@ final class ServerOperations: Operations {
         }
         snapshot.isDraining = isDraining.load(ordering: .relaxed)
         snapshot.droppedLogLines = droppedLogLines()
+        snapshot.latestJournalEntry = events.latest
         snapshot.failurePolicy = failurePolicy
         snapshot.uptimeSeconds = (clock.now().milliseconds - startedAt.milliseconds) / 1000
         snapshot.limiter = limiter.statistics
@@ -114,6 +118,12 @@ final class ServerOperations: Operations {
     func busiest(_ most: Int, by order: BusiestOrder) -> [BusiestNames.Entry] {
         server.withLock { $0 }?.busiest(most, by: order, now: clock.now()) ?? []
     }
+
+    func overridesInForce() -> [String: LimitOverrides.Entry] { overrides.inForce }
+
+    func journal() -> [JournalEntry] { events.entries }
+
+    func noteUnmetered(_ decisions: UInt64) { events.addUnmetered(decisions) }
 
     func limit(of organization: String) -> Limit {
         limiter.limits.limit(of: Array(organization.utf8))

@@ -1,0 +1,72 @@
+internal import ArgumentParser
+internal import Cistern
+internal import CisternRedis
+internal import CisternServer
+internal import Foundation
+
+/// `cistern overrides`: lists the limits that operators have overridden.
+struct OverridesCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "overrides",
+        abstract: "List the overrides of limits that are in force.",
+        discussion: """
+            They are read from the Redis nodes, entered as `cistern serve` would with the same settings, and nothing is \
+            changed. Exit codes: 0; 69 where no node can be asked; 64 for an argument or a setting that is wrong.
+            """)
+
+    @OptionGroup var link: RedisOptions
+    @OptionGroup var output: InspectionOptions
+
+    /// One override, as JSON has it.
+    private struct Item: Encodable {
+        let organization: String
+        let capacity: Int
+        let refillPerSecond: Double
+        let shadow: Bool
+        let setBy: String
+        let setAt: String
+        let expiresAt: String?
+
+        init?(_ organization: String, _ entry: LimitOverrides.Entry) {
+            guard let limit = entry.limit else { return nil }
+            self.organization = organization
+            (capacity, refillPerSecond, shadow) = (limit.capacity, limit.refillPerSecond, limit.isShadow)
+            setBy = entry.setBy
+            setAt = Self.date(entry.setAtMilliseconds)
+            expiresAt = entry.expiresAtMilliseconds.map(Self.date)
+        }
+
+        private static func date(_ unixMilliseconds: Int64) -> String {
+            Date(timeIntervalSince1970: Double(unixMilliseconds / 1000)).formatted(.iso8601)
+        }
+    }
+
+    private struct Report: Encodable {
+        let version = 1
+        let overrides: [Item]
+    }
+
+    func run() async throws {
+        let inspector = try output.inspector(flags: link.values)
+        do {
+            let items = try await inspector.overrides().sorted { $0.key < $1.key }.compactMap { Item($0.key, $0.value) }
+            print(output.json ? try InspectionOptions.json(Report(overrides: items)) : Self.table(items))
+        } catch let failure as BucketInspection.Failure {
+            throw Exit.say(failure.description, code: .unavailable)
+        }
+    }
+
+    private static func table(_ items: [Item]) -> String {
+        guard !items.isEmpty else { return "no limit is overridden" }
+        var table = TextTable(
+            ["ORGANIZATION", "CAPACITY", "REFILL/s", "SHADOW", "SET BY", "SET AT", "EXPIRES AT"],
+            texts: ["ORGANIZATION", "SHADOW", "SET BY", "SET AT", "EXPIRES AT"])
+        for item in items {
+            table.add([
+                item.organization, "\(item.capacity)", decimal(item.refillPerSecond, 3), item.shadow ? "yes" : "no",
+                item.setBy, item.setAt, item.expiresAt ?? "never",
+            ])
+        }
+        return table.text
+    }
+}

@@ -1,0 +1,100 @@
+internal import CisternAdmin
+internal import Foundation
+package import Logging
+internal import Synchronization
+
+/// The last hundred things that happened to a server, for operators who come after them.
+package final class Journal: Sendable {
+    private struct State {
+        var entries: [JournalEntry] = []
+        var number = 0
+        /// Decisions of the stretch without metering that the last entry is about; 0 where it is about something else.
+        var unmetered: UInt64 = 0
+    }
+
+    private static let maximumEntries = 100
+    /// Stretches without metering that are no further apart are one.
+    private static let longestPauseMilliseconds: Int64 = 5000
+
+    private let state = Mutex(State())
+    private let unixMilliseconds: @Sendable () -> Int64
+
+    package init(
+        unixMilliseconds: @escaping @Sendable () -> Int64 = { Int64(Date().timeIntervalSince1970 * 1000) }
+    ) {
+        self.unixMilliseconds = unixMilliseconds
+    }
+
+    /// Everything that is kept, the latest last.
+    var entries: [JournalEntry] { state.withLock { $0.entries } }
+
+    /// The number of the latest entry; 0 for none.
+    var latest: Int { state.withLock { $0.number } }
+
+    func add(_ message: String, level: Logger.Level, details: [String: String]) {
+        state.withLock { state in
+            state.unmetered = 0
+            add(message, level, details, to: &state)
+        }
+    }
+
+    /// Notes that decisions went unmetered just now.
+    func addUnmetered(_ decisions: UInt64) {
+        state.withLock { state in
+            let now = unixMilliseconds()
+            if state.unmetered > 0, let last = state.entries.last,
+                now - last.unixMilliseconds < Self.longestPauseMilliseconds
+            {
+                state.entries.removeLast()
+            } else {
+                state.unmetered = 0
+            }
+            state.unmetered += decisions
+            add("requests went unmetered", .warning, ["requests": "\(state.unmetered)"], to: &state)
+        }
+    }
+
+    private func add(_ message: String, _ level: Logger.Level, _ details: [String: String], to state: inout State) {
+        state.number += 1
+        state.entries.append(
+            JournalEntry(
+                number: state.number, unixMilliseconds: unixMilliseconds(), level: level.rawValue, message: message,
+                details: details))
+        if state.entries.count > Self.maximumEntries { state.entries.removeFirst() }
+    }
+
+    /// A logger that writes what another one does, and keeps what matters here.
+    package func tapping(_ logger: Logger) -> Logger {
+        var tapping = Logger(label: logger.label) { _ in JournalLogHandler(journal: self, base: logger) }
+        tapping.logLevel = min(logger.logLevel, .notice)
+        return tapping
+    }
+}
+
+/// Hands log events on, and keeps those from level notice up in a journal, whatever level is written.
+private struct JournalLogHandler: LogHandler {
+    let journal: Journal
+    let base: Logger
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.notice
+
+    init(journal: Journal, base: Logger) {
+        self.journal = journal
+        self.base = base
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let all = metadata.merging(event.metadata ?? [:]) { $1 }
+        if event.level >= .notice {
+            journal.add("\(event.message)", level: event.level, details: all.mapValues { "\($0)" })
+        }
+        base.log(
+            level: event.level, event.message, metadata: all, source: event.source, file: event.file,
+            function: event.function, line: event.line)
+    }
+}
