@@ -68,7 +68,9 @@ package struct FleetInspector {
             logger: Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() }))
         await copies.look()
         guard let now = await copies.nowMilliseconds else {
-            throw BucketInspection.Failure(description: "no node can be asked for overrides of limits")
+            let dead = store.reports.first { !$0.isUp }
+            throw BucketInspection.Failure(
+                description: "\(dead?.name ?? "every node") is out of reach: \(dead?.reason ?? "it does not answer")")
         }
         return await copies.overrides.entries.filter { $0.value.isInForce(atMilliseconds: now) }
     }
