@@ -141,6 +141,33 @@ struct DashboardTests {
         }
     }
 
+    @Test("it lists what happened and which limits are overridden, and an override keeps its time unless it is changed")
+    func journal() async throws {
+        let server = try await CisternProcess()
+        let body = #"{"capacity":7,"refillPerSecond":1,"expiresInSeconds":480}"#
+        #expect(try server.admin.send("PUT", "/v1/organizations/acme/limit", json: body).status == 200)
+        try await Browser.run { browser in
+            try browser.open(url(server))
+            try await eventually("the override") { try browser.text("#overrides").contains("acme") }
+            #expect(try browser.text("#journal").contains("a limit was overridden"))
+            try keep("journal", browser)
+            try await openOrganization("acme", browser)
+            try await eventually("the form") { try browser.text("#override-now").contains("left") }
+            #expect(
+                try browser.evaluate("return document.getElementById('override-expiry').value") as? String == "keep")
+            try browser.type("8", into: "#override-capacity")
+            try browser.click("#override-apply")
+            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try browser.click("#confirm-yes")
+            try await eventually("the new limit") { try browser.text("#overrides").contains("8") }
+            let list = try server.admin.get("/v1/overrides").json["overrides"] as? [[String: Any]] ?? []
+            let override = try #require(list.first?["override"] as? [String: Any])
+            #expect(override["capacity"] as? Int == 8)
+            #expect(380...480 ~= override["expiresInSeconds"] as? Int ?? 0)
+            #expect(try browser.complaints() == [])
+        }
+    }
+
     @Test("without any data it is sensible, in both schemes and at both widths, and the keyboard reaches all of it")
     func empty() async throws {
         let server = try await CisternProcess()
