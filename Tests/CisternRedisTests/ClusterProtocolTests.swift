@@ -1,5 +1,8 @@
 import Cistern
 import CisternTesting
+import Logging
+import NIOPosix
+import Synchronization
 import Testing
 
 @testable import CisternRedis
@@ -78,6 +81,17 @@ struct ClusterProtocolTests {
         #expect(map.replicas == [NodeAddress(host: "10.0.0.1", port: 2)])
         let new = RESPValue.array([.array([.integer(0), .integer(5), node(name, 1, more: [.array([])])])])
         #expect(SlotMap(new, from: "h")?.ranges.count == 1)
+        // A node that is told to announce a name, and has none, says what else it is known by.
+        let pairs = ["ip", "10.0.0.7"].map { RESPValue.string(Array($0.utf8)) }
+        let unknown = RESPValue.string(Array("?".utf8))
+        let hostless = RESPValue.array([
+            .array([.integer(0), .integer(5), node(unknown, 1, more: [.array(pairs)])]),
+            .array([.integer(6), .integer(9), node(unknown, 2)]),
+        ])
+        let found = try #require(SlotMap(hostless, from: "10.9.9.9"))
+        // Nobody has the slots of a node without an address; taking the asked one for it would send requests in circles.
+        #expect(found.ranges.map(\.primary) == [NodeAddress(host: "10.0.0.7", port: 1)])
+        #expect(found.identifiers == ["id"])
         for wrong in [
             RESPValue.null, .integer(1), .array([.integer(1)]),
             .array([.array([.integer(5), .integer(0), node(name, 1)])]),
@@ -86,5 +100,32 @@ struct ClusterProtocolTests {
         ] {
             #expect(SlotMap(wrong, from: "h") == nil)
         }
+    }
+
+    @Test("a request that is sent back to where it comes from makes few commands, and a line in the log")
+    func circles() async throws {
+        let slot = HashSlot.ofBucket(Array("acme".utf8).span)
+        let port = Atomic(0)
+        let redis = try ScriptedRedis { words in
+            switch words.first {
+            case "CLUSTER":
+                "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n$9\r\n127.0.0.1\r\n:\(port.load(ordering: .relaxed))\r\n$2\r\nid\r\n"
+            case "EVALSHA" where !words.contains("trial"): "-MOVED \(slot) ?:\(port.load(ordering: .relaxed))\r\n"
+            default: ScriptedRedis.usual(words)
+            }
+        }
+        port.store(redis.port, ordering: .relaxed)
+        let (log, clock) = (LogCounter(), Timeline(ContinuousClock()))
+        let store = try RedisStore(
+            endpoints: [RedisEndpoint(url: redis.url)], topology: .cluster, clock: clock,
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
+            logger: Logger(label: "test") { _ in LogCounter.Handler(counter: log) })
+        await store.start()
+        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "server-1", seed: 1)
+        #expect(await limiter.decide("acme", now: clock.now()).outcome == .unmetered)
+        let asked = redis.commands.count { $0.first == "EVALSHA" && !$0.contains("trial") }
+        #expect(1...15 ~= asked, "\(asked)")
+        #expect(log.count("do not find the node of their slot") == 1)
+        await store.stop()
     }
 }

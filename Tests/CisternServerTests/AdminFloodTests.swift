@@ -176,6 +176,10 @@ struct JournalTests {
         let list = try server.admin.get("/v1/overrides").json["overrides"] as? [[String: Any]] ?? []
         let left = (list[1]["override"] as? [String: Any])?["expiresInSeconds"] as? Int
         #expect(590...600 ~= left ?? 0)
+        // Servers are named by their host, so that people know them.
+        let name = try #require(try server.admin.get("/v1/status").json["server"] as? String)
+        let host = ProcessInfo.processInfo.hostName.prefix { $0 != "." }.prefix(24)
+        #expect(name.hasPrefix("\(host)-\(server.process.processIdentifier)-"), "\(name)")
         let command = try CisternProcess.run(["overrides", "--redis", redis.url])
         #expect(try await command.exitCode() == 0)
         #expect(command.text.split(separator: "\n").count == 4, "\(command.text)")

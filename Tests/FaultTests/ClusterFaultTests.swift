@@ -196,6 +196,31 @@ struct ClusterFaultTests {
         await fleet.stop()
     }
 
+    @Test("another cluster's node that takes a dead node's address is named, and its slots are not adopted")
+    func foreignNode() async throws {
+        let cluster = try await RedisCluster(
+            replicasPerPrimary: 0, arguments: ["--cluster-require-full-coverage", "no"])
+        let fleet = try await Fleet(
+            1, urls: cluster.urls, topology: .cluster, limit: Self.limit.get(), policy: .closed)
+        #expect(fleet.areAllUp && fleet.reports.count == 3)
+        let victim = cluster.ports[1]
+        let lost = try #require(fleet.reports.first { $0.name == "127.0.0.1:\(victim)" }).slots
+        try await cluster.kill(victim)
+        let folder = try TemporaryDirectory()
+        let foreign = try await RedisServer(["--cluster-enabled", "yes", "--dir", folder.path], port: victim)
+        try await foreign.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        try await eventually("the foreign node to be named") { fleet.troubles.contains(.otherCluster) }
+        // The slots of the others are still theirs, and the foreign node has no bucket.
+        for name in organizations {
+            let outcome = await fleet.servers[0].limiter.decide(name, now: fleet.clock.now()).outcome
+            let isLost = lost.contains { $0.contains(fleet.home(of: name)) }
+            #expect(outcome == (isLost ? .refused : .allowed), "\(name)")
+        }
+        #expect(try await foreign.command("DBSIZE") == "0")
+        #expect(fleet.reports.count { $0.isUp } == 2)
+        await fleet.stop()
+    }
+
     @Test("under the policy local a lost primary's organisations are metered on, and nobody else's notice")
     func local() async throws {
         let cluster = try await RedisCluster(

@@ -1,0 +1,31 @@
+import Cistern
+import CisternTesting
+import Logging
+import NIOPosix
+import Testing
+
+@testable import CisternRedis
+
+@Suite("The eviction policy of a node")
+struct EvictionPolicyTests {
+    private func log(of redis: RedisServer) async throws -> LogCounter {
+        let log = LogCounter()
+        let store = try RedisStore(
+            endpoints: [RedisEndpoint(url: redis.url)], clock: Timeline(ContinuousClock()),
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
+            logger: Logger(label: "test") { _ in LogCounter.Handler(counter: log) })
+        await store.start()
+        #expect(store.reports[0].isUp)
+        await store.stop()
+        return log
+    }
+
+    @Test("another one than noeviction is warned of at connect, with the remedy; that one is not")
+    func warns() async throws {
+        let evicting = try await log(of: RedisServer(["--maxmemory-policy", "allkeys-lru"]))
+        #expect(evicting.count("policy=allkeys-lru") == 1)
+        #expect(evicting.count("noeviction") == 1)
+        let keeping = try await log(of: RedisServer())
+        #expect(keeping.count("evicts") == 0)
+    }
+}
