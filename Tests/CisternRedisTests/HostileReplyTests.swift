@@ -111,28 +111,84 @@ struct HostileReplyTests {
         #expect((map(0, 1, number) != nil) == (1...65535 ~= number))
     }
 
-    @Test("no seeded garbage traps any of the readers")
-    func garbage() throws {
-        var random = SeededRandom(seed: 29)
-        let alphabet = Array("*$:+-#,%0123456789\r\n\r\n\r\nab".utf8)
-        for _ in 0..<20_000 {
-            let count = Int.random(in: 1...60, using: &random)
-            let bytes = (0..<count).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &random)] }
-            var reader = try RESPReader()
-            do throws(RESPReader.ProtocolError) {
-                try reader.feed(ByteBuffer(bytes: bytes))
-                while let reply = try reader.nextReply() {
-                    _ = SlotMap(reply.value, from: "h")
-                    _ = ShareScript.share(in: reply.value)
-                    _ = OverrideScript.Reading(reply.value)
-                    if case .error(let message) = reply.value {
-                        _ = Redirect(message)
-                        _ = NodeTrouble(reply: message)
-                    }
-                }
-            } catch {
-                #expect(!error.description.isEmpty)
+    /// How long to look for replies that trap: `CISTERN_REPLY_SECONDS`, a fraction of a second unless set.
+    private static let seconds = Double(ProcessInfo.processInfo.environment["CISTERN_REPLY_SECONDS"] ?? "") ?? 0.3
+
+    @Test("no garbage traps any of the readers: bytes, and replies that look right", arguments: [false, true])
+    func garbage(isWellFormed: Bool) throws {
+        let seed = Self.seconds < 1 ? 29 : UInt64.random(in: 0 ... .max)
+        print("seed \(seed)")
+        var random = SeededRandom(seed: seed)
+        let end = ContinuousClock.now + .seconds(Self.seconds)
+        var count = 0
+        while count < 200 || ContinuousClock.now < end {
+            count += 1
+            if isWellFormed {
+                Self.readAll(Self.reply(using: &random))
+            } else {
+                try Self.readBytes(using: &random)
             }
+        }
+        print("\(count) replies, well formed: \(isWellFormed)")
+    }
+
+    private static let alphabet = Array("*$:+-#,%0123456789\r\n\r\n\r\nab".utf8)
+
+    private static func readBytes(using random: inout SeededRandom) throws {
+        let count = Int.random(in: 1...60, using: &random)
+        let bytes = (0..<count).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &random)] }
+        var reader = try RESPReader()
+        do throws(RESPReader.ProtocolError) {
+            try reader.feed(ByteBuffer(bytes: bytes))
+            while let reply = try reader.nextReply() { readAll(reply.value) }
+        } catch {
+            #expect(!error.description.isEmpty)
+        }
+    }
+
+    /// Hands a reply to everything that reads replies.
+    private static func readAll(_ reply: RESPValue) {
+        _ = SlotMap(reply, from: "h")
+        _ = ShareScript.share(in: reply)
+        _ = OverrideScript.Reading(reply)?.overrides?.inForce(atMilliseconds: 0)
+        for limit in [Limit.standard, largest] {
+            let inspection = BucketInspection(reply, node: "n", slot: nil, limit: limit)
+            _ = inspection?.lessees.map(\.endsInMilliseconds)
+        }
+        if case .error(let message) = reply {
+            _ = Redirect(message)
+            _ = NodeTrouble(reply: message)
+        }
+    }
+
+    private static let largest = (try? Limit(capacity: 1_000_000_000, refillPerSecond: 1_000_000_000)) ?? .standard
+
+    /// A reply of the shape of one of ours, with numbers and texts that nobody expects.
+    private static func reply(using random: inout SeededRandom) -> RESPValue {
+        func pick<Element>(_ elements: [Element]) -> Element {
+            elements[Int.random(in: 0..<elements.count, using: &random)]
+        }
+        func number() -> Int64 {
+            Bool.random(using: &random) ? pick(numbers) : Int64.random(in: 0...20_000, using: &random)
+        }
+        func text() -> RESPValue {
+            let parts = (0..<Int.random(in: 0...10, using: &random)).map { _ in
+                pick(["\(number())", "x", "", "-", "1.5", "inf", "nan"])
+            }
+            return .string(Array(parts.joined(separator: ":").utf8))
+        }
+        func list(_ count: Int, _ element: () -> RESPValue) -> RESPValue { .array((0..<count).map { _ in element() }) }
+        func words() -> RESPValue { list(Int.random(in: 0...6, using: &random), text) }
+        switch Int.random(in: 0..<5, using: &random) {
+        case 0: return .array([.integer(number()), text(), text(), words(), .integer(number())])
+        case 1: return .array([.integer(number()), text(), words()])
+        case 2:
+            return list(Int.random(in: 0...3, using: &random)) {
+                let node = RESPValue.array([text(), .integer(number()), text(), words()])
+                return .array([.integer(number()), .integer(number()), node, node])
+            }
+        case 3: return .array([.integer(number()), .integer(number())])
+        default: return .error(pick(["MOVED", "ASK", "ERR", "-ERR READONLY"]) + " \(number()) h:\(number())")
         }
     }
 }

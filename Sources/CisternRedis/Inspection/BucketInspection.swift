@@ -50,6 +50,23 @@ package struct BucketInspection: Sendable {
     }
 }
 
+extension BucketInspection {
+    /// Reads what the script answers; nil where it is none of its answers.
+    init?(_ reply: RESPValue, node: String, slot: Int?, limit: Limit) {
+        guard case .array(let fields) = reply, fields.count == 5, let now = fields[0].storeMilliseconds else {
+            return nil
+        }
+        self.node = node
+        self.slot = slot
+        nowMilliseconds = now
+        lifeMilliseconds = fields[4].storeMilliseconds
+        stored = StoreBucket(tokens: fields[1], lastRefill: fields[2], leases: fields[3], limit: limit, now: now)
+        var current = stored ?? StoreBucket(full: limit, nowMilliseconds: now)
+        current.catchUp(limit, nowMilliseconds: now)
+        self.current = current
+    }
+}
+
 extension RedisStore {
     private static let script = """
         local time = redis.call('TIME')
@@ -72,17 +89,11 @@ extension RedisStore {
             [Array("EVAL".utf8), Array(Self.script.utf8), Array("3".utf8)]
             + KeyNames.bucket(of: name, isTagged: isTagged)
         let (node, reply) = try await ask(command, about: name)
-        guard case .array(let fields) = reply, fields.count == 5, let now = fields[0].storeMilliseconds else {
+        let slot = isTagged ? Int(home(of: name.span).number) : nil
+        guard let inspection = BucketInspection(reply, node: node, slot: slot, limit: limit) else {
             throw BucketInspection.Failure(description: "\(node) answers what cannot be read: \(reply)")
         }
-        var life: Int64?
-        life = fields[4].storeMilliseconds
-        let stored = StoreBucket(tokens: fields[1], lastRefill: fields[2], leases: fields[3], limit: limit, now: now)
-        var current = stored ?? StoreBucket(full: limit, nowMilliseconds: now)
-        current.catchUp(limit, nowMilliseconds: now)
-        return BucketInspection(
-            node: node, slot: isTagged ? Int(home(of: name.span).number) : nil, stored: stored, current: current,
-            nowMilliseconds: now, lifeMilliseconds: life)
+        return inspection
     }
 
     /// Makes one organisation's bucket full again, less what is leased of it.
