@@ -47,7 +47,7 @@ package struct AdminServer: Sendable {
         var quiet = logger
         quiet.logLevel = .critical
         let application = Application(
-            router: makeRouter(),
+            router: makeRouter(places),
             server: .http1(
                 configuration: HTTP1Channel.Configuration(
                     additionalChannelHandlers: [AdminConnectionHandler(places: places)],
@@ -55,7 +55,10 @@ package struct AdminServer: Sendable {
                     httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
                         maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 128))),
             configuration: ApplicationConfiguration(address: .hostname(settings.host, port: settings.port)),
-            onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
+            onServerRunning: { channel in
+                try? await channel.pipeline.addHandler(AcceptErrors(), position: .first)
+                await onListening(channel.localAddress?.port ?? 0)
+            },
             eventLoopGroupProvider: .shared(Self.group), logger: quiet)
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -69,7 +72,7 @@ package struct AdminServer: Sendable {
         monitor.stop()
     }
 
-    private func makeRouter() -> Router<AdminContext> {
+    private func makeRouter(_ places: ConnectionPlaces) -> Router<AdminContext> {
         let router = Router(context: AdminContext.self)
         router.add(middleware: SecurityHeaders())
         router.add(middleware: ProblemMiddleware())
@@ -81,6 +84,7 @@ package struct AdminServer: Sendable {
             router.on(RouterPath(route.path), method: route.method) { [gate, api] request, context in
                 var context = context
                 context.user = try await gate.admit(request, to: route, from: context.address)
+                if context.user != AdminGuard.nobody { places.note(.known, on: context.channel) }
                 return try await api.respond(to: route, request, context)
             }
         }
@@ -107,15 +111,15 @@ package struct AdminServer: Sendable {
     }
 }
 
-/// Refuses requests that name several hosts, or none: a proxy in front may have meant another one than is read here.
+/// Refuses requests that name several hosts: a proxy in front may have meant another one than is read here.
 private struct OneHost: RouterMiddleware {
     func handle(
         _ request: Request, context: AdminContext, next: @concurrent (Request, AdminContext) async throws -> Response
     ) async throws -> Response {
         // The first Host becomes the authority, and any other stays a field.
         let hasOthers = HTTPField.Name("Host").map { request.headers[$0] != nil } ?? false
-        guard !hasOthers, request.head.authority != nil else {
-            throw Problem(.badRequest, "a request has exactly one Host header: send one")
+        guard !hasOthers else {
+            throw Problem(.badRequest, "a request has one Host header at most: send one")
         }
         return try await next(request, context)
     }

@@ -34,7 +34,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let format: LineLogHandler.Format = isatty(STDERR_FILENO) == 1 ? .text : .json
         let throttle = WarningThrottle()
-        let log = LogWriter(descriptor: STDERR_FILENO)
+        let log = LogWriter(descriptor: STDERR_FILENO) { LineLogHandler.droppedNotice($0, format: format) }
         LoggingSystem.bootstrap { _ in
             LineLogHandler(format: format, throttle: throttle) { log.write($0) }
         }

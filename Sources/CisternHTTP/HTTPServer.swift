@@ -15,6 +15,8 @@ package final class HTTPServer: Sendable {
     private let loops: [ObjectIdentifier: NIOLoopBoundBox<LoopContext>]
     private let loopStatistics: [LoopContext.Statistics]
     private let connections = Atomic(0)
+    /// Connections beyond the bound that wait for their clients to hang up.
+    private let refusing = Atomic(0)
     private let refusedConnections = Atomic<UInt64>(0)
     private let acceptFailures = Atomic<UInt64>(0)
     private let optionLog = Mutex(LogThrottle())
@@ -92,13 +94,15 @@ package final class HTTPServer: Sendable {
         }
     }
 
-    /// Stops listening, lets the requests at hand finish, and returns once every connection is closed; a second call returns at
-    /// once.
-    package func drain() async throws {
+    /// Stops listening, lets the requests at hand finish, and returns once every connection is closed; a second call returns
+    /// at once.
+    ///
+    /// - Parameter time: how long the caller waits; at most half of it is for connections that are just being made.
+    package func drain(within time: Duration) async throws {
         guard let channel = listening.withLock({ $0.take() }) else { return }
         for check in lagChecks.withLock({ $0 }) { check.cancel() }
         await beginDraining()
-        await emptyBacklog(of: channel)
+        await emptyBacklog(of: channel, within: time)
         try? await channel.close().get()
         let closing = group.makeIterator().map { loop in
             let context = context(of: loop)
@@ -111,15 +115,19 @@ package final class HTTPServer: Sendable {
         for closed in closing { try? await closed.get() }
     }
 
-    /// Waits until every connection that the system has established is accepted: closing the listener resets the others.
-    private func emptyBacklog(of channel: any Channel) async {
-        let mostRounds = 50
+    /// Waits until every connection that the system has established, or is about to, is accepted: closing the listener
+    /// resets the others.
+    private func emptyBacklog(of channel: any Channel, within time: Duration) async {
+        // A handshake that has begun takes a round trip to end.
+        let (shortest, longest) = (min(.milliseconds(200), time / 4), min(.seconds(1), time / 2))
         try? await channel.eventLoop.submit { SocketState.refuseNewConnections(channel) }.get()
-        for _ in 0..<mostRounds {
+        let start = ContinuousClock.now
+        while ContinuousClock.now - start < longest {
             let isWaiting = (try? await channel.eventLoop.submit { SocketState.hasWaitingConnections(channel) }.get())
             // An accepted connection goes to its own loop, and must be there before the listener closes.
             for loop in group.makeIterator() { try? await loop.submit {}.get() }
-            guard isWaiting == true else { return }
+            if isWaiting != true, ContinuousClock.now - start >= shortest { return }
+            guard (try? await Task.sleep(for: .milliseconds(2))) != nil else { return }
         }
     }
 
@@ -187,21 +195,32 @@ package final class HTTPServer: Sendable {
     /// How often the system could not accept a connection, for want of descriptors or memory.
     package var acceptFailureCount: UInt64 { acceptFailures.load(ordering: .relaxed) }
 
+    private static let mostRefusing = 16
+
     private func accept(_ channel: any Channel) throws {
-        let count = connections.add(1, ordering: .relaxed).newValue
         let loop = context(of: channel.eventLoop)
         let id = ObjectIdentifier(channel)
         loop.value.open[id] = channel
-        channel.closeFuture.whenComplete { _ in
-            self.connections.subtract(1, ordering: .relaxed)
-            loop.value.open[id] = nil
-        }
+        channel.closeFuture.whenComplete { _ in loop.value.open[id] = nil }
         setNoDelay(channel)
-        guard count <= settings.maximumConnections else {
-            refusedConnections.add(1, ordering: .relaxed)
-            return try channel.pipeline.syncOperations.addHandler(RefusedConnectionHandler())
-        }
+        guard Self.takeOne(of: settings.maximumConnections, from: connections) else { return try refuse(channel) }
+        channel.closeFuture.whenComplete { _ in self.connections.subtract(1, ordering: .relaxed) }
         try Self.addHandlers(to: channel, limiter: limiter, settings: settings, loop: loop.value)
+    }
+
+    /// Answers a connection beyond the bound; it takes none of the places, and only few wait for their clients.
+    private func refuse(_ channel: any Channel) throws {
+        refusedConnections.add(1, ordering: .relaxed)
+        let lingers = Self.takeOne(of: Self.mostRefusing, from: refusing)
+        if lingers { channel.closeFuture.whenComplete { _ in self.refusing.subtract(1, ordering: .relaxed) } }
+        try channel.pipeline.syncOperations.addHandler(RefusedConnectionHandler(lingers: lingers))
+    }
+
+    /// Counts one more, unless there are as many as may be.
+    private static func takeOne(of most: Int, from count: borrowing Atomic<Int>) -> Bool {
+        if count.add(1, ordering: .relaxed).newValue <= most { return true }
+        count.subtract(1, ordering: .relaxed)
+        return false
     }
 
     /// Without the option answers are sent later; the connection works all the same.

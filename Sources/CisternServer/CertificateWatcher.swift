@@ -22,22 +22,26 @@ final class CertificateWatcher: Sendable {
         self.read = read
         self.logger = logger
         verification = current.redis?.settings.tls.certificateVerification ?? .fullVerification
-        var files: [String: WatchedFile] = [:]
-        for path in current.certificatePaths {
-            var file = WatchedFile()
-            if let look = WatchedFile.look(at: path) { file.take(look) }
-            files[path] = file
-        }
-        self.files = Mutex(files)
+        files = Mutex(Self.watched(current.certificatePaths))
     }
 
     /// Looks at the files once a second, until the task is cancelled.
     func run() async {
-        guard files.withLock({ !$0.isEmpty }) else { return }
         while !Task.isCancelled {
             try? await Task.sleep(for: .seconds(1))
             if !Task.isCancelled { renewIfChanged() }
         }
+    }
+
+    /// Files that have been taken in as they are now.
+    private static func watched(_ paths: [String]) -> [String: WatchedFile] {
+        var files: [String: WatchedFile] = [:]
+        for path in paths {
+            var file = WatchedFile()
+            if let look = WatchedFile.look(at: path) { file.take(look) }
+            files[path] = file
+        }
+        return files
     }
 
     private func renewIfChanged() {
@@ -52,7 +56,8 @@ final class CertificateWatcher: Sendable {
         do {
             renew(try read())
         } catch {
-            // A certificate without its key yet: the next change is looked at again.
+            // A certificate without its key yet, or a name that does not lead anywhere now: it is tried again.
+            files.withLock { files in for path in files.keys { files[path] = WatchedFile() } }
             logger.warning("changed certificates are not used yet", metadata: ["reason": "\(error)"])
         }
     }
@@ -63,7 +68,9 @@ final class CertificateWatcher: Sendable {
         // What is checked of a certificate needs a restart, as any other setting of the link.
         tls.certificateVerification = verification
         do {
+            let watched = Self.watched(settings.certificatePaths)
             try store.renew(tls: tls)
+            files.withLock { $0 = watched }
             logger.notice("certificates are read anew", metadata: ["files": "\(settings.certificatePaths)"])
         } catch {
             logger.error("the certificates are refused, keeping the previous ones", metadata: ["reason": "\(error)"])

@@ -109,7 +109,7 @@ package struct CisternService: Service, CustomStringConvertible {
     private func httpSettings(threads: Int) -> HTTPSettings {
         var http = settings.http
         let nodes = settings.redis?.endpoints.count ?? 0
-        let reserved = DescriptorLimit.openCount + 4 * threads + 8 * nodes + 24
+        let reserved = DescriptorLimit.openCount + 4 * threads + 8 * nodes + 40
         let limit = DescriptorLimit.raise(for: http.maximumConnections, reserved: reserved)
         guard limit.connections < http.maximumConnections else { return http }
         logger.warning(
@@ -196,7 +196,10 @@ package struct CisternService: Service, CustomStringConvertible {
         // Most of the time is for the requests at hand; what is left of it, and a quarter at least, for the leases.
         let limit = settings.drainTimeoutMilliseconds
         let start = clock.now()
-        let drained = await withDeadline(milliseconds: limit - limit / 4) { try? await server.drain() }
+        let forRequests = limit - limit / 4
+        let drained = await withDeadline(milliseconds: forRequests) {
+            try? await server.drain(within: .milliseconds(forRequests))
+        }
         if !drained {
             logger.warning(
                 "connections are cut off: they were still busy near the end of drainTimeout",

@@ -27,7 +27,8 @@ struct DescriptorLimit {
         let needed = rlim_t(wanted + reserved)
         if limit.rlim_cur < needed, limit.rlim_cur < limit.rlim_max {
             var raised = limit
-            raised.rlim_cur = min(needed, limit.rlim_max)
+            // Some to spare, for what is opened now and then.
+            raised.rlim_cur = min(needed + 512, limit.rlim_max)
             // A sandbox may forbid it; then the limit of before holds.
             if setrlimit(resource, &raised) == 0 { limit = raised }
         }

@@ -94,6 +94,36 @@ struct BrokenRecordTests {
         await store.stop()
     }
 
+    @Test("records that hold more than there is let nobody past the limit, and do not take the node out of use")
+    func tooManyTokens() async throws {
+        let redis = try await RedisServer()
+        let limit = try Limit(capacity: 50, refillPerSecond: 0.001)
+        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        for _ in 0..<5 { #expect(await limiter.decide("acme", now: clock.now()).isAllowed) }
+        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        for number in 0..<12 {
+            try await redis.command(
+                "HSET", "ratelimit:acme:leases", "x\(number)", "1:1000000000:\(now + 60_000):0:0:\(now):0:\(now):0")
+        }
+        try await redis.command("SET", "ratelimit:acme:tokens", "-1e400")
+        for _ in 0..<20 { #expect(await limiter.decide("acme", now: clock.now()).outcome == .denied) }
+        #expect(store.reports[0].isUp)
+        #expect(await limiter.decide("other", now: clock.now()).isAllowed)
+        await store.stop()
+    }
+
+    @Test("a false number of its own last request keeps a server out until its record ends at most")
+    func falseSequence() async throws {
+        let redis = try await RedisServer()
+        let limit = try Limit(capacity: 50, refillPerSecond: 100)
+        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        try await redis.command(
+            "HSET", "ratelimit:acme:leases", "server-1", "9999999999999999:0:\(now - 1000):0:0:0:0:\(now - 3000):0")
+        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        #expect(await limiter.decide("acme", now: clock.now()).isAllowed)
+        await store.stop()
+    }
+
     @Test("a record whose trickle grant ends in a minute admits its tokens at most")
     func longTrickle() async throws {
         let redis = try await RedisServer()

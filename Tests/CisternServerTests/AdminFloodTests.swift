@@ -44,8 +44,14 @@ struct AdminFloodTests {
         let new = try connect()
         new.embeddedEventLoop.run()
         #expect(asking.isActive && !silent.isActive && new.isActive)
-        new.embeddedEventLoop.advanceTime(by: .seconds(5))
-        #expect(!new.isActive)
+        // And whoever has shown a token stays, while others ask.
+        places.note(.known, on: asking)
+        try new.writeInbound("a request")
+        let other = try connect()
+        other.embeddedEventLoop.run()
+        #expect(asking.isActive && !new.isActive && other.isActive)
+        other.embeddedEventLoop.advanceTime(by: .seconds(5))
+        #expect(!other.isActive)
         asking.embeddedEventLoop.advanceTime(by: .seconds(60))
         #expect(asking.isActive)
         asking.isWritable = false
@@ -56,13 +62,54 @@ struct AdminFloodTests {
         #expect(!asking.isActive)
     }
 
+    @Test("of connections that ask without a token the address that has most of them gives up its places")
+    func crowdedAddress() throws {
+        let places = ConnectionPlaces(maximum: 4)
+        func connect(_ address: String) throws -> EmbeddedChannel {
+            let channel = EmbeddedChannel()
+            try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+            places.join(channel, from: address)
+            places.note(.asked, on: channel)
+            return channel
+        }
+        let alone = try connect("10.0.0.1")
+        let crowd = try (0..<3).map { _ in try connect("10.0.0.2") }
+        let other = try connect("10.0.0.3")
+        for channel in crowd + [alone, other] { channel.embeddedEventLoop.run() }
+        #expect(crowd.map(\.isActive) == [false, true, true])
+        #expect(alone.isActive && other.isActive)
+    }
+
+    @Test("too few descriptors do not end the operators' port: it answers again once there are some")
+    func fewDescriptors() async throws {
+        let (port, admin) = (try Socket.freePort(), try Socket.freePort())
+        let process = try ChildProcess(
+            "sh",
+            [
+                "-c",
+                "ulimit -n 128; exec \"$0\" serve --port \(port) --admin-port \(admin) --log-level error",
+                BuiltProduct.path("cistern"),
+            ])
+        let request = HTTPRequestText.plain("GET", "/v1/health")
+        func isHealthy() -> Bool { (try? Socket(port: admin).exchange(request).status) == 200 }
+        try await eventually("it to be healthy") { isHealthy() }
+        var silent: [Socket] = []
+        for _ in 0..<200 { silent.append(try Socket(port: admin)) }
+        // Those that were accepted are closed for their silence; the descriptors are then enough for the others.
+        try await eventually("it to be healthy again", within: 30) { isHealthy() }
+        silent.removeAll()
+        try await eventually("it to be healthy without them") { isHealthy() }
+        process.signal(SIGTERM)
+        #expect(try await process.exitCode() == 0)
+    }
+
     @Test("probes and scrapes have rates of their own: who asks for other things does not stop them")
     func rates() async throws {
         let server = try await CisternProcess()
         var statuses: Set<Int> = []
         let connection = try Socket(port: server.admin.port)
         let request = "GET /v1/lease HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        for _ in 0..<250 where !statuses.contains(429) { statuses.insert(try connection.exchange(request).status) }
+        for _ in 0..<2000 where !statuses.contains(429) { statuses.insert(try connection.exchange(request).status) }
         #expect(statuses.contains(429))
         #expect(try server.admin.get("/v1/health").status == 200)
         #expect(try server.admin.get("/v1/metrics").status == 200)

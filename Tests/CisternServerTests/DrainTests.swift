@@ -8,7 +8,7 @@ import Testing
 struct DrainTests {
     @Test("for drainDelay connections are accepted, health is 503, and every answer closes its connection")
     func delay() async throws {
-        let server = try await CisternProcess(["--drain-delay", "2s"])
+        let server = try await CisternProcess(["--drain-delay", "5s"])
         let old = try server.connect()
         #expect(try old.exchange(HTTPRequestText.chat("org-1"))["Connection"] == nil)
         server.process.signal(SIGTERM)
@@ -17,7 +17,9 @@ struct DrainTests {
         }
         let health = try server.exchange(HTTPRequestText.plain("GET", "/health"))
         #expect(health.json["status"] as? String == "draining")
-        #expect(try server.admin.get("/v1/health").status == 503)
+        try await eventually("the operators' port to say so, too") {
+            try server.admin.get("/v1/health").status == 503
+        }
         #expect(try old.exchange(HTTPRequestText.chat("org-1"))["Connection"] == "close")
         let new = try server.exchange(HTTPRequestText.chat("org-1"))
         #expect(new.status == 200)

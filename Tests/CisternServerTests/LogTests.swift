@@ -80,7 +80,9 @@ struct LogTests {
     @Test("nobody waits for a descriptor that is not read: lines are dropped and counted, and the next one says so")
     func unreadPipe() async throws {
         let pipe = Pipe()
-        let writer = LogWriter(descriptor: pipe.fileHandleForWriting.fileDescriptor, maximumBytes: 100_000)
+        let writer = LogWriter(descriptor: pipe.fileHandleForWriting.fileDescriptor, maximumBytes: 100_000) {
+            LineLogHandler.droppedNotice($0, format: .text)
+        }
         let line = String(repeating: "x", count: 99) + "\n"
         // More than a pipe and the writer hold, each and together.
         for _ in 0..<20_000 { writer.write(line) }
@@ -99,7 +101,7 @@ struct LogTests {
         writer.flush(milliseconds: 10_000)
         writer.write("the end\n")
         let text = await reader.value
-        let told = text.matches(of: /([0-9]+) log lines dropped/).compactMap { UInt64($0.output.1) }
+        let told = text.matches(of: /log lines dropped.*lines=([0-9]+)/).compactMap { UInt64($0.output.1) }
         #expect(told.reduce(0, +) == dropped)
         #expect(text.split(separator: "\n").count { $0.hasPrefix("x") } == 20_000 - Int(dropped))
     }

@@ -104,7 +104,7 @@ struct ProductionTests {
             ])
         try await eventually("it to listen") { (try? Socket(port: port)) != nil }
         let connection = try Socket(port: port)
-        for _ in 0..<20 {
+        for _ in 0..<40 {
             try connection.send(String(repeating: HTTPRequestText.chat("org-1"), count: 500))
             #expect(try connection.replies(500).allSatisfy { $0.status == 200 })
         }

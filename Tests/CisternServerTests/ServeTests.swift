@@ -155,7 +155,7 @@ struct ServeTests {
         // Why, and what to do, is for operators alone.
         #expect(try server.get("/health").contains(#""state":"down"}"#))
         #expect(try server.admin.get("/v1/health").body.contains(#""reason":"Connection refused""#))
-        #expect(try server.get("/health").contains(#""unmetered":{"decisions":1,"lastSecondsAgo":0}"#))
+        #expect(try server.get("/health").contains(/"unmetered":{"decisions":1,"lastSecondsAgo":[0-9]+}/))
         #expect(server.process.text.components(separatedBy: "Redis node is down").count == 2)
     }
 

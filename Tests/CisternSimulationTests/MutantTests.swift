@@ -26,7 +26,7 @@ struct MutantTests {
         Mutant(sabotage: Mutants.TimedFromReply(), checkers: ["record"], worlds: 10),
         Mutant(sabotage: Mutants.ExpiryCredited(), checkers: ["ledger", "excess"], worlds: 100),
         Mutant(sabotage: Mutants.NoClockMargin(), checkers: ["record"], worlds: 200),
-        Mutant(sabotage: Mutants.OldName(), checkers: ["excess", "record", "liveness"], worlds: 100),
+        Mutant(sabotage: Mutants.OldName(), checkers: ["excess", "record", "liveness"], worlds: 200),
         Mutant(sabotage: Mutants.PacesAddUp(), checkers: ["ledger", "false denial"], worlds: 20),
         Mutant(sabotage: Mutants.QuietOverstated(), checkers: ["excess"], worlds: 50),
         Mutant(sabotage: Mutants.EarlyOverstated(), checkers: ["excess"], worlds: 50),

@@ -1,7 +1,7 @@
 package import Cistern
 import Synchronization
 
-/// A store with one bucket, as the script keeps it, that answers at once on a clock of its own.
+/// A store with one bucket, as the script keeps it, on a clock of its own; the caller's goes on while it answers.
 package final class BucketStore: LeaseStore {
     private let bucket: Mutex<StoreBucket>
     private let clock: ManualClock
@@ -24,6 +24,7 @@ package final class BucketStore: LeaseStore {
         let sentAt = clock.now()
         let nanoseconds = sentAt.nanoseconds + latencyMilliseconds * 500_000
         let now = nanoseconds / 1000 * (1000 + perMille) / 1_000_000
+        clock.advance(milliseconds: latencyMilliseconds)
         guard let grant = bucket.withLock({ $0.apply(request, nowMilliseconds: now) }) else {
             return reply(.failure(.rejected("STALE")), sentAt)
         }

@@ -108,8 +108,15 @@ struct NodeLossTests {
             let decision = bucket.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: now)
             #expect(decision.outcome != .refused)
             if decision.isAllowed { admitted += 1 } else { #expect(decision.retryAfterMilliseconds > 0) }
+            if !decision.isAllowed {
+                // Waiting as long as it says is enough, also before the first token.
+                var later = bucket
+                let then = now.advanced(byMilliseconds: decision.retryAfterMilliseconds)
+                let paid = later.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: then)
+                #expect(paid.isAllowed)
+            }
             if admitted > 0, !decision.isAllowed {
-                // Once it has paid, waiting as long as it says is enough, and a little less is not.
+                // Once it has paid, a little less is not.
                 let wait = decision.retryAfterMilliseconds
                 var early = bucket
                 let tooSoon = now.advanced(byMilliseconds: wait - 2)
@@ -121,6 +128,18 @@ struct NodeLossTests {
         #expect(admitted >= 15)
         let impossible = Int64(max(limitAndServers.capacity, limitAndServers.servers) + 1) * 1_000_000
         #expect(bucket.decide(limit, costMicrotokens: impossible, settings: settings, now: now).outcome == .refused)
+    }
+
+    @Test("a cost above what leases from before leave is told when it can really be paid")
+    func largeCost() throws {
+        let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
+        let lost = Instant(milliseconds: 0)
+        let share = LocalShare(millionths: 1_000_000, lostAt: lost)
+        var bucket = LocalBucket(home: .only, share: share, spentAt: lost, settings: LeaseSettings())
+        let cost: Int64 = 800_000_000
+        let denied = bucket.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: lost)
+        let then = lost.advanced(byMilliseconds: denied.retryAfterMilliseconds)
+        #expect(bucket.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: then).isAllowed)
     }
 
     @Test("a part that was first looked at late has no more than what could flow in before leases had lapsed")

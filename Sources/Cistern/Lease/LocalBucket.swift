@@ -7,8 +7,9 @@ struct LocalBucket: Sendable {
     let share: LocalShare
     /// From when on there is refill.
     private let refillsFrom: Instant
-    /// A bucket of the whole limit, from which a request takes its cost divided by the part. Its time is counted from
-    /// ``refillsFrom`` on the slowest clock that there may be.
+    /// A bucket of the whole limit, from which a request takes its cost divided by the part.
+    ///
+    /// Its time is counted from ``refillsFrom`` on the slowest clock that there may be.
     private var bucket = TokenBucket(microtokens: 0, asOfMilliseconds: 0)
 
     /// The bucket of an organization that was last served here, in any way, at `spentAt`.
@@ -16,7 +17,7 @@ struct LocalBucket: Sendable {
     /// One that was forgotten meanwhile may have had its tokens already.
     init(home: BucketHome, share: LocalShare, spentAt: Instant, settings: LeaseSettings) {
         self.home = home
-        self.share = share
+        self.share = LocalShare(millionths: min(max(1, share.millionths), 1_000_000), lostAt: share.lostAt)
         // A lessee counts its trickle grant from when the answer came, and takes its own clock for a slow one.
         let grantsEndAt = share.lostAt.advanced(
             byMilliseconds: settings.surely(settings.longestPaceMilliseconds + 2) + settings.timeoutMilliseconds)
@@ -40,7 +41,12 @@ struct LocalBucket: Sendable {
         let isAllowed = bucket.take(price)
         let balance = min(limit.capacityMicrotokens, share(of: bucket.microtokens))
         if isAllowed { return .allowed(limit, balanceMicrotokens: balance, at: now) }
-        let due = bucket.asOfMilliseconds + limit.millisecondsToGain(price - bucket.microtokens)
+        var start = bucket
+        if price > earlyCeiling, now < leasesEndAt {
+            start.refill(
+                limit, ceilingMicrotokens: earlyCeiling, nowMilliseconds: elapsed(until: leasesEndAt, settings))
+        }
+        let due = start.asOfMilliseconds + limit.millisecondsToGain(price - start.microtokens)
         let retryAt = instant(at: due, settings)
         return .denied(
             limit, balanceMicrotokens: balance,

@@ -95,9 +95,8 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// Acts on a request; nil where a later one of the same lessee came first, which changes nothing.
     package mutating func apply(_ request: LeaseRequest, nowMilliseconds now: Int64) -> Grant? {
-        if let own = records.first(where: { $0.lessee == request.lessee }), request.sequence <= own.sequence {
-            return nil
-        }
+        let before = records.first { $0.lessee == request.lessee }
+        if let before, request.sequence <= before.sequence, before.endsMilliseconds > now { return nil }
         noticeStepBack(of: request.lessee, now: now)
         let own = records.first { $0.lessee == request.lessee }
         let report = Self.report(own, in: request, now: now)
@@ -134,16 +133,16 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// Moves records from the future to now: the store's clock has stepped back since they were written.
     ///
-    /// A moved trickle grant seems to have all of its tokens to come, and one that was not moved those of the step. The
-    /// balance is charged with the difference, so that nothing is granted twice.
+    /// What has come of running trickle grants is not known any more, so all of it is charged; and what spilled belongs to
+    /// times that cannot be compared.
     private mutating func noticeStepBack(of lessee: String, now: Int64) {
-        let latest = records.map(\.askedAtMilliseconds).max() ?? now
-        guard latest > now else { return }
+        guard records.contains(where: { $0.askedAtMilliseconds > now }) else { return }
         for index in records.indices {
             records[index].begin(noLaterThan: now)
+            records[index].spilled = spilled
             let (record, left) = (records[index], records[index].paceEndsMilliseconds - now)
             guard record.lessee != lessee, record.endsMilliseconds > now, left > 0 else { continue }
-            balanceMicrotokens -= record.pace * min(left, latest - now)
+            balanceMicrotokens -= record.pace * left
         }
     }
 

@@ -38,6 +38,9 @@ export class OverrideForm {
     this.#answer = null;
     this.#isEdited = false;
     byId("override").reset();
+    this.#left = null;
+    byId("override-keep").hidden = true;
+    byId("override-expiry").value = "";
     this.#showSeconds();
     this.#setButtons();
     say(byId("organization-message"), "");

@@ -2,6 +2,7 @@ internal import Cistern
 internal import HTTPTypes
 internal import Hummingbird
 internal import Logging
+internal import NIOCore
 internal import Synchronization
 
 /// What is known of one request beside what it says.
@@ -11,9 +12,12 @@ struct AdminContext: RequestContext {
     var user = "local"
     /// Where the request comes from.
     let address: String
+    /// The connection that the request came on.
+    let channel: any Channel
 
     init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
+        channel = source.channel
         address = source.channel.remoteAddress?.ipAddress ?? ""
     }
 
@@ -23,6 +27,9 @@ struct AdminContext: RequestContext {
 
 /// Lets a request of the API in: who asks, from where, and how often.
 struct AdminGuard: Sendable {
+    /// Who sends no valid token.
+    static let nobody = "nobody"
+
     let tokens: @Sendable () -> AdminTokens?
     let pace: AdminPace
     let logger: Logger
@@ -38,13 +45,13 @@ struct AdminGuard: Sendable {
             return "local"
         }
         guard let user = Self.secret(in: request).flatMap({ tokens.name(of: $0) }) else {
-            try await pace.admit("\(route.isOpen ? "open" : "nobody"):\(address)")
+            try await pace.admit("\(route.isOpen ? "open" : Self.nobody):\(address)")
             guard route.isOpen else {
                 throw Problem(
                     .unauthorized, "no valid token: send Authorization: Bearer SECRET, of a line in adminTokenFile",
                     headers: [.wwwAuthenticate: "Bearer"])
             }
-            return "nobody"
+            return Self.nobody
         }
         try await pace.admit("user:\(user):\(route.rateClass)", isKnown: true)
         return user

@@ -10,18 +10,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
     typealias OutboundIn = Never
     typealias OutboundOut = ByteBuffer
 
-    /// Where the connection stands.
-    enum State {
-        /// Between two requests.
-        case idle
-        /// Some of a request has come, and not all of it.
-        case receiving
-        /// The request waits for its decision.
-        case deciding(RequestChain.Metered, AnswerFraming)
-        /// The last answer is out; whatever still comes is thrown away until the client hangs up.
-        case lingering
-    }
-
     private static let keptOutboundBytes = 1 << 14
     /// How long a client may take to hang up once it has its last answer.
     static let lingerTime = TimeAmount.seconds(1)
@@ -40,7 +28,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Takes a decision from any thread; made once, since most requests never call it.
     private var resumeOnLoop: @Sendable (Decision) -> Void = { _ in }
 
-    private var state = State.idle
+    private var state = ConnectionState.idle
     private var reader: RequestReader
     /// What has come and has not been read as a request yet.
     private(set) var inbound = ByteBuffer()
@@ -93,7 +81,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
         if inbound.readableBytes > 0 {
-            // Or what has been read would be kept for as long as no read ends where a request does.
+            // Else what has been read is kept until a read ends where a request does.
             inbound.discardReadBytes()
             inbound.writeBuffer(&bytes)
             bytes = takeInbound()
@@ -113,10 +101,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if event is ChannelShouldQuiesceEvent {
             isQuiescing = true
-            if case .idle = state {
-                timer.expiresAt = min(timer.expiresAt, context.eventLoop.now + Self.drainGrace)
-                scheduleExpiryCheck(context)
-            }
+            endIdleSoon(context)
         } else if case .some(.inputClosed) = event as? ChannelEvent {
             isHungUp = true
             closeIfHungUp(context)
@@ -141,9 +126,17 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         isWritable = context.channel.isWritable
-        if isWritable, !isParsing, inbound.readableBytes > 0, isReading { goOnReading(context) }
+        if isWritable, !isParsing, inbound.readableBytes > 0, state.isReading { goOnReading(context) }
         resumeReading(context)
+        if isQuiescing { endIdleSoon(context) }
         context.fireChannelWritabilityChanged()
+    }
+
+    /// While the server drains, a client has a moment for one more request, once it has taken its answers.
+    private func endIdleSoon(_ context: ChannelHandlerContext) {
+        guard case .idle = state, isWritable, inbound.readableBytes == 0 else { return }
+        timer.expiresAt = min(timer.expiresAt, context.eventLoop.now + Self.drainGrace)
+        scheduleExpiryCheck(context)
     }
 
     private func resumeReading(_ context: ChannelHandlerContext) {
@@ -160,7 +153,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         let now = context.eventLoop.now
         isParsing = true
         defer { isParsing = false }
-        while bytes.readableBytes > 0 || reader.owesProceed, isReading {
+        while bytes.readableBytes > 0 || reader.owesProceed, state.isReading {
             if outbound.readableBytes >= Self.maximumOutboundBytes {
                 flush(context)
                 guard isWritable else { break }
@@ -185,13 +178,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
         readRequests(from: takeInbound(), context)
         closeIfHungUp(context)
         flush(context)
-    }
-
-    private var isReading: Bool {
-        switch state {
-        case .idle, .receiving: true
-        case .deciding, .lingering: false
-        }
     }
 
     private func takeInbound() -> ByteBuffer {
@@ -269,7 +255,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         guard isHungUp else { return }
         if case .deciding = state { return }
         // Whole requests may be kept while the client does not take the answers.
-        if !isWritable, isReading, inbound.readableBytes > 0 { return }
+        if !isWritable, state.isReading, inbound.readableBytes > 0 { return }
         linger(context)
     }
 
@@ -355,14 +341,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func flush(_ context: ChannelHandlerContext) {
         let bytes = outbound
         guard bytes.readableBytes > 0 else { return }
+        // Writing may call back into here: what is written counts as gone before.
+        outbound.moveReaderIndex(to: outbound.writerIndex)
         let isKept = bytes.capacity <= Self.keptOutboundBytes
         context.writeAndFlush(wrapOutboundOut(consume bytes), promise: nil)
-        // Where the socket has taken all of it at once, as nearly always, the room is used again; not that of a flood.
-        if isKept {
-            outbound.clear()
-        } else {
-            outbound = ByteBuffer()
-        }
+        guard outbound.readableBytes == 0 else { return }
+        // The room is used again, where the socket has taken all of it at once, as nearly always; not that of a flood.
+        if isKept { outbound.clear() } else { outbound = ByteBuffer() }
     }
 
     // MARK: Time

@@ -2,8 +2,8 @@ internal import NIOCore
 
 /// Answers a connection beyond the bound with 503 and lets it go.
 ///
-/// It reads and discards for a moment: closing over unread bytes would reset the connection before the client has the
-/// answer.
+/// It reads and discards for a moment, where it may: closing over unread bytes would reset the connection before the client
+/// has the answer.
 final class RefusedConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -12,7 +12,13 @@ final class RefusedConnectionHandler: ChannelInboundHandler {
         HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n
         """
 
+    private let lingers: Bool
     private var end: Scheduled<Void>?
+
+    /// - Parameter lingers: whether the client may take a moment to hang up.
+    init(lingers: Bool) {
+        self.lingers = lingers
+    }
 
     func handlerAdded(context: ChannelHandlerContext) {
         if context.channel.isActive { answer(context) }
@@ -38,6 +44,7 @@ final class RefusedConnectionHandler: ChannelInboundHandler {
 
     private func answer(_ context: ChannelHandlerContext) {
         context.writeAndFlush(wrapOutboundOut(ByteBuffer(staticString: Self.answer)), promise: nil)
+        guard lingers else { return context.close(promise: nil) }
         context.close(mode: .output, promise: nil)
         let channel = context.channel
         end = context.eventLoop.scheduleTask(in: ConnectionHandler.lingerTime) { channel.close(promise: nil) }

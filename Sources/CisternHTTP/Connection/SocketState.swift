@@ -20,19 +20,21 @@ enum SocketState {
 
     /// Lets no new connection be established; those that are already can still be accepted.
     ///
-    /// A filter that passes nothing (`SO_ATTACH_FILTER`): clients repeat their SYN, and are refused once the listener is
-    /// closed. Closing it at once would reset connections that clients think are good.
+    /// A filter that passes no SYN (`SO_ATTACH_FILTER`): clients repeat it, and are refused once the listener is closed, and
+    /// handshakes that have begun end. Closing it at once would reset connections that clients think are good.
     static func refuseNewConnections(_ channel: any Channel) {
         #if os(Linux)
             struct Program {
                 var count: UInt16
                 var instructions: UnsafeRawPointer
             }
-            // One instruction, BPF_RET | BPF_K: of each packet keep 0 bytes.
-            let passNothing: [UInt64] = [0x06]
-            passNothing.withUnsafeBytes { bytes in
+            // Load byte 13 of the TCP header, its flags; where SYN is among them keep 0 bytes of the packet, else all.
+            let passNoSYN: [UInt64] = [
+                0x0000_000d_0000_0030, 0x0000_0002_0100_0045, 0x06, 0xffff_ffff_0000_0006,
+            ]
+            passNoSYN.withUnsafeBytes { bytes in
                 guard let start = bytes.baseAddress else { return }
-                var program = Program(count: 1, instructions: start)
+                var program = Program(count: UInt16(passNoSYN.count), instructions: start)
                 _ = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
                     of: NIOBSDSocket.Handle.self
                 ) { socket in

@@ -46,7 +46,12 @@ extension ClusterNodes {
             }
             state.refresh.isUnderWay = true
             state.refresh.isDue = false
-            let nodes = state.nodes.values.filter(\.isUp)
+            var nodes = state.nodes.values.filter(\.isUp)
+            if state.identifiers.isEmpty {
+                // Which cluster is meant, those that have been named say.
+                let seeds = nodes.filter { node in state.seeds.contains { $0.address == node.endpoint.address } }
+                if !seeds.isEmpty { nodes = seeds }
+            }
             if nodes.isEmpty {
                 // The next question may be for those that were replicas when somebody last answered.
                 for address in state.replicas.union(state.seeds.map(\.address)) {

@@ -157,11 +157,18 @@ final class ClusterNodes: StoreNodes {
 
     func change(to seeds: [RedisEndpoint]) async throws {
         let (entry, addresses) = state.withLock { ($0.seeds[0], Array($0.nodes.keys)) }
-        guard seeds[0].entersLike(entry) else { return try await enterAnew(seeds, addresses: addresses) }
+        // Whoever names other nodes altogether may mean another cluster.
+        let isElsewhere = state.withLock { state in
+            let isElsewhere = Set(seeds.map(\.address)).isDisjoint(with: state.seeds.map(\.address))
+            if isElsewhere { state.identifiers = [] }
+            return isElsewhere
+        }
+        guard seeds[0].entersLike(entry) else {
+            return try await enterAnew(seeds, isElsewhere: isElsewhere, addresses: addresses)
+        }
         var fresh: [RedisNode] = []
         state.withLock { state in
-            // Whoever names other nodes altogether may mean another cluster.
-            if Set(seeds.map(\.address)).isDisjoint(with: state.seeds.map(\.address)) { state.identifiers = [] }
+            if isElsewhere { state.identifiers = [] }
             state.seeds = seeds
             for seed in seeds { _ = member(at: seed.address, in: &state, fresh: &fresh) }
         }
@@ -172,7 +179,9 @@ final class ClusterNodes: StoreNodes {
     /// Makes every connection anew, with another user, password or encryption, and goes over to them once each is tried.
     ///
     /// - Throws: `RedisStore.UnusableNodes`, where none of the new ones can be used and one of the old can.
-    private func enterAnew(_ seeds: [RedisEndpoint], addresses: [NodeAddress]) async throws {
+    private func enterAnew(
+        _ seeds: [RedisEndpoint], isElsewhere: Bool, addresses: [NodeAddress]
+    ) async throws {
         var nodes: [NodeAddress: RedisNode] = [:]
         for address in Set(addresses + seeds.map(\.address)) {
             nodes[address] = makeNode(RedisEndpoint(seeds[0], at: address))
@@ -190,6 +199,7 @@ final class ClusterNodes: StoreNodes {
             state.owners = state.owners.map { $0.flatMap { nodes[$0.endpoint.address] } }
             state.nodes = nodes
             state.seeds = seeds
+            if isElsewhere { state.identifiers = [] }
             setReachability(state)
             return Array(old.values)
         }

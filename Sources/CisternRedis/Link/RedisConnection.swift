@@ -29,7 +29,7 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     /// The shortest time that a probe has for its answer.
-    private static let shortestProbe = TimeAmount.milliseconds(20)
+    private static let shortestProbe = TimeAmount.milliseconds(100)
 
     /// How long after a deadline a reply is still taken: one turn of the event loop.
     private static let secondLookDelay = TimeAmount.milliseconds(1)
@@ -143,20 +143,23 @@ final class RedisConnection: ChannelInboundHandler {
     private func failLate(_ context: ChannelHandlerContext) {
         let now = context.eventLoop.now
         let late = pending.indices.filter { pending[$0].completion != nil && pending[$0].deadline <= now }
-        let probe = pending.contains { $0.isVital } ? nil : self.probe()
-        let isOver = late.contains { pending[$0].isVital } || probe == nil && !pending.contains { $0.isVital }
+        let patience = late.map { pending[$0].deadline - pending[$0].sentAt }.reduce(Self.shortestProbe, max)
+        // A vital command that may take longer does not tell soon enough.
+        let isProbing = pending.contains { $0.isVital && $0.deadline <= now + patience }
+        let probe = isProbing ? nil : self.probe()
+        let isOver = late.contains { pending[$0].isVital } || probe == nil && !isProbing
         guard !isOver else { return end(NodeTrouble(.timeout, "no reply by the deadline"), failure: .timedOut) }
         var failed: [Completion] = []
-        var patience = Self.shortestProbe
         for index in late {
-            patience = max(patience, pending[index].deadline - pending[index].sentAt)
             if let completion = pending[index].completion { failed.append(completion) }
             pending[index].completion = nil
         }
         if let probe {
             send(probe, isVital: true, deadline: now + patience) { [weak self] result in
                 // Whatever it says, the node answers; what is wrong with it otherwise its user sees.
-                if case .success(.error(let message)) = result, let trouble = NodeTrouble(reply: message) {
+                if case .success(.error(let message)) = result, Redirect(message) == nil,
+                    let trouble = NodeTrouble(reply: message)
+                {
                     self?.close(trouble)
                 }
             }

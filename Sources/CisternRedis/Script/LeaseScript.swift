@@ -58,7 +58,8 @@ enum LeaseScript {
                 tokens, ends, pace, paced, at = tonumber(tokens), tonumber(ends), tonumber(pace), tonumber(paced), tonumber(at)
               end
               if name == '' then
-                spilled, copy = match(record, '^(%d+):(.+)$')
+                spilled, copy = match(record, '^(%d+):?(.*)$')
+                if copy == '' then copy = nil end
                 spilled = (tonumber(spilled) or 0) % wrap
               elseif not spill or not plausible(tokens, ends, pace, paced, at, duration)
                 or #last > 16 or #share > 13 or #unseen > 16 or #spill > 16 then
@@ -69,16 +70,11 @@ enum LeaseScript {
                 if at > now then
                   latest = max(latest, at)
                   ends, paced, at = now + ends - at, max(0, now + paced - at), now
-                  if name ~= lessee then
-                    moved[#moved + 1] = name
-                    moved[#moved + 1] = format('%s:%d:%d:%s:%d:%d:%s:%d:%s', last, tokens, ends, share, pace, paced, unseen,
-                      at, spill)
-                  end
                 end
                 outstanding = outstanding + tokens
                 if name == lessee then
                   last = tonumber(last)
-                  if sequence <= last then return redis.error_reply('STALE a later request came first') end
+                  if sequence <= last and ends > now then return redis.error_reply('STALE a later request came first') end
                   if ends <= now then
                     endings[#endings + 1] = { held > 0 and ends or min(now - quiet, ends), tokens }
                   else
@@ -116,9 +112,22 @@ enum LeaseScript {
             -- A clock that stepped back must not stop the refill until it is where it was.
             if not (since >= 0 and since <= now) then since = now end
             since = floor(since)
-            -- After a step back, running paces seem to have more to come than they have.
+            -- After a step back it is not known what has come of running trickle grants: all of it is charged. What spilled
+            -- before belongs to times that cannot be compared any more.
             if latest > now then
-              for _, run in ipairs(runs) do balance = balance - run[1] * min(run[2], latest - now) end
+              for _, run in ipairs(runs) do balance = balance - run[1] * run[2] end
+              spilled_then = spilled
+              local dropped = { [lessee] = true, [''] = true }
+              for _, name in ipairs(gone) do dropped[name] = true end
+              for i = 1, #records, 2 do
+                if not dropped[records[i]] then
+                  local last, tokens, ends, share, pace, paced, unseen, at = match(records[i + 1], record_pattern)
+                  local back = max(0, at - now)
+                  moved[#moved + 1] = records[i]
+                  moved[#moved + 1] = format('%s:%s:%d:%s:%s:%d:%s:%d:%d', last, tokens, ends - back, share, pace,
+                    max(0, paced - back), unseen, at - back, spilled)
+                end
+              end
             end
             -- Below 0 by what paces were promised of the inflow to come, and never by more than is on record.
             if not (balance >= -outstanding * token) then balance = -outstanding * token end
@@ -321,13 +330,18 @@ enum LeaseScript {
         let tokens = 0...Int64(request.limit.capacity)
         let exact = 0...largestExactInteger
         guard tokens ~= numbers[0], 0...Int64(request.held) ~= numbers[1],
-            -largestExactInteger...largestExactInteger ~= numbers[2], tokens ~= numbers[3],
+            tokens ~= numbers[3],
             0...longestAnsweredMilliseconds ~= numbers[4], exact ~= numbers[5], exact ~= numbers[6],
             exact ~= numbers[7], exact ~= numbers[8]
         else { return nil }
+        // Garbage in the records may make these two as large as it likes; they only say how little is left.
+        let most = Int64(Limit.maximumCapacity)
+        let microtokens = most * Limit.microtokensPerToken
         let grant = Grant(
-            tokens: Int(numbers[0]), held: Int(numbers[1]), openMicrotokens: numbers[2], paced: Int(numbers[3]),
-            paceMilliseconds: numbers[4], openRefillMicrotokensPerMillisecond: numbers[5], outstanding: Int(numbers[6]))
+            tokens: Int(numbers[0]), held: Int(numbers[1]),
+            openMicrotokens: min(max(numbers[2], -microtokens), microtokens), paced: Int(numbers[3]),
+            paceMilliseconds: numbers[4], openRefillMicrotokensPerMillisecond: numbers[5],
+            outstanding: Int(min(numbers[6], most)))
         return Answer(grant: grant, repairedValues: numbers[7], stepBackMilliseconds: numbers[8])
     }
 

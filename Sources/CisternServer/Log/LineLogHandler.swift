@@ -61,17 +61,30 @@ package struct LineLogHandler: LogHandler {
             else { return }
             if suppressed > 0 { fields["notLogged"] = "\(suppressed)" }
         }
+        write(Self.line("\(event.message)", event.level, fields, time, format))
+    }
+
+    /// The line that says that others were dropped, for nobody reads them fast enough.
+    package static func droppedNotice(_ lines: UInt64, format: Format) -> String {
+        line("log lines dropped: nobody reads them fast enough", .warning, ["lines": "\(lines)"], Date(), format)
+    }
+
+    private static func line(
+        _ message: String, _ level: Logger.Level, _ fields: Logger.Metadata, _ time: Date, _ format: Format
+    ) -> String {
         switch format {
-        case .text: write(Self.text(event, fields, time))
-        case .json: write(Self.json(event, fields, time))
+        case .text: text(message, level, fields, time)
+        case .json: json(message, level, fields, time)
         }
     }
 
-    private static func text(_ event: LogEvent, _ fields: Logger.Metadata, _ time: Date) -> String {
-        let level = event.level.rawValue.uppercased().padding(toLength: 8, withPad: " ", startingAt: 0)
+    private static func text(
+        _ message: String, _ level: Logger.Level, _ fields: Logger.Metadata, _ time: Date
+    ) -> String {
+        let level = level.rawValue.uppercased().padding(toLength: 8, withPad: " ", startingAt: 0)
         let words = fields.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
         // A line stays one line, whatever a name or an answer has in it.
-        return escaped("\(stamp(time)) \(level) \(event.message)\(words)") + "\n"
+        return escaped("\(stamp(time)) \(level) \(message)\(words)") + "\n"
     }
 
     /// A text without what would end its line, or move a terminal's cursor.
@@ -89,8 +102,10 @@ package struct LineLogHandler: LogHandler {
         return escaped
     }
 
-    private static func json(_ event: LogEvent, _ fields: Logger.Metadata, _ time: Date) -> String {
-        let head = [("time", stamp(time)), ("level", event.level.rawValue), ("message", "\(event.message)")]
+    private static func json(
+        _ message: String, _ level: Logger.Level, _ fields: Logger.Metadata, _ time: Date
+    ) -> String {
+        let head = [("time", stamp(time)), ("level", level.rawValue), ("message", message)]
         let rest = fields.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
         return "{" + (head + rest).map { "\(quoted($0)):\(quoted($1))" }.joined(separator: ",") + "}\n"
     }

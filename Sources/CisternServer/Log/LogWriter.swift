@@ -23,13 +23,19 @@ package final class LogWriter: Sendable {
 
     private let descriptor: Int32
     private let maximumBytes: Int
+    private let notice: @Sendable (UInt64) -> String
     private let state = Mutex(State())
     private let work = DispatchSemaphore(value: 0)
     private let written = DispatchSemaphore(value: 0)
 
     /// Starts the thread, which ends with the process.
-    package init(descriptor: Int32, maximumBytes: Int = 1 << 20) {
+    ///
+    /// - Parameter notice: the line that says how many lines were dropped, with its end.
+    package init(
+        descriptor: Int32, maximumBytes: Int = 1 << 20, notice: @escaping @Sendable (_ dropped: UInt64) -> String
+    ) {
         self.descriptor = descriptor
+        self.notice = notice
         self.maximumBytes = maximumBytes
         let thread = Thread { [self] in run() }
         thread.name = "log"
@@ -45,8 +51,7 @@ package final class LogWriter: Sendable {
                 return false
             }
             if state.dropped > 0 {
-                state.waiting.append(
-                    contentsOf: "\(state.dropped) log lines dropped: nobody reads them fast enough\n".utf8)
+                state.waiting.append(contentsOf: notice(state.dropped).utf8)
                 state.dropped = 0
             }
             state.waiting.append(contentsOf: line.utf8)
@@ -62,7 +67,7 @@ package final class LogWriter: Sendable {
     package func flush(milliseconds: Int) {
         let deadline = DispatchTime.now() + .milliseconds(milliseconds)
         while state.withLock({ $0.isWriting || !$0.waiting.isEmpty }) {
-            if written.wait(timeout: deadline) == .timedOut { return }
+            guard DispatchTime.now() < deadline, written.wait(timeout: deadline) == .success else { return }
         }
     }
 
@@ -92,6 +97,12 @@ package final class LogWriter: Sendable {
             }
             guard count >= 0 else {
                 if errno == EINTR { continue }
+                if errno == EAGAIN {
+                    // Somebody else has set it not to block, such as a terminal's other user.
+                    var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                    _ = poll(&entry, 1, -1)
+                    if entry.revents & Int16(POLLOUT) != 0 { continue }
+                }
                 // A disk that is full, or a pipe without a reader, must not end the server.
                 return
             }

@@ -1,9 +1,9 @@
 internal import Cistern
 
-/// A step of a store's clock costs little: over-admission of at most C and what running trickle grants have to come, for
-/// each step, and denials for no longer than a lease.
+/// A step of a store's clock costs little: backward no over-admission, forward at most C and what running trickle grants
+/// have to come, for each step; and denials for no longer than a lease.
 ///
-/// The balance may jump to C while what was leased before is still being spent, and trickle grants go on; an ideal bucket
+/// After a step forward the balance may jump to C while what was leased before is still being spent, and trickle grants go on; an ideal bucket
 /// held all of that together before.
 struct ClockStepChecker {
     static let name = "clock step"
@@ -12,8 +12,6 @@ struct ClockStepChecker {
     private var ideals: IdealBuckets
     /// What may still be admitted too much, of organizations whose store's clock has stepped.
     private var allowance: [Int64?]
-    /// How much of an allowance has been used at most, in microtokens.
-    private var mostUsed: Int64 = 0
     /// Whether nothing else goes wrong, so that a denial must come of a step.
     private let judgesDenials: Bool
     private var denials: DenialsAfterSteps
@@ -27,8 +25,9 @@ struct ClockStepChecker {
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
-        if case .stepped(let organization, let coming) = observation {
-            allowance[organization] = (allowance[organization] ?? 0) + limit.capacityMicrotokens + coming
+        if case .stepped(let organization, let isForward, let coming) = observation {
+            let more = isForward ? limit.capacityMicrotokens + coming : 0
+            allowance[organization] = (allowance[organization] ?? 0) + more
         }
         if judgesDenials, let found = denials.observe(observation, at: now) { return found }
         guard let (organization, level) = ideals.observe(observation, at: now), let left = allowance[organization],
@@ -36,7 +35,6 @@ struct ClockStepChecker {
         else { return nil }
         ideals.forgive(organization, at: now)
         allowance[organization] = left + level
-        mostUsed = max(mostUsed, -level)
         guard left + level < 0 else { return nil }
         return
             "org-\(organization) was given \(-left - level) microtokens more than the steps of its store's clock allow"
@@ -58,7 +56,7 @@ private struct DenialsAfterSteps {
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
-        case .stepped(let organization, _): since[organization] = now
+        case .stepped(let organization, _, _): since[organization] = now
         case .decided(let decided):
             guard let start = since[decided.organization] else { return nil }
             if decided.decision.outcome == .allowed { since[decided.organization] = now }

@@ -23,7 +23,7 @@ struct ExcessChecker {
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
-        if case .stepped(let organization, _) = observation { hasStepped[organization] = true }
+        if case .stepped(let organization, _, _) = observation { hasStepped[organization] = true }
         guard let (organization, level) = ideals.observe(observation, at: now), !hasStepped[organization] else {
             return nil
         }

@@ -32,7 +32,7 @@ struct IsolationChecker {
             guard let granted = grants.removeValue(forKey: order) else { return nil }
             let kept = min(credit[server][organization] - granted.request.returned, granted.grant.held)
             credit[server][organization] = max(0, kept) + granted.grant.tokens + granted.grant.paced
-        case .lost(let organization, _), .stepped(let organization, _): buckets[organization] = nil
+        case .lost(let organization, _), .stepped(let organization, _, _): buckets[organization] = nil
         case .crashed(let server):
             for organization in credit[server].indices { credit[server][organization] = 0 }
         case .decided(let decided) where decided.decision.outcome == .allowed:

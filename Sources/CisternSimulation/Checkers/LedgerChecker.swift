@@ -18,7 +18,7 @@ struct LedgerChecker {
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
-        case .stepped(let organization, _):
+        case .stepped(let organization, _, _):
             last[organization] = nil
             steppedUntil[organization] = now + lease
             return nil

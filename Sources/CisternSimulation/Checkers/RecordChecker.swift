@@ -18,7 +18,7 @@ struct RecordChecker {
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
-        case .lost(let organization, _), .stepped(let organization, _): lostUntil[organization] = now + lease
+        case .lost(let organization, _), .stepped(let organization, _, _): lostUntil[organization] = now + lease
         case .held(let server, let organization, let leased, let recorded):
             if leased > recorded, now > lostUntil[organization] {
                 return "server \(server) holds \(leased) tokens of org-\(organization); on record are \(recorded)"

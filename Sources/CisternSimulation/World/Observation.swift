@@ -16,7 +16,7 @@ package enum Observation {
     /// A node lost an organisation's bucket, of which so much was leased.
     case lost(organization: Int, outstanding: Int)
     /// The clock of an organization's store steps; trickle grants have so much to come.
-    case stepped(organization: Int, comingMicrotokens: Int64)
+    case stepped(organization: Int, isForward: Bool, comingMicrotokens: Int64)
     /// From now on nothing fails, and the load is light.
     case recovering
 
@@ -36,7 +36,7 @@ package enum Observation {
         case .crashed(let server): Self.mixed(6, server)
         case .lost(let organization, let outstanding): Self.mixed(7, organization, outstanding)
         case .recovering: 8
-        case .stepped(let organization, let coming): Self.mixed(9, organization, Int(coming))
+        case .stepped(let organization, _, let coming): Self.mixed(9, organization, Int(coming))
         }
     }
 

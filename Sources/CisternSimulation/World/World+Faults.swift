@@ -126,7 +126,8 @@ extension World {
         let node = (old + steps) % settings.nodes
         guard old != node, nodes[old].isUp, nodes[node].isUp else { return }
         // A failover to a node with another clock is a step, too.
-        if nodes[old].clockOffset != nodes[node].clockOffset { observeStep(of: organization) }
+        let step = nodes[node].clockOffset - nodes[old].clockOffset
+        if step != 0 { observeStep(of: organization, isForward: step > 0) }
         nodes[node].entries[organization] = nodes[old].entries.removeValue(forKey: organization)
         homes[organization] = node
     }
@@ -145,12 +146,12 @@ extension World {
         queue.add(.stepClock, at: stepDice.number(Self.gapsBetweenSteps))
     }
 
-    private func observeStep(of organization: Int) {
+    private func observeStep(of organization: Int, isForward: Bool) {
         let node = nodes[homes[organization]]
         let milliseconds = node.clock(at: now).storeMilliseconds
         let records = node.entries[sabotage.bucket(of: organization)]?.bucket.records ?? []
         let coming = records.reduce(0) { $0 + $1.pace * max(0, $1.paceEndsMilliseconds - milliseconds) }
-        observe(.stepped(organization: organization, comingMicrotokens: coming))
+        observe(.stepped(organization: organization, isForward: isForward, comingMicrotokens: coming))
     }
 
     /// Sets one store's clock forward or back, and the next one some time later.
@@ -158,8 +159,11 @@ extension World {
         guard !isRecovering else { return }
         let node = stepDice.number(0...settings.nodes - 1)
         let step = stepDice.pick(Self.steps)
-        for organization in homes.indices where homes[organization] == node { observeStep(of: organization) }
-        nodes[node].clockOffset += stepDice.chance(0.5) ? step : -step
+        let isForward = stepDice.chance(0.5)
+        for organization in homes.indices where homes[organization] == node {
+            observeStep(of: organization, isForward: isForward)
+        }
+        nodes[node].clockOffset += isForward ? step : -step
         queue.add(.stepClock, at: now + stepDice.number(Self.gapsBetweenSteps))
     }
 

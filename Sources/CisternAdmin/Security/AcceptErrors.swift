@@ -1,0 +1,29 @@
+internal import NIOCore
+
+#if canImport(Darwin)
+    internal import Darwin
+#else
+    internal import Glibc
+#endif
+
+/// Keeps an error of accepting from ending the operators' port: it pauses where descriptors or memory are short.
+///
+/// Hummingbird stops to listen at the first error that reaches it.
+final class AcceptErrors: ChannelInboundHandler, Sendable {
+    typealias InboundIn = any Channel
+
+    private static let pause = TimeAmount.milliseconds(100)
+    private static let shortages = [EMFILE, ENFILE, ENOBUFS, ENOMEM]
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        let code = (error as? IOError)?.errnoCode ?? 0
+        // The client has gone again.
+        if code == ECONNABORTED { return }
+        guard Self.shortages.contains(code) else { return context.fireErrorCaught(error) }
+        let channel = context.channel
+        guard (try? channel.syncOptions?.setOption(.autoRead, value: false)) != nil else { return }
+        context.eventLoop.scheduleTask(in: Self.pause) {
+            channel.setOption(.autoRead, value: true).whenFailure { _ in channel.close(promise: nil) }
+        }
+    }
+}
