@@ -16,8 +16,8 @@ struct LayerTests {
             "Cistern", "Darwin", "Glibc", "Logging", "NIOCore", "NIOPosix", "Synchronization",
         ],
         "CisternAdmin": [
-            "Cistern", "Foundation", "HTTPTypes", "Hummingbird", "HummingbirdCore", "Logging", "NIOCore", "NIOPosix",
-            "Synchronization",
+            "Cistern", "Darwin", "Foundation", "Glibc", "HTTPTypes", "Hummingbird", "HummingbirdCore", "Logging",
+            "NIOCore", "NIOPosix", "Synchronization",
         ],
         "CisternSimulation": ["Cistern", "Synchronization"],
         "CisternServer": [
