@@ -120,7 +120,12 @@ package final class HTTPServer: Sendable {
     private func emptyBacklog(of channel: any Channel, within time: Duration) async {
         // A handshake that has begun takes a round trip to end.
         let (shortest, longest) = (min(.milliseconds(200), time / 4), min(.seconds(1), time / 2))
-        try? await channel.eventLoop.submit { SocketState.refuseNewConnections(channel) }.get()
+        let isRefusing = try? await channel.eventLoop.submit {
+            SocketState.setTakesNewConnections(false, channel)
+        }.get()
+        if isRefusing == false {
+            logger.warning("new connections cannot be kept off while the server drains: some may be reset")
+        }
         let start = ContinuousClock.now
         while ContinuousClock.now - start < longest {
             let isWaiting = (try? await channel.eventLoop.submit { SocketState.hasWaitingConnections(channel) }.get())
@@ -203,6 +208,8 @@ package final class HTTPServer: Sendable {
         loop.value.open[id] = channel
         channel.closeFuture.whenComplete { _ in loop.value.open[id] = nil }
         setNoDelay(channel)
+        // It has inherited from the listener that it takes next to no packet.
+        if loop.value.isDraining { _ = SocketState.setTakesNewConnections(true, channel) }
         guard Self.takeOne(of: settings.maximumConnections, from: connections) else { return try refuse(channel) }
         channel.closeFuture.whenComplete { _ in self.connections.subtract(1, ordering: .relaxed) }
         try Self.addHandlers(to: channel, limiter: limiter, settings: settings, loop: loop.value)

@@ -18,30 +18,29 @@ enum SocketState {
         isReadable(channel, emptyIsInput: true)
     }
 
-    /// Lets no new connection be established; those that are already can still be accepted.
+    /// Lets no new handshake begin at a listener, or again any; those that have begun end, and can be accepted.
     ///
-    /// A filter that passes no SYN (`SO_ATTACH_FILTER`): clients repeat it, and are refused once the listener is closed, and
-    /// handshakes that have begun end. Closing it at once would reset connections that clients think are good.
-    static func refuseNewConnections(_ channel: any Channel) {
+    /// Only packets that have passed no router at all are taken for a first SYN (`IP_MINTTL`, which needs no privilege), and
+    /// hardly any client sends those. Clients repeat their SYN, and are refused once the listener is closed; closing it at
+    /// once would reset connections that clients think are good.
+    ///
+    /// - Returns: whether the system has done so; it has where it is not Linux.
+    static func setTakesNewConnections(_ isTaking: Bool, _ channel: any Channel) -> Bool {
         #if os(Linux)
-            struct Program {
-                var count: UInt16
-                var instructions: UnsafeRawPointer
+            let done = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+                of: NIOBSDSocket.Handle.self
+            ) { socket in
+                var least: Int32 = isTaking ? 0 : 255
+                let size = socklen_t(MemoryLayout<Int32>.size)
+                let leastHopsOption: Int32 = 73  // IPV6_MINHOPCOUNT
+                let ofVersion4 = setsockopt(socket, Int32(IPPROTO_IP), IP_MINTTL, &least, size)
+                // One that is bound to an address of version 4 has no such option.
+                _ = setsockopt(socket, Int32(IPPROTO_IPV6), leastHopsOption, &least, size)
+                return ofVersion4 == 0
             }
-            // Load byte 13 of the TCP header, its flags; where SYN is among them keep 0 bytes of the packet, else all.
-            let passNoSYN: [UInt64] = [
-                0x0000_000d_0000_0030, 0x0000_0002_0100_0045, 0x06, 0xffff_ffff_0000_0006,
-            ]
-            passNoSYN.withUnsafeBytes { bytes in
-                guard let start = bytes.baseAddress else { return }
-                var program = Program(count: UInt16(passNoSYN.count), instructions: start)
-                _ = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
-                    of: NIOBSDSocket.Handle.self
-                ) { socket in
-                    setsockopt(
-                        socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, socklen_t(MemoryLayout<Program>.size))
-                }
-            }
+            return done ?? true
+        #else
+            return true
         #endif
     }
 
