@@ -165,12 +165,12 @@ struct PerfCommandTests {
             children = Self.children(of: process.processIdentifier)
             return children.count == 1 && process.text.contains("cache, library")
         }
-        // Once the load goes, and not while the node is tried for the first time.
+        // Once the load goes, and not while the node is tried for the first time, which writes no record.
         try await eventually("store calls") {
             guard let port = Self.port(of: children[0]) else { return false }
             let probe = try Socket(port: port)
             try probe.send("INFO commandstats\r\n")
-            return String(decoding: try probe.receive(), as: UTF8.self).contains("cmdstat_evalsha")
+            return String(decoding: try probe.receive(), as: UTF8.self).contains("cmdstat_hset")
         }
         kill(children[0], SIGKILL)
         #expect(try await process.exitCode(within: 60) == 69)
