@@ -9,7 +9,8 @@ public struct LimiterSettings: Sendable, Equatable {
     public var maximumWaitersPerOrganization = 10_000
     /// How many keys that are not in memory are taken in a second; more are denied.
     ///
-    /// 0 for any number, else up to 10^9. It protects a store, and the keys in memory, from callers who choose names freely. A limiter that starts knows none.
+    /// 0 for any number, else up to 10^9. It protects a store, and the keys in memory, from callers who choose names
+    /// freely. A limiter that starts knows none.
     public var maximumNewKeysPerSecond = 0
     /// What happens while the store is out of reach.
     public var failurePolicy = FailurePolicy.open

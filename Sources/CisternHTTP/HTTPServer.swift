@@ -94,8 +94,8 @@ package final class HTTPServer: Sendable {
         }
     }
 
-    /// Stops listening, lets the requests at hand finish, and returns once every connection is closed; a second call returns
-    /// at once.
+    /// Stops listening, lets the requests at hand finish, and returns once every connection is closed; a second call
+    /// returns at once.
     ///
     /// - Parameter time: how long the caller waits; at most half of it is for connections that are just being made.
     package func drain(within time: Duration) async throws {

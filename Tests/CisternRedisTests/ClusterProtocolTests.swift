@@ -89,7 +89,8 @@ struct ClusterProtocolTests {
             .array([.integer(6), .integer(9), node(unknown, 2)]),
         ])
         let found = try #require(SlotMap(hostless, from: "10.9.9.9"))
-        // Nobody has the slots of a node without an address; taking the asked one for it would send requests in circles.
+        // Nobody has the slots of a node without an address; taking the asked one for it would send requests in
+        // circles.
         #expect(found.ranges.map(\.primary) == [NodeAddress(host: "10.0.0.7", port: 1)])
         #expect(found.identifiers == ["id"])
         for wrong in [

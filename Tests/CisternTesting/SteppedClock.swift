@@ -1,7 +1,8 @@
 #if os(Linux)
     import Foundation
 
-    /// A wall clock of a process's own, which a test sets forward and back: a library that is loaded before the system's.
+    /// A wall clock of a process's own, which a test sets forward and back: a library that is loaded before the
+    /// system's.
     ///
     /// It is compiled with the C compiler that comes with Swift.
     package final class SteppedClock: Sendable {

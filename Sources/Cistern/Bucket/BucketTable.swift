@@ -212,8 +212,8 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     /// Removes a value that may be forgotten, and returns it; nil where none may now.
     ///
     /// Names that came while the table was nearly full and were not used again go first. They never take more than a
-    /// quarter of the room from the others, so a flood of new names leaves those that were there before. It finds a value
-    /// if there is one; what it learns in vain is kept, so that the next call needs to look at nothing.
+    /// quarter of the room from the others, so a flood of new names leaves those that were there before. It finds a
+    /// value if there is one; what it learns in vain is kept, so that the next call needs to look at nothing.
     ///
     /// - Parameters:
     ///   - now: in milliseconds.

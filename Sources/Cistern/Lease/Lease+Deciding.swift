@@ -59,8 +59,8 @@ extension Lease {
         {
             return trickle
         }
-        // What is spent here and still on record at the store keeps its refill from this much room, until it learns of it.
-        // It counts that from the last spend, on the slowest clock.
+        // What is spent here and still on record at the store keeps its refill from this much room, until it learns of
+        // it. It counts that from the last spend, on the slowest clock.
         let onRecord = Int64(leased &+ Int(spent)) &* Limit.microtokensPerToken
         let room = limit.capacityMicrotokens &- onRecord
         let open = word.millisecondsUntil(missing, limit: limit, leaseEnd: expiresAt, now: now)

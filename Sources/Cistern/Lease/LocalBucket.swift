@@ -1,7 +1,8 @@
 /// One organization's bucket while its node is out of reach: this server's part of it, and no more.
 ///
-/// All parts together admit what one bucket would. They begin empty and get no refill until no trickle grant from before
-/// the loss can go on. Until leases from before have lapsed, the parts hold half of the capacity. See Architecture.md.
+/// All parts together admit what one bucket would. They begin empty and get no refill until no trickle grant from
+/// before the loss can go on. Until leases from before have lapsed, the parts hold half of the capacity. See
+/// Architecture.md.
 struct LocalBucket: Sendable {
     let home: BucketHome
     let share: LocalShare

@@ -68,7 +68,8 @@ final class EmbeddedStore: Sendable {
     /// Takes `costMicrotokens` from the organisation's bucket if it can pay.
     ///
     /// A new organization finds a full bucket. Where the store is full, a bucket that has refilled makes room: it would
-    /// come back full. Where there is none the newcomer is refused: forgetting a bucket in use would give its tokens back.
+    /// come back full. Where there is none the newcomer is refused: forgetting a bucket in use would give its tokens
+    /// back.
     func decide(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Decision {
         shards.withShard(of: hash) { state in
             let position: Int

@@ -133,8 +133,8 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// Moves records from the future to now: the store's clock has stepped back since they were written.
     ///
-    /// What has come of running trickle grants is not known any more, so all of it is charged; and what spilled belongs to
-    /// times that cannot be compared.
+    /// What has come of running trickle grants is not known any more, so all of it is charged; and what spilled belongs
+    /// to times that cannot be compared.
     private mutating func noticeStepBack(of lessee: String, now: Int64) {
         guard records.contains(where: { $0.askedAtMilliseconds > now }) else { return }
         for index in records.indices {

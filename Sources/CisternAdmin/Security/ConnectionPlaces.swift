@@ -3,7 +3,8 @@ internal import Synchronization
 
 /// The places for connections to the operators' port: where all are taken, one more makes another one go.
 ///
-/// So no client without a token can shut out those that have one, and none that is silent can shut out probes and scrapes.
+/// So no client without a token can shut out those that have one, and none that is silent can shut out probes and
+/// scrapes.
 final class ConnectionPlaces: Sendable {
     /// What is known of a connection's client, the least first.
     enum Standing: Int {

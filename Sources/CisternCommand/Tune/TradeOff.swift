@@ -68,8 +68,8 @@ struct TradeOff {
 
     /// Within a budget, or a tenth of what the store can carry, the one that loses least; else the knee of the front.
     ///
-    /// The knee is the lowest score: there the next half of the store calls would cost more than it saves. Within a bound
-    /// the lowest score is taken of those that lose as little as any.
+    /// The knee is the lowest score: there the next half of the store calls would cost more than it saves. Within a
+    /// bound the lowest score is taken of those that lose as little as any.
     ///
     /// What makes no difference stays: where what holds already scores the same, it is that, and of others whose scores are
     /// half as close, the one that changes the fewest settings.

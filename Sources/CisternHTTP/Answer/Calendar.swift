@@ -28,7 +28,8 @@ struct Calendar {
         okHead = Array("HTTP/1.1 200 OK\r\nDate: ".utf8) + httpDate + Array("\r\nX-Request-ID: ".utf8)
     }
 
-    /// Sees to it that ``reset`` says when that is, rounded up to the second: a client that waits for it must not come early.
+    /// Sees to it that ``reset`` says when that is, rounded up to the second: a client that waits for it must not come
+    /// early.
     mutating func setReset(to instant: Instant) {
         let milliseconds = instant.milliseconds + offsetMilliseconds
         let second = milliseconds / 1000 + (milliseconds % 1000 > 0 ? 1 : 0)

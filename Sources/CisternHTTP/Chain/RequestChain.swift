@@ -1,8 +1,8 @@
 internal import Cistern
 internal import NIOCore
 
-/// The order in which a request is worked through: it gets an ID and a timer, its identity is checked, its body is read,
-/// its organization's bucket pays, and only then its route runs.
+/// The order in which a request is worked through: it gets an ID and a timer, its identity is checked, its body is
+/// read, its organization's bucket pays, and only then its route runs.
 ///
 /// Pure: the step that may have to wait, the decision, is the caller's. Id and timer are the connection's, since an
 /// answer has them even where there is no request to speak of.

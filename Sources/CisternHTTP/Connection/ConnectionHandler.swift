@@ -3,8 +3,9 @@ internal import NIOCore
 
 /// One client's connection: reads requests one after the other, has each decided, and writes the answers in order.
 ///
-/// While a request waits for the store, or the client does not take its answers, requests behind it are kept and nothing
-/// more is read: a connection holds one read's worth of pipelined requests. It lives on its channel's event loop.
+/// While a request waits for the store, or the client does not take its answers, requests behind it are kept and
+/// nothing more is read: a connection holds one read's worth of pipelined requests. It lives on its channel's event
+/// loop.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = Never
@@ -197,8 +198,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// The head has come before its body: what cannot be answered well is answered now, and a body that nothing needs is
-    /// passed over.
+    /// The head has come before its body: what cannot be answered well is answered now, and a body that nothing needs
+    /// is passed over.
     private func plan(
         _ request: Request, _ framing: AnswerFraming, _ bytes: inout ByteBuffer, _ context: ChannelHandlerContext
     ) {

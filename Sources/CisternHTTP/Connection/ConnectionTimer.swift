@@ -2,8 +2,8 @@ internal import NIOCore
 
 /// When a connection is given up, and when it has become too old.
 ///
-/// Setting ``expiresAt`` is an assignment and never reschedules: a check comes in any case before a request, or a pause,
-/// that begins now could end.
+/// Setting ``expiresAt`` is an assignment and never reschedules: a check comes in any case before a request, or a
+/// pause, that begins now could end.
 struct ConnectionTimer {
     /// When the connection is given up, if nothing happens before.
     var expiresAt: NIODeadline

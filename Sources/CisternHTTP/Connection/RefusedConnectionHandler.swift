@@ -2,8 +2,8 @@ internal import NIOCore
 
 /// Answers a connection beyond the bound with 503 and lets it go.
 ///
-/// It reads and discards for a moment, where it may: closing over unread bytes would reset the connection before the client
-/// has the answer.
+/// It reads and discards for a moment, where it may: closing over unread bytes would reset the connection before the
+/// client has the answer.
 final class RefusedConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer

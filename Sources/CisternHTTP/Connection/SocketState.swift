@@ -20,9 +20,9 @@ enum SocketState {
 
     /// Lets no new handshake begin at a listener, or again any; those that have begun end, and can be accepted.
     ///
-    /// Only packets that have passed no router at all are taken for a first SYN (`IP_MINTTL`, which needs no privilege), and
-    /// hardly any client sends those. Clients repeat their SYN, and are refused once the listener is closed; closing it at
-    /// once would reset connections that clients think are good.
+    /// Only packets that have passed no router at all are taken for a first SYN (`IP_MINTTL`, which needs no
+    /// privilege), and hardly any client sends those. Clients repeat their SYN, and are refused once the listener is
+    /// closed; closing it at once would reset connections that clients think are good.
     ///
     /// - Returns: whether the system has done so; it has where it is not Linux.
     static func setTakesNewConnections(_ isTaking: Bool, _ channel: any Channel) -> Bool {

@@ -13,7 +13,8 @@ internal import Cistern
 enum LeaseScript {
     /// A function of scripts that read records: whether a server can have written one.
     ///
-    /// No lease lasts longer than the bound, or than the one that is asked for; a trickle grant brings its tokens at most.
+    /// No lease lasts longer than the bound, or than the one that is asked for; a trickle grant brings its tokens at
+    /// most.
     static let plausibility = """
         local function plausible(tokens, ends, pace, paced, at, duration)
           return tokens <= \(Limit.maximumCapacity) and at < 4503599627370496 and ends > at

@@ -10,8 +10,8 @@ internal import Synchronization
 
 /// Writes log lines to a descriptor on a thread of its own, so that nobody else waits for it.
 ///
-/// Lines wait up to a bound in bytes; beyond that they are dropped and counted, and the next line that is written says how
-/// many were.
+/// Lines wait up to a bound in bytes; beyond that they are dropped and counted, and the next line that is written says
+/// how many were.
 package final class LogWriter: Sendable {
     private struct State {
         var waiting: [UInt8] = []

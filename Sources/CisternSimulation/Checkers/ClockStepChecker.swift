@@ -1,10 +1,10 @@
 internal import Cistern
 
-/// A step of a store's clock costs little: backward no over-admission, forward at most C and what running trickle grants
-/// have to come, for each step; and denials for no longer than a lease.
+/// A step of a store's clock costs little: backward no over-admission, forward at most C and what running trickle
+/// grants have to come, for each step; and denials for no longer than a lease.
 ///
-/// After a step forward the balance may jump to C while what was leased before is still being spent, and trickle grants go on; an ideal bucket
-/// held all of that together before.
+/// After a step forward the balance may jump to C while what was leased before is still being spent, and trickle grants
+/// go on; an ideal bucket held all of that together before.
 struct ClockStepChecker {
     static let name = "clock step"
 

@@ -11,7 +11,8 @@ struct IdealBuckets {
         var leftover: Int64 = 0
         /// The last grant before the latest loss.
         var lastGrantBeforeLoss = 0
-        /// Which servers have had no answer since from the bucket that came after it: what they spend was leased before.
+        /// Which servers have had no answer since from the bucket that came after it: what they spend was leased
+        /// before.
         var spendsLeftover: [Bool]
     }
 

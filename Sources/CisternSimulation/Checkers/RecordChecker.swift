@@ -2,8 +2,8 @@ internal import Cistern
 
 /// Every token that a server holds is on record at the store, and has not lapsed there.
 ///
-/// That is what keeps T + H ≤ C, where H is what servers really hold. It cannot hold where the node has lost its data or
-/// its clock has stepped, until the leases of before have lapsed.
+/// That is what keeps T + H ≤ C, where H is what servers really hold. It cannot hold where the node has lost its data
+/// or its clock has stepped, until the leases of before have lapsed.
 struct RecordChecker {
     static let name = "record"
 
