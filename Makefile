@@ -26,9 +26,9 @@ perf: install ## Measure this machine: swift run perf.
 # How many tests may run at once: each may start half a dozen processes, and those that wait for one another have deadlines.
 TEST_WIDTH := $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
 
-# Simulated worlds keep every core busy for a minute, and a million organisations on a ring for ten seconds; apart, they
+# Simulated worlds keep every core busy for a minute, and a million organizations on a ring for ten seconds; apart, they
 # do not starve the tests that talk to real processes.
-# Nodes that fail under load are tested one at a time, so that what is measured there is the fault and not the neighbour;
+# Nodes that fail under load are tested one at a time, so that what is measured there is the fault and not the neighbor;
 # so are benchmarks, whose smoke runs look at counts, and the dashboard, whose browser takes a core.
 # PerfTests count the instructions of a decision in a release build, under valgrind; macOS has none, and there the test that
 # counts them is not compiled.
@@ -70,7 +70,7 @@ fuzz: install ## Look for requests that the server's reader and llhttp understan
 	SWIFT_BACKTRACE=enable=no .build/fuzz/release/request-fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=2600 \
 		-dict=Tests/RequestFuzz/request.dict -artifact_prefix=.build/ .build/corpus Tests/RequestFuzz/Corpus
 
-# A quarter of a million bytes become fifty thousand: 64 colours are enough for a page.
+# A quarter of a million bytes become fifty thousand: 64 colors are enough for a page.
 screenshot: install-test ## Take the README's picture of the dashboard anew.
 	@$(call install_missing,pngquant,pngquant,)
 	CISTERN_SCREENSHOT_SECONDS=280 swift test --no-parallel --filter DashboardTests.crowded

@@ -5,12 +5,12 @@ internal import Foundation
 struct EngineCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "engine",
-        abstract: "Measure decisions in memory: ns, allocations, bytes for each organisation.",
+        abstract: "Measure decisions in memory: ns, allocations, bytes for each organization.",
         discussion: """
             Each decision reads the clock, looks up a name of 36 bytes and is allowed from memory. Embedded: the limiter \
             keeps the bucket. Leased: it hands out tokens that it holds. Both say yes or no; with balance, a decision also tells \
             what is left and when to come again. The names of all turns lie one after the other in \
-            memory, drawn in advance. The slowest newcomer is the most processor time that any organisation's first \
+            memory, drawn in advance. The slowest newcomer is the most processor time that any organization's first \
             request took, each in the quickest of four rounds: what the limiter does, not what else the machine did.
             """)
 
@@ -62,7 +62,7 @@ struct EngineCommand: AsyncParsableCommand {
         return chosen
     }
 
-    /// Organisations, spread and threads, from one to all cores.
+    /// Organizations, spread and threads, from one to all cores.
     static func mixes(cores: Int, isSmoke: Bool) -> [EngineRun.Mix] {
         var threadCounts: [Int] = []
         var threads = 1
@@ -83,10 +83,10 @@ struct EngineCommand: AsyncParsableCommand {
         }
     }
 
-    /// The most that an organisation may take in memory, with a name of 36 bytes and a lease, as the allocator counts.
+    /// The most that an organization may take in memory, with a name of 36 bytes and a lease, as the allocator counts.
     static let mostBytes = 200.0
 
-    /// What a smoke run must have counted: a decision allocates nothing, and an organisation takes what it takes.
+    /// What a smoke run must have counted: a decision allocates nothing, and an organization takes what it takes.
     static func checkCounts(_ result: PerfResult) throws(PerfError) {
         for row in result.rows {
             if let bytes = row[.allocatedBytes], bytes > 0 {
@@ -94,7 +94,7 @@ struct EngineCommand: AsyncParsableCommand {
             }
             if let bytes = row[.bytesPerOrganization], bytes > mostBytes {
                 throw PerfError(
-                    "\(row.name): an organisation takes \(bytes) bytes, where \(mostBytes) is much", .wrongCount)
+                    "\(row.name): an organization takes \(bytes) bytes, where \(mostBytes) is much", .wrongCount)
             }
         }
     }

@@ -45,7 +45,7 @@ struct HTTPCommand: AsyncParsableCommand {
 
     func run() async throws {
         let checked = try options.checked("http", standard: .init(seconds: 5, repetitions: 3))
-        let organizations = try load.organizationCount(standard: 100)
+        let organizations = try load.keyCount(standard: 100)
         var settings = HTTPRun.Settings(
             workload: Workload(
                 organizations: organizations, skew: try load.chosenSkew(),

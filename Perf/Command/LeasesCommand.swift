@@ -42,7 +42,7 @@ struct LeasesCommand: AsyncParsableCommand {
         let checked = try options.checked("leases", standard: .init(seconds: 5, repetitions: 1))
         var settings = LeaseRun.Settings()
         settings.servers = try RunOptions.integer("servers", servers ?? "2", in: 1...16)
-        settings.organizations = try workload.organizationCount(standard: 10)
+        settings.organizations = try workload.keyCount(standard: 10)
         settings.skew = try workload.chosenSkew()
         settings.limit = try workload.limit(standard: try Limit(capacity: 1000, refillPerSecond: 1000)) ?? .standard
         settings.load = try RunOptions.number("load", load ?? "1.2", in: 0.01...100)

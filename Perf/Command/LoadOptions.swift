@@ -3,7 +3,7 @@ internal import Cistern
 
 /// The flags that say who asks, and what the limit is.
 struct LoadOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Organisations, 1 to 1000000.", valueName: "count")) var organizations: String?
+    @Option(help: ArgumentHelp("Organizations, 1 to 1000000.", valueName: "count")) var organizations: String?
     @Option(
         help: ArgumentHelp(
             "Exponent of Zipf's law by which they ask, 0 to 3; 0 for all alike. (default: 0)", valueName: "exponent"))
@@ -13,7 +13,7 @@ struct LoadOptions: ParsableArguments {
     @Option(help: ArgumentHelp("HTTP connections, 1 to 100000. (default: 64)", valueName: "count"))
     var connections: String?
 
-    func organizationCount(standard: Int) throws(PerfError) -> Int {
+    func keyCount(standard: Int) throws(PerfError) -> Int {
         try RunOptions.integer("organizations", organizations ?? "\(standard)", in: 1...1_000_000)
     }
 

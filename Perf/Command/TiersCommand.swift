@@ -10,10 +10,10 @@ struct TiersCommand: AsyncParsableCommand {
             Each tier is measured through the library, in this process, and through HTTP, with a server of its own. \
             Redis servers and servers are started on free ports and stopped again. Latencies are a closed loop's, \
             corrected for what it did not send while it waited. Excess are tokens that an ideal bucket would not have \
-            given: one request in 32 is of four organisations that are far over their limit of 100 and 10 a second.
+            given: one request in 32 is of four organizations that are far over their limit of 100 and 10 a second.
             """)
 
-    @Option(help: ArgumentHelp("Organisations besides those four, 1 to 1000000. (default: 100)", valueName: "count"))
+    @Option(help: ArgumentHelp("Organizations besides those four, 1 to 1000000. (default: 100)", valueName: "count"))
     var organizations: String?
     @Option(help: ArgumentHelp("Exponent of Zipf's law by which they ask, 0 to 3; 0 for all alike. (default: 0)"))
     var skew: String?

@@ -52,7 +52,7 @@ struct EngineRun {
         let cycles = (1...UInt64(mix.threads)).map {
             NameCycle(names: names, skew: mix.skew, turns: turns, seed: $0)
         }
-        // Of few organisations they would tell more of the allocator than of them; and what a decision tells changes nothing.
+        // Of few organizations they would tell more of the allocator than of them; and what a decision tells changes nothing.
         let tellsOrganizations = mix.organizations >= 100_000 && !mix.kind.tellsBalance
         let slowest = tellsOrganizations && timesNewcomers ? slowestNewcomer(names) : nil
         let before = Jemalloc.allocatedBytes()
@@ -89,12 +89,12 @@ struct EngineRun {
         case .embedded, .embeddedDecision: return RateLimiter(limits: limits, settings: settings, seed: 1)
         case .leased, .leasedDecision:
             return RateLimiter(
-                limits: limits, store: GenerousStore(clock: clock), lessee: "perf", settings: settings,
+                limits: limits, store: GenerousStore(clock: clock), lesseeID: "perf", settings: settings,
                 sizing: FixedSizing(tokens: Limit.maximumCapacity), seed: 1)
         }
     }
 
-    /// Lets every organisation come for the first time, and lease what it will need; `body` is told of each how long that took,
+    /// Lets every organization come for the first time, and lease what it will need; `body` is told of each how long that took,
     /// in nanoseconds of this thread's processor time, so that what other threads take from it does not count.
     private func enter(
         _ names: [UInt8], _ limiter: RateLimiter, _ body: (_ number: Int, _ nanoseconds: Int64) -> Void
@@ -222,7 +222,7 @@ private struct GenerousStore: LeaseStore {
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        let tokens = min(request.needed + request.wish.ahead, request.limit.capacity)
+        let tokens = min(request.needed + request.requested.ahead, request.limit.capacity)
         reply(
             .success(
                 Grant(

@@ -13,7 +13,7 @@ struct NameCycle: Sendable {
     let bytes: [UInt8]
 
     /// - Parameters:
-    ///   - names: of all organisations, as ``names(_:)`` makes them.
+    ///   - names: of all organizations, as ``names(_:)`` makes them.
     ///   - skew: the exponent of Zipf's law; 0 for all alike.
     init(names: [UInt8], skew: Double, turns: Int, seed: UInt64) {
         precondition(turns > 0, "a cycle has a turn at least")

@@ -110,7 +110,7 @@ struct HTTPTarget: Sendable, Equatable, CustomStringConvertible {
 
     private static let body = #"{"message":"hello"}"#
 
-    /// A request's bytes up to the organisation's name.
+    /// A request's bytes up to the organization's name.
     var head: [UInt8] {
         Array("POST \(path) HTTP/1.1\r\nHost: \(authority)\r\nx-org-id: ".utf8)
     }

@@ -79,9 +79,9 @@ final class HTTPLoadConnection: ChannelInboundHandler {
         }
         let now = part.clock.now()
         do {
-            while let status = try AnswerReader.next(in: &bytes) {
+            while let status = try ResponseReader.next(in: &bytes) {
                 guard let request = waiting.popFirst() else {
-                    throw AnswerReader.Malformed(description: "an answer that nothing asked for")
+                    throw ResponseReader.Malformed(description: "an answer that nothing asked for")
                 }
                 part.take(
                     status, organization: request.organization, intended: request.intended, sentAt: request.sentAt,

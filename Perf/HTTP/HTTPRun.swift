@@ -19,7 +19,7 @@ struct HTTPRun {
         var nodes = 0
         var port = 0
         var threads = 1
-        /// The limit of every organisation; nil for one that is not reached, or is not known.
+        /// The limit of every organization; nil for one that is not reached, or is not known.
         var limit: Limit?
         var seconds = 5.0
         var warmUpSeconds = 1.0

@@ -19,7 +19,7 @@ struct LeaseRun {
         var seconds = 5.0
         var warmUpSeconds = 2.0
 
-        /// Requests a second, of all organisations at all servers.
+        /// Requests a second, of all organizations at all servers.
         var ratePerSecond: Double { load * limit.refillPerSecond * Double(organizations) }
     }
 

@@ -31,7 +31,7 @@ struct LoadTally: Sendable {
     var refused = 0
     /// Answers that are none of these, and requests that were due and found no connection to the end.
     var failed = 0
-    /// Every decided request of a metered organisation since the load began, warm-up included.
+    /// Every decided request of a metered organization since the load began, warm-up included.
     var metered: [MeteredRequest] = []
 
     /// The decisions that came in while it counted.
@@ -58,7 +58,7 @@ struct LoadTally: Sendable {
     }
 }
 
-/// A decided request of a metered organisation, in nanoseconds on the load's clock.
+/// A decided request of a metered organization, in nanoseconds on the load's clock.
 struct MeteredRequest: Sendable, BitwiseCopyable {
     let organization: UInt32
     let isAllowed: Bool

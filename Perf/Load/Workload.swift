@@ -1,9 +1,9 @@
 internal import CisternTesting
 internal import Foundation
 
-/// Who asks: organisations, and how often each of them does.
+/// Who asks: organizations, and how often each of them does.
 ///
-/// A part of the organisations may be *metered*: theirs is the limit that is meant to be hit, and only of them every
+/// A part of the organizations may be *metered*: theirs is the limit that is meant to be hit, and only of them every
 /// admission is noted. They come first.
 struct Workload: Sendable {
     /// The names, 36 bytes each, as UUIDs have.
@@ -16,10 +16,10 @@ struct Workload: Sendable {
     /// Draws a workload.
     ///
     /// - Parameters:
-    ///   - organizations: how many organisations there are without the metered ones.
-    ///   - skew: the exponent of Zipf's law; the n-th organisation comes n^−skew times as often as the first. 0 for all
+    ///   - organizations: how many organizations there are without the metered ones.
+    ///   - skew: the exponent of Zipf's law; the n-th organization comes n^−skew times as often as the first. 0 for all
     ///     alike.
-    ///   - metered: how many more organisations there are whose limit is meant to be hit.
+    ///   - metered: how many more organizations there are whose limit is meant to be hit.
     ///   - meteredShare: their part of all requests, 0 to 1.
     ///   - turns: how many turns to draw; they come round again after that.
     ///   - seed: the same seed draws the same turns.
@@ -40,17 +40,17 @@ struct Workload: Sendable {
         }
     }
 
-    /// How many turns to draw so that all but every organisation comes.
+    /// How many turns to draw so that all but every organization comes.
     static func turns(for organizations: Int) -> Int { max(1 << 18, organizations * 8) }
 
-    /// The same with all of its organisations metered.
+    /// The same with all of its organizations metered.
     func withAllMetered() -> Workload {
         var workload = self
         workload.metered = names.count
         return workload
     }
 
-    /// The name of the organisation with a number.
+    /// The name of the organization with a number.
     static func name(_ number: Int) -> [UInt8] {
         let digits = String(number, radix: 16)
         return Array("00000000-0000-4000-8000-".utf8) + Array(String(repeating: "0", count: 12 - digits.count).utf8)

@@ -85,7 +85,7 @@ struct Measurement: Sendable {
     /// The figures, for a result.
     ///
     /// - Parameters:
-    ///   - limit: the limit of metered organisations; nil where there are none.
+    ///   - limit: the limit of metered organizations; nil where there are none.
     ///   - correctedFor: how many requests at once a closed loop had under way; nil where each was sent when it was meant
     ///     to be.
     func sample(limit: Limit?, correctedFor inFlight: Int? = nil) -> PerfResult.Sample {

@@ -49,7 +49,7 @@ enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
         case .outstandingTokens: "outstanding"
         case .strandedTokens: "stranded"
         case .allocatedBytes: "bytes allocated/decision"
-        case .bytesPerOrganization: "bytes/organisation"
+        case .bytesPerOrganization: "bytes/organization"
         case .slowestNewcomerMicroseconds: "slowest newcomer µs"
         }
     }

@@ -7,7 +7,7 @@ struct PerfResult: Codable, Sendable {
     /// The version that this program writes, and the only one that it reads.
     static let currentVersion = 1
 
-    /// One tier, one setting or one mix of organisations and threads.
+    /// One tier, one setting or one mix of organizations and threads.
     struct Row: Codable, Sendable {
         let name: String
         /// What the row was run with, beyond what all rows were.

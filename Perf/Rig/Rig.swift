@@ -12,9 +12,9 @@ final class Rig {
     let probe: StoreProbe?
     private let folder: TemporaryDirectory?
 
-    /// The limits of a workload: as good as none, but for organisations that are metered.
+    /// The limits of a workload: as good as none, but for organizations that are metered.
     struct Limits {
-        /// The limit of the metered organisations.
+        /// The limit of the metered organizations.
         let metered: Cistern.Limit
         /// How many they are, from the first name on; nil for all there are.
         let count: Int?
@@ -23,7 +23,7 @@ final class Rig {
             guard let count else { return Cistern.Limits(standard: metered) }
             let names = (0..<count).map { String(decoding: Workload.name($0), as: UTF8.self) }
             return Cistern.Limits(
-                standard: Rig.boundless, organizations: Dictionary(uniqueKeysWithValues: names.map { ($0, metered) }))
+                standard: Rig.boundless, byKey: Dictionary(uniqueKeysWithValues: names.map { ($0, metered) }))
         }
 
         /// The same as a limits file.

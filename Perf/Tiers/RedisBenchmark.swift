@@ -41,16 +41,16 @@ struct RedisBenchmark {
         return Double(after - before) / ((end - start) / .seconds(1))
     }
 
-    /// Leases one token of an organisation to a server that holds none.
+    /// Leases one token of an organization to a server that holds none.
     ///
     /// redis-benchmark cannot count, and the script acts on a request's number once: so each call is another lessee's, whose
     /// lease ends at once. The script then finds one record as for a lessee that comes back, and has to remove it: one HDEL
     /// more for Redis. Nor can it send bytes that are no text, as a request's numbers are: the script has them in it.
     static let script = RedisStore.leaseScript(
         asking: LeaseRequest(
-            organization: [], limit: Rig.boundless, lessee: "", sequence: 1, acknowledged: 0, held: 0,
-            quietMilliseconds: 0, earlySpent: 0, earlyMilliseconds: 0, returned: 0,
-            waiting: [WaitingCost(cost: 1, count: 1)], wish: .none, durationMilliseconds: 0,
+            key: [], limit: Rig.boundless, lesseeID: "", sequence: 1, acknowledged: 0, held: 0,
+            unspentMilliseconds: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 0,
+            waiting: [WaitingCost(cost: 1, count: 1)], requested: .none, durationMilliseconds: 0,
             sentAt: Instant(milliseconds: 0), deadline: Instant(milliseconds: 0)))
 
     /// A call of the script.
@@ -61,7 +61,7 @@ struct RedisBenchmark {
         let keys = ["tokens", "lastRefill", "leases"].map { "\(organization):\($0)" }
         // So many that the same lessee all but never comes twice in a row.
         let placeholders = Int((12 / log10(Double(range))).rounded(.up))
-        let lessee = "perf-" + String(repeating: "__rand_int__", count: placeholders)
-        return ["EVALSHA", digest, "3"] + keys + [lessee]
+        let lesseeID = "perf-" + String(repeating: "__rand_int__", count: placeholders)
+        return ["EVALSHA", digest, "3"] + keys + [lesseeID]
     }
 }

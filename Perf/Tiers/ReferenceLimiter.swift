@@ -7,7 +7,7 @@ internal import Synchronization
 /// The limiter that most services begin with: GET, GET, compute, SET, SET, one after the other.
 ///
 /// Each request takes a connection out of a pool, and waits for each answer before it asks on; nothing is pipelined. It
-/// reads and writes the keys that Cistern does. Two requests of an organisation that overlap read the same balance, and
+/// reads and writes the keys that Cistern does. Two requests of an organization that overlap read the same balance, and
 /// both take the same token: it exceeds the limit, and how far is measured.
 final class ReferenceLimiter: BaselineLimiter {
     /// How many connections the pool has.

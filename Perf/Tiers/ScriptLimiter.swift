@@ -20,18 +20,18 @@ final class ScriptLimiter: BaselineLimiter {
     /// Requests of one event loop come to Redis in their order, those of two need not; so each loop is a lessee of its own.
     private final class Lane: Sendable {
         let loop: any EventLoop
-        let lessee: String
+        let lesseeID: String
         let sequence = Atomic<UInt64>(0)
 
-        init(loop: any EventLoop, lessee: String) {
+        init(loop: any EventLoop, lesseeID: String) {
             self.loop = loop
-            self.lessee = lessee
+            self.lesseeID = lesseeID
         }
     }
 
     /// - Parameter loops: those on which it is asked.
     init(store: RedisStore, limits: Limits, loops: [any EventLoop], clock: any TimeSource) {
-        lanes = loops.enumerated().map { Lane(loop: $0.element, lessee: "\(store.serverName)-\($0.offset)") }
+        lanes = loops.enumerated().map { Lane(loop: $0.element, lesseeID: "\(store.serverName)-\($0.offset)") }
         self.store = store
         self.limits = limits
         self.clock = clock
@@ -50,10 +50,10 @@ final class ScriptLimiter: BaselineLimiter {
         let number = lane.sequence.add(1, ordering: .relaxed).newValue
         // Requests of one connection are answered in their order: what was granted before is spent and known to be.
         let request = LeaseRequest(
-            organization: name, home: store.home(of: organization),
-            limit: limit, lessee: lane.lessee, sequence: number, acknowledged: number - 1, held: 0,
-            quietMilliseconds: 0, earlySpent: 0, earlyMilliseconds: 0, returned: 0,
-            waiting: [WaitingCost(cost: cost, count: 1)], wish: .none,
+            key: name, partition: store.partition(of: organization),
+            limit: limit, lesseeID: lane.lesseeID, sequence: number, acknowledged: number - 1, held: 0,
+            unspentMilliseconds: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 0,
+            waiting: [WaitingCost(cost: cost, count: 1)], requested: .none,
             durationMilliseconds: settings.durationMilliseconds, sentAt: now,
             deadline: now.advanced(byMilliseconds: Self.timeoutMilliseconds))
         store.lease(request) { result, now in

@@ -19,10 +19,10 @@ struct TierRun {
         var threads = 1
         var seconds = 4.0
         var warmUpSeconds = 1.0
-        /// Which part of the requests is of organisations whose limit is meant to be hit, so that excess can be seen.
+        /// Which part of the requests is of organizations whose limit is meant to be hit, so that excess can be seen.
         var meteredShare = 1.0 / 32
 
-        /// How many these organisations are.
+        /// How many these organizations are.
         static let metered = 4
         /// Their limit.
         static let meteredLimit = Limit.standard
@@ -88,7 +88,7 @@ struct TierRun {
         var settings = LimiterSettings()
         settings.lease.timeoutMilliseconds = 1000
         return RateLimiter(
-            limits: limits, store: store, lessee: store.serverName, settings: settings, seed: .random(in: 0 ... .max))
+            limits: limits, store: store, lesseeID: store.serverName, settings: settings, seed: .random(in: 0 ... .max))
     }
 
     private func runHTTP(_ tier: Tier) async throws -> PerfResult.Sample {

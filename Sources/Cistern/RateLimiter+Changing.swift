@@ -7,7 +7,7 @@ extension RateLimiter {
         currentLimits.withLock { $0 }
     }
 
-    /// Goes over to other limits, also for the organisations in memory; returns once each has been seen to.
+    /// Goes over to other limits, also for the organizations in memory; returns once each has been seen to.
     ///
     /// A bucket keeps its tokens, as far as the new capacity has room for them. What is leased here under a limit that was
     /// higher is not spent any more, so a lowered limit binds at once. Changes wait for each other.
@@ -21,45 +21,45 @@ extension RateLimiter {
             currentLimits.withLock { $0 = limits }
             let names = old.changes(to: limits)
             embedded?.change(to: limits, names: names, now: now)
-            lessee?.change(to: limits, names: names, now: now)
+            leaseManager?.change(to: limits, names: names, now: now)
         }
     }
 
     /// How tokens are leased; nil with the embedded store, which leases none.
     public var leaseSettings: LeaseSettings? {
-        guard let lessee else { return nil }
-        return lessee.leaseSettings
+        guard let leaseManager else { return nil }
+        return leaseManager.leaseSettings
     }
 
     /// Leases in another way from the next request to the store on; of no effect with the embedded store.
     ///
     /// What is leased already lasts as long as it was to last.
     public func changeLeaseSettings(to settings: LeaseSettings) {
-        guard let lessee else { return }
-        lessee.change(to: settings)
+        guard let leaseManager else { return }
+        leaseManager.change(to: settings)
     }
 
-    /// An organisation's bucket in this process, as a request would find it; nil where there is none yet, which would be
+    /// An organization's bucket in this process, as a request would find it; nil where there is none yet, which would be
     /// full, and where buckets are leased from a store.
-    package func embeddedBucket(of organization: Span<UInt8>, now: Instant) -> TokenBucket? {
+    package func embeddedBucket(of key: Span<UInt8>, now: Instant) -> TokenBucket? {
         guard let embedded else { return nil }
-        return embedded.bucket(of: organization, now: now)
+        return embedded.bucket(of: key, now: now)
     }
 
-    /// Gives one organisation's lease back, and returns once that is answered or has failed.
-    package func giveBackLease(of organization: [UInt8], now: Instant) async {
-        guard let lessee, let request = lessee.giveBack(organization.span, now: now) else {
+    /// Gives one organization's lease back, and returns once that is answered or has failed.
+    package func returnLease(of key: [UInt8], now: Instant) async {
+        guard let leaseManager, let request = leaseManager.returnTokens(key.span, now: now) else {
             return
         }
         await withCheckedContinuation { continuation in
-            Self.carry(request, from: lessee) { continuation.resume() }
+            Self.carry(request, from: leaseManager) { continuation.resume() }
         }
     }
 
-    /// An organisation's bucket is full: makes it so with the embedded store; else the store has been told, and what it
+    /// An organization's bucket is full: makes it so with the embedded store; else the store has been told, and what it
     /// said before counts no more.
-    package func fillBucket(of organization: Span<UInt8>, now: Instant) {
-        embedded?.fill(organization, now: now)
-        lessee?.forgetWord(of: organization)
+    package func fillBucket(of key: Span<UInt8>, now: Instant) {
+        embedded?.fill(key, now: now)
+        leaseManager?.invalidateEstimate(of: key)
     }
 }

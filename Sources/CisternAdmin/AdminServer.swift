@@ -27,7 +27,7 @@ package struct AdminServer: Sendable {
         self.logger = logger
         monitor = Monitor(operations: operations, tokens: tokens, clock: clock)
         api = AdminAPI(operations: operations, monitor: monitor, logger: logger)
-        gate = AdminGuard(tokens: tokens, pace: try AdminPace(clock: clock, seed: seed), logger: logger)
+        gate = AdminGuard(tokens: tokens, pace: try AdminRateLimit(clock: clock, seed: seed), logger: logger)
     }
 
     /// The event loop, apart from the data plane's.
@@ -38,7 +38,7 @@ package struct AdminServer: Sendable {
 
     private static let maximumConnections = 256
 
-    /// Serves until the task is cancelled.
+    /// Serves until the task is canceled.
     ///
     /// - Parameter onListening: called with the port once requests are answered.
     /// - Throws: the socket's error where the address cannot be listened on.

@@ -5,10 +5,10 @@ package protocol Operations: Sendable {
     /// Everything that is shown, as it is now.
     func snapshot() -> ServerSnapshot
 
-    /// The organisations that are decided for most often, the busiest first.
-    func busiest(_ most: Int, by order: BusiestOrder) -> [BusiestNames.Entry]
+    /// The organizations that are decided for most often, the busiest first.
+    func busiest(_ most: Int, by order: BusiestOrder) -> [SpaceSavingSketch.Entry]
 
-    /// One organisation's limit and bucket.
+    /// One organization's limit and bucket.
     func organization(_ name: String) async -> OrganizationView
 
     /// Every override in force, by organization.
@@ -20,10 +20,10 @@ package protocol Operations: Sendable {
     /// Notes that decisions went unmetered since the last call.
     func noteUnmetered(_ decisions: UInt64)
 
-    /// The limit of an organisation in force here.
+    /// The limit of an organization in force here.
     func limit(of organization: String) -> Limit
 
-    /// Makes an organisation's bucket full again, less what is leased of it.
+    /// Makes an organization's bucket full again, less what is leased of it.
     func fillBucket(of organization: String) async throws(OperationFailure)
 
     /// Sets a limit that overrides the others, or removes it.
@@ -47,7 +47,7 @@ package struct OperationFailure: Error, CustomStringConvertible {
     }
 }
 
-/// One organisation, as a server and its store have it.
+/// One organization, as a server and its store have it.
 package struct OrganizationView: Sendable {
     /// One server that leases of its bucket.
     package struct Lessee: Codable, Sendable, Equatable {
@@ -56,19 +56,19 @@ package struct OrganizationView: Sendable {
         package var tokens: Int
         package var endsInMilliseconds: Int64
         package var demandPerSecond: Double
-        package var pacePerSecond: Double
+        package var tricklePerSecond: Double
         package var askedMillisecondsAgo: Int64
 
         package init(
             name: String, isThisServer: Bool, tokens: Int, endsInMilliseconds: Int64, demandPerSecond: Double,
-            pacePerSecond: Double, askedMillisecondsAgo: Int64
+            tricklePerSecond: Double, askedMillisecondsAgo: Int64
         ) {
             self.name = name
             self.isThisServer = isThisServer
             self.tokens = tokens
             self.endsInMilliseconds = endsInMilliseconds
             self.demandPerSecond = demandPerSecond
-            self.pacePerSecond = pacePerSecond
+            self.tricklePerSecond = tricklePerSecond
             self.askedMillisecondsAgo = askedMillisecondsAgo
         }
     }

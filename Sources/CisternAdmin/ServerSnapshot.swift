@@ -12,7 +12,7 @@ package struct ServerSnapshot: Sendable {
         package var reason: String?
         /// What to do about it.
         package var remedy: String?
-        /// The part of all organisations that it keeps, 0 to 1.
+        /// The part of all organizations that it keeps, 0 to 1.
         package var share: Double
         /// Lease requests by how they came out.
         package var requests: [(result: String, count: UInt64)]
@@ -48,11 +48,11 @@ package struct ServerSnapshot: Sendable {
 
     /// Where the limits come from, and how that went.
     package struct Limits: Sendable {
-        /// The limit of organisations without one of their own.
+        /// The limit of organizations without one of their own.
         package var standard = Limit.standard
-        /// How many organisations have one in the file or the settings.
+        /// How many organizations have one in the file or the settings.
         package var organizations = 0
-        /// How many organisations have one that overrides the others.
+        /// How many organizations have one that overrides the others.
         package var overrides = 0
         /// The file, as it was named; nil for none.
         package var file: String?

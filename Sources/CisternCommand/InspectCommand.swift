@@ -4,18 +4,18 @@ internal import CisternRedis
 internal import CisternServer
 internal import Foundation
 
-/// `cistern inspect`: shows one organisation's bucket as Redis has it.
+/// `cistern inspect`: shows one organization's bucket as Redis has it.
 struct InspectCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect",
-        abstract: "Show one organisation's bucket in Redis: balance, leases, limit.",
+        abstract: "Show one organization's bucket in Redis: balance, leases, limit.",
         discussion: """
             The bucket is read from its node, entered as `cistern serve` would with the same settings, and nothing is \
             changed. The limit is the one that those settings give, or an override in Redis. Exit codes: 0; 69 where the node \
             cannot be asked; 64 for an argument or a setting that is wrong.
             """)
 
-    @Argument(help: "The organisation.") var organization: String
+    @Argument(help: "The organization.") var organization: String
     @OptionGroup var link: RedisOptions
     @Option(help: .of("capacity")) var capacity: String?
     @Option(help: .of("refillPerSecond")) var refillPerSecond: String?
@@ -47,7 +47,7 @@ struct BucketReport: Encodable {
         let tokens: Int
         let endsInMilliseconds: Int64
         let demandPerSecond: Double
-        let pacePerSecond: Double
+        let tricklePerSecond: Double
         let askedMillisecondsAgo: Int64
     }
 
@@ -62,7 +62,7 @@ struct BucketReport: Encodable {
     /// What Redis would have now; below 0 by what has been promised of the refill to come.
     let balance: Double
     let outstanding: Int
-    /// Whether Redis has keys of the organisation; one that has none is full.
+    /// Whether Redis has keys of the organization; one that has none is full.
     let isStored: Bool
     let storedBalance: Double?
     let storedMillisecondsAgo: Int64?
@@ -86,7 +86,7 @@ struct BucketReport: Encodable {
         lessees = bucket.lessees.map { lessee in
             Lessee(
                 name: lessee.name, tokens: lessee.tokens, endsInMilliseconds: lessee.endsInMilliseconds,
-                demandPerSecond: lessee.demandPerSecond, pacePerSecond: lessee.pacePerSecond,
+                demandPerSecond: lessee.demandPerSecond, tricklePerSecond: lessee.tricklePerSecond,
                 askedMillisecondsAgo: lessee.askedMillisecondsAgo)
         }
     }
@@ -114,7 +114,7 @@ struct BucketReport: Encodable {
         for lessee in lessees {
             table.add([
                 lessee.name, "\(lessee.tokens)", seconds(lessee.endsInMilliseconds), decimal(lessee.demandPerSecond, 1),
-                decimal(lessee.pacePerSecond, 1), "\(seconds(lessee.askedMillisecondsAgo)) ago",
+                decimal(lessee.tricklePerSecond, 1), "\(seconds(lessee.askedMillisecondsAgo)) ago",
             ])
         }
         return (lines + ["", table.text]).joined(separator: "\n")

@@ -7,7 +7,7 @@ internal import Foundation
 struct NodesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "nodes",
-        abstract: "Show the Redis nodes: state, latency, share, organisations.",
+        abstract: "Show the Redis nodes: state, latency, share, organizations.",
         discussion: """
             Each node is entered as `cistern serve` would with the same settings, from these flags, the environment and \
             the file that --config names; so what is shown is what a server would find. Exit codes: 0 where every node \
@@ -54,7 +54,7 @@ struct NodesReport: Encodable {
                 reason: node.trouble?.words, remedy: node.trouble?.remedy,
                 latencyMilliseconds: node.latencyMilliseconds, share: node.share, weight: node.weight,
                 slots: node.slots.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" },
-                organizations: node.organizations, organizationsAreEstimated: node.isEstimate)
+                organizations: node.keys, organizationsAreEstimated: node.isEstimate)
         }
     }
 

@@ -15,7 +15,7 @@ struct SimulateOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Servers, 1 to 1000. (default: 8)", valueName: "count")) var servers: String?
     @Option(help: ArgumentHelp("Redis nodes, 1 to 100. (default: 1; 3 with faults crash and all)", valueName: "count"))
     var nodes: String?
-    @Option(help: ArgumentHelp("Organisations, 1 to 10000. (default: 1)", valueName: "count")) var organizations:
+    @Option(help: ArgumentHelp("Organizations, 1 to 10000. (default: 1)", valueName: "count")) var organizations:
         String?
     @Option(help: ArgumentHelp("Burst of each, in tokens. (default: 1000)", valueName: "tokens")) var capacity: String?
     @Option(help: ArgumentHelp("Refill rate of each. (default: 1000)", valueName: "tokens/s")) var refillPerSecond:
@@ -104,9 +104,9 @@ struct SimulateOptions: ParsableArguments {
             workload: try FlagValue.choice("workload", workload ?? "even"))
         settings.policy = policy
         settings.servers = try FlagValue.integer("servers", servers ?? "8", in: 1...1000)
-        settings.organizations = try FlagValue.integer("organizations", organizations ?? "1", in: 1...10_000)
+        settings.keys = try FlagValue.integer("organizations", organizations ?? "1", in: 1...10_000)
         settings.faults = try chosenFaults()
-        // Organisations move between nodes only where there are several.
+        // Organizations move between nodes only where there are several.
         settings.nodes = try FlagValue.integer(
             "nodes", nodes ?? (settings.faults.breaksMachines ? "3" : "1"), in: 1...100)
         if let load {

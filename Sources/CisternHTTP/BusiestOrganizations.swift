@@ -1,10 +1,10 @@
 internal import Cistern
 
-/// Which organisations are decided for most often, by what was decided.
+/// Which organizations are decided for most often, by what was decided.
 package struct BusiestOrganizations: Sendable {
-    private var allowed = BusiestNames()
-    private var denied = BusiestNames()
-    private var shadowDenied = BusiestNames()
+    private var allowed = SpaceSavingSketch()
+    private var denied = SpaceSavingSketch()
+    private var shadowDenied = SpaceSavingSketch()
 
     package init() {}
 
@@ -18,7 +18,7 @@ package struct BusiestOrganizations: Sendable {
         }
     }
 
-    subscript(order: BusiestOrder) -> BusiestNames {
+    subscript(order: BusiestOrder) -> SpaceSavingSketch {
         switch order {
         case .allowed: allowed
         case .denied: denied

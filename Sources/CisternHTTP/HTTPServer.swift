@@ -166,9 +166,9 @@ package final class HTTPServer: Sendable {
         return sum
     }
 
-    /// The organisations that are decided for most often, the busiest first.
-    package func busiest(_ most: Int, by order: BusiestOrder, now: Instant) -> [BusiestNames.Entry] {
-        BusiestNames.busiest(
+    /// The organizations that are decided for most often, the busiest first.
+    package func busiest(_ most: Int, by order: BusiestOrder, now: Instant) -> [SpaceSavingSketch.Entry] {
+        SpaceSavingSketch.busiest(
             most, of: loopStatistics.map { loop in loop.mutex.withLock { $0.busiest[order] } },
             second: now.milliseconds / 1000)
     }

@@ -32,7 +32,7 @@ public struct RedisSettings: Sendable {
     /// Whether to keep a part of all limits for the failure policy `local`, at a command a second to each node.
     ///
     /// All servers that share the nodes should say the same.
-    public var keepsLocalShare = false
+    public var keepsLocalFraction = false
     /// How much faster or slower than the nodes' clocks this server's may run, in thousandths.
     public var clockDriftPerMille: Int64 = 20
 

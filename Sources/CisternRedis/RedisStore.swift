@@ -6,7 +6,7 @@ public import NIOSSL
 
 /// How several Redis nodes share the buckets between them.
 public enum RedisTopology: String, Sendable, CaseIterable {
-    /// Independent nodes; which of them keeps an organisation follows from their names. See ``Ring``.
+    /// Independent nodes; which of them keeps an organization follows from their names. See ``Ring``.
     case ring
     /// A Redis Cluster: it says itself where each slot is.
     case cluster
@@ -77,8 +77,8 @@ public final class RedisStore: LeaseStore {
 
     /// Turns to other nodes, or other weights, while requests go on; of a cluster, to other seeds.
     ///
-    /// Returns once each new node has been tried. On a ring, organisations whose bucket is on another node from now on
-    /// find it full there. Call `RateLimiter.giveBackMovedLeases(clock:)` next, and ``dropLeavingNodes()`` a lease's
+    /// Returns once each new node has been tried. On a ring, organizations whose bucket is on another node from now on
+    /// find it full there. Call `RateLimiter.returnMovedLeases(clock:)` next, and ``dropLeavingNodes()`` a lease's
     /// duration later.
     ///
     /// - Throws: ``InvalidNodes``, or ``UnusableNodes`` where nodes that are in use cannot be entered in the new way; then
@@ -100,19 +100,19 @@ public final class RedisStore: LeaseStore {
         await nodes.dropLeavingNodes()
     }
 
-    /// Where an organisation's bucket is now: on a ring its node, in a cluster its slot.
-    public func home(of organization: Span<UInt8>) -> BucketHome {
-        nodes.home(of: organization)
+    /// Where an organization's bucket is now: on a ring its node, in a cluster its slot.
+    public func partition(of key: Span<UInt8>) -> PartitionID {
+        nodes.partition(of: key)
     }
 
     /// Whether the node at a home is in use now.
-    public func isReachable(_ home: BucketHome) -> Bool {
-        nodes.isReachable(home)
+    public func isReachable(_ partition: PartitionID) -> Bool {
+        nodes.isReachable(partition)
     }
 
     /// This server's part of every limit at a home that is out of reach.
-    public func localShare(of home: BucketHome) -> LocalShare? {
-        nodes.localShare(of: home)
+    public func localFraction(of partition: PartitionID) -> LocalFraction? {
+        nodes.localFraction(of: partition)
     }
 
     /// Carries one request to its node; see ``LeaseStore``.
@@ -126,15 +126,15 @@ public final class RedisStore: LeaseStore {
 
     /// The text of the script that keeps a bucket, with a request's numbers in it: for tools that run it without a store.
     ///
-    /// It is told the organisation's three keys and the lessee.
+    /// It is told the organization's three keys and the lessee.
     package static func leaseScript(asking request: LeaseRequest) -> String { LeaseScript.source(asking: request) }
 
-    /// Carries one plain command to the node that keeps an organisation's bucket; `reply` is called once, on any thread.
+    /// Carries one plain command to the node that keeps an organization's bucket; `reply` is called once, on any thread.
     package func command(
-        _ words: [[UInt8]], about organization: Span<UInt8>, timeoutMilliseconds: Int64,
+        _ words: [[UInt8]], about key: Span<UInt8>, timeoutMilliseconds: Int64,
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
     ) {
-        nodes.command(words, at: nodes.home(of: organization), timeoutMilliseconds: timeoutMilliseconds, reply: reply)
+        nodes.command(words, at: nodes.partition(of: key), timeoutMilliseconds: timeoutMilliseconds, reply: reply)
     }
 
     /// What is known of each node now.
@@ -198,7 +198,7 @@ extension RedisStore {
     public struct TooManyNodes: Error, CustomStringConvertible {
         /// What to do.
         public var description: String {
-            "\(Reachability.homeCount) nodes have come and gone: restart the server to name further ones"
+            "\(Reachability.partitionCount) nodes have come and gone: restart the server to name further ones"
         }
     }
 }

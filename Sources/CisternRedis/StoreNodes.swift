@@ -18,22 +18,24 @@ protocol StoreNodes: LeaseStore {
     /// What is known of each node now.
     var reports: [NodeReport] { get }
     /// The nodes; with a home, the one that is there.
-    func members(at home: BucketHome?) -> [RedisNode]
+    func members(at partition: PartitionID?) -> [RedisNode]
     /// The places within reach that have a copy of all overrides.
     var overrideHolders: [OverrideCopies.Holder] { get }
     /// Carries one command about what is kept at a home; `reply` is called once, on any thread.
     func command(
-        _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64,
+        _ words: [[UInt8]], at partition: PartitionID, timeoutMilliseconds: Int64,
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void)
 }
 
 extension StoreNodes {
     /// The same for those that can wait.
     func command(
-        _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64
+        _ words: [[UInt8]], at partition: PartitionID, timeoutMilliseconds: Int64
     ) async -> Result<RESPValue, LeaseFailure> {
         await withCheckedContinuation { continuation in
-            command(words, at: home, timeoutMilliseconds: timeoutMilliseconds) { continuation.resume(returning: $0) }
+            command(words, at: partition, timeoutMilliseconds: timeoutMilliseconds) {
+                continuation.resume(returning: $0)
+            }
         }
     }
 }

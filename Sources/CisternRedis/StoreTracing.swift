@@ -25,13 +25,13 @@ struct StoreTracing: Sendable {
     ) -> @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void {
         let span = tracer.startAnySpan("cistern.lease", ofKind: .client)
         span.attributes["db.system.name"] = "redis"
-        span.attributes["cistern.organization"] = String(decoding: request.organization, as: UTF8.self)
+        span.attributes["cistern.organization"] = String(decoding: request.key, as: UTF8.self)
         span.attributes["cistern.tokens.needed"] = request.needed
-        span.attributes["cistern.tokens.ahead"] = request.wish.ahead
+        span.attributes["cistern.tokens.ahead"] = request.requested.ahead
         return { result, now in
             switch result {
             case .success(let grant):
-                span.attributes["cistern.tokens.granted"] = grant.tokens &+ grant.paced
+                span.attributes["cistern.tokens.granted"] = grant.tokens &+ grant.trickleTokens
             case .failure(let failure):
                 span.recordError(failure)
                 span.setStatus(SpanStatus(code: .error))

@@ -25,7 +25,7 @@ final class CertificateWatcher: Sendable {
         files = Mutex(Self.watched(current.certificatePaths))
     }
 
-    /// Looks at the files once a second, until the task is cancelled.
+    /// Looks at the files once a second, until the task is canceled.
     func run() async {
         while !Task.isCancelled {
             try? await Task.sleep(for: .seconds(1))

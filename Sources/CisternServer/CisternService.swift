@@ -51,10 +51,10 @@ package struct CisternService: Service, CustomStringConvertible {
         let store = try makeStore(group: group, clock: clock)
         await store?.start()
         let limiter = makeLimiter(store: store)
-        let limits = LimitsKeeper(
+        let limits = LimitsWatcher(
             standard: settings.standard, path: settings.limitsPath, limiter: limiter, clock: clock,
             logger: logger)
-        let overrides = OverrideKeeper(
+        let overrides = OverrideSynchronizer(
             copies: store?.overrideCopies(clock: clock, logger: logger), limiter: limiter, clock: clock)
         // What others have overridden holds from the first request on.
         await overrides.refresh()
@@ -73,11 +73,11 @@ package struct CisternService: Service, CustomStringConvertible {
         // Trapped before anyone can know that the server is there: until then the signal would end it.
         let hangups = await UnixSignalsSequence(trapping: .sighup)
         onListening(settings.http.host, port)
-        // Often enough that a silent organisation's tokens go back soon after they may.
+        // Often enough that a silent organization's tokens go back soon after they may.
         let interval = TimeAmount.milliseconds(max(10, min(100, settings.limiter.lease.idleMilliseconds / 4)))
         let idleTask = store.map { _ in
             group.next().scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
-                limiter.giveBackIdleLeases(now: clock.now())
+                limiter.returnIdleLeases(now: clock.now())
             }
         }
         let certificates = store.map {
@@ -136,7 +136,7 @@ package struct CisternService: Service, CustomStringConvertible {
     private func makeStore(group: any EventLoopGroup, clock: any TimeSource) throws -> RedisStore? {
         try settings.redis.map { redis in
             var settings = redis.settings
-            settings.keepsLocalShare = self.settings.limiter.failurePolicy == .local
+            settings.keepsLocalFraction = self.settings.limiter.failurePolicy == .local
             return try RedisStore(
                 endpoints: redis.endpoints, topology: redis.topology, settings: settings, clock: clock,
                 eventLoopGroup: group, logger: logger)
@@ -152,7 +152,7 @@ package struct CisternService: Service, CustomStringConvertible {
         }
     }
 
-    /// Starts the operators' plane, if there is to be one; the task ends when it is cancelled.
+    /// Starts the operators' plane, if there is to be one; the task ends when it is canceled.
     private func startAdmin(
         _ operations: ServerOperations, tokens: CurrentTokens, clock: any TimeSource
     ) async throws -> Task<Void, Never>? {
@@ -188,7 +188,7 @@ package struct CisternService: Service, CustomStringConvertible {
         let seed = UInt64.random(in: 0 ... .max)
         guard let store else { return RateLimiter(limits: settings.limits, settings: settings.limiter, seed: seed) }
         return RateLimiter(
-            limits: settings.limits, store: store, lessee: store.serverName, settings: settings.limiter, seed: seed)
+            limits: settings.limits, store: store, lesseeID: store.serverName, settings: settings.limiter, seed: seed)
     }
 
     private func stop(_ server: HTTPServer, limiter: RateLimiter, store: RedisStore?, clock: some TimeSource) async {
@@ -207,7 +207,7 @@ package struct CisternService: Service, CustomStringConvertible {
             await server.cutOff()
         }
         let left = limit - (clock.now().milliseconds - start.milliseconds)
-        let returned = await withDeadline(milliseconds: max(1, left)) { await limiter.giveBackLeases(clock: clock) }
+        let returned = await withDeadline(milliseconds: max(1, left)) { await limiter.returnLeases(clock: clock) }
         if !returned { logger.warning("not every lease is given back: drainTimeout is over; the rest expires") }
         await store?.stop()
         logger.notice("stopped")

@@ -29,7 +29,7 @@ package struct FleetInspector {
         return nodes
     }
 
-    /// One organisation's limit, and its bucket.
+    /// One organization's limit, and its bucket.
     ///
     /// - Throws: `BucketInspection.Failure` where its node cannot be asked.
     package func bucket(

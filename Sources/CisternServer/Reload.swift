@@ -12,7 +12,7 @@ struct Reload {
     private var current: ServerSettings
     private let store: RedisStore?
     private let limiter: RateLimiter
-    private let limits: LimitsKeeper
+    private let limits: LimitsWatcher
     private let tokens: CurrentTokens
     private let certificates: CertificateWatcher?
     private let clock: any TimeSource
@@ -21,7 +21,7 @@ struct Reload {
     private var dropping: Task<Void, any Error>?
 
     init(
-        current: ServerSettings, store: RedisStore?, limiter: RateLimiter, limits: LimitsKeeper, tokens: CurrentTokens,
+        current: ServerSettings, store: RedisStore?, limiter: RateLimiter, limits: LimitsWatcher, tokens: CurrentTokens,
         certificates: CertificateWatcher?, clock: any TimeSource, logger: Logger
     ) {
         self.current = current
@@ -82,14 +82,14 @@ struct Reload {
         }
         current.redis?.endpoints = redis.endpoints
         logger.notice("the Redis nodes have changed", metadata: ["nodes": "\(redis.endpoints.map(\.name))"])
-        await limiter.giveBackMovedLeases(clock: clock)
+        await limiter.returnMovedLeases(clock: clock)
         dropping?.cancel()
         // Those whose request was on its way find their new bucket when it is answered, and give back what they got.
         let leaseDuration = limiter.leaseSettings?.durationMilliseconds ?? current.limiter.lease.durationMilliseconds
         dropping = Task { [logger] in
             try await Task.sleep(for: .milliseconds(leaseDuration))
             await store.dropLeavingNodes()
-            logger.notice("the leases of organisations that moved are back")
+            logger.notice("the leases of organizations that moved are back")
         }
     }
 

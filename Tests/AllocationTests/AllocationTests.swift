@@ -63,7 +63,7 @@ struct AllocationTests {
     func leased() throws {
         let store = ScriptedStore()
         let limit = try Limit(capacity: 100_000, refillPerSecond: 1)
-        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lessee: "s", seed: 1)
+        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "s", seed: 1)
         let now = Instant(milliseconds: 1)
         let log = DecisionLog()
         #expect(limiter.decide(organization.utf8.span, now: now, resume: { log.add($0) }) == nil)
@@ -86,7 +86,7 @@ struct AllocationTests {
     func unmetered() {
         let store = ScriptedStore()
         store.setReachable(false)
-        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "s", seed: 1)
+        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "s", seed: 1)
         var unmetered = 0
         let bytes = bytesAllocated {
             for _ in 0..<10_000 {

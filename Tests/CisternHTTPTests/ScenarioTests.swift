@@ -48,7 +48,7 @@ struct ScenarioTests {
         #expect(try passing(101) == 100)
     }
 
-    @Test("users of one organisation share its bucket, and another organisation's is untouched")
+    @Test("users of one organization share its bucket, and another organization's is untouched")
     func multiTenancy() throws {
         func request(_ organization: String, _ user: String) -> String {
             HTTPRequestText.plain("POST", "/chat", ["x-org-id: \(organization)", "x-user-id: \(user)"])

@@ -15,7 +15,7 @@ struct WaitingTests {
     private func connection(_ policy: FailurePolicy = .open) throws -> EmbeddedConnection {
         var settings = LimiterSettings()
         settings.failurePolicy = policy
-        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "s", settings: settings, seed: 1)
+        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "s", settings: settings, seed: 1)
         return try EmbeddedConnection(limiter: limiter, clock: clock)
     }
 

@@ -13,7 +13,8 @@ struct BrokenRecordTests {
     private let clock = Timeline(ContinuousClock())
     private let log = LogCounter()
 
-    private func limiter(_ redis: RedisServer, lessee: String, limit: Limit) async throws -> (RateLimiter, RedisStore) {
+    private func limiter(_ redis: RedisServer, lesseeID: String, limit: Limit) async throws -> (RateLimiter, RedisStore)
+    {
         let log = log
         let store = try RedisStore(
             endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
@@ -24,7 +25,7 @@ struct BrokenRecordTests {
         settings.failurePolicy = .closed
         settings.lease.timeoutMilliseconds = 1000
         let limiter = RateLimiter(
-            limits: Limits(standard: limit), store: store, lessee: lessee, settings: settings, seed: 1)
+            limits: Limits(standard: limit), store: store, lesseeID: lesseeID, settings: settings, seed: 1)
         return (limiter, store)
     }
 
@@ -42,7 +43,7 @@ struct BrokenRecordTests {
         let redis = try await RedisServer()
         let limit = try Limit(capacity: 50, refillPerSecond: 0.001)
         try await redis.command("HSET", "ratelimit:acme:leases", "x", record, "y\u{1}", record)
-        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        let (limiter, store) = try await limiter(redis, lesseeID: "server-1", limit: limit)
         var allowed = 0
         for _ in 0..<80 where await limiter.decide("acme", now: clock.now()).isAllowed { allowed += 1 }
         // What is plausible may hold tokens until its end, a lease's duration at most.
@@ -62,7 +63,7 @@ struct BrokenRecordTests {
         try await redis.command("SET", "ratelimit:acme:tokens", value)
         try await redis.command("SET", "ratelimit:acme:lastRefill", value)
         try await redis.command("HSET", "ratelimit:acme:leases", "", value)
-        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        let (limiter, store) = try await limiter(redis, lesseeID: "server-1", limit: limit)
         try await eventually("it to be allowed something") {
             await limiter.decide("acme", now: clock.now()).outcome == .allowed
         }
@@ -77,7 +78,7 @@ struct BrokenRecordTests {
     func oneKeyDeleted() async throws {
         let redis = try await RedisServer()
         let limit = try Limit(capacity: 1000, refillPerSecond: 0.001)
-        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        let (limiter, store) = try await limiter(redis, lesseeID: "server-1", limit: limit)
         func take(_ count: Int) async -> Int {
             var allowed = 0
             for _ in 0..<count where await limiter.decide("acme", now: clock.now()).isAllowed { allowed += 1 }
@@ -98,7 +99,7 @@ struct BrokenRecordTests {
     func tooManyTokens() async throws {
         let redis = try await RedisServer()
         let limit = try Limit(capacity: 50, refillPerSecond: 0.001)
-        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        let (limiter, store) = try await limiter(redis, lesseeID: "server-1", limit: limit)
         for _ in 0..<5 { #expect(await limiter.decide("acme", now: clock.now()).isAllowed) }
         let now = Int64(Date().timeIntervalSince1970 * 1000)
         for number in 0..<12 {
@@ -119,7 +120,7 @@ struct BrokenRecordTests {
         let now = Int64(Date().timeIntervalSince1970 * 1000)
         try await redis.command(
             "HSET", "ratelimit:acme:leases", "server-1", "9999999999999999:0:\(now - 1000):0:0:0:0:\(now - 3000):0")
-        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        let (limiter, store) = try await limiter(redis, lesseeID: "server-1", limit: limit)
         #expect(await limiter.decide("acme", now: clock.now()).isAllowed)
         await store.stop()
     }
@@ -131,7 +132,7 @@ struct BrokenRecordTests {
         let now = Int64(Date().timeIntervalSince1970 * 1000)
         try await redis.command(
             "HSET", "ratelimit:acme:leases", "dead", "1:100:\(now + 60_000):100000:100000:\(now + 60_000):100:\(now):0")
-        let (limiter, store) = try await limiter(redis, lessee: "server-1", limit: limit)
+        let (limiter, store) = try await limiter(redis, lesseeID: "server-1", limit: limit)
         var allowed = 0
         for _ in 0..<600 where await limiter.decide("acme", now: clock.now()).isAllowed { allowed += 1 }
         #expect(allowed <= 200)

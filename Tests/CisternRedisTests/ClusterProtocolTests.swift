@@ -32,15 +32,15 @@ struct ClusterProtocolTests {
         let redis = try await RedisServer(["--cluster-enabled", "yes", "--dir", folder.path])
         for name in Self.oddNames {
             let bytes = Array(name.utf8)
-            let home = HashSlot.ofBucket(bytes.span)
+            let partition = HashSlot.ofBucket(bytes.span)
             for key in KeyNames.bucket(of: bytes, isTagged: true) {
                 let text = String(decoding: key, as: UTF8.self)
-                #expect(try await redis.command("CLUSTER", "KEYSLOT", text) == "\(home)", "\(name): \(text)")
+                #expect(try await redis.command("CLUSTER", "KEYSLOT", text) == "\(partition)", "\(name): \(text)")
             }
         }
     }
 
-    @Test("no two organisations have a key in common, with and without tags")
+    @Test("no two organizations have a key in common, with and without tags")
     func keysAreApart() {
         for isTagged in [false, true] {
             let keys = Self.oddNames.flatMap { KeyNames.bucket(of: Array($0.utf8), isTagged: isTagged) }
@@ -122,7 +122,7 @@ struct ClusterProtocolTests {
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "test") { _ in LogCounter.Handler(counter: log) })
         await store.start()
-        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "server-1", seed: 1)
+        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", seed: 1)
         #expect(await limiter.decide("acme", now: clock.now()).outcome == .unmetered)
         let asked = redis.commands.count { $0.first == "EVALSHA" && !$0.contains("trial") }
         #expect(1...15 ~= asked, "\(asked)")

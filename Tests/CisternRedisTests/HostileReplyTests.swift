@@ -45,7 +45,7 @@ struct HostileReplyTests {
     }
 
     @Test("garbage in the spilled total alone does not end it, with a time that can be")
-    func spilled() async throws {
+    func overflow() async throws {
         let redis = try await RedisServer()
         let store = try RedisStore(
             endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
@@ -70,7 +70,7 @@ struct HostileReplyTests {
             var settings = LimiterSettings()
             settings.failurePolicy = .closed
             let limiter = RateLimiter(
-                limits: Limits(), store: store, lessee: "server-1", settings: settings, seed: 1)
+                limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
             let decision = await limiter.decide("acme", now: clock.now())
             // More tokens than the capacity are never taken.
             if position == 0, !(0...100 ~= number) { #expect(decision.outcome == .refused) }
@@ -151,7 +151,7 @@ struct HostileReplyTests {
     /// Hands a reply to everything that reads replies.
     private static func readAll(_ reply: RESPValue) {
         _ = SlotMap(reply, from: "h")
-        _ = ShareScript.share(in: reply)
+        _ = FractionScript.share(in: reply)
         _ = OverrideScript.Reading(reply)?.overrides?.inForce(atMilliseconds: 0)
         for limit in [Limit.standard, largest] {
             let inspection = BucketInspection(reply, node: "n", slot: nil, limit: limit)
@@ -159,7 +159,7 @@ struct HostileReplyTests {
         }
         if case .error(let message) = reply {
             _ = Redirect(message)
-            _ = NodeTrouble(reply: message)
+            _ = NodeFailure(reply: message)
         }
     }
 

@@ -31,16 +31,17 @@ struct LeaseScriptTests {
 
     /// A lease request of a limit that does not refill while a test runs, unless another is given.
     private func lease(
-        _ waiting: Int, cost: Int = 1, wish: LeaseWish = .none, as lessee: String = "a", sequence: UInt64 = 1,
+        _ waiting: Int, cost: Int = 1, requested: RequestedLease = .none, as lesseeID: String = "a",
+        sequence: UInt64 = 1,
         acknowledged: UInt64? = nil, held: Int = 0, quiet: Int64 = 0, returned: Int = 0, duration: Int64 = 60_000,
-        limit: Limit? = nil, organization: String = "org"
+        limit: Limit? = nil, key: String = "org"
     ) async throws -> Grant {
         let now = clock.now()
         let request = LeaseRequest(
-            organization: Array(organization.utf8), limit: limit ?? still, lessee: lessee, sequence: sequence,
-            acknowledged: acknowledged ?? sequence - 1, held: held, quietMilliseconds: quiet, earlySpent: 0,
-            earlyMilliseconds: 0, returned: returned,
-            waiting: waiting == 0 ? [] : [WaitingCost(cost: cost, count: waiting)], wish: wish,
+            key: Array(key.utf8), limit: limit ?? still, lesseeID: lesseeID, sequence: sequence,
+            acknowledged: acknowledged ?? sequence - 1, held: held, unspentMilliseconds: quiet, halfSpentTokens: 0,
+            halfSpentMilliseconds: 0, returned: returned,
+            waiting: waiting == 0 ? [] : [WaitingCost(cost: cost, count: waiting)], requested: requested,
             durationMilliseconds: duration, sentAt: now, deadline: now.advanced(byMilliseconds: 10_000))
         return try await withCheckedThrowingContinuation { continuation in
             store.lease(request) { result, _ in continuation.resume(with: result) }
@@ -49,27 +50,27 @@ struct LeaseScriptTests {
 
     /// Writes a bucket as another program would, and returns the time of its last refill.
     @discardableResult
-    private func set(tokens: String, secondsAgo: Double = 0, organization: String = "org") async throws -> Int64 {
+    private func set(tokens: String, secondsAgo: Double = 0, key: String = "org") async throws -> Int64 {
         let time = Int64((Date().timeIntervalSince1970 - secondsAgo) * 1000)
-        try await redis.command("SET", "ratelimit:\(organization):tokens", tokens)
-        try await redis.command("SET", "ratelimit:\(organization):lastRefill", "\(time)")
+        try await redis.command("SET", "ratelimit:\(key):tokens", tokens)
+        try await redis.command("SET", "ratelimit:\(key):lastRefill", "\(time)")
         return time
     }
 
-    /// When the script last looked at the clock for an organisation.
-    private func lastRefill(_ organization: String = "org") async throws -> Int64 {
-        try #require(Int64(try await redis.command("GET", "ratelimit:\(organization):lastRefill")))
+    /// When the script last looked at the clock for an organization.
+    private func lastRefill(_ key: String = "org") async throws -> Int64 {
+        try #require(Int64(try await redis.command("GET", "ratelimit:\(key):lastRefill")))
     }
 
-    /// For how many seconds from the last request on Redis keeps a key of an organisation.
+    /// For how many seconds from the last request on Redis keeps a key of an organization.
     ///
     /// To the next second: Redis may count from when it sets the key, a moment after the script looked at the clock.
-    private func life(of field: String, _ organization: String = "org") async throws -> Int64 {
-        let key = "ratelimit:\(organization):\(field)"
+    private func life(of field: String, _ key: String = "org") async throws -> Int64 {
+        let key = "ratelimit:\(key):\(field)"
         // PEXPIRETIME, which only Redis 7 knows.
         let script = "local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 + redis.call('PTTL', KEYS[1])"
         let expiry = try #require(Int64(try await redis.command("EVAL", script, "1", key)))
-        return try await (expiry - lastRefill(organization) + 500) / 1000
+        return try await (expiry - lastRefill(key) + 500) / 1000
     }
 
     /// The stored balance to the tenth of a token, rounded down.
@@ -78,17 +79,18 @@ struct LeaseScriptTests {
         return (try #require(Double(text)) * 10).rounded(.down) / 10
     }
 
-    private func record(_ lessee: String = "a") async throws -> [Int64] {
-        try await redis.command("HGET", "ratelimit:org:leases", lessee).split(separator: ":").compactMap { Int64($0) }
+    private func record(_ lesseeID: String = "a") async throws -> [Int64] {
+        try await redis.command("HGET", "ratelimit:org:leases", lesseeID).split(separator: ":").compactMap { Int64($0) }
     }
 
     /// Lets a lessee's record have lapsed, and returns when.
-    private func end(_ lessee: String, secondsAgo: Int64) async throws -> Int64 {
-        var fields = try await record(lessee)
+    private func end(_ lesseeID: String, secondsAgo: Int64) async throws -> Int64 {
+        var fields = try await record(lesseeID)
         try #require(fields.count == 9)
         fields[2] = Int64(Date().timeIntervalSince1970 * 1000) - secondsAgo * 1000
         fields[7] = fields[2] - 2000
-        try await redis.command("HSET", "ratelimit:org:leases", lessee, fields.map(String.init).joined(separator: ":"))
+        try await redis.command(
+            "HSET", "ratelimit:org:leases", lesseeID, fields.map(String.init).joined(separator: ":"))
         return fields[2]
     }
 
@@ -106,11 +108,11 @@ struct LeaseScriptTests {
         try await set(tokens: "75.3")
         #expect(try await lease(76).tokens == 75)
         #expect(try await tokens() == 0.3)
-        try await set(tokens: "99.99999999999999", organization: "o2")
-        #expect(try await lease(100, organization: "o2").tokens == 100)
+        try await set(tokens: "99.99999999999999", key: "o2")
+        #expect(try await lease(100, key: "o2").tokens == 100)
         // 10 tokens a second for three seconds and what the test takes: 25 hundredths and one hundredth a millisecond.
-        let since = try await set(tokens: "5.25", secondsAgo: 3, organization: "o3")
-        let grant = try await lease(200, limit: .standard, organization: "o3")
+        let since = try await set(tokens: "5.25", secondsAgo: 3, key: "o3")
+        let grant = try await lease(200, limit: .standard, key: "o3")
         #expect(grant.tokens == min(100, (525 + Int(try await lastRefill("o3") - since)) / 100))
         #expect(grant.tokens >= 35)
     }
@@ -134,7 +136,7 @@ struct LeaseScriptTests {
         #expect(try await lease(1000).tokens == granted)
         try await redis.command("SET", "ratelimit:o2:tokens", "7")
         try await redis.command("SET", "ratelimit:o2:lastRefill", "yesterday")
-        #expect(try await lease(10, organization: "o2").tokens == 7)
+        #expect(try await lease(10, key: "o2").tokens == 7)
     }
 
     @Test("goes on refilling after the clock was set back")
@@ -231,41 +233,41 @@ struct LeaseScriptTests {
 
     @Test("gives ahead of use by weight, never more than half of the capacity, and all of a rest that one could use")
     func shares() async throws {
-        let wish = { (ahead: Int, weight: Int64) in LeaseWish(ahead: ahead, weight: weight) }
+        let requested = { (ahead: Int, weight: Int64) in RequestedLease(ahead: ahead, weight: weight) }
         // Alone: as much as is wished for.
-        #expect(try await lease(10, wish: wish(200, 3000)).tokens == 210)
+        #expect(try await lease(10, requested: requested(200, 3000)).tokens == 210)
         // A quarter of the weight: a quarter of the 790 that are left.
-        #expect(try await lease(0, wish: wish(300, 1000), as: "b").tokens == 197)
+        #expect(try await lease(0, requested: requested(300, 1000), as: "b").tokens == 197)
         // Half of the capacity may be out ahead of use; 407 are.
-        #expect(try await lease(0, wish: wish(400, 1_000_000), as: "c").tokens == 93)
-        #expect(try await lease(0, wish: wish(400, 1_000_000), as: "d").tokens == 0)
-        try await set(tokens: "20", organization: "o2")
-        _ = try await lease(5, wish: wish(0, 1000), organization: "o2")
-        #expect(try await lease(0, wish: wish(40, 1000), as: "b", organization: "o2").tokens == 15)
+        #expect(try await lease(0, requested: requested(400, 1_000_000), as: "c").tokens == 93)
+        #expect(try await lease(0, requested: requested(400, 1_000_000), as: "d").tokens == 0)
+        try await set(tokens: "20", key: "o2")
+        _ = try await lease(5, requested: requested(0, 1000), key: "o2")
+        #expect(try await lease(0, requested: requested(40, 1000), as: "b", key: "o2").tokens == 15)
     }
 
     @Test("promises the inflow as paces where nothing is left, by weight, and charges the balance with them at once")
     func paces() async throws {
         let limit = try Limit(capacity: 1000, refillPerSecond: 0.002)
-        let wish = LeaseWish(ahead: 8, weight: 1000, paceMilliseconds: 2_000_000, loneFactor: 2)
+        let requested = RequestedLease(ahead: 8, weight: 1000, trickleMilliseconds: 2_000_000, soloMultiplier: 2)
         try await set(tokens: "0")
-        let alone = try await lease(0, wish: wish, limit: limit)
-        #expect(alone.paced == 8 && alone.paceMilliseconds == 4_000_000, "\(alone)")
+        let alone = try await lease(0, requested: requested, limit: limit)
+        #expect(alone.trickleTokens == 8 && alone.trickleMilliseconds == 4_000_000, "\(alone)")
         #expect(try await tokens().rounded(.down) == -8)
         // The whole inflow is promised: a second lessee finds nothing open and nothing to promise.
-        let second = try await lease(1, wish: wish, as: "b", limit: limit)
-        #expect(second.tokens == 0 && second.paced == 0 && second.openRefillMicrotokensPerMillisecond == 0)
+        let second = try await lease(1, requested: requested, as: "b", limit: limit)
+        #expect(second.tokens == 0 && second.trickleTokens == 0 && second.openRefillMicrotokensPerMillisecond == 0)
         // At its next request the first gets its share.
-        let again = try await lease(0, wish: wish, sequence: 2, returned: 8, limit: limit)
-        #expect(again.paced == 2 && again.paceMilliseconds == 2_000_000, "\(again)")
+        let again = try await lease(0, requested: requested, sequence: 2, returned: 8, limit: limit)
+        #expect(again.trickleTokens == 2 && again.trickleMilliseconds == 2_000_000, "\(again)")
         #expect(again.openRefillMicrotokensPerMillisecond == 1)
-        let share = try await lease(0, wish: wish, as: "b", sequence: 2, limit: limit)
-        #expect(share.paced == 2 && share.openRefillMicrotokensPerMillisecond == 0, "\(share)")
+        let share = try await lease(0, requested: requested, as: "b", sequence: 2, limit: limit)
+        #expect(share.trickleTokens == 2 && share.openRefillMicrotokensPerMillisecond == 0, "\(share)")
     }
 
     @Test("takes back what a lessee was granted in an answer that it never saw")
     func unacknowledged() async throws {
-        #expect(try await lease(0, wish: LeaseWish(ahead: 100, weight: 0)).tokens == 100)
+        #expect(try await lease(0, requested: RequestedLease(ahead: 100, weight: 0)).tokens == 100)
         #expect(try await lease(50, sequence: 2, held: 60).tokens == 0)
         // The second answer with the 30 of this third request was lost: 60 were held, 40 spent, 30 never seen.
         #expect(try await lease(90, sequence: 3, held: 60).tokens == 30)
@@ -279,7 +281,7 @@ struct LeaseScriptTests {
         try await set(tokens: "60")
         #expect(try await lease(1, cost: 80).tokens == 0)
         #expect(try await tokens() == 60)
-        #expect(try await lease(3, cost: 25, wish: LeaseWish(ahead: 100, weight: 0), as: "b").tokens == 50)
+        #expect(try await lease(3, cost: 25, requested: RequestedLease(ahead: 100, weight: 0), as: "b").tokens == 50)
         #expect(try await lease(1, cost: 7, as: "c").tokens == 7)
         // Three are left; with five held they pay for a request of eight, and with one held for none of it.
         #expect(try await lease(1, cost: 8, as: "c", sequence: 2, held: 5).tokens == 3)
@@ -290,7 +292,7 @@ struct LeaseScriptTests {
     func timesToLive() async throws {
         let slow = try Limit(capacity: 10_000, refillPerSecond: 1)
         _ = try await lease(1, duration: 2000, limit: .standard)
-        _ = try await lease(1, duration: 2000, limit: slow, organization: "slow")
+        _ = try await lease(1, duration: 2000, limit: slow, key: "slow")
         let keys = try await redis.command("--scan").split(separator: "\n").map(String.init).sorted()
         #expect(
             keys
@@ -320,16 +322,16 @@ struct LeaseScriptTests {
         var sequence: UInt64 = 0
         var spent = 0
         for _ in 0..<1000 {
-            let lessee = ["a", "b", "c"][Int.random(in: 0..<3, using: &random)]
-            let before = held[lessee] ?? 0
+            let lesseeID = ["a", "b", "c"][Int.random(in: 0..<3, using: &random)]
+            let before = held[lesseeID] ?? 0
             let used = Int.random(in: 0...before, using: &random)
             let returned = Int.random(in: 0...(before - used), using: &random)
             sequence += 1
             let grant = try await lease(
-                Int.random(in: 0...3, using: &random), wish: LeaseWish(ahead: 3, weight: 0), as: lessee,
+                Int.random(in: 0...3, using: &random), requested: RequestedLease(ahead: 3, weight: 0), as: lesseeID,
                 sequence: sequence, held: before - used - returned, returned: returned, duration: 60_000)
             spent += used
-            held[lessee] = before - used - returned + grant.tokens
+            held[lesseeID] = before - used - returned + grant.tokens
             let total = Int(try await tokens()) + held.values.reduce(0, +) + spent
             // The limit refills a token in a thousand seconds: less than one while this runs, or one at most.
             #expect((1000...1001).contains(total))

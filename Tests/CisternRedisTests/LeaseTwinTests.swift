@@ -40,19 +40,19 @@ struct LeaseTwinTests {
         await store.start()
         var random = SeededRandom(seed: seed)
         for sequence in 0..<10 {
-            try await compare(on: redis, store: store, clock: clock, organization: "org-\(sequence)", random: &random)
+            try await compare(on: redis, store: store, clock: clock, key: "org-\(sequence)", random: &random)
         }
         await store.stop()
     }
 
     private func compare(
-        on redis: RedisServer, store: RedisStore, clock: some TimeSource, organization: String,
+        on redis: RedisServer, store: RedisStore, clock: some TimeSource, key: String,
         random: inout SeededRandom
     ) async throws {
         let limits = [(5, 600.0), (20, 10), (100, 10), (1000, 1000), (1_000_000_000, 1_000_000_000), (1000, 0.001)]
         let (capacity, refill) = limits[Int.random(in: 0..<limits.count, using: &random)]
         let limit = try Limit(capacity: capacity, refillPerSecond: refill)
-        var script = RequestScript(organization: organization, limit: limit)
+        var script = RequestScript(key: key, limit: limit)
         var twin: StoreBucket?
         var offset: Int64 = 0
         for step in 0..<30 {
@@ -62,21 +62,21 @@ struct LeaseTwinTests {
             }
             // Below 0 the store's clock steps back.
             let by = [0, 1, 30, 200, 1500, -3, -400, -70_000][Int.random(in: 0..<8, using: &random)]
-            let lines = try await books(of: organization, on: redis, thenBack: by)
+            let lines = try await books(of: key, on: redis, thenBack: by)
             // A request that came too late leaves no trace of when it came, and changes nothing.
             let now = offset + (try #require(Int64(lines[0])))
             var bucket = twin ?? StoreBucket(full: limit, nowMilliseconds: now)
             let expected = bucket.apply(request, nowMilliseconds: now)
             twin = bucket
-            #expect(reply == expected, "step \(step) of \(organization), \(limit)")
+            #expect(reply == expected, "step \(step) of \(key), \(limit)")
             #expect(lines[1] == Self.decimal(bucket.balanceMicrotokens))
             #expect(Set(lines.dropFirst(2)) == Set(Self.books(of: bucket, offset: offset)), "step \(step)")
             offset += Int64(by)
             script.take(reply, of: request)
             if reply != expected { return }
             guard step % 7 == 6 else { continue }
-            try await store.fillBucket(of: organization, limit: limit)
-            let filled = try await books(of: organization, on: redis, thenBack: 0)
+            try await store.fillBucket(of: key, limit: limit)
+            let filled = try await books(of: key, on: redis, thenBack: 0)
             bucket.fill(limit, nowMilliseconds: offset + (try #require(Int64(filled[0]))))
             twin = bucket
             #expect(filled[1] == Self.decimal(bucket.balanceMicrotokens), "filled after step \(step)")
@@ -85,8 +85,8 @@ struct LeaseTwinTests {
     }
 
     /// What the script wrote last: when, the tokens, the leases; and sets all of it back by some milliseconds.
-    private func books(of organization: String, on redis: RedisServer, thenBack by: Int) async throws -> [String] {
-        let keys = ["tokens", "lastRefill", "leases"].map { "ratelimit:\(organization):\($0)" }
+    private func books(of key: String, on redis: RedisServer, thenBack by: Int) async throws -> [String] {
+        let keys = ["tokens", "lastRefill", "leases"].map { "ratelimit:\(key):\($0)" }
         let stored = try await redis.command(["EVAL", Self.warp, "3"] + keys + ["\(by)"])
         return stored.split(separator: "\n").map(String.init)
     }
@@ -99,14 +99,14 @@ struct LeaseTwinTests {
     }
 
     private static func books(of bucket: StoreBucket, offset: Int64) -> [String] {
-        [" \(bucket.spilled):\(decimal(bucket.balanceMicrotokens))"]
+        [" \(bucket.overflow):\(decimal(bucket.balanceMicrotokens))"]
             + bucket.records.map { record in
                 let fields: [Int64] = [
                     Int64(record.sequence), Int64(record.tokens), record.endsMilliseconds - offset, record.weight,
-                    record.pace, max(0, record.paceEndsMilliseconds - offset), Int64(record.unseen),
-                    record.askedAtMilliseconds - offset, record.spilled,
+                    record.trickleRate, max(0, record.trickleEndsMilliseconds - offset), Int64(record.unseen),
+                    record.askedAtMilliseconds - offset, record.overflow,
                 ]
-                return "\(record.lessee) \(fields.map { String($0) }.joined(separator: ":"))"
+                return "\(record.lesseeID) \(fields.map { String($0) }.joined(separator: ":"))"
             }
     }
 }
@@ -119,12 +119,12 @@ private struct RequestScript {
         var held = 0
     }
 
-    let organization: String
+    let key: String
     let limit: Limit
     private var lessees = Array(repeating: Known(), count: 3)
 
-    init(organization: String, limit: Limit) {
-        self.organization = organization
+    init(key: String, limit: Limit) {
+        self.key = key
         self.limit = limit
     }
 
@@ -137,34 +137,36 @@ private struct RequestScript {
         let returned = Int.random(in: 0...(known.held - spent), using: &random)
         let costs = Int.random(in: 0...3, using: &random)
         return LeaseRequest(
-            organization: Array(organization.utf8), limit: limit, lessee: "lessee-\(index)",
+            key: Array(key.utf8), limit: limit, lesseeID: "lessee-\(index)",
             sequence: lessees[index].sequence, acknowledged: known.acknowledged, held: known.held - spent - returned,
-            quietMilliseconds: Int64.random(in: 0...300, using: &random),
-            earlySpent: Int.random(in: 0...(spent + 1), using: &random),
-            earlyMilliseconds: Int64.random(in: 0...2000, using: &random),
+            unspentMilliseconds: Int64.random(in: 0...300, using: &random),
+            halfSpentTokens: Int.random(in: 0...(spent + 1), using: &random),
+            halfSpentMilliseconds: Int64.random(in: 0...2000, using: &random),
             returned: returned + Int.random(in: 0...1, using: &random),
             waiting: (0..<costs).map { _ in
                 WaitingCost(
                     cost: Int.random(in: 1...max(1, limit.capacity / 3), using: &random),
                     count: Int.random(in: 1...4, using: &random))
             },
-            wish: wish(random: &random), durationMilliseconds: [100, 800, 2000][index], sentAt: now,
+            requested: requested(random: &random), durationMilliseconds: [100, 800, 2000][index], sentAt: now,
             deadline: now.advanced(byMilliseconds: 10_000))
     }
 
-    private func wish(random: inout SeededRandom) -> LeaseWish {
-        LeaseWish(
+    private func requested(random: inout SeededRandom) -> RequestedLease {
+        RequestedLease(
             ahead: [0, 5, limit.capacity / 4, limit.capacity][Int.random(in: 0..<4, using: &random)],
             weight: [0, 1000, 333_333, 1_000_000_000_000][Int.random(in: 0..<4, using: &random)],
-            paceMilliseconds: [0, 50, 250, 10_000][Int.random(in: 0..<4, using: &random)],
-            loneFactor: [1, 2, 8][Int.random(in: 0..<3, using: &random)])
+            trickleMilliseconds: [0, 50, 250, 10_000][Int.random(in: 0..<4, using: &random)],
+            soloMultiplier: [1, 2, 8][Int.random(in: 0..<3, using: &random)])
     }
 
     mutating func take(_ grant: Grant?, of request: LeaseRequest) {
-        guard let grant, let index = lessees.indices.first(where: { request.lessee == "lessee-\($0)" }) else { return }
+        guard let grant, let index = lessees.indices.first(where: { request.lesseeID == "lessee-\($0)" }) else {
+            return
+        }
         // Every fourth answer is lost.
         guard request.sequence % 4 != 0 else { return }
         lessees[index].acknowledged = request.sequence
-        lessees[index].held = grant.held + grant.tokens + grant.paced
+        lessees[index].held = grant.held + grant.tokens + grant.trickleTokens
     }
 }

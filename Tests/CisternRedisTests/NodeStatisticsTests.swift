@@ -6,14 +6,15 @@ import Testing
 
 @Suite("What a node's requests are counted as")
 struct NodeStatisticsTests {
-    private func counted(waiting: Int, ahead: Int, tokens: Int, paced: Int = 0) -> NodeStatistics {
+    private func counted(waiting: Int, ahead: Int, tokens: Int, trickleTokens: Int = 0) -> NodeStatistics {
         var grant = Grant.plain(tokens)
-        grant.paced = paced
+        grant.trickleTokens = trickleTokens
         let request = LeaseRequest(
-            organization: [], limit: .standard, lessee: "a", sequence: 1, acknowledged: 0, held: 0,
-            quietMilliseconds: 0, earlySpent: 0, earlyMilliseconds: 0, returned: 7,
+            key: [], limit: .standard, lesseeID: "a", sequence: 1, acknowledged: 0, held: 0,
+            unspentMilliseconds: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 7,
             waiting: waiting > 0 ? [WaitingCost(cost: 1, count: waiting)] : [],
-            wish: LeaseWish(ahead: ahead, weight: 1), durationMilliseconds: 2000, sentAt: Instant(milliseconds: 0),
+            requested: RequestedLease(ahead: ahead, weight: 1), durationMilliseconds: 2000,
+            sentAt: Instant(milliseconds: 0),
             deadline: Instant(milliseconds: 100))
         var statistics = NodeStatistics()
         statistics.count(request, .success(grant), now: Instant(milliseconds: 1))
@@ -25,7 +26,7 @@ struct NodeStatisticsTests {
         #expect(counted(waiting: 2, ahead: 0, tokens: 2).granted == 1)
         #expect(counted(waiting: 0, ahead: 50, tokens: 10).granted == 1)
         #expect(counted(waiting: 2, ahead: 0, tokens: 1).short == 1)
-        #expect(counted(waiting: 0, ahead: 50, tokens: 10, paced: 40).short == 1)
+        #expect(counted(waiting: 0, ahead: 50, tokens: 10, trickleTokens: 40).short == 1)
         #expect(counted(waiting: 0, ahead: 0, tokens: 0).returned == 1)
     }
 }

@@ -185,7 +185,7 @@ struct OverrideTests {
         let tracer = InMemoryTracer()
         let tracing = StoreTracing(tracer)
         let store = ScriptedStore()
-        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "server-1", seed: 1)
+        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", seed: 1)
         let now = clock.now()
         _ = limiter.decide("org-1".utf8.span, cost: 3, now: now) { _ in }
         let request = try #require(store.next)

@@ -67,11 +67,11 @@ struct RESPTests {
     func longestRequest() throws {
         let limit = try Limit(capacity: Limit.maximumCapacity, refillPerSecond: Limit.maximumRefillPerSecond)
         let request = LeaseRequest(
-            organization: [UInt8](repeating: 0x7b, count: 1000), limit: limit,
-            lessee: String(repeating: "é", count: 100), sequence: UInt64(Int64.max), acknowledged: UInt64(Int64.max),
-            held: .max, quietMilliseconds: .min, earlySpent: .max, earlyMilliseconds: .min, returned: .max,
+            key: [UInt8](repeating: 0x7b, count: 1000), limit: limit,
+            lesseeID: String(repeating: "é", count: 100), sequence: UInt64(Int64.max), acknowledged: UInt64(Int64.max),
+            held: .max, unspentMilliseconds: .min, halfSpentTokens: .max, halfSpentMilliseconds: .min, returned: .max,
             waiting: [WaitingCost](repeating: WaitingCost(cost: .max, count: .max), count: 64),
-            wish: LeaseWish(ahead: .max, weight: .max, paceMilliseconds: .min, loneFactor: .max),
+            requested: RequestedLease(ahead: .max, weight: .max, trickleMilliseconds: .min, soloMultiplier: .max),
             durationMilliseconds: .max, sentAt: Instant(milliseconds: 0), deadline: Instant(milliseconds: 1))
         for call in [LeaseScript.Call.source, .digest([UInt8](repeating: 0x61, count: 40))] {
             for keys in [KeyNames.Choice(isTagged: true), KeyNames.Choice(isTagged: false, count: 1)] {
@@ -80,9 +80,9 @@ struct RESPTests {
                 let words = try words(of: commands.bytes)
                 #expect(words.count == 5 + keys.count)
                 #expect(words[2] == Array("\(keys.count)".utf8))
-                let names = KeyNames.bucket(of: request.organization, isTagged: keys.isTagged).prefix(keys.count)
+                let names = KeyNames.bucket(of: request.key, isTagged: keys.isTagged).prefix(keys.count)
                 #expect(Array(words[3..<3 + keys.count]) == Array(names))
-                #expect(words[words.count - 2] == Array(request.lessee.utf8))
+                #expect(words[words.count - 2] == Array(request.lesseeID.utf8))
                 let last = words[words.count - 1]
                 let numbers = stride(from: 0, to: last.count, by: 8).map { start in
                     Double(bitPattern: last[start..<start + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) })

@@ -12,7 +12,7 @@ final class RedisConnectionTests {
     private var reasons: [String] = []
 
     init() throws {
-        var end: (NodeTrouble) -> Void = { _ in }
+        var end: (NodeFailure) -> Void = { _ in }
         connection = RedisConnection(maximumPending: 3) { end($1) }
         connection.probe = { [[UInt8(ascii: "P")]] }
         end = { [unowned self] in reasons.append($0.words) }

@@ -25,11 +25,11 @@ struct RedisStoreTests {
         var settings = LimiterSettings()
         settings.lease.timeoutMilliseconds = timeout
         return RateLimiter(
-            limits: Limits(standard: limit), store: store, lessee: UUID().uuidString, settings: settings, seed: 1)
+            limits: Limits(standard: limit), store: store, lesseeID: UUID().uuidString, settings: settings, seed: 1)
     }
 
-    private func decide(_ limiter: RateLimiter, _ organization: String = "org") async -> Decision {
-        await limiter.decide(organization, now: clock.now())
+    private func decide(_ limiter: RateLimiter, _ key: String = "org") async -> Decision {
+        await limiter.decide(key, now: clock.now())
     }
 
     @Test("meters through Redis, and without it once it is stopped")
@@ -41,7 +41,7 @@ struct RedisStoreTests {
         #expect(await decide(limiter).remaining == 99)
         let held = try await redis.command("HVALS", "ratelimit:org:leases")
         #expect(held.hasPrefix("1:1:"))
-        await limiter.giveBackLeases(clock: clock)
+        await limiter.returnLeases(clock: clock)
         await store.stop()
         #expect(!store.reports[0].isUp)
         #expect(await decide(limiter).outcome == .unmetered)
@@ -155,7 +155,7 @@ struct RedisStoreTests {
         }
     }
 
-    @Test("a key of another type fails its own organisation's requests and nobody else's")
+    @Test("a key of another type fails its own organization's requests and nobody else's")
     func wrongType() async throws {
         let redis = try await RedisServer()
         let store = try store(redis.url)
@@ -219,25 +219,25 @@ struct RedisStoreTests {
     func wrappedErrors() {
         let wrapped =
             "ERR Error running script (call to f_1): @user_script:34: @user_script: 34: -READONLY You can't write"
-        #expect(NodeTrouble(reply: wrapped)?.kind == .readOnly)
-        #expect(NodeTrouble(reply: "OOM command not allowed")?.kind == .outOfMemory)
+        #expect(NodeFailure(reply: wrapped)?.kind == .readOnly)
+        #expect(NodeFailure(reply: "OOM command not allowed")?.kind == .outOfMemory)
         // Of proxies and other servers, in their own words.
         for words in [
             "ERR READONLY You can't write against a read only replica.", "-ERR READONLY You can't write",
             "ERR Server is in read-only mode", "ERR this is a Read Only Replica",
         ] {
-            #expect(NodeTrouble(reply: words)?.kind == .readOnly, "\(words)")
+            #expect(NodeFailure(reply: words)?.kind == .readOnly, "\(words)")
         }
-        #expect(NodeTrouble(reply: "DENIED Redis is running in protected mode")?.kind == .protectedMode)
-        #expect(NodeTrouble(reply: "ERR max number of clients reached")?.kind == .tooManyClients)
-        #expect(NodeTrouble(reply: "ERR max number of clients + cluster connections reached")?.kind == .tooManyClients)
-        #expect(NodeTrouble(reply: "ERR unknown command 'FOO'") == nil)
-        for kind in [NodeTrouble.Kind.protectedMode, .tooManyClients, .rejecting, .otherCluster, .outOfMemory] {
-            #expect(NodeTrouble(kind, "").remedy != nil)
+        #expect(NodeFailure(reply: "DENIED Redis is running in protected mode")?.kind == .protectedMode)
+        #expect(NodeFailure(reply: "ERR max number of clients reached")?.kind == .tooManyClients)
+        #expect(NodeFailure(reply: "ERR max number of clients + cluster connections reached")?.kind == .tooManyClients)
+        #expect(NodeFailure(reply: "ERR unknown command 'FOO'") == nil)
+        for kind in [NodeFailure.Kind.protectedMode, .tooManyClients, .rejecting, .otherCluster, .outOfMemory] {
+            #expect(NodeFailure(kind, "").remedy != nil)
         }
-        #expect(NodeTrouble(.outOfMemory, "").remedy?.contains("noeviction") == true)
-        #expect(NodeTrouble(reply: "ERR Error running script (call to f_1): attempt to compare") == nil)
-        #expect(NodeTrouble(reply: "WRONGTYPE Operation against a key") == nil)
+        #expect(NodeFailure(.outOfMemory, "").remedy?.contains("noeviction") == true)
+        #expect(NodeFailure(reply: "ERR Error running script (call to f_1): attempt to compare") == nil)
+        #expect(NodeFailure(reply: "WRONGTYPE Operation against a key") == nil)
     }
 
     @Test("something that is not Redis is a protocol error, and no request waits for it")
@@ -308,7 +308,7 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("one organisation whose keys have another type leaves the node in use, however often it is asked for")
+    @Test("one organization whose keys have another type leaves the node in use, however often it is asked for")
     func wrongTypeAgain() async throws {
         let redis = try await RedisServer()
         let store = try store(redis.url)
@@ -345,7 +345,7 @@ struct RedisStoreTests {
         try holder.send("PING\r\n")
         let protected = try ScriptedRedis { _ in "-DENIED Redis is running in protected mode because it is enabled\r\n"
         }
-        for (url, kind) in [(full.url, NodeTrouble.Kind.tooManyClients), (protected.url, .protectedMode)] {
+        for (url, kind) in [(full.url, NodeFailure.Kind.tooManyClients), (protected.url, .protectedMode)] {
             let store = try store(url)
             await store.start()
             #expect(store.reports[0].trouble?.kind == kind, "\(store.reports[0].trouble?.words ?? "")")

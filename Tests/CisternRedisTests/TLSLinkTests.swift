@@ -11,7 +11,7 @@ import Testing
 struct TLSLinkTests {
     private func trouble(
         _ url: String, serverName: String? = nil, _ change: (inout TLSConfiguration) throws -> Void
-    ) async throws -> NodeTrouble? {
+    ) async throws -> NodeFailure? {
         var settings = RedisSettings()
         settings.serverName = serverName
         try change(&settings.tls)
@@ -21,7 +21,7 @@ struct TLSLinkTests {
         let report = store.reports[0]
         await store.stop()
         // A node that is down without a reason would be a defect of its own.
-        return report.isUp ? nil : report.trouble ?? NodeTrouble(.error, "no reason")
+        return report.isUp ? nil : report.trouble ?? NodeFailure(.error, "no reason")
     }
 
     @Test("shows its certificate where the node asks for one, and is turned away without the right one")

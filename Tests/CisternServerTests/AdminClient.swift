@@ -35,7 +35,7 @@ struct AdminClient {
         return sample.compactMapValues { $0 as? Double }
     }
 
-    /// Overrides an organisation's limit.
+    /// Overrides an organization's limit.
     func override(_ organization: String, capacity: Int, refill: Double, more: String = "") throws -> HTTPReply {
         try send(
             "PUT", "/v1/organizations/\(organization)/limit",

@@ -11,7 +11,7 @@ struct AdminTests {
         return try connection.replies(count).count { $0.status == 200 }
     }
 
-    @Test("shows the server, its nodes, its busiest organisations, and one of them")
+    @Test("shows the server, its nodes, its busiest organizations, and one of them")
     func shows() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url, "--store-timeout", "1s"])

@@ -95,7 +95,7 @@ final class CisternProcess {
     }
 }
 
-/// Sends `count` requests of one organisation at once, each on a connection of its own, spread over servers.
+/// Sends `count` requests of one organization at once, each on a connection of its own, spread over servers.
 func burst(_ count: Int, of organization: String, at servers: [CisternProcess]) throws -> [Int] {
     let connections = try (0..<count).map { try servers[$0 % servers.count].connect() }
     for connection in connections { try connection.send(HTTPRequestText.chat(organization)) }

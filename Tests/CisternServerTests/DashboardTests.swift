@@ -33,7 +33,7 @@ struct DashboardTests {
 
     private func openOrganization(_ name: String, _ browser: Browser) async throws {
         try browser.type("\(name)\u{E007}", into: "#search-organization")
-        try await eventually("the organisation to be shown") {
+        try await eventually("the organization to be shown") {
             try browser.attribute("#organization", "data-organization") == name
                 && browser.number("#organization", "data-balance") != nil
         }
@@ -210,7 +210,7 @@ struct DashboardTests {
     /// How long a load goes on before it is looked at: longer for the README's picture, which `make screenshot` takes.
     private static let seconds = Double(ProcessInfo.processInfo.environment["CISTERN_SCREENSHOT_SECONDS"] ?? "") ?? 3
 
-    @Test("with thousands of organisations, and names that are hostile, it shows the busiest and nothing else happens")
+    @Test("with thousands of organizations, and names that are hostile, it shows the busiest and nothing else happens")
     func crowded() async throws {
         let nodes = [try await RedisServer(), try await RedisServer()]
         let server = try await CisternProcess([
@@ -224,7 +224,7 @@ struct DashboardTests {
                 Load(port: server.port, connections: 3, organizations: 20),
                 Load(port: server.port, connections: 2, organizations: 1),
             ]
-            try await eventually("many organisations") {
+            try await eventually("many organizations") {
                 try browser.evaluate(
                     "return document.querySelectorAll('#busiest-allowed [data-organization], #busiest-allowed li').length"
                 )

@@ -132,7 +132,7 @@ struct FleetTests {
         try ask()
         #expect(try await nodes[2].command("DBSIZE") == "0")
         try write(nodes.map(\.url), more: "leaseHorizon: 500ms\n")
-        try await hangUp(until: "the leases of organisations that moved are back")
+        try await hangUp(until: "the leases of organizations that moved are back")
         #expect(server.process.text.contains(#""settings":"leaseHorizon""#))
         try ask()
         #expect(try await Int(nodes[2].command("DBSIZE")) ?? 0 >= 3)
@@ -145,7 +145,7 @@ struct FleetTests {
         try await hangUp(until: "how to enter them has changed, too")
         try ask()
         try write(nodes[1...].map(\.url))
-        try await hangUp(until: "the leases of organisations that moved are back", times: 2)
+        try await hangUp(until: "the leases of organizations that moved are back", times: 2)
         try ask()
         #expect(try server.get("/health").components(separatedBy: #""state":"up""#).count == 3)
         // Nothing that was leased of the node that has left is still on its books.
@@ -163,7 +163,7 @@ struct FleetTests {
 
     // MARK: Looking into Redis
 
-    @Test("cistern nodes shows each node, its share and its organisations, and exits with 69 when one is down")
+    @Test("cistern nodes shows each node, its share and its organizations, and exits with 69 when one is down")
     func nodesCommand() async throws {
         let nodes = try await nodes(3)
         let urls = ["--redis", nodes.map(\.url).joined(separator: ",") + "?weight=2"]
@@ -194,7 +194,7 @@ struct FleetTests {
         #expect(json.text.contains("cannot be used"))
     }
 
-    @Test("cistern inspect shows an organisation's balance and leases, changes nothing, and says why it cannot")
+    @Test("cistern inspect shows an organization's balance and leases, changes nothing, and says why it cannot")
     func inspectCommand() async throws {
         let nodes = try await nodes(2)
         let urls = ["--redis", nodes.map(\.url).joined(separator: ",")]
@@ -360,7 +360,7 @@ struct FleetTests {
     }
 }
 
-/// Requests of one organisation at one server, one after the other without a pause, and how each was answered.
+/// Requests of one organization at one server, one after the other without a pause, and how each was answered.
 private final class Admissions: Sendable {
     private struct State {
         var statuses: [Int: Int] = [:]

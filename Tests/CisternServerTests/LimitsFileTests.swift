@@ -24,7 +24,7 @@ struct LimitsReloadTests {
         try server.exchange(HTTPRequestText.chat(organization))["X-RateLimit-Limit"]
     }
 
-    @Test("is read when it changes, and what it says holds for organisations in memory, too")
+    @Test("is read when it changes, and what it says holds for organizations in memory, too")
     func changes() async throws {
         let server = try await CisternProcess(["--limits", path])
         #expect(try limit(server) == "50" && limit(server, of: "other") == "100")
@@ -138,7 +138,7 @@ struct LimitsReloadTests {
     @Test("cistern check says what is in a file, or which line is wrong, why, and what would be right")
     func checks() async throws {
         let good = try await check("organizations:\n  acme: {capacity: 50, refillPerSecond: 5, shadow: true}\n")
-        #expect(good.code == 0 && good.text.contains("limits of 1 organisations; default 100 tokens"), "\(good.text)")
+        #expect(good.code == 0 && good.text.contains("limits of 1 organizations; default 100 tokens"), "\(good.text)")
         let settings = try await check("port: 8080\nleaseHorizon: 300ms\n")
         #expect(settings.code == 0 && settings.text.contains("settings, 2 of"), "\(settings.text)")
         for (text, message) in [

@@ -14,7 +14,7 @@ final class Load: Sendable {
     private let isStopping = Atomic(false)
     private let organizations: Int
 
-    /// Starts the load on a server, over some organisations: `org-0` and so on.
+    /// Starts the load on a server, over some organizations: `org-0` and so on.
     init(port: Int, connections: Int = 4, organizations: Int = 100) {
         self.organizations = organizations
         counts = Mutex(Counts(threads: connections))

@@ -65,7 +65,7 @@ struct MonitoringTests {
                   - exp_labels: {severity: critical, instance: a, node: n1}
                     exp_annotations:
                       summary: a cannot use Redis node n1
-                      description: Its organisations follow onStoreFailure. `cistern nodes` and /health say what is wrong and what to do.
+                      description: Its organizations follow onStoreFailure. `cistern nodes` and /health say what is wrong and what to do.
               - eval_time: 8m
                 alertname: CisternLimitsFileRejected
                 exp_alerts:

@@ -198,7 +198,7 @@ struct LimitsFileTests {
         try LimitsFile.parse(text, path: "limits.yaml", standard: .standard)
     }
 
-    @Test("names a default and limits of single organisations")
+    @Test("names a default and limits of single organizations")
     func parses() throws {
         let limits = try parse(
             """
@@ -210,7 +210,7 @@ struct LimitsFileTests {
                 refillPerSecond: 0.001
             """)
         #expect(limits.standard.capacity == 50)
-        #expect(limits.organizationCount == 2)
+        #expect(limits.keyCount == 2)
         #expect(limits.limit(of: "acme".utf8.span).refillPerSecond == 500.5)
         #expect(limits.limit(of: "007".utf8.span).capacity == 1)
         #expect(limits.limit(of: "7".utf8.span).capacity == 50)
@@ -219,7 +219,7 @@ struct LimitsFileTests {
     @Test("may leave the default to the flags, and may name no organization if it says so")
     func defaults() throws {
         #expect(try parse("organizations: {a: {capacity: 1, refillPerSecond: 1}}").standard == .standard)
-        #expect(try parse("organizations: {}").organizationCount == 0)
+        #expect(try parse("organizations: {}").keyCount == 0)
     }
 
     @Test(
@@ -266,7 +266,7 @@ struct LimitsFileTests {
         #expect(error?.description == message)
     }
 
-    @Test("with an organisation twice is refused")
+    @Test("with an organization twice is refused")
     func duplicates() {
         let entry = "  a: {capacity: 1, refillPerSecond: 1}\n"
         let error = #expect(throws: SettingsError.self) { try parse("organizations:\n" + entry + entry) }

@@ -101,13 +101,13 @@ struct TradeOffTests {
     func space(roundTrip: Double) {
         let free = LeaseSpace(base: LeaseSettings(), kept: [], roundTripMilliseconds: roundTrip)
         #expect(free.first.first == LeaseSettings())
-        for lease in free.first + free.first.flatMap({ free.neighbours(of: $0) }) {
+        for lease in free.first + free.first.flatMap({ free.neighbors(of: $0) }) {
             #expect(lease.horizonMilliseconds * 2 <= lease.durationMilliseconds)
             #expect(lease.prefetchMilliseconds * 2 <= lease.horizonMilliseconds)
         }
         let kept = LeaseSpace(
             base: LeaseSettings(), kept: ["leaseHorizon", "leaseIdle"], roundTripMilliseconds: roundTrip)
-        for lease in kept.first + kept.first.flatMap({ kept.neighbours(of: $0) }) {
+        for lease in kept.first + kept.first.flatMap({ kept.neighbors(of: $0) }) {
             #expect(lease.horizonMilliseconds == 250 && lease.idleMilliseconds == 250)
         }
     }
@@ -128,13 +128,13 @@ struct TradeOffTests {
     func smallScale() throws {
         let scale = try TuneScale(try workload(organizations: 5, capacity: 100, refill: 10), durationMilliseconds: 5000)
         #expect(scale.tokens == 1 && scale.population.groups.map(\.count) == [1, 1, 1, 1, 1])
-        #expect(scale.sentence == "simulated for each choice: 5 s of 5 organisations at 8 servers")
+        #expect(scale.sentence == "simulated for each choice: 5 s of 5 organizations at 8 servers")
     }
 
     @Test("a large one in parts that stand for the whole, and at bounded cost")
     func largeScale() throws {
         let many = try TuneScale(try workload(organizations: 100_000, skew: 1), durationMilliseconds: nil)
-        #expect(many.population.organizations == 100_000)
+        #expect(many.population.keys == 100_000)
         #expect(many.population.groups.allSatisfy { $0.load * 2 <= 8.000_001 })
         #expect(many.work <= TuneScale.highestWork)
         let fast = try TuneScale(try workload(capacity: 100_000, refill: 100_000), durationMilliseconds: nil)
@@ -159,17 +159,17 @@ struct TradeOffTests {
 
     @Test("the skew of Zipf's law is found again", arguments: [0.0, 0.5, 1, 1.5])
     func skew(exponent: Double) {
-        let population = Population(organizations: 1000, exponent: exponent, groups: 1000)
+        let population = Population(keys: 1000, exponent: exponent, groups: 1000)
         #expect(ServerFigures.skew(of: population.groups.prefix(100).map { $0.load * 7 }) == exponent)
     }
 
-    @Test("chance is no skew, and a few organisations tell nothing")
+    @Test("chance is no skew, and a few organizations tell nothing")
     func noSkew() {
         #expect(ServerFigures.skew(of: [105, 103, 101, 100, 98, 97, 95]) == 0)
         #expect(ServerFigures.skew(of: [100, 50, 30, 20]) == nil)
     }
 
-    @Test("what an organisation asks for is what it was allowed and denied, without what is mostly error")
+    @Test("what an organization asks for is what it was allowed and denied, without what is mostly error")
     func rates() {
         let list = { (entries: [(String, Double, Double)]) in
             ServerFigures.Busiest(

@@ -204,7 +204,7 @@ struct TuneTests {
         let now = try #require(rows.first { $0["isNow"] as? Bool == true })
         #expect(now["horizonMilliseconds"] as? Int == 200 && now["prefetchMilliseconds"] as? Int == 30)
         #expect(rows.contains { $0["isDefault"] as? Bool == true && $0["isNow"] as? Bool == false })
-        #expect((report["notes"] as? [String])?.first?.hasPrefix("2 organisations have limits of their own") == true)
+        #expect((report["notes"] as? [String])?.first?.hasPrefix("2 organizations have limits of their own") == true)
         #expect(server.requests.count == 4)
         #expect(server.requests.allSatisfy { $0.lowercased().contains("\r\nauthorization: bearer secret\r\n") })
     }

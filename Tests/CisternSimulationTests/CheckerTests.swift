@@ -15,14 +15,14 @@ struct CheckerTests {
     private func allowed(_ cost: Int = 1) -> Observation {
         .decided(
             Decided(
-                server: 0, organization: 0, cost: cost,
+                server: 0, key: 0, cost: cost,
                 decision: .allowed(settings.limit, balanceMicrotokens: 0, at: Instant(milliseconds: 0)), arrivedAt: 0,
                 paused: 0))
     }
 
     @Test("excess is exact: capacity and refill to the millisecond pass, and a token more does not")
     func excess() {
-        var checker = ExcessChecker(settings)
+        var checker = OverAdmissionChecker(settings)
         for _ in 0..<10 { #expect(checker.observe(allowed(), at: 0) == nil) }
         #expect(checker.observe(allowed(), at: .milliseconds(100)) == nil)
         #expect(checker.peakPercent == 0)
@@ -32,13 +32,13 @@ struct CheckerTests {
 
     @Test("excess allows what was leased when a node lost its data, once, to servers that have had no answer since")
     func excessAfterLoss() {
-        var checker = ExcessChecker(settings)
+        var checker = OverAdmissionChecker(settings)
         for _ in 0..<10 { #expect(checker.observe(allowed(), at: 0) == nil) }
-        #expect(checker.observe(.lost(organization: 0, outstanding: 5), at: 0) == nil)
+        #expect(checker.observe(.lost(key: 0, outstanding: 5), at: 0) == nil)
         for _ in 0..<5 { #expect(checker.observe(allowed(), at: 0) == nil) }
         var greedy = checker
         #expect(greedy.observe(allowed(), at: 0) != nil)
-        #expect(checker.observe(.answered(server: 0, organization: 0, order: 1), at: 0) == nil)
+        #expect(checker.observe(.answered(server: 0, key: 0, order: 1), at: 0) == nil)
         for _ in 0..<10 { #expect(checker.observe(allowed(), at: 0) == nil) }
         #expect(checker.observe(allowed(), at: 0) != nil)
     }
@@ -72,7 +72,7 @@ struct CheckerTests {
     @Test("events come by time, and those of one time in their order")
     func queue() {
         var queue = EventQueue<Int>()
-        var dice = Dice(seed: 1)
+        var dice = SeededRandom(seed: 1)
         for event in 0..<1000 { queue.add(event, at: Int64(dice.number(0...50))) }
         var last: (time: Time, event: Int) = (-1, -1)
         var count = 0

@@ -6,46 +6,46 @@ import Testing
 @Suite("Mutants of the protocol are caught")
 struct MutantTests {
     struct Mutant: Sendable, CustomTestStringConvertible {
-        let sabotage: any Sabotage & Sendable
+        let faultInjection: any FaultInjection & Sendable
         /// The checkers that may find it first.
         let checkers: Set<String>
         /// The number of worlds, from seed 1, within which one does.
         let worlds: UInt64
         var faults = FaultKind.all
 
-        var testDescription: String { "\(type(of: sabotage))" }
+        var testDescription: String { "\(type(of: faultInjection))" }
     }
 
     static let all = [
-        Mutant(sabotage: Mutants.CapLeftOut(), checkers: ["ledger"], worlds: 5),
-        Mutant(sabotage: Mutants.TwoInFlight(), checkers: ["record", "excess"], worlds: 10),
-        Mutant(sabotage: Mutants.LateAnswerSpent(), checkers: ["isolation", "record"], worlds: 10),
-        Mutant(sabotage: Mutants.AcknowledgementIgnored(), checkers: ["excess"], worlds: 20),
-        Mutant(sabotage: Mutants.NeverExpires(), checkers: ["stranding", "liveness"], worlds: 20),
-        Mutant(sabotage: Mutants.LateGiveBackCredited(), checkers: ["ledger", "isolation"], worlds: 30),
-        Mutant(sabotage: Mutants.TimedFromReply(), checkers: ["record"], worlds: 10),
-        Mutant(sabotage: Mutants.ExpiryCredited(), checkers: ["ledger", "excess"], worlds: 100),
-        Mutant(sabotage: Mutants.NoClockMargin(), checkers: ["record"], worlds: 200),
-        Mutant(sabotage: Mutants.OldName(), checkers: ["excess", "record", "liveness"], worlds: 200),
-        Mutant(sabotage: Mutants.PacesAddUp(), checkers: ["ledger", "false denial"], worlds: 20),
-        Mutant(sabotage: Mutants.QuietOverstated(), checkers: ["excess"], worlds: 50),
-        Mutant(sabotage: Mutants.EarlyOverstated(), checkers: ["excess"], worlds: 50),
-        Mutant(sabotage: Mutants.SpillMadeGoodTwice(), checkers: ["ledger", "excess"], worlds: 100),
-        Mutant(sabotage: Mutants.DuplicateActedOn(), checkers: ["record", "excess"], worlds: 20),
-        Mutant(sabotage: Mutants.OpenUnderstated(), checkers: ["false denial"], worlds: 5),
-        Mutant(sabotage: Mutants.NoDeadline(), checkers: ["waiting"], worlds: 5),
-        Mutant(sabotage: Mutants.NoProbe(), checkers: ["liveness"], worlds: 5),
-        Mutant(sabotage: Mutants.OneBucketForAll(), checkers: ["isolation"], worlds: 20),
-        Mutant(sabotage: Mutants.TokenFromNowhere(), checkers: ["isolation"], worlds: 5),
-        Mutant(sabotage: Mutants.StepUnnoticed(), checkers: ["clock step"], worlds: 400),
-        Mutant(sabotage: Mutants.GrantsHalved(), checkers: ["stranding"], worlds: 20, faults: .none),
+        Mutant(faultInjection: Mutants.CapLeftOut(), checkers: ["ledger"], worlds: 5),
+        Mutant(faultInjection: Mutants.TwoInFlight(), checkers: ["record", "excess"], worlds: 10),
+        Mutant(faultInjection: Mutants.LateReplySpent(), checkers: ["isolation", "record"], worlds: 10),
+        Mutant(faultInjection: Mutants.AcknowledgementIgnored(), checkers: ["excess"], worlds: 20),
+        Mutant(faultInjection: Mutants.NeverExpires(), checkers: ["stranding", "liveness"], worlds: 20),
+        Mutant(faultInjection: Mutants.LateReturnCredited(), checkers: ["ledger", "isolation"], worlds: 30),
+        Mutant(faultInjection: Mutants.TimedFromReply(), checkers: ["record"], worlds: 10),
+        Mutant(faultInjection: Mutants.ExpiryCredited(), checkers: ["ledger", "excess"], worlds: 100),
+        Mutant(faultInjection: Mutants.NoClockMargin(), checkers: ["record"], worlds: 200),
+        Mutant(faultInjection: Mutants.OldName(), checkers: ["excess", "record", "liveness"], worlds: 200),
+        Mutant(faultInjection: Mutants.TricklesExceedRefill(), checkers: ["ledger", "false denial"], worlds: 20),
+        Mutant(faultInjection: Mutants.UnspentTimeOverstated(), checkers: ["excess"], worlds: 50),
+        Mutant(faultInjection: Mutants.HalfSpendOverstated(), checkers: ["excess"], worlds: 50),
+        Mutant(faultInjection: Mutants.OverflowCreditedTwice(), checkers: ["ledger", "excess"], worlds: 100),
+        Mutant(faultInjection: Mutants.DuplicateActedOn(), checkers: ["record", "excess"], worlds: 20),
+        Mutant(faultInjection: Mutants.OpenUnderstated(), checkers: ["false denial"], worlds: 5),
+        Mutant(faultInjection: Mutants.NoDeadline(), checkers: ["waiting"], worlds: 5),
+        Mutant(faultInjection: Mutants.NoProbe(), checkers: ["liveness"], worlds: 5),
+        Mutant(faultInjection: Mutants.OneBucketForAll(), checkers: ["isolation"], worlds: 20),
+        Mutant(faultInjection: Mutants.TokenFromNowhere(), checkers: ["isolation"], worlds: 5),
+        Mutant(faultInjection: Mutants.StepUnnoticed(), checkers: ["clock step"], worlds: 400),
+        Mutant(faultInjection: Mutants.GrantsHalved(), checkers: ["stranding"], worlds: 20, faults: .none),
     ]
 
     @Test("within the worlds stated for it", arguments: all)
     func caught(_ mutant: Mutant) throws {
         for seed in 1...mutant.worlds {
             let settings = try WorldSettings.small(seed: seed, faults: mutant.faults)
-            let outcome = World(settings, sabotage: mutant.sabotage).run()
+            let outcome = World(settings, faultInjection: mutant.faultInjection).run()
             if let violation = outcome.violations.first, mutant.checkers.contains(violation.checker) {
                 print("\(mutant.testDescription): caught in world \(seed) by \(violation.checker)")
                 return

@@ -3,19 +3,19 @@ import Testing
 
 @testable import CisternSimulation
 
-@Suite("Organisations that stand for many")
+@Suite("Organizations that stand for many")
 struct PopulationTests {
     @Test(
         "are as many as there are, and ask for as much together",
         arguments: [(1, 0.0), (7, 0), (1000, 0), (1000, 0.5), (1000, 1), (50_000, 1.3)])
-    func addsUp(organizations: Int, exponent: Double) {
+    func addsUp(keys: Int, exponent: Double) {
         for groups in [1, 2, 8, 40, 256] {
-            let population = Population(organizations: organizations, exponent: exponent, groups: groups)
-            #expect(population.organizations == organizations)
+            let population = Population(keys: keys, exponent: exponent, groups: groups)
+            #expect(population.keys == keys)
             #expect(population.groups.count <= groups)
             #expect(population.groups.allSatisfy { $0.count >= 1 })
             let load = population.groups.reduce(0) { $0 + Double($1.count) * $1.load }
-            #expect(abs(load / Double(organizations) - 1) < 1e-9)
+            #expect(abs(load / Double(keys) - 1) < 1e-9)
             #expect(zip(population.groups, population.groups.dropFirst()).allSatisfy { $0.load >= $1.load })
             #expect(groups == 1 || population.groups[0].count == 1)
         }
@@ -23,7 +23,7 @@ struct PopulationTests {
 
     @Test("follow Zipf's law where each stands for itself")
     func zipf() {
-        let groups = Population(organizations: 4, exponent: 1, groups: 4).groups
+        let groups = Population(keys: 4, exponent: 1, groups: 4).groups
         #expect(groups.map(\.count) == [1, 1, 1, 1])
         for (index, group) in groups.enumerated() {
             #expect(abs(groups[0].load / group.load - Double(index + 1)) < 1e-12)
@@ -32,7 +32,7 @@ struct PopulationTests {
 
     @Test("are asked for no more than the most, and those in one group")
     func limited() {
-        let population = Population(organizations: 1000, exponent: 1, groups: 30, most: 8)
+        let population = Population(keys: 1000, exponent: 1, groups: 30, most: 8)
         // 1000 / H(1000) = 133.6, so the 16 busiest are over it.
         #expect(population.limited == 16)
         #expect(population.groups.prefix(2) == [.init(count: 1, load: 8), .init(count: 15, load: 8)])
@@ -54,10 +54,10 @@ struct PopulationTests {
         var settings = WorldSettings(seed: 3, limit: try Limit(capacity: 100, refillPerSecond: 100))
         settings.servers = 2
         settings.durationMilliseconds = 5000
-        settings.organizations = 24
+        settings.keys = 24
         let all = World(settings).run()
-        settings.organizations = 6
-        settings.population = Population(organizations: 24, exponent: 0, groups: 6)
+        settings.keys = 6
+        settings.population = Population(keys: 24, exponent: 0, groups: 6)
         let few = World(settings).run()
         #expect(few.violations.isEmpty && all.violations.isEmpty)
         for (one, other) in [
@@ -72,10 +72,10 @@ struct PopulationTests {
     func changesNothing() throws {
         for seed in UInt64(1)...3 {
             var settings = WorldSettings(seed: seed, limit: try Limit(capacity: 100, refillPerSecond: 100))
-            settings.organizations = 3
+            settings.keys = 3
             settings.durationMilliseconds = 2000
             let plain = World(settings).run()
-            settings.population = Population(organizations: 3, exponent: 0, groups: 3)
+            settings.population = Population(keys: 3, exponent: 0, groups: 3)
             #expect("\(World(settings).run())" == "\(plain)")
         }
     }

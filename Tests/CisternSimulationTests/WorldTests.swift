@@ -108,7 +108,7 @@ struct WorldTests {
             seed: seed, limit: try Limit(capacity: 1000, refillPerSecond: 1000), workload: .bursty)
         settings.faults = .all
         settings.nodes = 3
-        settings.organizations = 2
+        settings.keys = 2
         settings.latencyMicroseconds = 1000...20_000
         settings.driftPartsPerMillion = 19_000
         settings.durationMilliseconds = 10_000

@@ -143,7 +143,7 @@ package final class Browser {
 
     // MARK: Looks
 
-    /// Gives the page another size, and another scheme of colours.
+    /// Gives the page another size, and another scheme of colors.
     package func look(width: Int, height: Int, isDark: Bool) throws {
         try developer(
             "Emulation.setDeviceMetricsOverride",

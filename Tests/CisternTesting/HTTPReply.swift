@@ -43,7 +43,7 @@ package struct HTTPReply: Sendable, CustomStringConvertible {
 
 /// Requests as bytes.
 package enum HTTPRequestText {
-    /// `POST /chat` of an organisation, with a JSON body.
+    /// `POST /chat` of an organization, with a JSON body.
     package static func chat(_ organization: String, body: String = #"{"message":"hi"}"#, close: Bool = false) -> String
     {
         "POST /chat HTTP/1.1\r\nHost: localhost\r\nx-org-id: \(organization)\r\nx-user-id: u\r\n"

@@ -8,41 +8,41 @@ package final class ScriptedStore: LeaseStore {
     private struct State {
         var waiting: [(request: LeaseRequest, reply: Reply)] = []
         var count = 0
-        var unreachable: Set<BucketHome> = []
-        var homes: [[UInt8]: BucketHome] = [:]
-        var share: LocalShare?
+        var unreachable: Set<PartitionID> = []
+        var partitions: [[UInt8]: PartitionID] = [:]
+        var share: LocalFraction?
     }
 
     private let state = Mutex(State())
 
     package init() {}
 
-    package func home(of organization: Span<UInt8>) -> BucketHome {
+    package func partition(of key: Span<UInt8>) -> PartitionID {
         // Without homes of its own it allocates nothing, which a test counts on.
-        guard state.withLock({ !$0.homes.isEmpty }) else { return .only }
-        let name = organization.withUnsafeBufferPointer { Array($0) }
-        return state.withLock { $0.homes[name] ?? .only }
+        guard state.withLock({ !$0.partitions.isEmpty }) else { return .only }
+        let name = key.withUnsafeBufferPointer { Array($0) }
+        return state.withLock { $0.partitions[name] ?? .only }
     }
 
-    package func setHome(of organization: String, to home: BucketHome) {
-        state.withLock { $0.homes[Array(organization.utf8)] = home }
+    package func setHome(of key: String, to partition: PartitionID) {
+        state.withLock { $0.partitions[Array(key.utf8)] = partition }
     }
 
-    package func isReachable(_ home: BucketHome) -> Bool {
-        state.withLock { !$0.unreachable.contains(home) }
+    package func isReachable(_ partition: PartitionID) -> Bool {
+        state.withLock { !$0.unreachable.contains(partition) }
     }
 
-    package func setReachable(_ isReachable: Bool, home: BucketHome = .only) {
+    package func setReachable(_ isReachable: Bool, partition: PartitionID = .only) {
         state.withLock { state in
-            if isReachable { state.unreachable.remove(home) } else { state.unreachable.insert(home) }
+            if isReachable { state.unreachable.remove(partition) } else { state.unreachable.insert(partition) }
         }
     }
 
-    package func localShare(of home: BucketHome) -> LocalShare? {
-        state.withLock { $0.unreachable.contains(home) ? $0.share : nil }
+    package func localFraction(of partition: PartitionID) -> LocalFraction? {
+        state.withLock { $0.unreachable.contains(partition) ? $0.share : nil }
     }
 
-    package func setLocalShare(_ share: LocalShare?) {
+    package func setLocalShare(_ share: LocalFraction?) {
         state.withLock { $0.share = share }
     }
 

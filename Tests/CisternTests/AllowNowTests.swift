@@ -24,7 +24,7 @@ struct AllowNowTests {
                 return calls
             }
             guard call % 9 != 0 else { return reply(.failure(.unreachable), request.sentAt) }
-            let tokens = min(request.needed + request.wish.ahead, call % 12, request.limit.capacity - request.held)
+            let tokens = min(request.needed + request.requested.ahead, call % 12, request.limit.capacity - request.held)
             reply(
                 .success(
                     Grant(
@@ -80,7 +80,7 @@ struct AllowNowTests {
     @Test("is what the whole decision says, out of tokens leased")
     func leased() throws {
         let limits = Limits(standard: try Limit(capacity: 30, refillPerSecond: 10))
-        let limiters = (0..<2).map { _ in RateLimiter(limits: limits, store: MeanStore(), lessee: "s", seed: 1) }
+        let limiters = (0..<2).map { _ in RateLimiter(limits: limits, store: MeanStore(), lesseeID: "s", seed: 1) }
         agree(limiters[0], limiters[1])
     }
 }

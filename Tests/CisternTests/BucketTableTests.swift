@@ -9,7 +9,7 @@ struct BucketTableTests {
 
     /// Names of every length from none to beyond what stands inline, many with a long common start.
     private func name(_ number: Int) -> [UInt8] {
-        Array((String(repeating: "organisation-", count: number % 7) + "\(number)").utf8)
+        Array((String(repeating: "organization-", count: number % 7) + "\(number)").utf8)
     }
 
     @Test("agrees with a dictionary through a hundred thousand random insertions, changes and evictions")
@@ -20,9 +20,9 @@ struct BucketTableTests {
         for step in 0..<100_000 {
             let name = name(Int.random(in: 0..<900, using: &random))
             let hash = hash(name.span)
-            if let position = table.find(name.span, hash: hash) {
-                #expect(model[name] == table[position].number)
-                table[position] = Number(step)
+            if let index = table.find(name.span, hash: hash) {
+                #expect(model[name] == table[index].number)
+                table[index] = Number(step)
                 model[name] = Int64(step)
             } else {
                 #expect(model[name] == nil)
@@ -32,15 +32,15 @@ struct BucketTableTests {
                     let gone = model.first { $0.value == evicted?.number }
                     if let gone { model[gone.key] = nil }
                 }
-                let position = table.insert(name.span, hash: hash, value: Number(step))
-                #expect(table.key(at: position) == name)
+                let index = table.insert(name.span, hash: hash, value: Number(step))
+                #expect(table.key(at: index) == name)
                 model[name] = Int64(step)
             }
             #expect(table.count == model.count)
         }
         for (name, value) in model {
-            let position = table.find(name.span, hash: hash(name.span))
-            #expect(position.flatMap { table[$0].number } == value)
+            let index = table.find(name.span, hash: hash(name.span))
+            #expect(index.flatMap { table[$0].number } == value)
         }
     }
 
@@ -51,8 +51,8 @@ struct BucketTableTests {
             _ = table.insert(name(number).span, hash: 42, value: Number(number))
         }
         for number in 0..<100 {
-            let position = table.find(name(number).span, hash: 42)
-            #expect(position.flatMap { table[$0].number } == Int64(number))
+            let index = table.find(name(number).span, hash: 42)
+            #expect(index.flatMap { table[$0].number } == Int64(number))
         }
         #expect(table.find(name(100).span, hash: 42) == nil)
     }
@@ -111,7 +111,7 @@ struct BucketTableTests {
             let name = InlineArray<8, UInt8> { UInt8(truncatingIfNeeded: newcomer >> ($0 * 8)) }
             _ = table.insert(name.span, hash: hash(name.span), value: Number(newcomer))
         }
-        #expect(table.count == capacity && table.endPosition == capacity)
+        #expect(table.count == capacity && table.endIndex == capacity)
         for number in [0, capacity - 1, capacity + 99] {
             let name = InlineArray<8, UInt8> { UInt8(truncatingIfNeeded: number >> ($0 * 8)) }
             let value = table.find(name.span, hash: hash(name.span)).flatMap { table[$0].number }
@@ -125,47 +125,47 @@ struct BucketTableTests {
         var names: [[UInt8]] = []
         for count in 0...40 {
             names.append([UInt8](repeating: 0, count: count))
-            for place in 0..<count {
+            for pointer in 0..<count {
                 var name = [UInt8](repeating: 0x61, count: count)
-                name[place] = 0x62
+                name[pointer] = 0x62
                 names.append(name)
             }
         }
         for (number, name) in names.enumerated() { _ = table.insert(name.span, hash: 42, value: Number(number)) }
         for (number, name) in names.enumerated() {
-            let position = table.find(name.span, hash: 42)
-            #expect(position.flatMap { table[$0].number } == Int64(number))
-            #expect(position.map { table.key(at: $0) } == name)
+            let index = table.find(name.span, hash: 42)
+            #expect(index.flatMap { table[$0].number } == Int64(number))
+            #expect(index.map { table.key(at: $0) } == name)
         }
     }
 
-    @Test("an organisation takes as little as it can")
+    @Test("an organization takes as little as it can")
     func sizes() {
         #expect(MemoryLayout<Lease>.size == 120)
-        #expect(MemoryLayout<BucketEntry<LeaseRest>>.stride == 64 && MemoryLayout<Lease.Far>.stride == 96)
-        #expect(MemoryLayout<BucketEntry<LimitedBucket>>.stride == 64 && MemoryLayout<LimitedBucket.Far>.size == 0)
+        #expect(MemoryLayout<BucketEntry<HotLease>>.stride == 64 && MemoryLayout<Lease.Cold>.stride == 96)
+        #expect(MemoryLayout<BucketEntry<LimitedBucket>>.stride == 64 && MemoryLayout<LimitedBucket.Cold>.size == 0)
     }
 }
 
 /// A number that both parts of a value tell.
 struct Number: TableValue {
-    struct Near: BitwiseCopyable {
+    struct Hot: BitwiseCopyable {
         var number: Int64
         var filling: (Int64, Int64) = (1, 2)
     }
 
-    typealias Far = Int64
+    typealias Cold = Int64
 
-    private var far: Int64
-    private var near: Near
+    private var cold: Int64
+    private var hot: Hot
 
     init(_ number: Int) {
-        near = Near(number: Int64(number))
-        far = ~near.number
+        hot = Hot(number: Int64(number))
+        cold = ~hot.number
     }
 
     /// Nil where the parts are not of the same value.
-    var number: Int64? { far == ~near.number ? near.number : nil }
+    var number: Int64? { cold == ~hot.number ? hot.number : nil }
 }
 
 /// A table of names in a box, so that its calls may stand in an expectation.

@@ -10,18 +10,18 @@ struct ChangingTests {
     private let log = DecisionLog()
 
     private func leased(_ limits: Limits = Limits()) -> RateLimiter {
-        RateLimiter(limits: limits, store: store, lessee: "server-1", seed: 1)
+        RateLimiter(limits: limits, store: store, lesseeID: "server-1", seed: 1)
     }
 
-    private func ask(_ limiter: RateLimiter, _ organization: String = "org-1", cost: Int = 1) {
+    private func ask(_ limiter: RateLimiter, _ key: String = "org-1", cost: Int = 1) {
         let log = log
-        let decision = limiter.decide(organization.utf8.span, cost: cost, now: clock.now()) { log.add($0) }
+        let decision = limiter.decide(key.utf8.span, cost: cost, now: clock.now()) { log.add($0) }
         if let decision { log.add(decision) }
     }
 
-    private func allowed(_ limiter: RateLimiter, of count: Int, by organization: String = "org-1") async -> Int {
+    private func allowed(_ limiter: RateLimiter, of count: Int, by key: String = "org-1") async -> Int {
         var allowed = 0
-        for _ in 0..<count where await limiter.decide(organization, now: clock.now()).isAllowed { allowed += 1 }
+        for _ in 0..<count where await limiter.decide(key, now: clock.now()).isAllowed { allowed += 1 }
         return allowed
     }
 
@@ -57,14 +57,14 @@ struct ChangingTests {
     }
 
     @Test(
-        "a new default is for every organisation in memory, however many there are, but those with a limit of their own"
+        "a new default is for every organization in memory, however many there are, but those with a limit of their own"
     )
     func everyone() async throws {
         let own = try limit(3, 1)
-        let limiter = RateLimiter(limits: Limits(organizations: ["own": own]), seed: 1)
+        let limiter = RateLimiter(limits: Limits(byKey: ["own": own]), seed: 1)
         for index in 0..<5000 { _ = await limiter.decide("org-\(index)", now: clock.now()) }
         let low = try limit(2, 1)
-        limiter.changeLimits(now: clock.now()) { $0.replaced(by: Limits(standard: low, organizations: ["own": own])) }
+        limiter.changeLimits(now: clock.now()) { $0.replaced(by: Limits(standard: low, byKey: ["own": own])) }
         for index in stride(from: 0, to: 5000, by: 97) {
             #expect(await allowed(limiter, of: 5, by: "org-\(index)") == 2)
         }
@@ -74,14 +74,14 @@ struct ChangingTests {
     @Test("an override wins over the file, and outlives a new file")
     func layers() throws {
         let (file, over) = (try limit(50, 5), try limit(7, 1))
-        var limits = Limits(organizations: ["org-1": file, "org-2": file]).overridden(by: ["org-1": over])
+        var limits = Limits(byKey: ["org-1": file, "org-2": file]).overridden(by: ["org-1": over])
         #expect(limits.limit(of: "org-1".utf8.span) == over)
         #expect(limits.source(of: Array("org-1".utf8)) == .override)
         limits = limits.replaced(by: Limits(standard: file))
         #expect(limits.limit(of: "org-1".utf8.span) == over)
         #expect(limits.limit(of: "org-2".utf8.span) == file)
         #expect(limits.source(of: Array("org-2".utf8)) == .standard)
-        #expect((limits.organizationCount, limits.overrideCount) == (0, 1))
+        #expect((limits.keyCount, limits.overrideCount) == (0, 1))
     }
 
     @Test(
@@ -159,10 +159,10 @@ struct ChangingTests {
     func leasedShadow() throws {
         let shadow = try limit(3, 10, isShadow: true)
         var settings = LimiterSettings()
-        settings.maximumWaitersPerOrganization = 1
+        settings.maximumWaitersPerKey = 1
         settings.failurePolicy = .closed
         let limiter = RateLimiter(
-            limits: Limits(standard: shadow), store: store, lessee: "server-1", settings: settings, seed: 1)
+            limits: Limits(standard: shadow), store: store, lesseeID: "server-1", settings: settings, seed: 1)
         ask(limiter)
         ask(limiter)
         #expect(log.outcomes == [.unmetered])
@@ -223,12 +223,12 @@ struct ChangingTests {
         settings.failurePolicy = .local
         settings.lease.horizonMilliseconds = 10_000
         settings.lease.durationMilliseconds = 60_000
-        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "server-1", settings: settings, seed: 1)
+        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
         settings.lease.horizonMilliseconds = 250
         settings.lease.durationMilliseconds = 2000
         limiter.changeLeaseSettings(to: settings.lease)
         store.setReachable(false)
-        store.setLocalShare(LocalShare(millionths: 1_000_000, lostAt: clock.now()))
+        store.setLocalShare(LocalFraction(millionths: 1_000_000, lostAt: clock.now()))
         // Paces of before may run for twenty seconds yet.
         clock.advance(milliseconds: 15_000)
         ask(limiter)
@@ -261,18 +261,19 @@ struct ChangingTests {
         let limit = Limit.standard
         var bucket = StoreBucket(full: limit, nowMilliseconds: 0)
         var admitted = 0
-        func request(_ lessee: String, _ sequence: UInt64, quiet: Int64, at now: Int64) -> LeaseRequest {
+        func request(_ lesseeID: String, _ sequence: UInt64, quiet: Int64, at now: Int64) -> LeaseRequest {
             LeaseRequest(
-                organization: Array("org".utf8), limit: limit, lessee: lessee, sequence: sequence,
-                acknowledged: sequence - 1, held: 0, quietMilliseconds: quiet, earlySpent: 0, earlyMilliseconds: 0,
-                returned: 0, waiting: [WaitingCost(cost: 50, count: 1)], wish: .none, durationMilliseconds: 2000,
+                key: Array("org".utf8), limit: limit, lesseeID: lesseeID, sequence: sequence,
+                acknowledged: sequence - 1, held: 0, unspentMilliseconds: quiet, halfSpentTokens: 0,
+                halfSpentMilliseconds: 0,
+                returned: 0, waiting: [WaitingCost(cost: 50, count: 1)], requested: .none, durationMilliseconds: 2000,
                 sentAt: Instant(nanoseconds: now * 1_000_000), deadline: Instant(nanoseconds: now * 2_000_000))
         }
         // One leases half and spends it after the bucket was filled; another takes what that left.
-        for (lessee, sequence, quiet, now) in [
+        for (lesseeID, sequence, quiet, now) in [
             ("a", 1, 0, 0), ("b", 1, 0, 10), ("a", 2, 13, 20), ("b", 2, 5, 30),
         ] as [(String, UInt64, Int64, Int64)] {
-            let request = request(lessee, sequence, quiet: quiet, at: now)
+            let request = request(lesseeID, sequence, quiet: quiet, at: now)
             let grant = bucket.apply(request, nowMilliseconds: now)
             admitted += try #require(grant).tokens
             if now == 0 { bucket.fill(limit, nowMilliseconds: 1) }

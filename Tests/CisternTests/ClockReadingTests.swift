@@ -24,7 +24,7 @@ struct ClockReadingTests {
     func readsOnce(name: String, isLeased: Bool) {
         let limiter =
             isLeased
-            ? RateLimiter(limits: Limits(), store: ScriptedStore(), lessee: "one", seed: 1)
+            ? RateLimiter(limits: Limits(), store: ScriptedStore(), lesseeID: "one", seed: 1)
             : RateLimiter(limits: Limits(), seed: 1)
         var clock = CountedClock()
         for (request, cost) in [1, 100, 0].enumerated() {

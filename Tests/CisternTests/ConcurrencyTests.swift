@@ -48,7 +48,7 @@ struct ConcurrencyTests {
     @Test("leases admit exactly what the store grants, and every request is answered once")
     func leased() async {
         let store = SlowStore(tokens: 3000)
-        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "server-1", seed: 3)
+        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", seed: 3)
         let allowed = await withTaskGroup(of: Int.self) { group in
             for _ in 0..<8 {
                 group.addTask {

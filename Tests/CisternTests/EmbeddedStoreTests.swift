@@ -7,9 +7,9 @@ struct EmbeddedStoreTests {
     private let clock = ManualClock(milliseconds: 5000)
     private let limiter = RateLimiter(limits: Limits(), seed: 1)
 
-    private func allowed(of count: Int, by organization: String = "org-1") async -> Int {
+    private func allowed(of count: Int, by key: String = "org-1") async -> Int {
         var allowed = 0
-        for _ in 0..<count where await limiter.decide(organization, now: clock.now()).isAllowed { allowed += 1 }
+        for _ in 0..<count where await limiter.decide(key, now: clock.now()).isAllowed { allowed += 1 }
         return allowed
     }
 
@@ -54,7 +54,7 @@ struct EmbeddedStoreTests {
         #expect(await allowed(of: 2) == 1)
     }
 
-    @Test("one organisation's traffic leaves another's bucket alone")
+    @Test("one organization's traffic leaves another's bucket alone")
     func isolation() async {
         #expect(await allowed(of: 500, by: "org-1") == 100)
         #expect(await allowed(of: 1, by: "org-2") == 1)
@@ -77,8 +77,8 @@ struct EmbeddedStoreTests {
         var settings = LimiterSettings()
         settings.maximumBuckets = 3
         let limiter = RateLimiter(limits: Limits(), settings: settings, seed: 1)
-        for organization in ["a", "b", "c"] {
-            #expect(await limiter.decide(organization, cost: 50, now: clock.now()).outcome == .allowed)
+        for key in ["a", "b", "c"] {
+            #expect(await limiter.decide(key, cost: 50, now: clock.now()).outcome == .allowed)
         }
         let refused = await limiter.decide("d", now: clock.now())
         #expect(refused.outcome == .refused)
@@ -157,7 +157,7 @@ struct EmbeddedStoreTests {
         #expect(await limiter.decide("one more", now: clock.now()).isAllowed)
     }
 
-    @Test("names that differ only in length, or run past the inline key, are different organisations")
+    @Test("names that differ only in length, or run past the inline key, are different organizations")
     func oddNames() async {
         let names = [
             "", "x", "xx", String(repeating: "x", count: 40), String(repeating: "x", count: 41), "é", "e\u{301}",

@@ -15,23 +15,23 @@ struct FailurePolicyTests {
         // So that times come out even: two horizons, what a pace takes to be told of, and the timeout make 602 ms.
         settings.lease.clockDriftPerMille = 0
         change(&settings)
-        return RateLimiter(limits: Limits(), store: store, lessee: "server-1", settings: settings, seed: 1)
+        return RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
     }
 
-    private func ask(_ limiter: RateLimiter, _ organization: String = "org-1") {
+    private func ask(_ limiter: RateLimiter, _ key: String = "org-1") {
         let log = log
-        let decision = limiter.decide(organization.utf8.span, now: clock.now()) { log.add($0) }
+        let decision = limiter.decide(key.utf8.span, now: clock.now()) { log.add($0) }
         if let decision { log.add(decision) }
     }
 
-    private func outcome(_ limiter: RateLimiter, _ organization: String = "org-1") -> Decision.Outcome? {
-        ask(limiter, organization)
+    private func outcome(_ limiter: RateLimiter, _ key: String = "org-1") -> Decision.Outcome? {
+        ask(limiter, key)
         return log.outcomes.last
     }
 
     private func loseNode(millionths: Int64 = 500_000) {
         store.setReachable(false)
-        store.setLocalShare(LocalShare(millionths: millionths, lostAt: clock.now()))
+        store.setLocalShare(LocalFraction(millionths: millionths, lostAt: clock.now()))
     }
 
     // MARK: Local
@@ -57,7 +57,7 @@ struct FailurePolicyTests {
     }
 
     @Test(
-        "meters organisations that it meets while the node is lost, from the loss on, and however often it forgets them"
+        "meters organizations that it meets while the node is lost, from the loss on, and however often it forgets them"
     )
     func metersUnknown() {
         let limiter = limiter { $0.maximumBuckets = 2 }
@@ -132,18 +132,18 @@ struct FailurePolicyTests {
             ask(limiter, name)
             store.answer(.success(.plain(11, openMicrotokens: 50_000_000)), now: clock.now())
         }
-        store.setHome(of: "moves", to: BucketHome(7))
-        let moving = Task { await limiter.giveBackMovedLeases(clock: clock) }
+        store.setHome(of: "moves", to: PartitionID(7))
+        let moving = Task { await limiter.returnMovedLeases(clock: clock) }
         try await eventually("the lease to go back") { store.requestCount == 3 }
         let parting = try #require(store.next)
-        #expect(parting.home == .only && parting.returned == 10 && parting.held == 0 && parting.waiting.isEmpty)
+        #expect(parting.partition == .only && parting.returned == 10 && parting.held == 0 && parting.waiting.isEmpty)
         store.answer(.success(.plain(0, openMicrotokens: 60_000_000)), now: clock.now())
         await moving.value
         #expect(limiter.leased("moves".utf8.span) == 0)
         #expect(limiter.leased("stays".utf8.span) == 10)
         ask(limiter, "moves")
         let next = try #require(store.next)
-        #expect(next.home == BucketHome(7) && next.held == 0 && next.needed == 1)
+        #expect(next.partition == PartitionID(7) && next.held == 0 && next.needed == 1)
         #expect(next.sequence > parting.sequence)
         ask(limiter, "stays")
         #expect(store.requestCount == 4)
@@ -153,19 +153,19 @@ struct FailurePolicyTests {
     func movesLater() async throws {
         let limiter = limiter()
         ask(limiter)
-        store.setHome(of: "org-1", to: BucketHome(7))
-        await limiter.giveBackMovedLeases(clock: clock)
+        store.setHome(of: "org-1", to: PartitionID(7))
+        await limiter.returnMovedLeases(clock: clock)
         ask(limiter)
         #expect(store.requestCount == 1)
         store.answer(.success(.plain(3, openMicrotokens: 0)), now: clock.now())
         #expect(log.outcomes == [.allowed, .allowed])
         ask(limiter)
-        #expect(store.next?.home == BucketHome(7))
+        #expect(store.next?.partition == PartitionID(7))
         #expect(store.next?.held == 0 && store.next?.needed == 1)
-        limiter.giveBackIdleLeases(now: clock.now())
+        limiter.returnIdleLeases(now: clock.now())
         store.answer(.success(.plain(1, openMicrotokens: 0)), now: clock.now())
         #expect(log.outcomes == [.allowed, .allowed, .allowed])
-        #expect(store.next?.home == .only && store.next?.returned == 1)
+        #expect(store.next?.partition == .only && store.next?.returned == 1)
     }
 
     @Test("what the old bucket's store said does not deny at the new one")
@@ -174,10 +174,10 @@ struct FailurePolicyTests {
         ask(limiter)
         store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
         #expect(log.outcomes == [.denied])
-        store.setHome(of: "org-1", to: BucketHome(7))
-        await limiter.giveBackMovedLeases(clock: clock)
+        store.setHome(of: "org-1", to: PartitionID(7))
+        await limiter.returnMovedLeases(clock: clock)
         ask(limiter)
-        #expect(store.next?.home == BucketHome(7))
+        #expect(store.next?.partition == PartitionID(7))
     }
 
     @Test("a bucket whose old node is dead is asked for at its new one")
@@ -186,8 +186,8 @@ struct FailurePolicyTests {
         ask(limiter)
         store.answer(.success(.plain(1, openMicrotokens: 0)), now: clock.now())
         store.setReachable(false)
-        store.setHome(of: "org-1", to: BucketHome(7))
+        store.setHome(of: "org-1", to: PartitionID(7))
         ask(limiter)
-        #expect(store.next?.home == BucketHome(7))
+        #expect(store.next?.partition == PartitionID(7))
     }
 }

@@ -9,51 +9,54 @@ struct LeaseSizingTests {
     @Test("wishes for what demand takes over the horizon, less what is held, never faster than the bucket refills")
     func demand() throws {
         let fast = try Limit(capacity: 1000, refillPerSecond: 1000)
-        let wish = { (limit: Limit, demand: Double, held: Int) in
-            DemandSizing().wish(
-                for: LeaseUse(limit: limit, demandPerSecond: demand, held: held), settings: LeaseSettings())
+        let requested = { (limit: Limit, demand: Double, held: Int) in
+            DemandSizing().requested(
+                for: LeaseUsage(limit: limit, demandPerSecond: demand, held: held), settings: LeaseSettings())
         }
-        #expect(wish(fast, 400, 30) == LeaseWish(ahead: 70, weight: 400_000, paceMilliseconds: 250, loneFactor: 2))
-        #expect(wish(try Limit(capacity: 1000, refillPerSecond: 100), 400, 0).ahead == 25)
-        #expect(wish(try Limit(capacity: 10, refillPerSecond: 1000), 400, 0).ahead == 10)
+        #expect(
+            requested(fast, 400, 30)
+                == RequestedLease(ahead: 70, weight: 400_000, trickleMilliseconds: 250, soloMultiplier: 2))
+        #expect(requested(try Limit(capacity: 1000, refillPerSecond: 100), 400, 0).ahead == 25)
+        #expect(requested(try Limit(capacity: 10, refillPerSecond: 1000), 400, 0).ahead == 10)
         // Below the minimum each request is asked for, and the demand still counts where tokens are shared.
-        #expect(wish(.standard, 400, 0) == LeaseWish(ahead: 0, weight: 400_000))
-        #expect(wish(fast, 19, 0).ahead == 0)
+        #expect(requested(.standard, 400, 0) == RequestedLease(ahead: 0, weight: 400_000))
+        #expect(requested(fast, 19, 0).ahead == 0)
     }
 
     @Test(
-        "leases for slow organisations, too, where nobody would miss it, and no more than they need or than is unmissed"
+        "leases for slow organizations, too, where nobody would miss it, and no more than they need or than is unmissed"
     )
     func unmissed() throws {
         var settings = LeaseSettings()
-        let wish = { (limit: Limit, demand: Double, held: Int) in
-            DemandSizing().wish(
-                for: LeaseUse(limit: limit, demandPerSecond: demand, held: held), settings: settings)
+        let requested = { (limit: Limit, demand: Double, held: Int) in
+            DemandSizing().requested(
+                for: LeaseUsage(limit: limit, demandPerSecond: demand, held: held), settings: settings)
         }
         let vast = try Limit(capacity: 1_000_000_000, refillPerSecond: 100_000_000)
-        #expect(wish(vast, 2.5, 0) == LeaseWish(ahead: 5, weight: 2500))
-        #expect(wish(vast, 2.5, 4).ahead == 1)
-        #expect(wish(vast, 2.5, 9).ahead == 0)
+        #expect(requested(vast, 2.5, 0) == RequestedLease(ahead: 5, weight: 2500))
+        #expect(requested(vast, 2.5, 4).ahead == 1)
+        #expect(requested(vast, 2.5, 9).ahead == 0)
         // A millionth of 2,000,000 tokens, and of what flows in over two seconds.
-        #expect(wish(try Limit(capacity: 2_000_000, refillPerSecond: 100_000_000), 19, 0).ahead == 2)
-        #expect(wish(try Limit(capacity: 100_000_000, refillPerSecond: 1_000_000), 19, 0).ahead == 2)
-        #expect(wish(try Limit(capacity: 999_999, refillPerSecond: 1_000_000), 19, 0).ahead == 0)
-        #expect(wish(try Limit(capacity: 100_000, refillPerSecond: 100_000), 19, 0).ahead == 0)
+        #expect(requested(try Limit(capacity: 2_000_000, refillPerSecond: 100_000_000), 19, 0).ahead == 2)
+        #expect(requested(try Limit(capacity: 100_000_000, refillPerSecond: 1_000_000), 19, 0).ahead == 2)
+        #expect(requested(try Limit(capacity: 999_999, refillPerSecond: 1_000_000), 19, 0).ahead == 0)
+        #expect(requested(try Limit(capacity: 100_000, refillPerSecond: 100_000), 19, 0).ahead == 0)
         settings.durationMilliseconds = 20_000
-        #expect(wish(vast, 2.5, 0).ahead == 50)
+        #expect(requested(vast, 2.5, 0).ahead == 50)
     }
 
     @Test("lets no pace outlast half a lease")
-    func loneFactor() {
+    func soloMultiplier() {
         var settings = LeaseSettings()
-        settings.loneFactor = 8
+        settings.soloMultiplier = 8
         settings.durationMilliseconds = 1500
-        let use = LeaseUse(limit: .standard, demandPerSecond: 10, held: 0)
+        let use = LeaseUsage(limit: .standard, demandPerSecond: 10, held: 0)
         settings.minimumTokens = 1
-        #expect(DemandSizing().wish(for: use, settings: settings).bounded(by: settings).loneFactor == 3)
+        #expect(DemandSizing().requested(for: use, settings: settings).bounded(by: settings).soloMultiplier == 3)
         // Nor a sizing of somebody else's.
-        let long = LeaseWish(ahead: 1, weight: 1, paceMilliseconds: 60_000, loneFactor: 9).bounded(by: settings)
-        #expect(long.paceMilliseconds == settings.longestPaceMilliseconds && long.loneFactor == 1)
+        let long = RequestedLease(ahead: 1, weight: 1, trickleMilliseconds: 60_000, soloMultiplier: 9).bounded(
+            by: settings)
+        #expect(long.trickleMilliseconds == settings.longestTrickleMilliseconds && long.soloMultiplier == 1)
     }
 
     @Test("takes demand in with a memory: a steady rate in full, a burst in an instant for little")
@@ -76,8 +79,8 @@ struct LeaseSizingTests {
 
     @Test("comparisons wish for what they say")
     func others() {
-        let use = LeaseUse(limit: .standard, demandPerSecond: 1e6, held: 3)
-        #expect(FixedSizing(tokens: 50).wish(for: use, settings: LeaseSettings()).ahead == 50)
-        #expect(PerRequestSizing().wish(for: use, settings: LeaseSettings()) == LeaseWish.none)
+        let use = LeaseUsage(limit: .standard, demandPerSecond: 1e6, held: 3)
+        #expect(FixedSizing(tokens: 50).requested(for: use, settings: LeaseSettings()).ahead == 50)
+        #expect(PerRequestSizing().requested(for: use, settings: LeaseSettings()) == RequestedLease.none)
     }
 }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Cistern
 
-@Suite("The lease of one organisation")
+@Suite("The lease of one organization")
 struct LeaseTests {
     private let settings = LeaseSettings()
     private let token = Limit.microtokensPerToken
@@ -21,9 +21,9 @@ struct LeaseTests {
 
     private func ask(
         _ lease: Subject<Lease>, waiting: Int, sequence: UInt64, now: Instant, tally: inout LeaseTokenTally
-    ) -> Lease.Ask {
+    ) -> Lease.Report {
         lease {
-            $0.ask(
+            $0.beginRequest(
                 waitingTokens: waiting, sequence: sequence, sizing: DemandSizing(), settings: settings, now: now,
                 tally: &tally)
         }
@@ -103,7 +103,7 @@ struct LeaseTests {
         let ask = ask(
             lease, waiting: 4, sequence: 2, now: start.advanced(byMilliseconds: 1100), tally: &tally)
         #expect(ask.held == 3)
-        #expect(ask.quietMilliseconds == 979)
+        #expect(ask.unspentMilliseconds == 979)
     }
 
     @Test("sets aside what it holds for those that wait, and gets it back where no answer comes")
@@ -138,7 +138,7 @@ struct LeaseTests {
         _ = lease { $0.decide(costMicrotokens: 50 * token, settings: settings, now: later, tally: &tally) }
         _ = lease { $0.decide(costMicrotokens: token, settings: settings, now: start, tally: &tally) }
         let ask = ask(lease, waiting: 1, sequence: 2, now: later, tally: &tally)
-        #expect(ask.quietMilliseconds == 0)
+        #expect(ask.unspentMilliseconds == 0)
     }
 
     @Test("decides for the latest instant it has seen: a thread that stalled spends no token of before it was granted")
@@ -173,7 +173,9 @@ struct LeaseTests {
             grant.outstanding = outstanding
             settle(lease, grant, tally: &tally)
             _ = spend(lease, 6, now: start, tally: &tally)
-            let ask = lease { $0.giveBack(sequence: 2, isForced: false, settings: settings, now: start, tally: &tally) }
+            let ask = lease {
+                $0.returnTokens(sequence: 2, isForced: false, settings: settings, now: start, tally: &tally)
+            }
             #expect((ask != nil) == isReported, "\(open) open, \(outstanding) outstanding")
         }
     }
@@ -197,14 +199,15 @@ struct LeaseTests {
     func givesBack() throws {
         let lease = try lease(holding: 5)
         var tally = LeaseTokenTally()
-        let ask = lease { $0.giveBack(sequence: 2, isForced: false, settings: settings, now: start, tally: &tally) }
+        let ask = lease { $0.returnTokens(sequence: 2, isForced: false, settings: settings, now: start, tally: &tally) }
         #expect(ask?.returned == 5)
         #expect(ask?.held == 0)
         #expect(lease { $0.held } == 0)
         #expect(tally.returned == 5)
         settle(lease, .plain(0), tally: &tally)
         #expect(
-            lease { $0.giveBack(sequence: 3, isForced: false, settings: settings, now: start, tally: &tally) } == nil)
+            lease { $0.returnTokens(sequence: 3, isForced: false, settings: settings, now: start, tally: &tally) }
+                == nil)
     }
 
     @Test("hands out paced tokens as they come, counted from the answer, on the slowest clock that may be")
@@ -214,7 +217,7 @@ struct LeaseTests {
         var tally = LeaseTokenTally()
         _ = ask(lease, waiting: 3, sequence: 2, now: start, tally: &tally)
         let grant = Grant(
-            tokens: 2, held: 1, openMicrotokens: 0, paced: 100, paceMilliseconds: 200,
+            tokens: 2, held: 1, openMicrotokens: 0, trickleTokens: 100, trickleMilliseconds: 200,
             openRefillMicrotokensPerMillisecond: 0, outstanding: 103)
         let arrival = start.advanced(byMilliseconds: 30)
         settle(lease, grant, now: arrival, tally: &tally)
@@ -248,7 +251,7 @@ struct LeaseTests {
             _ = spend(lease, lease { $0.held }, now: now, tally: &tally)
         }
         let ahead = ask(lease, waiting: 1, sequence: 7, now: now, tally: &tally)
-        #expect((100...250).contains(ahead.wish.ahead))
+        #expect((100...250).contains(ahead.requested.ahead))
         let grant = Grant.plain(101, openMicrotokens: 500 * token, limit: lease { $0.limit })
         lease { $0.settle(grant, sentAt: now, settings: settings, now: now, tally: &tally) }
         return (lease, now)
@@ -276,16 +279,16 @@ struct LeaseTests {
             let (lease, now) = try leaseAhead(tally: &tally)
             let late = now.advanced(byMilliseconds: settings.durationMilliseconds * 7 / 8)
             let end = lease { $0.expiresAt }
-            #expect(lease { $0.restsUntil } < late && late < end)
+            #expect(lease { $0.fastPathDeadline } < late && late < end)
             #expect(lease { $0.isRunningDry(now: late) })
             if fails {
                 _ = ask(lease, waiting: 0, sequence: 8, now: now, tally: &tally)
-                #expect(lease { $0.restsUntil } == end)
+                #expect(lease { $0.fastPathDeadline } == end)
                 lease { $0.fail() }
             } else {
-                lease { $0.move(to: BucketHome(7)) }
+                lease { $0.move(to: PartitionID(7)) }
             }
-            #expect(lease { $0.restsUntil } == end && lease { $0.expiresAt } == end)
+            #expect(lease { $0.fastPathDeadline } == end && lease { $0.expiresAt } == end)
             #expect(!lease { $0.isRunningDry(now: late) })
         }
     }
@@ -298,7 +301,7 @@ struct LeaseTests {
             _ = spend(lease, 1, now: start.advanced(byMilliseconds: Int64(step) * 100), tally: &tally)
         }
         let ask = ask(lease, waiting: 3, sequence: 2, now: start.advanced(byMilliseconds: 1500), tally: &tally)
-        #expect(ask.earlySpent == 5 && ask.earlyMilliseconds == 979)
-        #expect(ask.quietMilliseconds == 685)
+        #expect(ask.halfSpentTokens == 5 && ask.halfSpentMilliseconds == 979)
+        #expect(ask.unspentMilliseconds == 685)
     }
 }

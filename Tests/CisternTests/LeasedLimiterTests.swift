@@ -12,18 +12,18 @@ struct LeasedLimiterTests {
     private func limiter(_ change: (inout LimiterSettings) -> Void = { _ in }) -> RateLimiter {
         var settings = LimiterSettings()
         change(&settings)
-        return RateLimiter(limits: Limits(), store: store, lessee: "server-1", settings: settings, seed: 1)
+        return RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
     }
 
-    private func ask(_ limiter: RateLimiter, _ organization: String = "org-1", cost: Int = 1) {
+    private func ask(_ limiter: RateLimiter, _ key: String = "org-1", cost: Int = 1) {
         let log = log
-        let decision = limiter.decide(organization.utf8.span, cost: cost, now: clock.now()) { log.add($0) }
+        let decision = limiter.decide(key.utf8.span, cost: cost, now: clock.now()) { log.add($0) }
         if let decision { log.add(decision) }
     }
 
     /// Has the store grant a number of tokens beyond the one that is asked for.
-    private func leaseAhead(_ limiter: RateLimiter, _ tokens: Int, _ organization: String = "org-1") {
-        ask(limiter, organization)
+    private func leaseAhead(_ limiter: RateLimiter, _ tokens: Int, _ key: String = "org-1") {
+        ask(limiter, key)
         store.answer(grant(tokens + 1, balance: 50), now: clock.now())
     }
 
@@ -103,8 +103,9 @@ struct LeasedLimiterTests {
             store.answer(wrong, now: clock.now())
         }
         let twisted: [(inout Grant) -> Void] = [
-            { $0.openMicrotokens = .min }, { $0.openMicrotokens = .max }, { $0.paced = .max }, { $0.paced = 5 },
-            { $0.paceMilliseconds = .max }, { $0.openRefillMicrotokensPerMillisecond = .max },
+            { $0.openMicrotokens = .min }, { $0.openMicrotokens = .max }, { $0.trickleTokens = .max },
+            { $0.trickleTokens = 5 },
+            { $0.trickleMilliseconds = .max }, { $0.openRefillMicrotokensPerMillisecond = .max },
             { $0.openRefillMicrotokensPerMillisecond = -1 }, { $0.outstanding = .min }, { $0.outstanding = .max },
         ]
         for twist in twisted {
@@ -186,7 +187,7 @@ struct LeasedLimiterTests {
 
     @Test("refuses what is beyond the bound on waiting requests")
     func boundsTheQueue() {
-        let limiter = limiter { $0.maximumWaitersPerOrganization = 2 }
+        let limiter = limiter { $0.maximumWaitersPerKey = 2 }
         for _ in 0..<3 { ask(limiter) }
         #expect(log.outcomes == [.refused])
         ask(limiter, "org-2")
@@ -196,7 +197,7 @@ struct LeasedLimiterTests {
     @Test("adds up a full queue of the highest costs")
     func survivesTheHighestCosts() throws {
         let limit = try Limit(capacity: Limit.maximumCapacity, refillPerSecond: 1000)
-        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lessee: "server-1", seed: 1)
+        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
         for _ in 0..<10_000 { ask(limiter, cost: Limit.maximumCapacity) }
         store.answer(grant(0, balance: 0), now: clock.now())
         clock.advance(milliseconds: 1960)
@@ -220,16 +221,16 @@ struct LeasedLimiterTests {
         #expect(store.next?.deadline == start.advanced(byMilliseconds: 130))
     }
 
-    @Test("gives back what it holds, in one request for each organisation")
+    @Test("gives back what it holds, in one request for each organization")
     func givesBack() async {
         let limiter = limiter()
-        for organization in ["a", "b"] {
-            leaseAhead(limiter, 3, organization)
+        for key in ["a", "b"] {
+            leaseAhead(limiter, 3, key)
         }
         ask(limiter, "c")
         store.answer(grant(1, balance: 5), now: clock.now())
         let (store, clock) = (store, clock)
-        async let done: Void = limiter.giveBackLeases(clock: clock)
+        async let done: Void = limiter.returnLeases(clock: clock)
         var returned: [Int] = []
         while returned.count < 2 {
             guard let request = store.next else { await Task.yield(); continue }
@@ -244,13 +245,13 @@ struct LeasedLimiterTests {
     @Test("asks for more before it runs dry, once, and nobody waits for it")
     func renews() throws {
         let limit = try Limit(capacity: 10_000, refillPerSecond: 10_000)
-        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lessee: "server-1", seed: 1)
+        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
         // A thousand tokens a second, until that is known.
         for _ in 0..<10 {
             clock.advance(milliseconds: 100)
             ask(limiter, cost: 100)
             guard let request = store.next else { continue }
-            let tokens = request.needed + request.wish.ahead
+            let tokens = request.needed + request.requested.ahead
             store.answer(
                 .success(.plain(tokens, held: request.held, openMicrotokens: 5_000_000_000, limit: limit)),
                 now: clock.now())
@@ -263,31 +264,33 @@ struct LeasedLimiterTests {
         }
         #expect(store.requestCount == before + 1)
         let renewal = try #require(store.next)
-        #expect(renewal.waiting.isEmpty && renewal.held > 0 && renewal.wish.ahead > 100)
+        #expect(renewal.waiting.isEmpty && renewal.held > 0 && renewal.requested.ahead > 100)
         for _ in 0..<renewal.held { ask(limiter) }
         #expect(log.outcomes.allSatisfy { $0 == .allowed })
         #expect(store.requestCount == before + 1)
     }
 
-    @Test("gives the tokens of an organisation that has fallen silent back, and those of no other")
+    @Test("gives the tokens of an organization that has fallen silent back, and those of no other")
     func givesBackWhatIsIdle() throws {
         let limiter = limiter()
         leaseAhead(limiter, 3, "silent")
         leaseAhead(limiter, 3, "busy")
         clock.advance(milliseconds: 200)
         ask(limiter, "busy")
-        limiter.giveBackIdleLeases(now: clock.now())
+        limiter.returnIdleLeases(now: clock.now())
         #expect(store.next == nil)
         clock.advance(milliseconds: 50)
-        limiter.giveBackIdleLeases(now: clock.now())
+        limiter.returnIdleLeases(now: clock.now())
         let request = try #require(store.next)
-        #expect(request.organization == Array("silent".utf8))
-        #expect(request.returned == 3 && request.held == 0 && request.waiting.isEmpty && request.wish == LeaseWish.none)
+        #expect(request.key == Array("silent".utf8))
+        #expect(
+            request.returned == 3 && request.held == 0 && request.waiting.isEmpty
+                && request.requested == RequestedLease.none)
         store.answer(grant(0, balance: 50), now: clock.now())
-        limiter.giveBackIdleLeases(now: clock.now())
+        limiter.returnIdleLeases(now: clock.now())
         #expect(store.next == nil)
         clock.advance(milliseconds: 200)
-        limiter.giveBackIdleLeases(now: clock.now())
+        limiter.returnIdleLeases(now: clock.now())
         #expect(store.next?.returned == 2)
         #expect(limiter.statistics.leaseTokens.returned == 5)
     }
@@ -296,43 +299,43 @@ struct LeasedLimiterTests {
     func leavesWhatIsUnmissed() async throws {
         // A millionth of what flows in while a lease lasts: 10 tokens.
         let limit = try Limit(capacity: 100_000_000, refillPerSecond: 5_000_000)
-        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lessee: "server-1", seed: 1)
-        func lease(_ tokens: Int, _ organization: String) {
-            ask(limiter, organization)
+        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
+        func lease(_ tokens: Int, _ key: String) {
+            ask(limiter, key)
             store.answer(.success(.plain(tokens + 1, limit: limit)), now: clock.now())
         }
         lease(10, "unmissed")
         lease(11, "missed")
         clock.advance(milliseconds: 250)
-        limiter.giveBackIdleLeases(now: clock.now())
+        limiter.returnIdleLeases(now: clock.now())
         let request = try #require(store.next)
-        #expect(request.organization == Array("missed".utf8) && request.returned == 11)
+        #expect(request.key == Array("missed".utf8) && request.returned == 11)
         store.answer(.success(.plain(0, limit: limit)), now: clock.now())
         #expect(store.next == nil)
-        async let stopped: Void = limiter.giveBackLeases(clock: clock)
+        async let stopped: Void = limiter.returnLeases(clock: clock)
         while store.next == nil { await Task.yield() }
-        #expect(store.next?.organization == Array("unmissed".utf8) && store.next?.returned == 10)
+        #expect(store.next?.key == Array("unmissed".utf8) && store.next?.returned == 10)
         store.answer(.success(.plain(0, limit: limit)), now: clock.now())
         await stopped
     }
 
-    @Test("watches each place in memory once, however often organisations take each other's")
+    @Test("watches each place in memory once, however often organizations take each other's")
     func watchIsBounded() {
         var settings = LimiterSettings()
         settings.maximumBuckets = 1
-        let lessee = Lessee(
-            limits: Limits(), store: store, lessee: "server-1", settings: settings, sizing: DemandSizing(),
+        let lesseeID = LeaseManager(
+            limits: Limits(), store: store, lesseeID: "server-1", settings: settings, sizing: DemandSizing(),
             hash: NameHash(seed: 1))
         for number in 0..<100 {
             let name = Array("org-\(number)".utf8)
-            let admission = lessee.admit(name.span, costMicrotokens: 1_000_000, now: clock.now()) { _ in }
-            guard case .ask(let request) = admission else { continue }
-            _ = lessee.settle(request, with: grant(3, balance: 50), now: clock.now())
+            let admission = lesseeID.admit(name.span, costMicrotokens: 1_000_000, now: clock.now()) { _ in }
+            guard case .send(let request) = admission else { continue }
+            _ = lesseeID.settle(request, with: grant(3, balance: 50), now: clock.now())
         }
-        #expect(lessee.watchedCount == 1)
+        #expect(lesseeID.idleCheckCount == 1)
     }
 
-    @Test("knows of an organisation that it had forgotten how long it has been silent at least")
+    @Test("knows of an organization that it had forgotten how long it has been silent at least")
     func quietSurvivesEviction() {
         let limiter = limiter { $0.maximumBuckets = 1 }
         leaseAhead(limiter, 0, "a")
@@ -341,15 +344,15 @@ struct LeasedLimiterTests {
         store.answer(grant(0), now: clock.now())
         clock.advance(milliseconds: 1000)
         ask(limiter, "a")
-        #expect(store.next?.quietMilliseconds == 1959)
+        #expect(store.next?.unspentMilliseconds == 1959)
     }
 
-    @Test("forgets an idle organisation first, then one with a lease, never one that waits")
+    @Test("forgets an idle organization first, then one with a lease, never one that waits")
     func evicts() {
         let limiter = limiter { $0.maximumBuckets = 2 }
         ask(limiter, "waiting")
         ask(limiter, "holding")
-        #expect(store.next?.organization == Array("waiting".utf8))
+        #expect(store.next?.key == Array("waiting".utf8))
         ask(limiter, "newcomer")
         #expect(log.outcomes == [.refused])
         // The answer goes to "waiting", which then holds two tokens.
@@ -362,12 +365,12 @@ struct LeasedLimiterTests {
         #expect(statistics.leaseTokens.outstanding == 0)
     }
 
-    @Test("counts an organisation's requests on where it left off, even after forgetting it")
+    @Test("counts an organization's requests on where it left off, even after forgetting it")
     func sequencesSurviveEviction() throws {
         let limiter = limiter { $0.maximumBuckets = 1 }
         var last: UInt64 = 0
-        for organization in ["a", "b", "a", "b"] {
-            ask(limiter, organization)
+        for key in ["a", "b", "a", "b"] {
+            ask(limiter, key)
             let sequence = try #require(store.next?.sequence)
             #expect(sequence > last)
             last = sequence

@@ -51,10 +51,10 @@ struct LimitTests {
         #expect(error?.description == message)
     }
 
-    @Test("of one organisation stands beside the default")
+    @Test("of one organization stands beside the default")
     func looksUpByName() throws {
         let generous = try Limit(capacity: 5000, refillPerSecond: 500)
-        let limits = Limits(standard: .standard, organizations: ["acme": generous])
+        let limits = Limits(standard: .standard, byKey: ["acme": generous])
         #expect(limits.limit(of: "acme".utf8.span) == generous)
         #expect(limits.limit(of: "acm".utf8.span) == .standard)
     }

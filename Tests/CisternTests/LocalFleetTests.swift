@@ -47,10 +47,10 @@ struct LocalFleetTests {
             self.millionths = millionths
         }
 
-        func isReachable(_ home: BucketHome) -> Bool { lostAt.withLock { $0 == nil } }
+        func isReachable(_ partition: PartitionID) -> Bool { lostAt.withLock { $0 == nil } }
 
-        func localShare(of home: BucketHome) -> LocalShare? {
-            lostAt.withLock { $0.map { LocalShare(millionths: millionths, lostAt: $0) } }
+        func localFraction(of partition: PartitionID) -> LocalFraction? {
+            lostAt.withLock { $0.map { LocalFraction(millionths: millionths, lostAt: $0) } }
         }
 
         func lease(
@@ -83,7 +83,7 @@ struct LocalFleetTests {
             RateLimiter(
                 limits: Limits(standard: limit),
                 store: Link(node, clock: clock, millionths: 1_000_000 / Int64(servers)),
-                lessee: "server-\(number)", settings: settings, seed: seed)
+                lesseeID: "server-\(number)", settings: settings, seed: seed)
         }
         // Of fewer tokens than servers each server gets a whole one at times.
         let ceiling = Int64(max(limit.capacity, servers)) * 1_000_000 + limit.refillMicrotokensPerMillisecond
@@ -115,7 +115,7 @@ struct LocalFleetTests {
                 if millisecond > dieAt + 3500 { afterwards += 1 }
             }
             if millisecond % 50 == 0 {
-                for (limiter, clock) in zip(limiters, clocks) { limiter.giveBackIdleLeases(now: clock.now()) }
+                for (limiter, clock) in zip(limiters, clocks) { limiter.returnIdleLeases(now: clock.now()) }
             }
             clock.advance(milliseconds: 1)
         }

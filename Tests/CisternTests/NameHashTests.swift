@@ -49,7 +49,7 @@ struct NameHashTests {
             let digits = Array(String(number, radix: 36).utf8)
             let name = [UInt8](repeating: 0x30, count: length - digits.count) + digits
             let value = hash(name.span)
-            // As `Shards` and `BucketTable` take them.
+            // As `LockStripedTable` and `BucketTable` take them.
             shards[Int(value >> 48 & 255)] += 1
             slots[Int(value & 255)] += 1
         }

@@ -8,9 +8,9 @@ struct NewKeyTests {
     private let store = ScriptedStore()
     private let log = DecisionLog()
 
-    private func ask(_ limiter: RateLimiter, _ organization: String) {
+    private func ask(_ limiter: RateLimiter, _ key: String) {
         let log = log
-        let decision = limiter.decide(organization.utf8.span, now: clock.now()) { log.add($0) }
+        let decision = limiter.decide(key.utf8.span, now: clock.now()) { log.add($0) }
         if let decision { log.add(decision) }
     }
 
@@ -18,7 +18,7 @@ struct NewKeyTests {
     func newKeys() {
         var settings = LimiterSettings()
         settings.maximumNewKeysPerSecond = 2
-        let limiter = RateLimiter(limits: Limits(), store: store, lessee: "server-1", settings: settings, seed: 1)
+        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
         for name in ["a", "b"] { ask(limiter, name) }
         #expect(store.requestCount == 2)
         ask(limiter, "c")

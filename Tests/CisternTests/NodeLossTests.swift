@@ -10,23 +10,23 @@ struct NodeLossTests {
     @Test("keeps the part that held when the node was lost, and none that had lapsed")
     func freezesTheShare() {
         let start = Instant(milliseconds: 1000)
-        let share = Subject(ShareLease())
+        let share = Subject(FractionLease())
         share { $0.lose(now: start) }
-        #expect(share { $0.localShare } == nil)
+        #expect(share { $0.localFraction } == nil)
         share { $0.regain() }
         share { $0.grant(250_000, sentAt: start, clockDriftPerMille: 20) }
-        #expect(share { $0.localShare } == nil)
+        #expect(share { $0.localFraction } == nil)
         #expect(share { $0.held(now: start.advanced(byMilliseconds: 2939)) } == 250_000)
         #expect(share { $0.held(now: start.advanced(byMilliseconds: 2940)) } == 0)
         share { $0.lose(now: start.advanced(byMilliseconds: 2939)) }
         // Further failures of the same loss change nothing.
         share { $0.lose(now: start.advanced(byMilliseconds: 60_000)) }
         #expect(
-            share { $0.localShare }
-                == LocalShare(millionths: 250_000, lostAt: start.advanced(byMilliseconds: 2939)))
+            share { $0.localFraction }
+                == LocalFraction(millionths: 250_000, lostAt: start.advanced(byMilliseconds: 2939)))
         share { $0.regain() }
         share { $0.lose(now: start.advanced(byMilliseconds: 60_000)) }
-        #expect(share { $0.localShare } == nil)
+        #expect(share { $0.localFraction } == nil)
     }
 
     // MARK: The way back
@@ -60,10 +60,10 @@ struct NodeLossTests {
                 capacity: Int.random(in: 1...200, using: &random),
                 refillPerSecond: Double(Int.random(in: 1...50_000, using: &random)) / 1000)
             let lost = Instant(milliseconds: 100_000)
-            let share = LocalShare(millionths: 1_000_000 / Int64(servers), lostAt: lost)
+            let share = LocalFraction(millionths: 1_000_000 / Int64(servers), lostAt: lost)
             var buckets = (0..<servers).map { _ in
                 LocalBucket(
-                    home: .only, share: share, spentAt: Instant(milliseconds: 0), settings: LeaseSettings())
+                    partition: .only, share: share, spentAt: Instant(milliseconds: 0), settings: LeaseSettings())
             }
             // At most half of the capacity is out when the node is lost; it lapses within a lease's duration.
             var leased = limit.capacity / 2
@@ -101,8 +101,8 @@ struct NodeLossTests {
         var settings = LeaseSettings()
         settings.clockDriftPerMille = drift
         let lost = Instant(milliseconds: 50_000)
-        let share = LocalShare(millionths: 1_000_000 / Int64(limitAndServers.servers), lostAt: lost)
-        var bucket = LocalBucket(home: .only, share: share, spentAt: Instant(milliseconds: 0), settings: settings)
+        let share = LocalFraction(millionths: 1_000_000 / Int64(limitAndServers.servers), lostAt: lost)
+        var bucket = LocalBucket(partition: .only, share: share, spentAt: Instant(milliseconds: 0), settings: settings)
         var (now, admitted) = (lost, 0)
         for _ in 0..<40 {
             let decision = bucket.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: now)
@@ -134,8 +134,8 @@ struct NodeLossTests {
     func largeCost() throws {
         let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
         let lost = Instant(milliseconds: 0)
-        let share = LocalShare(millionths: 1_000_000, lostAt: lost)
-        var bucket = LocalBucket(home: .only, share: share, spentAt: lost, settings: LeaseSettings())
+        let share = LocalFraction(millionths: 1_000_000, lostAt: lost)
+        var bucket = LocalBucket(partition: .only, share: share, spentAt: lost, settings: LeaseSettings())
         let cost: Int64 = 800_000_000
         let denied = bucket.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: lost)
         let then = lost.advanced(byMilliseconds: denied.retryAfterMilliseconds)
@@ -147,8 +147,8 @@ struct NodeLossTests {
         let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
         let settings = LeaseSettings()
         let lost = Instant(milliseconds: 0)
-        let share = LocalShare(millionths: 250_000, lostAt: lost)
-        var bucket = LocalBucket(home: .only, share: share, spentAt: lost, settings: settings)
+        let share = LocalFraction(millionths: 250_000, lostAt: lost)
+        var bucket = LocalBucket(partition: .only, share: share, spentAt: lost, settings: settings)
         let lapsed = lost.advanced(byMilliseconds: settings.surely(settings.durationMilliseconds))
         let admitted = (0..<1000).count { _ in
             bucket.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: lapsed).isAllowed
@@ -164,7 +164,7 @@ struct NodeLossTests {
         settings.clockDriftPerMille = 0
         let bucket = Subject(
             LocalBucket(
-                home: .only, share: LocalShare(millionths: 333_333, lostAt: lost), spentAt: lost,
+                partition: .only, share: LocalFraction(millionths: 333_333, lostAt: lost), spentAt: lost,
                 settings: settings))
         let cost: Int64 = 1_000_000
         let denied = bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: lost) }

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Cistern
 
-@Suite("Names of organisations and users")
+@Suite("Names of organizations and users")
 struct OrganizationNameTests {
     private static let allowed = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@-".utf8)
 

@@ -58,7 +58,7 @@ struct RetryAfterTests {
         while left > 0 {
             let step = min(left, max(50, milliseconds / 500))
             clock.advance(milliseconds: step)
-            limiter.giveBackIdleLeases(now: clock.now())
+            limiter.returnIdleLeases(now: clock.now())
             left -= step
         }
     }
@@ -75,7 +75,7 @@ struct RetryAfterTests {
                     limits: Limits(standard: limit),
                     store: BucketStore(
                         limit, clock: clock, latencyMilliseconds: store.latency, driftPerMille: store.drift),
-                    lessee: "server-1", seed: 1)
+                    lesseeID: "server-1", seed: 1)
                 check(
                     limiter, cost: cost, inSeconds: inSeconds, ticks: ticks, isSlow: isSlow,
                     "cost \(cost), in seconds: \(inSeconds), ticks: \(ticks)")
@@ -100,7 +100,7 @@ struct RetryAfterTests {
         let store = BucketStore(limit, clock: clock)
         for limiter in [
             RateLimiter(limits: Limits(standard: limit), seed: 1),
-            RateLimiter(limits: Limits(standard: limit), store: store, lessee: "server-1", seed: 1),
+            RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1),
         ] {
             for _ in 0..<3 {
                 let decision = try #require(decide(limiter, cost: 6))

@@ -11,7 +11,7 @@ struct RingTests {
         Ring((0..<nodes).map { Ring.Member(name: "redis-\($0):6379", weight: weights.isEmpty ? 1 : weights[$0]) })
     }
 
-    /// Which member each of a million organisations belongs to.
+    /// Which member each of a million organizations belongs to.
     private static func owners(on ring: Ring) -> [Int] {
         (0..<count).map { ring.owner(of: "org-\($0)".utf8.span) }
     }
@@ -31,7 +31,7 @@ struct RingTests {
         #expect(ring.shares.map { ($0 * 1_000_000).rounded() } == [201_611, 197_415, 600_973])
     }
 
-    @Test("gives every node its weight's part of a million organisations, within a tenth", arguments: [3, 5, 16])
+    @Test("gives every node its weight's part of a million organizations, within a tenth", arguments: [3, 5, 16])
     func isEven(nodes: Int) {
         let ring = Self.ring(nodes)
         let counts = Self.owners(on: ring).reduce(into: [Int](repeating: 0, count: nodes)) { $0[$1] += 1 }
@@ -65,7 +65,7 @@ struct RingTests {
         #expect(Self.owners(on: Self.ring(nodes)) == before)
     }
 
-    @Test("moves organisations only to a node whose weight grows")
+    @Test("moves organizations only to a node whose weight grows")
     func reweights() {
         let before = Self.owners(on: Self.ring(3, weights: [1, 1, 1]))
         let after = Self.owners(on: Self.ring(3, weights: [1, 2, 1]))

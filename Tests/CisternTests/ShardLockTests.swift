@@ -82,7 +82,7 @@ struct ShardLockTests {
                         progress.value.store(turn, ordering: .relaxed)
                         for _ in 0..<20_000 { state.holders &+= 1 }
                     }
-                    shared.shards.giveWay(at: 0)
+                    shared.shards.yieldToSleepers(at: 0)
                 }
             } else {
                 while progress.value.load(ordering: .relaxed) < 3 {}
@@ -96,7 +96,7 @@ struct ShardLockTests {
     }
 
     private final class Shared: Sendable {
-        let shards = Shards<State>(capacity: 1) { _ in State() }
+        let shards = LockStripedTable<State>(capacity: 1) { _ in State() }
     }
 
     private final class Number: Sendable {

@@ -16,11 +16,11 @@ struct TimeTests {
 
     @Test(
         "a place that is watched is due when its time has come, and when that is long past", arguments: [0, 8_388_607])
-    func watchedPlace(position: Int) {
+    func watchedPlace(index: Int) {
         for start in [0, 1_234_567_890, 1 << 41 - 1, 1 << 50] as [Int64] {
             let due = Instant(nanoseconds: start)
-            let place = WatchedPlace(position, due: due)
-            #expect(place.position == position)
+            let place = IdleCheck(index, due: due)
+            #expect(place.index == index)
             for early in [1, 1_000_000, 60_000_000_000] as [Int64] where start >= early {
                 #expect(!place.isDue(at: Instant(nanoseconds: start - early)))
             }

@@ -21,7 +21,7 @@ enum DecisionCount {
         var isEmbedded: Bool { self == .embedded || self == .embeddedDecision }
     }
 
-    /// Organisations that take turns: enough that the table has collisions, as any has.
+    /// Organizations that take turns: enough that the table has collisions, as any has.
     private static let organizations = 4096
     private static let nameLength = 36
 
@@ -35,7 +35,7 @@ enum DecisionCount {
             kind.isEmbedded
             ? RateLimiter(limits: limits, seed: 1)
             : RateLimiter(
-                limits: limits, store: GenerousStore(), lessee: "count",
+                limits: limits, store: GenerousStore(), lesseeID: "count",
                 sizing: FixedSizing(tokens: kind == .denied ? 0 : capacity), seed: 1)
         let start = Instant(milliseconds: 1000)
         for number in 0..<organizations {
@@ -56,7 +56,7 @@ enum DecisionCount {
     ) -> Int {
         var right = 0
         for turn in 0..<count {
-            let name = names.extracting(unchecked: place(turn))
+            let name = names.extracting(unchecked: pointer(turn))
             if limiter.decideNow(name, now: now(turn))?.outcome == expected { right += 1 }
         }
         return right
@@ -66,7 +66,7 @@ enum DecisionCount {
     private static func allow(_ limiter: RateLimiter, _ names: Span<UInt8>, count: Int) -> Int {
         var right = 0
         for turn in 0..<count {
-            let name = names.extracting(unchecked: place(turn))
+            let name = names.extracting(unchecked: pointer(turn))
             if limiter.allowNow(name, now: now(turn)) == true { right += 1 }
         }
         return right
@@ -78,7 +78,7 @@ enum DecisionCount {
 
     /// Where the name stands whose turn it is: a step that is odd comes to every name.
     @inline(__always)
-    private static func place(_ turn: Int) -> Range<Int> {
+    private static func pointer(_ turn: Int) -> Range<Int> {
         let number = turn &* 2_654_435_761 % organizations
         return number &* nameLength..<(number &+ 1) &* nameLength
     }
@@ -99,7 +99,7 @@ private struct GenerousStore: LeaseStore {
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        let tokens = min(request.needed + request.wish.ahead, request.limit.capacity)
+        let tokens = min(request.needed + request.requested.ahead, request.limit.capacity)
         let grant = Grant(
             tokens: tokens, held: request.held, openMicrotokens: 0,
             openRefillMicrotokensPerMillisecond: request.limit.refillMicrotokensPerMillisecond, outstanding: tokens)

@@ -26,12 +26,13 @@ struct ClusterFaultTests {
         let record = GrantLog()
         let fleet = try await fleet(cluster, record: record)
         try await eventually("all primaries to be in use") { fleet.areAllUp && fleet.reports.count == 6 }
-        let slot = fleet.home(of: organizations[0])
+        let slot = fleet.partition(of: organizations[0])
         let primary = try await cluster.primary(ofSlot: slot)
         let replica = try #require(try await cluster.replicas(of: primary).first)
         let owned = try #require(fleet.reports.first { $0.name == "127.0.0.1:\(primary)" }).slots
         let own = Set(
-            organizations.indices.filter { index in owned.contains { $0.contains(fleet.home(of: organizations[index])) }
+            organizations.indices.filter { index in
+                owned.contains { $0.contains(fleet.partition(of: organizations[index])) }
             })
         let traffic = Traffic(fleet, organizations: organizations, perSecond: 2000)
         try await traffic.goOn(for: 6000)
@@ -53,17 +54,17 @@ struct ClusterFaultTests {
         try await cluster.restart(primary)
         try await traffic.goOn(for: 4000)
         let report = try await traffic.stop()
-        let others = report.filter { !own.contains($0.organization) }
-        let failed = report.filter { own.contains($0.organization) }
+        let others = report.filter { !own.contains($0.key) }
+        let failed = report.filter { own.contains($0.key) }
         print("failover\(replicaLags ? ", replica behind" : ""), other slots: \(others.summary)")
         print("failover\(replicaLags ? ", replica behind" : ""), its slots: \(failed.summary)")
         print(
             "failover: new primary in use after \(movedAt.milliseconds - killedAt.milliseconds) ms; replication lost "
-                + "\(lost.values.reduce(0, +)) tokens, at most \(lost.values.max() ?? 0) of one organisation")
+                + "\(lost.values.reduce(0, +)) tokens, at most \(lost.values.max() ?? 0) of one organization")
         #expect(others.count(.unmetered) == 0 && others.count(.refused) == 0)
         #expect(others.worstExcess <= 0)
-        for (organization, excess) in failed.excess {
-            #expect(excess <= lost[organization] ?? 0, "\(organizations[organization])")
+        for (key, excess) in failed.excess {
+            #expect(excess <= lost[key] ?? 0, "\(organizations[key])")
         }
         if replicaLags { #expect(lost.values.contains { $0 > 0 }) }
         let later = failed.during(movedAt.advanced(byMilliseconds: 1000), Instant(nanoseconds: .max))
@@ -77,23 +78,23 @@ struct ClusterFaultTests {
         let script = "printf 'READONLY\\n\(lines.joined())' | redis-cli -p \(replica)"
         let client = try ChildProcess("/bin/sh", ["-c", script])
         #expect(try await client.exitCode() == 0)
-        // The last request of each lessee that the replica knows of, by organisation and lessee.
+        // The last request of each lessee that the replica knows of, by organization and lessee.
         var known: [String: UInt64] = [:]
-        var organization = ""
+        var key = ""
         var words = client.text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)[...]
         while let word = words.popFirst() {
             if word.hasPrefix("org-") {
-                organization = word
+                key = word
             } else if word.hasPrefix("server-"), let sequence = words.popFirst()?.split(separator: ":").first {
-                known["\(organization) \(word)"] = UInt64(sequence)
+                known["\(key) \(word)"] = UInt64(sequence)
             }
         }
         #expect(!known.isEmpty, "\(client.text)")
         var lost: [Int: Int] = [:]
         for index in own {
             let grants = granted.filter { entry in
-                entry.isSuccess && entry.organization == organizations[index]
-                    && entry.sequence > known["\(entry.organization) \(entry.lessee)"] ?? 0
+                entry.isSuccess && entry.key == organizations[index]
+                    && entry.sequence > known["\(entry.key) \(entry.lesseeID)"] ?? 0
             }
             lost[index] = grants.reduce(0) { $0 + $1.tokens }
         }
@@ -106,9 +107,9 @@ struct ClusterFaultTests {
     func migration(batch: Int) async throws {
         let cluster = try await RedisCluster(replicasPerPrimary: 0)
         let fleet = try await fleet(cluster)
-        let slot = fleet.home(of: "org-0")
+        let slot = fleet.partition(of: "org-0")
         // Names of one slot: some that have buckets when it begins to move, and others that come while it does.
-        let names = (0...).lazy.map { "org-\($0)" }.filter { fleet.home(of: $0) == slot }.prefix(12)
+        let names = (0...).lazy.map { "org-\($0)" }.filter { fleet.partition(of: $0) == slot }.prefix(12)
         let (old, new) = (Array(names.prefix(8)), Array(names.suffix(4)))
         let source = try await cluster.primary(ofSlot: slot)
         let target = try #require(cluster.ports.first { $0 != source })
@@ -213,7 +214,7 @@ struct ClusterFaultTests {
         // The slots of the others are still theirs, and the foreign node has no bucket.
         for name in organizations {
             let outcome = await fleet.servers[0].limiter.decide(name, now: fleet.clock.now()).outcome
-            let isLost = lost.contains { $0.contains(fleet.home(of: name)) }
+            let isLost = lost.contains { $0.contains(fleet.partition(of: name)) }
             #expect(outcome == (isLost ? .refused : .allowed), "\(name)")
         }
         #expect(try await foreign.command("DBSIZE") == "0")
@@ -221,7 +222,7 @@ struct ClusterFaultTests {
         await fleet.stop()
     }
 
-    @Test("under the policy local a lost primary's organisations are metered on, and nobody else's notice")
+    @Test("under the policy local a lost primary's organizations are metered on, and nobody else's notice")
     func local() async throws {
         let cluster = try await RedisCluster(
             replicasPerPrimary: 0, arguments: ["--cluster-require-full-coverage", "no"])
@@ -237,14 +238,14 @@ struct ClusterFaultTests {
         let owned = try #require(fleet.reports.first { $0.name == "127.0.0.1:\(victim)" }).slots
         let own = Set(
             organizations.indices.filter { index in
-                owned.contains { $0.contains(fleet.home(of: organizations[index])) }
+                owned.contains { $0.contains(fleet.partition(of: organizations[index])) }
             })
         let traffic = Traffic(fleet, organizations: organizations, perSecond: 4000)
         try await traffic.goOn(for: 8000)
         try await cluster.kill(victim)
         try await traffic.goOn(for: 16_000)
         let report = try await traffic.stop()
-        let lost = report.filter { own.contains($0.organization) }
+        let lost = report.filter { own.contains($0.key) }
         print("local on a cluster: \(report.summary); of the lost node: \(lost.summary)")
         #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0)
         #expect(report.worstExcess <= 0)

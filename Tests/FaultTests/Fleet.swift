@@ -32,7 +32,7 @@ final class Fleet: Sendable {
     ) async throws {
         self.limit = limit
         var link = RedisSettings()
-        link.keepsLocalShare = policy == .local
+        link.keepsLocalFraction = policy == .local
         change(&link)
         var settings = LimiterSettings()
         settings.failurePolicy = policy
@@ -45,15 +45,16 @@ final class Fleet: Sendable {
                 endpoints: endpoints, topology: topology, settings: link, clock: clock,
                 eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
             let limits = Limits(standard: limit)
-            let lessee = "server-\(number)-\(UUID().uuidString)"
+            let lesseeID = "server-\(number)-\(UUID().uuidString)"
             let limiter =
                 if let record {
                     RateLimiter(
-                        limits: limits, store: RecordingStore(store, log: record), lessee: lessee, settings: settings,
+                        limits: limits, store: RecordingStore(store, log: record), lesseeID: lesseeID,
+                        settings: settings,
                         seed: UInt64(number))
                 } else {
                     RateLimiter(
-                        limits: limits, store: store, lessee: lessee, settings: settings, seed: UInt64(number))
+                        limits: limits, store: store, lesseeID: lesseeID, settings: settings, seed: UInt64(number))
                 }
             return Server(store: store, limiter: limiter)
         }
@@ -62,7 +63,7 @@ final class Fleet: Sendable {
         idleTimer.withLock {
             $0 = Task {
                 while (try? await Task.sleep(for: .milliseconds(50))) != nil {
-                    for limiter in limiters { limiter.giveBackIdleLeases(now: clock.now()) }
+                    for limiter in limiters { limiter.returnIdleLeases(now: clock.now()) }
                 }
             }
         }
@@ -79,17 +80,17 @@ final class Fleet: Sendable {
     var areAllUp: Bool { reports.allSatisfy(\.isUp) }
 
     /// What troubles any server with any node.
-    var troubles: Set<NodeTrouble.Kind> { Set(reports.compactMap(\.trouble?.kind)) }
+    var troubles: Set<NodeFailure.Kind> { Set(reports.compactMap(\.trouble?.kind)) }
 
-    /// The node that keeps an organisation, as the first server's home number.
-    func home(of organization: String) -> Int { Int(servers[0].store.home(of: organization.utf8.span).number) }
+    /// The node that keeps an organization, as the first server's home number.
+    func partition(of key: String) -> Int { Int(servers[0].store.partition(of: key.utf8.span).number) }
 }
 
 /// The grants of a store, as they arrive.
 final class GrantLog: Sendable {
     struct Entry: Sendable {
-        let organization: String
-        let lessee: String
+        let key: String
+        let lesseeID: String
         let sequence: UInt64
         let tokens: Int
         let sentAt: Instant
@@ -116,18 +117,18 @@ private final class RecordingStore: LeaseStore {
         self.log = log
     }
 
-    func home(of organization: Span<UInt8>) -> BucketHome { store.home(of: organization) }
-    func isReachable(_ home: BucketHome) -> Bool { store.isReachable(home) }
-    func localShare(of home: BucketHome) -> LocalShare? { store.localShare(of: home) }
+    func partition(of key: Span<UInt8>) -> PartitionID { store.partition(of: key) }
+    func isReachable(_ partition: PartitionID) -> Bool { store.isReachable(partition) }
+    func localFraction(of partition: PartitionID) -> LocalFraction? { store.localFraction(of: partition) }
 
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
         store.lease(request) { [log] result, now in
-            let granted = (try? result.get()).map { $0.tokens + $0.paced }
+            let granted = (try? result.get()).map { $0.tokens + $0.trickleTokens }
             log.add(
                 GrantLog.Entry(
-                    organization: String(decoding: request.organization, as: UTF8.self), lessee: request.lessee,
+                    key: String(decoding: request.key, as: UTF8.self), lesseeID: request.lesseeID,
                     sequence: request.sequence, tokens: granted ?? 0, sentAt: request.sentAt, answeredAt: now,
                     isSuccess: granted != nil))
             reply(result, now)

@@ -14,9 +14,9 @@ struct LinkFaultTests {
     struct Fault: Sendable, CustomTestStringConvertible {
         let name: String
         /// What the servers call it for as long as it lasts; nil where it is over at once.
-        let trouble: NodeTrouble.Kind?
+        let trouble: NodeFailure.Kind?
         /// What they log, where that is something else.
-        var logged: NodeTrouble.Kind?
+        var logged: NodeFailure.Kind?
         let begin: @Sendable (RedisServer) async throws -> Void
         let end: @Sendable (RedisServer) async throws -> Void
         /// Whether buckets may begin anew, each full, once.

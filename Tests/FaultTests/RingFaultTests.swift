@@ -16,12 +16,12 @@ struct RingFaultTests {
         return nodes
     }
 
-    @Test("one that dies is felt by its own organisations and nobody else, and is used again once it is back")
+    @Test("one that dies is felt by its own organizations and nobody else, and is used again once it is back")
     func kill() async throws {
         let nodes = try await ring()
         let fleet = try await Fleet(urls: nodes.map(\.url), limit: Self.limit.get())
         let traffic = Traffic(fleet, organizations: organizations, perSecond: 2000)
-        let isOfDead: (Traffic.Request) -> Bool = { fleet.home(of: organizations[$0.organization]) == 1 }
+        let isOfDead: (Traffic.Request) -> Bool = { fleet.partition(of: organizations[$0.key]) == 1 }
         try await traffic.goOn(for: 8000)
         let killedAt = fleet.clock.now()
         try await nodes[1].kill()
@@ -78,7 +78,7 @@ struct RingFaultTests {
         try await eventually("both servers to use it again") { fleet.areAllUp }
         try await traffic.goOn(for: 4000)
         let report = try await traffic.stop()
-        let ofHung = report.filter { fleet.home(of: organizations[$0.organization]) == 1 }
+        let ofHung = report.filter { fleet.partition(of: organizations[$0.key]) == 1 }
         let later = ofHung.during(noticedAt, resumedAt)
         // One deadline for those in flight, with time for a busy machine to tell them; none for those that came later.
         #expect(report.slowestMilliseconds < 2 * 250)
@@ -95,18 +95,18 @@ struct RingFaultTests {
         let fleet = try await Fleet(urls: nodes[..<2].map(\.url), limit: Self.limit.get())
         let traffic = Traffic(fleet, organizations: organizations, perSecond: 2000)
         try await traffic.goOn(for: 4000)
-        let before = organizations.map { fleet.home(of: $0) }
+        let before = organizations.map { fleet.partition(of: $0) }
         func change(to urls: [String]) async throws {
             let endpoints = try urls.map { try RedisEndpoint(url: $0) }
             for server in fleet.servers {
                 try await server.store.change(to: endpoints)
-                await server.limiter.giveBackMovedLeases(clock: fleet.clock)
+                await server.limiter.returnMovedLeases(clock: fleet.clock)
             }
             try await traffic.goOn(for: 4000)
             for server in fleet.servers { await server.store.dropLeavingNodes() }
         }
         try await change(to: nodes.map(\.url))
-        let with = organizations.map { fleet.home(of: $0) }
+        let with = organizations.map { fleet.partition(of: $0) }
         let moved = organizations.indices.filter { before[$0] != with[$0] }
         #expect(!moved.isEmpty && moved.allSatisfy { with[$0] == 2 })
         // What was leased of the old bucket went back to it.
@@ -119,16 +119,16 @@ struct RingFaultTests {
             #expect(tokens.allSatisfy { $0 == "0" }, "\(organizations[index]): \(records)")
         }
         try await change(to: [nodes[0].url, nodes[1].url + "?weight=3", nodes[2].url])
-        let weighted = organizations.map { fleet.home(of: $0) }
+        let weighted = organizations.map { fleet.partition(of: $0) }
         for (old, new) in zip(with, weighted) where old != new { #expect(new == 1) }
         try await change(to: nodes[..<2].map(\.url))
-        #expect(organizations.map { fleet.home(of: $0) } == before)
+        #expect(organizations.map { fleet.partition(of: $0) } == before)
         #expect(fleet.reports.count == 4)
         let report = try await traffic.stop()
         print("nodes come and go: \(report.summary)")
         #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0)
         let stays = report.filter {
-            before[$0.organization] == weighted[$0.organization] && !moved.contains($0.organization)
+            before[$0.key] == weighted[$0.key] && !moved.contains($0.key)
         }
         #expect(stays.worstExcess <= 0)
         await fleet.stop()
@@ -162,7 +162,7 @@ struct RingFaultTests {
         await fleet.stop()
     }
 
-    @Test("ten thousand organisations that turn to a returning node do so a few at a time")
+    @Test("ten thousand organizations that turn to a returning node do so a few at a time")
     func stampede() async throws {
         let redis = try await RedisServer()
         let record = GrantLog()

@@ -6,7 +6,7 @@ import Synchronization
 final class Traffic: Sendable {
     /// One request, from its arrival to its answer.
     struct Request: Sendable {
-        let organization: Int
+        let key: Int
         let arrivedAt: Int64
         let answeredAt: Int64
         /// The instant that it counts at.
@@ -29,7 +29,7 @@ final class Traffic: Sendable {
     /// Starts traffic.
     ///
     /// - Parameters:
-    ///   - perSecond: requests a second at each server, spread evenly over the organisations.
+    ///   - perSecond: requests a second at each server, spread evenly over the organizations.
     init(_ fleet: Fleet, organizations: [String], perSecond: Int) {
         self.fleet = fleet
         self.organizations = organizations
@@ -43,7 +43,7 @@ final class Traffic: Sendable {
                     // What a stalled machine could not send in time is left out: it would come as one burst.
                     if due - sent > perSecond / 4 { sent = due - 1 }
                     while sent < due {
-                        self?.ask(server, organization: (sent &* 7919) % organizations.count)
+                        self?.ask(server, key: (sent &* 7919) % organizations.count)
                         sent += 1
                     }
                     try? await Task.sleep(for: .milliseconds(1))
@@ -53,21 +53,21 @@ final class Traffic: Sendable {
         }
     }
 
-    private func ask(_ server: Fleet.Server, organization: Int) {
+    private func ask(_ server: Fleet.Server, key: Int) {
         let arrivedAt = fleet.clock.now()
         state.withLock { $0.unanswered += 1 }
         let clock = fleet.clock
-        let decision = server.limiter.decide(organizations[organization].utf8.span, now: arrivedAt) { [weak self] in
-            self?.note($0, organization: organization, arrivedAt: arrivedAt, answeredAt: clock.now())
+        let decision = server.limiter.decide(organizations[key].utf8.span, now: arrivedAt) { [weak self] in
+            self?.note($0, key: key, arrivedAt: arrivedAt, answeredAt: clock.now())
         }
         if let decision {
-            note(decision, organization: organization, arrivedAt: arrivedAt, answeredAt: clock.now())
+            note(decision, key: key, arrivedAt: arrivedAt, answeredAt: clock.now())
         }
     }
 
-    private func note(_ decision: Decision, organization: Int, arrivedAt: Instant, answeredAt: Instant) {
+    private func note(_ decision: Decision, key: Int, arrivedAt: Instant, answeredAt: Instant) {
         let request = Request(
-            organization: organization, arrivedAt: arrivedAt.nanoseconds, answeredAt: answeredAt.nanoseconds,
+            key: key, arrivedAt: arrivedAt.nanoseconds, answeredAt: answeredAt.nanoseconds,
             decidedAt: decision.decidedAt.nanoseconds, outcome: decision.outcome)
         state.withLock { state in
             state.requests.append(request)
@@ -121,13 +121,13 @@ struct TrafficReport: Sendable {
         return waits.isEmpty ? 0 : Double(waits[(waits.count - 1) * 99 / 100]) / 1_000_000
     }
 
-    /// By how many whole tokens the servers came above an ideal bucket, at most: for each organisation by its number.
+    /// By how many whole tokens the servers came above an ideal bucket, at most: for each organization by its number.
     ///
     /// Requests count at the instant that they were decided with.
     var excess: [Int: Int] {
         var allowed: [Int: [Int64]] = [:]
         for request in requests where request.outcome == .allowed {
-            allowed[request.organization, default: []].append(request.decidedAt)
+            allowed[request.key, default: []].append(request.decidedAt)
         }
         let perNanosecond = limit.refillPerSecond / 1_000_000_000
         return allowed.mapValues { instants in

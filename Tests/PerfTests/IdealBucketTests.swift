@@ -39,7 +39,7 @@ struct IdealBucketTests {
         #expect(IdealBucket.excess(burst + [request(0, until: 110), request(50, until: 110)], limit: limit) == 1)
     }
 
-    @Test("keeps organisations apart, and counts admissions alone")
+    @Test("keeps organizations apart, and counts admissions alone")
     func organizations() {
         let requests = (0..<200).map { request(0, organization: UInt32($0 % 2)) }
         #expect(IdealBucket.excess(requests, limit: limit) == 0)

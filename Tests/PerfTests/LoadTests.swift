@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Loads")
 struct LoadTests {
-    @Test("organisations come by Zipf's law, and the same seed draws the same turns")
+    @Test("organizations come by Zipf's law, and the same seed draws the same turns")
     func zipf() {
         let workload = Workload(organizations: 100, skew: 1, turns: 200_000)
         let counts = workload.turns.reduce(into: [Int](repeating: 0, count: 100)) { $0[Int($1)] += 1 }
@@ -20,7 +20,7 @@ struct LoadTests {
         #expect(workload.turns != Workload(organizations: 100, skew: 1, turns: 200_000, seed: 2).turns)
     }
 
-    @Test("metered organisations come first, with their share of the requests, and names have 36 bytes")
+    @Test("metered organizations come first, with their share of the requests, and names have 36 bytes")
     func metered() {
         let workload = Workload(organizations: 10, skew: 0, metered: 4, meteredShare: 0.25, turns: 40_000)
         #expect(workload.names.count == 14)
@@ -64,7 +64,7 @@ struct LoadTests {
 
     private func statuses(_ buffer: inout ByteBuffer) throws -> [Int] {
         var found: [Int] = []
-        while let status = try AnswerReader.next(in: &buffer) { found.append(status) }
+        while let status = try ResponseReader.next(in: &buffer) { found.append(status) }
         return found
     }
 
@@ -76,7 +76,7 @@ struct LoadTests {
         ])
     func refusesGarbage(wire: String) {
         var buffer = ByteBuffer(string: wire)
-        #expect(throws: AnswerReader.Malformed.self) { try AnswerReader.next(in: &buffer) }
+        #expect(throws: ResponseReader.Malformed.self) { try ResponseReader.next(in: &buffer) }
     }
 
     @Test("URLs are read, and those that cannot be are named")

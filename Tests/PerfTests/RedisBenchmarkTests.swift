@@ -10,9 +10,9 @@ struct RedisBenchmarkTests {
     func leases() async throws {
         let redis = try await RedisServer()
         let digest = try await redis.command("SCRIPT", "LOAD", RedisBenchmark.script)
-        for lessee in ["1", "2", "3"] {
+        for lesseeID in ["1", "2", "3"] {
             let words = RedisBenchmark.command(digest: digest, range: 10)
-            let grant = try await redis.command(words.dropLast() + [lessee]).split(separator: "\n")
+            let grant = try await redis.command(words.dropLast() + [lesseeID]).split(separator: "\n")
             #expect(grant.first == "1", "\(grant)")
         }
         // The last one's, and what has spilled.

@@ -7,8 +7,8 @@ func ask(_ organization: String, redis url: String) async throws -> String {
     let clock = Timeline(ContinuousClock())
     let store = try RedisStore(url: url, clock: clock)
     await store.start()
-    let (lessee, seed) = ("\(UInt64.random(in: 0 ... .max))", UInt64.random(in: 0 ... .max))
-    let limiter = RateLimiter(limits: Limits(standard: .standard), store: store, lessee: lessee, seed: seed)
+    let (lesseeID, seed) = ("\(UInt64.random(in: 0 ... .max))", UInt64.random(in: 0 ... .max))
+    let limiter = RateLimiter(limits: Limits(standard: .standard), store: store, lesseeID: lesseeID, seed: seed)
     let decision = await limiter.decide(organization, now: clock.now())
     return decision.isAllowed ? "\(decision.remaining) left" : "retry in \(decision.retryAfterMilliseconds) ms"
 }

@@ -1,33 +1,33 @@
 /// A value of a table: what a decision mostly needs of it stands beside the name, on one cache line, and the rest elsewhere.
 protocol TableValue: BitwiseCopyable {
     /// What stands beside the name: up to 24 bytes, the last ones of a value.
-    associatedtype Near: BitwiseCopyable
+    associatedtype Hot: BitwiseCopyable
     /// As many bytes as come before those.
-    associatedtype Far: BitwiseCopyable
+    associatedtype Cold: BitwiseCopyable
 }
 
-/// A bounded table from organisation names to one fixed-size value each: the inside of one shard, for one thread.
+/// A bounded table from organization names to one fixed-size value each: the inside of one shard, for one thread.
 ///
-/// A hash table (``Slots``) of the places where the entries stand. Entries never move, so places and positions stay good
+/// A hash table (``HashIndex``) of the places where the entries stand. Entries never move, so places and positions stay good
 /// for as long as the name is here, and growing costs a newcomer no more than its slots and one segment. Names of up to
 /// ``InlineKey/capacity`` bytes stand in the entry itself.
 struct BucketTable<Value: TableValue>: ~Copyable {
-    private typealias Entries = SegmentedBuffer<BucketEntry<Value.Near>, Value.Far>
+    private typealias Entries = SegmentedBuffer<BucketEntry<Value.Hot>, Value.Cold>
     /// Where the entries of all tables of a store stand.
-    typealias Pool = SegmentPool<BucketEntry<Value.Near>, Value.Far>
+    typealias Pool = SegmentPool<BucketEntry<Value.Hot>, Value.Cold>
     /// Where a name's entry stands, for as long as the name is here: quicker to follow than a position.
-    typealias Place = SegmentedBuffer<BucketEntry<Value.Near>, Value.Far>.Place
+    typealias EntryPointer = SegmentedBuffer<BucketEntry<Value.Hot>, Value.Cold>.EntryPointer
 
     /// A value as it lies in one piece.
     private struct Whole: BitwiseCopyable {
-        var far: Value.Far
-        var near: Value.Near
+        var cold: Value.Cold
+        var hot: Value.Hot
     }
 
-    private var slots = Slots(count: 8)
+    private var slots = HashIndex(count: 8)
     private var entries: Entries
     /// Positions in `entries` that no name holds.
-    private var vacancies: [UInt32] = []
+    private var freeIndices: [UInt32] = []
     /// Names too long to stand in their entry, by its position.
     private var longKeys: [UInt32: [UInt8]] = [:]
     private var hand = 0
@@ -41,14 +41,14 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     let capacity: Int
 
     /// The largest ``capacity``: a quarter of the slots is free.
-    static var largestCapacity: Int { Slots.largestCount / 4 * 3 }
+    static var largestCapacity: Int { HashIndex.largestCount / 4 * 3 }
 
     init(capacity: Int, pool: Pool) {
         precondition(1...Self.largestCapacity ~= capacity, "a table holds 1 to \(Self.largestCapacity) names")
-        precondition(Place.numberBits <= Slots.placeBits, "a slot has no room for the number of a place")
+        precondition(EntryPointer.numberBits <= HashIndex.payloadBits, "a slot has no room for the number of a place")
         precondition(
             MemoryLayout<Whole>.size == MemoryLayout<Value>.size
-                && MemoryLayout<Whole>.offset(of: \.near) == MemoryLayout<Value>.size - MemoryLayout<Value.Near>.size,
+                && MemoryLayout<Whole>.offset(of: \.hot) == MemoryLayout<Value>.size - MemoryLayout<Value.Hot>.size,
             "a value consists of its two parts")
         self.capacity = capacity
         entries = Entries(pool: pool)
@@ -57,76 +57,76 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     var isFull: Bool { count >= capacity }
 
     /// The value at a position that `find` or `insert` gave and that has not been evicted since.
-    subscript(position: Int) -> Value {
-        get { self[entries.place(of: position)] }
-        set { self[entries.place(of: position)] = newValue }
+    subscript(index: Int) -> Value {
+        get { self[entries.pointer(of: index)] }
+        set { self[entries.pointer(of: index)] = newValue }
     }
 
     /// The value at a place that was found and whose name has not been evicted since.
     ///
     /// It is put together of its parts, and taken apart where it has been changed.
-    subscript(place: Place) -> Value {
+    subscript(pointer: EntryPointer) -> Value {
         @inline(__always) get {
-            unsafeBitCast(Whole(far: entries[far: place], near: entries[near: place].value), to: Value.self)
+            unsafeBitCast(Whole(cold: entries[cold: pointer], hot: entries[hot: pointer].value), to: Value.self)
         }
         // No `_modify`: what it would keep of the value while somebody changes it would be allocated.
         set {
             let whole = unsafeBitCast(newValue, to: Whole.self)
-            (entries[far: place], entries[near: place].value) = (whole.far, whole.near)
+            (entries[cold: pointer], entries[hot: pointer].value) = (whole.cold, whole.hot)
         }
     }
 
     /// The part that stands beside the name, of a value at a place that was found and whose name has not been evicted since.
-    subscript(near place: Place) -> Value.Near {
-        @inline(__always) get { entries[near: place].value }
-        @inline(__always) _modify { yield &entries[near: place].value }
+    subscript(hot pointer: EntryPointer) -> Value.Hot {
+        @inline(__always) get { entries[hot: pointer].value }
+        @inline(__always) _modify { yield &entries[hot: pointer].value }
     }
 
-    func position(of place: Place) -> Int { entries[near: place].mark.position }
+    func index(of pointer: EntryPointer) -> Int { entries[hot: pointer].mark.index }
 
     /// The position of a name, which counts as used by being looked up.
     @inline(never)
     mutating func find(_ key: Span<UInt8>, hash: UInt64) -> Int? {
-        findPlace(key, hash: hash).map { position(of: $0) }
+        findEntry(key, hash: hash).map { index(of: $0) }
     }
 
     /// Runs `body` on what stands beside a name, which counts as used; where there is no such name, the result is `absent`.
     @inline(__always)
     mutating func update<Result>(
-        _ key: Span<UInt8>, hash: UInt64, absent: Result, _ body: (inout Value.Near) -> Result
+        _ key: Span<UInt8>, hash: UInt64, absent: Result, _ body: (inout Value.Hot) -> Result
     ) -> Result {
-        guard let place = findPlace(key, hash: hash) else { return absent }
-        return body(&entries[near: place].value)
+        guard let pointer = findEntry(key, hash: hash) else { return absent }
+        return body(&entries[hot: pointer].value)
     }
 
     /// The place of a name, which counts as used by being looked up.
     @inline(__always)
-    mutating func findPlace(_ key: Span<UInt8>, hash: UInt64) -> Place? {
+    mutating func findEntry(_ key: Span<UInt8>, hash: UInt64) -> EntryPointer? {
         // As long as a UUID, or nearly.
-        guard InlineKey.usualCounts ~= key.count else { return findUnusual(key, hash: hash) }
-        let name = InlineKey(usual: key)
-        let place = find(hash) { $0.isOf(name, count: key.count) }
-        if let place { entries[near: place].noteUse() }
-        return place
+        guard InlineKey.commonLengths ~= key.count else { return findLong(key, hash: hash) }
+        let name = InlineKey(common: key)
+        let pointer = find(hash) { $0.isOf(name, count: key.count) }
+        if let pointer { entries[hot: pointer].noteUse() }
+        return pointer
     }
 
     @inline(never)
-    private mutating func findUnusual(_ key: Span<UInt8>, hash: UInt64) -> Place? {
-        let place: Place?
+    private mutating func findLong(_ key: Span<UInt8>, hash: UInt64) -> EntryPointer? {
+        let pointer: EntryPointer?
         if key.count <= InlineKey.capacity {
             let name = InlineKey(key)
-            place = find(hash) { $0.isOf(name, count: key.count) }
+            pointer = find(hash) { $0.isOf(name, count: key.count) }
         } else {
-            place = find(hash) { entry in longKeys[UInt32(entry.mark.position)].map { key.equals($0) } ?? false }
+            pointer = find(hash) { entry in longKeys[UInt32(entry.mark.index)].map { key.equals($0) } ?? false }
         }
-        if let place { entries[near: place].noteUse() }
-        return place
+        if let pointer { entries[hot: pointer].noteUse() }
+        return pointer
     }
 
     /// The place of the entry of a hash that is the right one.
     @inline(__always)
-    private func find(_ hash: UInt64, isRight: (BucketEntry<Value.Near>) -> Bool) -> Place? {
-        slots.find(hash) { isRight(entries[near: Place(number: $0)]) }.map { Place(number: $0) }
+    private func find(_ hash: UInt64, isRight: (BucketEntry<Value.Hot>) -> Bool) -> EntryPointer? {
+        slots.find(hash) { isRight(entries[hot: EntryPointer(number: $0)]) }.map { EntryPointer(number: $0) }
     }
 
     /// Adds a name that the table does not hold.
@@ -136,49 +136,49 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         let isGuest = count * 4 > capacity * 3
         precondition(!isFull, "a full table takes no more names: evict one first")
         if (count + 1) * 4 > slots.count * 3 { slots.grow() }
-        let position = vacancies.popLast().map { Int($0) } ?? entries.count
+        let index = freeIndices.popLast().map { Int($0) } ?? entries.count
         let whole = unsafeBitCast(value, to: Whole.self)
         let entry = BucketEntry(
-            value: whole.near, key: InlineKey(key),
-            mark: EntryMark(nameCount: key.count, position: position, isGuest: isGuest))
+            value: whole.hot, key: InlineKey(key),
+            mark: EntryMark(nameCount: key.count, index: index, isGuest: isGuest))
         if isGuest { guestCount += 1 }
-        bounds.noteChange(at: position)
-        if position < entries.count {
-            let place = entries.place(of: position)
-            (entries[near: place], entries[far: place]) = (entry, whole.far)
+        bounds.noteChange(at: index)
+        if index < entries.count {
+            let pointer = entries.pointer(of: index)
+            (entries[hot: pointer], entries[cold: pointer]) = (entry, whole.cold)
         } else {
-            entries.append(near: entry, far: whole.far)
+            entries.append(hot: entry, cold: whole.cold)
         }
-        if key.count > InlineKey.capacity { longKeys[UInt32(position)] = key.withUnsafeBufferPointer { Array($0) } }
-        slots.insert(entries.place(of: position).number, hash: hash)
+        if key.count > InlineKey.capacity { longKeys[UInt32(index)] = key.withUnsafeBufferPointer { Array($0) } }
+        slots.insert(entries.pointer(of: index).number, hash: hash)
         count += 1
-        return position
+        return index
     }
 
     /// Writes down where the slots stand.
-    func noteSlots(in place: borrowing SlotPlace) { place.note(slots) }
+    func updateHint(in pointer: borrowing PrefetchHint) { pointer.note(slots) }
 
     /// Whether the slots stand where is written down.
-    func hasSlots(in place: borrowing SlotPlace) -> Bool { place.isPlace(of: slots) }
+    func hasSlots(in pointer: borrowing PrefetchHint) -> Bool { pointer.isPlace(of: slots) }
 
     /// The name at a position.
-    func key(at position: Int) -> [UInt8] {
-        let entry = entry(at: position)
-        return longKeys[UInt32(position)] ?? entry.key.bytes(entry.mark.nameCount)
+    func key(at index: Int) -> [UInt8] {
+        let entry = entry(at: index)
+        return longKeys[UInt32(index)] ?? entry.key.bytes(entry.mark.nameCount)
     }
 
-    private func entry(at position: Int) -> BucketEntry<Value.Near> { entries[near: entries.place(of: position)] }
+    private func entry(at index: Int) -> BucketEntry<Value.Hot> { entries[hot: entries.pointer(of: index)] }
 
     /// One beyond the last position that may hold a name.
-    var endPosition: Int { entries.count }
+    var endIndex: Int { entries.count }
 
     /// Whether a position holds a name.
-    func isLive(_ position: Int) -> Bool { entry(at: position).mark.isLive }
+    func isLive(_ index: Int) -> Bool { entry(at: index).mark.isLive }
 
     /// The names among a few positions from `start` on, and where to go on; nil at the end.
     ///
     /// So few that others do not wait for long: a look at one takes some hundred nanoseconds.
-    func livePositions(from start: Int) -> (found: [Int], next: Int?) {
+    func liveIndices(from start: Int) -> (found: [Int], next: Int?) {
         let end = min(entries.count, start + 64)
         return ((start..<max(start, end)).filter { isLive($0) }, end < entries.count ? end : nil)
     }
@@ -197,13 +197,13 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         guard count > 0 else { return nil }
         var fallback: Int?
         for _ in 0..<min(steps, entries.count) {
-            let position = hand
+            let index = hand
             hand = hand + 1 == entries.count ? 0 : hand + 1
-            let place = entries.place(of: position)
-            guard entries[near: place].mark.isLive, mayGo(self[place]) else { continue }
-            guard entries[near: place].mark.isRecent else { return remove(at: position, hash: hash) }
-            entries[near: place].mark.isRecent = false
-            if fallback == nil { fallback = position }
+            let pointer = entries.pointer(of: index)
+            guard entries[hot: pointer].mark.isLive, mayGo(self[pointer]) else { continue }
+            guard entries[hot: pointer].mark.isRecent else { return remove(at: index, hash: hash) }
+            entries[hot: pointer].mark.isRecent = false
+            if fallback == nil { fallback = index }
         }
         guard let fallback else { return nil }
         return remove(at: fallback, hash: hash)
@@ -231,17 +231,17 @@ struct BucketTable<Value: TableValue>: ~Copyable {
             sparing, now: now, count: entries.count,
             { positions in
                 var (victim, isVictimGuest, earliest) = (Int?.none, false, Int64.max)
-                for position in positions {
-                    let place = entries.place(of: position)
-                    guard entries[near: place].mark.isLive else { continue }
-                    let mark = entries[near: place].mark
-                    if mark.isGuest, mark.isRecent { promote(place) }
-                    let isGuest = entries[near: place].mark.isGuest
-                    let (from, usedAt) = forgettable(self[place])
+                for index in positions {
+                    let pointer = entries.pointer(of: index)
+                    guard entries[hot: pointer].mark.isLive else { continue }
+                    let mark = entries[hot: pointer].mark
+                    if mark.isGuest, mark.isRecent { promote(pointer) }
+                    let isGuest = entries[hot: pointer].mark.isGuest
+                    let (from, usedAt) = forgettable(self[pointer])
                     let due = sparing && !isGuest ? max(from, usedAt + EvictionBounds.sparedMilliseconds) : from
                     earliest = min(earliest, due)
                     if due <= now, victim == nil || isGuest && !isVictimGuest {
-                        (victim, isVictimGuest) = (position, isGuest)
+                        (victim, isVictimGuest) = (index, isGuest)
                     }
                 }
                 return (victim, earliest)
@@ -255,20 +255,20 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         bounds = EvictionBounds()
     }
 
-    private mutating func promote(_ place: Place) {
-        entries[near: place].mark.isGuest = false
+    private mutating func promote(_ pointer: EntryPointer) {
+        entries[hot: pointer].mark.isGuest = false
         guestCount -= 1
     }
 
-    private mutating func remove(at position: Int, hash: (Span<UInt8>) -> UInt64) -> Value {
-        let place = entries.place(of: position)
-        slots.remove(place.number, hash: hash(key(at: position).span))
-        entries[near: place].mark.isLive = false
-        if entries[near: place].mark.isGuest { promote(place) }
-        longKeys[UInt32(position)] = nil
-        vacancies.append(UInt32(position))
+    private mutating func remove(at index: Int, hash: (Span<UInt8>) -> UInt64) -> Value {
+        let pointer = entries.pointer(of: index)
+        slots.remove(pointer.number, hash: hash(key(at: index).span))
+        entries[hot: pointer].mark.isLive = false
+        if entries[hot: pointer].mark.isGuest { promote(pointer) }
+        longKeys[UInt32(index)] = nil
+        freeIndices.append(UInt32(index))
         count -= 1
-        return self[place]
+        return self[pointer]
     }
 }
 
@@ -300,16 +300,16 @@ struct EntryMark: BitwiseCopyable {
     private static let recentBit: UInt32 = 0x40
     private static let liveBit: UInt32 = 0x80
     private static let guestBit: UInt32 = 0x100
-    private static let positionShift: UInt32 = 9
+    private static let indexShift: UInt32 = 9
 
     private var bits: UInt32
 
     /// The mark of a new entry: alive and, but for a guest, just used.
-    init(nameCount: Int, position: Int, isGuest: Bool = false) {
-        precondition(position <= Int(UInt32.max >> Self.positionShift), "a table holds 2^23 names at most")
+    init(nameCount: Int, index: Int, isGuest: Bool = false) {
+        precondition(index <= Int(UInt32.max >> Self.indexShift), "a table holds 2^23 names at most")
         bits =
             UInt32(min(nameCount, Int(Self.countMask))) | (isGuest ? Self.guestBit : Self.recentBit) | Self.liveBit
-            | UInt32(position) << Self.positionShift
+            | UInt32(index) << Self.indexShift
     }
 
     /// Whether the name came while the table was nearly full, and has not been seen to be used again.
@@ -326,7 +326,7 @@ struct EntryMark: BitwiseCopyable {
     func difference(fromCount count: Int) -> UInt32 { (bits ^ UInt32(truncatingIfNeeded: count)) & Self.countMask }
 
     /// Where the entry stands among the entries.
-    var position: Int { Int(bits >> Self.positionShift) }
+    var index: Int { Int(bits >> Self.indexShift) }
 
     /// Used since the eviction hand last came by.
     var isRecent: Bool {

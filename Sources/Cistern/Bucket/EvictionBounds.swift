@@ -14,9 +14,9 @@ struct EvictionBounds {
     private var hand = 0
 
     /// A value was added at a position.
-    mutating func noteChange(at position: Int) {
+    mutating func noteChange(at index: Int) {
         nothingBefore = (.min, .min)
-        let segment = position / Self.segmentSize
+        let segment = index / Self.segmentSize
         guard segment < plain.count else { return }
         (plain[segment], sparing[segment]) = (.min, .min)
     }

@@ -4,7 +4,7 @@
 struct InlineKey: BitwiseCopyable {
     static let capacity = 36
     /// The lengths that take no step that depends on another, among them a UUID's.
-    static let usualCounts = 33...capacity
+    static let commonLengths = 33...capacity
 
     // Words of their own, not an array: they stay in registers. What is beyond the name is 0.
     private var first: UInt64
@@ -14,16 +14,16 @@ struct InlineKey: BitwiseCopyable {
     /// The last four bytes of a name that is longer than the words, some of which may stand there, too.
     private var tail: UInt32
 
-    /// A name of one of ``usualCounts``.
+    /// A name of one of ``commonLengths``.
     @inline(__always)
-    init(usual key: Span<UInt8>) {
+    init(common key: Span<UInt8>) {
         (first, second, third, fourth) = (key.word(0), key.word(1), key.word(2), key.word(3))
         tail = UInt32(truncatingIfNeeded: key.wordEnding(0) >> 32)
     }
 
     /// Any name of up to ``capacity`` bytes, and no bytes of a longer one.
     init(_ key: Span<UInt8>) {
-        self = Self.usualCounts ~= key.count ? InlineKey(usual: key) : Self.padded(key)
+        self = Self.commonLengths ~= key.count ? InlineKey(common: key) : Self.padded(key)
     }
 
     private init(_ words: (UInt64, UInt64, UInt64, UInt64)) {
@@ -35,7 +35,7 @@ struct InlineKey: BitwiseCopyable {
     private static func padded(_ key: Span<UInt8>) -> InlineKey {
         func word(_ index: Int) -> UInt64 {
             if key.count > 32 || key.count <= index * 8 { return 0 }
-            return key.count >= index * 8 + 8 ? key.word(index) : key.lastWord
+            return key.count >= index * 8 + 8 ? key.word(index) : key.lastEstimate
         }
         return InlineKey((word(0), word(1), word(2), word(3)))
     }
@@ -83,7 +83,7 @@ extension Span<UInt8> {
     ///
     /// They are read with loads that overlap what is before them or each other, never byte by byte.
     @inline(__always)
-    var lastWord: UInt64 {
+    var lastEstimate: UInt64 {
         let left = count & 7
         if count >= 8 { return load(count &- 8, as: UInt64.self) >> UInt64(truncatingIfNeeded: 64 &- left &* 8) }
         if left >= 4 {

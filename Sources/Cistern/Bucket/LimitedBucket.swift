@@ -86,7 +86,7 @@ struct LimitedBucket: BitwiseCopyable {
 }
 
 extension LimitedBucket: TableValue {
-    typealias Near = LimitedBucket
+    typealias Hot = LimitedBucket
     /// Nothing stands elsewhere.
-    struct Far: BitwiseCopyable {}
+    struct Cold: BitwiseCopyable {}
 }

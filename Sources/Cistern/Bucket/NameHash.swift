@@ -34,7 +34,7 @@ struct NameHash: Sendable, BitwiseCopyable {
     @inline(__always)
     func callAsFunction(_ name: Span<UInt8>) -> UInt64 {
         // As long as a UUID: one stretch, so that both products are under way at once.
-        guard InlineKey.usualCounts ~= name.count else {
+        guard InlineKey.commonLengths ~= name.count else {
             return Self.hashOther(name, first: first, second: second, last: last, folding: folding, long: long)
         }
         var sum = Sum(beginningWith: (name.wordEnding(0) >> 32) << 6 | UInt64(truncatingIfNeeded: name.count))
@@ -58,7 +58,7 @@ struct NameHash: Sendable, BitwiseCopyable {
             case 49...: (long(name), 0)
             case 16...: (name.wordEnding(8), name.wordEnding(0))
             case 8...: (name.word(0), name.wordEnding(0))
-            case 1...: (name.lastWord, 0)
+            case 1...: (name.lastEstimate, 0)
             default: (0, 0)
             }
         if 17...longestBytes ~= name.count { sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1) }

@@ -25,7 +25,7 @@ final class NewKeyBudget: Sendable {
 }
 
 /// Where a name is kept, or why it is not.
-enum Placement {
+enum EntryLookup {
     case at(Int)
     /// There is no room, and none can be made.
     case full

@@ -5,9 +5,9 @@ internal import Synchronization
 ///
 /// An element has two parts. The near ones are cache lines, and each chunk of memory has those of all its segments side by
 /// side in its first half, then the far ones. So a page of near parts holds nothing but near parts: of a million
-/// organisations' a processor has to translate the addresses of 16,000 pages, and not of all that the far ones stand on,
+/// organizations' a processor has to translate the addresses of 16,000 pages, and not of all that the far ones stand on,
 /// too. Nothing is given back before the pool goes.
-final class SegmentPool<Near: BitwiseCopyable, Far: BitwiseCopyable>: Sendable {
+final class SegmentPool<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: Sendable {
     /// Bytes in a cache line, which a near part is.
     static var lineBytes: Int { 64 }
     /// Elements in a segment: so few that the last one of each table may be nearly empty.
@@ -16,7 +16,7 @@ final class SegmentPool<Near: BitwiseCopyable, Far: BitwiseCopyable>: Sendable {
     ///
     /// As many lines as that are some pages; with far parts of 96 bytes, or none, they fill a class of the allocator's.
     static var chunkCount: Int { 1024 }
-    static var farStride: Int { MemoryLayout<Far>.size == 0 ? 0 : MemoryLayout<Far>.stride }
+    static var coldStride: Int { MemoryLayout<Cold>.size == 0 ? 0 : MemoryLayout<Cold>.stride }
 
     private struct Chunks {
         /// The addresses where they begin: multiples of what the near parts of one take.
@@ -28,7 +28,7 @@ final class SegmentPool<Near: BitwiseCopyable, Far: BitwiseCopyable>: Sendable {
     private let chunks = Mutex(Chunks())
 
     init() {
-        precondition(MemoryLayout<Near>.stride == Self.lineBytes, "a near part is a cache line")
+        precondition(MemoryLayout<Hot>.stride == Self.lineBytes, "a near part is a cache line")
     }
 
     deinit {
@@ -52,9 +52,9 @@ final class SegmentPool<Near: BitwiseCopyable, Far: BitwiseCopyable>: Sendable {
 
     private static func allocateChunk() -> UInt {
         let lines = chunkCount * lineBytes
-        let bytes = UnsafeMutableRawPointer.allocate(byteCount: lines + chunkCount * farStride, alignment: lines)
-        bytes.bindMemory(to: Near.self, capacity: chunkCount)
-        if farStride > 0 { (bytes + lines).bindMemory(to: Far.self, capacity: chunkCount) }
+        let bytes = UnsafeMutableRawPointer.allocate(byteCount: lines + chunkCount * coldStride, alignment: lines)
+        bytes.bindMemory(to: Hot.self, capacity: chunkCount)
+        if coldStride > 0 { (bytes + lines).bindMemory(to: Cold.self, capacity: chunkCount) }
         let address = UInt(bitPattern: bytes)
         precondition(address <= 1 << 48 - UInt(lines), "an address of more than 48 bits")
         return address

@@ -2,16 +2,16 @@
 ///
 /// An array that doubles copies all it has while somebody waits for the lock, and leaves up to half of itself unused.
 /// Here an append costs at most one new segment and, seldom, a copy of the list of segments, eight bytes for each. Since
-/// nothing moves, an element may also be told by its ``Place``, which is followed in one step, unchecked; a position is
+/// nothing moves, an element may also be told by its ``EntryPointer``, which is followed in one step, unchecked; a position is
 /// checked, and takes three.
 ///
 /// The near part of an element is one cache line, the far one stands elsewhere (``SegmentPool``). So a line is fetched for
 /// what is looked at each time, and none with it for what is not.
-struct SegmentedBuffer<Near: BitwiseCopyable, Far: BitwiseCopyable>: ~Copyable {
-    typealias Pool = SegmentPool<Near, Far>
+struct SegmentedBuffer<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: ~Copyable {
+    typealias Pool = SegmentPool<Hot, Cold>
 
     /// Where an element stands, for as long as the buffer lives.
-    struct Place {
+    struct EntryPointer {
         /// The address of the near part, in lines.
         let number: UInt64
 
@@ -19,7 +19,7 @@ struct SegmentedBuffer<Near: BitwiseCopyable, Far: BitwiseCopyable>: ~Copyable {
         static var numberBits: Int { 42 }
 
         @inline(__always)
-        fileprivate var near: UnsafeMutablePointer<Near> {
+        fileprivate var hot: UnsafeMutablePointer<Hot> {
             let address = UInt(truncatingIfNeeded: number &* UInt64(Pool.lineBytes))
             // It was made of an address, and none is 0.
             return UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped
@@ -27,11 +27,11 @@ struct SegmentedBuffer<Near: BitwiseCopyable, Far: BitwiseCopyable>: ~Copyable {
 
         /// The address of the near part tells which one of its chunk's it is, and where the chunk's far ones begin.
         @inline(__always)
-        fileprivate var far: UnsafeMutablePointer<Far> {
+        fileprivate var cold: UnsafeMutablePointer<Cold> {
             let index = Int(truncatingIfNeeded: number % UInt64(Pool.chunkCount))
             let lines = Pool.chunkCount &- index
-            return (UnsafeMutableRawPointer(near) + (lines &* Pool.lineBytes &+ index &* Pool.farStride))
-                .assumingMemoryBound(to: Far.self)
+            return (UnsafeMutableRawPointer(hot) + (lines &* Pool.lineBytes &+ index &* Pool.coldStride))
+                .assumingMemoryBound(to: Cold.self)
         }
     }
 
@@ -52,33 +52,33 @@ struct SegmentedBuffer<Near: BitwiseCopyable, Far: BitwiseCopyable>: ~Copyable {
     deinit { segments.deallocate() }
 
     /// The near part of the element at a place.
-    subscript(near place: Place) -> Near {
-        @inline(__always) unsafeAddress { UnsafePointer(place.near) }
-        @inline(__always) unsafeMutableAddress { place.near }
+    subscript(hot pointer: EntryPointer) -> Hot {
+        @inline(__always) unsafeAddress { UnsafePointer(pointer.hot) }
+        @inline(__always) unsafeMutableAddress { pointer.hot }
     }
 
     /// The far part of the element at a place.
-    subscript(far place: Place) -> Far {
-        @inline(__always) unsafeAddress { UnsafePointer(place.far) }
-        @inline(__always) unsafeMutableAddress { place.far }
+    subscript(cold pointer: EntryPointer) -> Cold {
+        @inline(__always) unsafeAddress { UnsafePointer(pointer.cold) }
+        @inline(__always) unsafeMutableAddress { pointer.cold }
     }
 
     /// Where the element at a position stands; checked against the count.
     @inline(__always)
-    func place(of position: Int) -> Place {
-        let position = UInt(bitPattern: position)
-        precondition(position < UInt(bitPattern: count), "position beyond the end")
-        let (segment, index) = position.quotientAndRemainder(dividingBy: UInt(bitPattern: Pool.segmentCount))
-        return Place(number: segments[Int(bitPattern: segment)] + UInt64(index))
+    func pointer(of index: Int) -> EntryPointer {
+        let index = UInt(bitPattern: index)
+        precondition(index < UInt(bitPattern: count), "position beyond the end")
+        let (segment, offset) = index.quotientAndRemainder(dividingBy: UInt(bitPattern: Pool.segmentCount))
+        return EntryPointer(number: segments[Int(bitPattern: segment)] + UInt64(offset))
     }
 
-    mutating func append(near: Near, far: Far) {
+    mutating func append(hot: Hot, cold: Cold) {
         let segment = count / Pool.segmentCount
         if count % Pool.segmentCount == 0 { addSegment(at: segment) }
         count += 1
-        let place = place(of: count - 1)
-        place.near.initialize(to: near)
-        place.far.initialize(to: far)
+        let pointer = pointer(of: count - 1)
+        pointer.hot.initialize(to: hot)
+        pointer.cold.initialize(to: cold)
     }
 
     private mutating func addSegment(at segment: Int) {

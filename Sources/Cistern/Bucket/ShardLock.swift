@@ -8,12 +8,12 @@ internal import Synchronization
 /// the lock held looks again a hundred times, for longer than a decision takes. If it is held even then, its holder is
 /// most likely not running, and the thread sleeps for a moment before it looks further, so that the holder has the
 /// processor. Whoever finds it free takes it; there is no queue. So who takes it again and again, or for long, must
-/// ``giveWay()`` in between. A thread that takes it a second time waits for itself, for ever.
+/// ``yieldToSleepers()`` in between. A thread that takes it a second time waits for itself, for ever.
 struct ShardLock: ~Copyable, Sendable {
     /// Looks before the first sleep: a few microseconds.
-    private static let busyLooks = 128
+    private static let spinsBeforeSleep = 128
     /// Looks after each further one.
-    private static let looksAfterSleep = 16
+    private static let spinsAfterSleep = 16
 
     private let isHeld = Atomic<Bool>(false)
     /// Threads that have given up looking for the moment.
@@ -21,7 +21,7 @@ struct ShardLock: ~Copyable, Sendable {
 
     @inline(__always)
     func acquire() {
-        if !tryAcquire() { acquireHeld() }
+        if !tryAcquire() { acquireContended() }
     }
 
     @inline(__always)
@@ -30,7 +30,7 @@ struct ShardLock: ~Copyable, Sendable {
     }
 
     /// Lets those in that sleep, if any do: for whoever has just let it go and means to take it again.
-    func giveWay() {
+    func yieldToSleepers() {
         // One sleep may end just before theirs does.
         for _ in 0..<2 where sleepers.load(ordering: .relaxed) > 0 { thread_sleep_briefly() }
     }
@@ -43,8 +43,8 @@ struct ShardLock: ~Copyable, Sendable {
     }
 
     @inline(never)
-    private func acquireHeld() {
-        var looks = Self.busyLooks
+    private func acquireContended() {
+        var looks = Self.spinsBeforeSleep
         repeat {
             // To look is cheaper for the holder than to try: it shares the cache line instead of giving it up.
             while isHeld.load(ordering: .relaxed) {
@@ -55,7 +55,7 @@ struct ShardLock: ~Copyable, Sendable {
                     sleepers.add(1, ordering: .relaxed)
                     thread_sleep_briefly()
                     sleepers.subtract(1, ordering: .relaxed)
-                    looks = Self.looksAfterSleep
+                    looks = Self.spinsAfterSleep
                 }
             }
         } while !tryAcquire()

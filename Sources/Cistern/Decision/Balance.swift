@@ -18,9 +18,9 @@ struct Balance: Sendable, BitwiseCopyable {
 
     /// What the store has said of an instant.
     @inline(__always)
-    init(_ word: StoreWord, asOf: Instant) {
-        openMicrotokens = word.openMicrotokens
-        inflow = word.inflow
+    init(_ estimate: StoreBalanceEstimate, asOf: Instant) {
+        openMicrotokens = estimate.openMicrotokens
+        inflow = estimate.inflow
         self.asOf = asOf
     }
 

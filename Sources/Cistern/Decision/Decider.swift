@@ -6,7 +6,7 @@ package protocol Decider: Sendable {
     ///
     /// `resume` is not called where this returns a decision.
     func decide(
-        _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
+        _ key: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
     ) -> Decision?
 }
 

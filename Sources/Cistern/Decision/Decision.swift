@@ -1,4 +1,4 @@
-/// What a limiter answers to "may this organisation do this now?".
+/// What a limiter answers to "may this organization do this now?".
 public struct Decision: Sendable, Equatable, BitwiseCopyable {
     /// How it came out.
     public enum Outcome: UInt8, Sendable, BitwiseCopyable, CaseIterable {
@@ -9,7 +9,7 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
         /// Let through uncounted, because the store is out of reach and the failure policy is `open`.
         case unmetered
         /// Turned away, because a bound of this server was hit, or because the store is out of reach and the failure
-        /// policy is `closed`; the organisation's limit has no part in it.
+        /// policy is `closed`; the organization's limit has no part in it.
         case refused
     }
 
@@ -60,7 +60,7 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
         outcome == .denied || outcome == .refused ? 0 : Int(balanceMicrotokens / Limit.microtokensPerToken)
     }
 
-    /// The organisation's balance after the decision, as far as this server knows it.
+    /// The organization's balance after the decision, as far as this server knows it.
     package var balanceMicrotokens: Int64 { balance.microtokens(of: limit, heldTokens: heldTokens, at: decidedAt) }
 
     /// When the bucket will be full again if nobody uses it.

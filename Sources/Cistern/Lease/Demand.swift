@@ -1,8 +1,8 @@
-/// How fast an organisation asks for tokens at this server: an average that forgets.
+/// How fast an organization asks for tokens at this server: an average that forgets.
 struct Demand: Sendable, Equatable, BitwiseCopyable {
     /// Tokens a second.
     private(set) var tokensPerSecond = 0.0
-    /// In milliseconds, of which 32 bits are enough: an organisation silent for all of 50 days is known too well after that,
+    /// In milliseconds, of which 32 bits are enough: an organization silent for all of 50 days is known too well after that,
     /// for as long as the average takes to forget.
     private var measuredAtMilliseconds: UInt32
 

@@ -8,7 +8,7 @@ extension Lease {
     ) -> Payment {
         advance(clockDriftPerMille: clockDriftPerMille, now: now, tally: &tally)
         guard cost <= heldTokens else { return .none }
-        if case .settled(let terms) = phase, isEarlySpent(with: cost, terms) { noteEarly(terms, paying: cost) }
+        if case .settled(let terms) = phase, isHalfSpent(with: cost, terms) { recordHalfSpend(terms, paying: cost) }
         heldTokens &-= cost
         spentAt = latest
         return payment
@@ -16,7 +16,7 @@ extension Lease {
 
     /// What has just been paid leaves.
     @inline(__always)
-    var payment: Payment { Payment(limit, balance: Balance(word, asOf: wordAt), heldTokens: heldTokens) }
+    var payment: Payment { Payment(limit, balance: Balance(estimate, asOf: estimateAt), heldTokens: heldTokens) }
 
     /// Decides from memory: from tokens held, or because the store has said that it cannot pay yet.
     ///
@@ -35,7 +35,7 @@ extension Lease {
     /// store can tell.
     mutating func denyFromMemory(costMicrotokens: Int64, settings: LeaseSettings) -> Decision? {
         let missing = costMicrotokens &- Int64(heldTokens) &* Limit.microtokensPerToken
-        guard !isAsking, word.forbids(missing, leaseEnd: expiresAt, now: latest) else { return nil }
+        guard !isRequesting, estimate.forbids(missing, leaseEnd: expiresAt, now: latest) else { return nil }
         return deny(costMicrotokens: costMicrotokens, settings: settings, now: latest)
     }
 
@@ -55,7 +55,8 @@ extension Lease {
         let missing = costMicrotokens &- Int64(held) &* Limit.microtokensPerToken
         let tokens = Int((max(0, missing) + Limit.microtokensPerToken - 1) / Limit.microtokensPerToken)
         let drift = settings.clockDriftPerMille
-        if let trickle = terms.pace.millisecondsUntil(tokens, leaseEnd: expiresAt, clockDriftPerMille: drift, now: now)
+        if let trickle = terms.trickle.millisecondsUntil(
+            tokens, leaseEnd: expiresAt, clockDriftPerMille: drift, now: now)
         {
             return trickle
         }
@@ -63,7 +64,7 @@ extension Lease {
         // it. It counts that from the last spend, on the slowest clock.
         let onRecord = Int64(leased &+ Int(spent)) &* Limit.microtokensPerToken
         let room = limit.capacityMicrotokens &- onRecord
-        let open = word.millisecondsUntil(missing, limit: limit, leaseEnd: expiresAt, now: now)
+        let open = estimate.millisecondsUntil(missing, limit: limit, leaseEnd: expiresAt, now: now)
         // The word has been carried on by this clock, which may have run fast since the request left.
         let sentAt = expiresAt.advanced(byMilliseconds: settings.sentBeforeExpiryMilliseconds)
         let carried = max(0, now.milliseconds &- sentAt.milliseconds) &* drift / 1000
@@ -71,7 +72,8 @@ extension Lease {
             missing <= room
             ? LeaseSettings.surelyLater(open &+ carried, clockDriftPerMille: drift)
             : LeaseSettings.surelyLater(
-                limit.millisecondsToGain(missing &- max(0, min(word.openMicrotokens, room))), clockDriftPerMille: drift)
+                limit.millisecondsToGain(missing &- max(0, min(estimate.openMicrotokens, room))),
+                clockDriftPerMille: drift)
                 &- (now.milliseconds &- spentAt.milliseconds)
         return max(1, open, flows &+ Int64(answerMilliseconds))
     }
@@ -81,9 +83,9 @@ extension Lease {
     /// It has become ``latest``: no earlier than an instant seen before.
     mutating func advance(clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally) {
         let now = max(now, latest)
-        word.refill(limit, elapsedMilliseconds: now.milliseconds &- wordAt.milliseconds)
-        wordAt = now
-        if case .settled(let terms) = phase, terms.pace.coming > 0 {
+        estimate.refill(limit, elapsedMilliseconds: now.milliseconds &- estimateAt.milliseconds)
+        estimateAt = now
+        if case .settled(let terms) = phase, terms.trickle.remaining > 0 {
             takeIn(terms, clockDriftPerMille: clockDriftPerMille, now: now)
         }
         if now >= expiresAt { lapse(tally: &tally) }
@@ -92,25 +94,25 @@ extension Lease {
     /// Takes in the tokens of the pace that have come.
     private mutating func takeIn(_ terms: LeaseTerms, clockDriftPerMille: Int64, now: Instant) {
         var terms = terms
-        held &+= terms.pace.arrive(leaseEnd: expiresAt, clockDriftPerMille: clockDriftPerMille, now: now)
+        held &+= terms.trickle.arrive(leaseEnd: expiresAt, clockDriftPerMille: clockDriftPerMille, now: now)
         phase = .settled(terms)
     }
 
     private mutating func lapse(tally: inout LeaseTokenTally) {
         dropTokens(tally: &tally)
-        notes.remove(.isOnRecord)
+        notes.remove(.isRecorded)
     }
 
     /// What is held and to come is not spent any more.
     mutating func dropTokens(tally: inout LeaseTokenTally) {
-        tally.expired &+= UInt64(held &+ coming)
+        tally.expired &+= UInt64(held &+ trickleRemaining)
         held = 0
-        dropPace()
+        dropTrickle()
     }
 
-    private mutating func dropPace() {
+    private mutating func dropTrickle() {
         guard case .settled(var terms) = phase else { return }
-        terms.pace = Pace()
+        terms.trickle = TrickleGrant()
         phase = .settled(terms)
     }
 }

@@ -1,7 +1,7 @@
-/// What one server knows of one organisation: the tokens that it holds, and what the store last said.
+/// What one server knows of one organization: the tokens that it holds, and what the store last said.
 ///
 /// A state machine without IO: requests and answers go in, decisions and amounts come out. At most one request for an
-/// organisation is in flight, and only the answer to that one counts; whatever else arrives is the store's to expire.
+/// organization is in flight, and only the answer to that one counts; whatever else arrives is the store's to expire.
 ///
 /// A million of them are held, so the fields are as narrow as they can be, in an order that leaves none unused, and
 /// what holds only between two requests shares its place with what holds only during one: 120 bytes. Tokens are at most
@@ -12,50 +12,50 @@ struct Lease: Sendable, BitwiseCopyable {
     private var demand: Demand
     /// ``wanted`` and the tokens held.
     private var wantedBasis: Int32 = 0
-    var phase = LeasePhase.settled(LeaseTerms()) { didSet { restsDownTo = restedDownTo } }
-    var notes = LeaseNotes() { didSet { restsDownTo = restedDownTo } }
+    var phase = LeasePhase.settled(LeaseTerms()) { didSet { fastPathFloor = computedFastPathFloor } }
+    var notes = LeaseFlags() { didSet { fastPathFloor = computedFastPathFloor } }
     /// Where the bucket is that all of this is about.
-    private(set) var home: BucketHome
-    /// Up to when ``word`` has been carried on; a payment that changes nothing else leaves that to whoever looks at it.
-    var wordAt: Instant { didSet { restsDownTo = restedDownTo } }
-    var word: StoreWord
+    private(set) var partition: PartitionID
+    /// Up to when ``estimate`` has been carried on; a payment that changes nothing else leaves that to whoever looks at it.
+    var estimateAt: Instant { didSet { fastPathFloor = computedFastPathFloor } }
+    var estimate: StoreBalanceEstimate
     /// ``spent`` and the tokens held, until that is noted; from then on ``spent`` alone.
-    private var spentBasis: UInt32 = 0 { didSet { restsDownTo = restedDownTo } }
+    private var spentBasis: UInt32 = 0 { didSet { fastPathFloor = computedFastPathFloor } }
     var limit: Limit
     /// How long before its end the lease is renewed; 0 where that is not before it is needed.
     private var renewalMilliseconds: UInt16 = 0
     /// How long the last answer took: by so much less than it seems may have flowed in at the store.
     private(set) var answerMilliseconds: UInt16 = 0
     /// All that most payments look at; it stands last, see ``TableValue``.
-    var rest: LeaseRest
+    var rest: HotLease
 
-    /// An organisation of which nothing is known: as far as this server can tell its bucket is full.
+    /// An organization of which nothing is known: as far as this server can tell its bucket is full.
     ///
     /// - Parameters:
-    ///   - sequence: the last that was used for any organisation. If it was for this one, before it was forgotten, its
+    ///   - sequence: the last that was used for any organization. If it was for this one, before it was forgotten, its
     ///     answer was taken in, and the tokens may have been spent.
-    ///   - spentAt: when a token of this organisation can last have been spent here, before it was forgotten.
+    ///   - spentAt: when a token of this organization can last have been spent here, before it was forgotten.
     init(
-        limit: Limit, home: BucketHome = .only, sequence: UInt64 = 0, spentAt: Instant = Instant(nanoseconds: 0),
+        limit: Limit, partition: PartitionID = .only, sequence: UInt64 = 0, spentAt: Instant = Instant(nanoseconds: 0),
         now: Instant
     ) {
         self.limit = limit
-        self.home = home
-        wordAt = now
-        rest = LeaseRest(until: now, spentAt: spentAt)
+        self.partition = partition
+        estimateAt = now
+        rest = HotLease(until: now, spentAt: spentAt)
         acknowledged = sequence
         demand = Demand(now: now)
-        word = StoreWord(unknown: limit)
+        estimate = StoreBalanceEstimate(unknown: limit)
     }
 
     /// Until when nothing becomes of the lease by time alone: it is renewed then, or it ends.
-    private(set) var restsUntil: Instant {
+    private(set) var fastPathDeadline: Instant {
         get { rest.until }
         set { rest.until = newValue }
     }
 
     /// How many tokens must be left for a payment to be no more than that; all that it depends on keeps it up to date.
-    private(set) var restsDownTo: UInt32 {
+    private(set) var fastPathFloor: UInt32 {
         get { rest.downTo }
         set { rest.downTo = newValue }
     }
@@ -71,7 +71,7 @@ struct Lease: Sendable, BitwiseCopyable {
         get { rest.spentAt }
         set {
             rest.spentAt = newValue
-            restsDownTo = restedDownTo
+            fastPathFloor = computedFastPathFloor
         }
     }
 
@@ -79,26 +79,26 @@ struct Lease: Sendable, BitwiseCopyable {
     ///
     /// A thread may read the clock, stall, and take the lock after others have decided for later instants: what it
     /// decides then counts for the latest of these, or it would spend tokens that had not been granted yet.
-    var latest: Instant { max(wordAt, spentAt) }
+    var latest: Instant { max(estimateAt, spentAt) }
 
-    /// What ``restsDownTo`` is.
+    /// What ``fastPathFloor`` is.
     ///
     /// Down to so many tokens nothing but paying becomes of the lease: no more are asked for, and no half of it is noted as
     /// spent. While tokens come or a request is in flight it is more than there can be; so it is until something has been spent
-    /// since ``wordAt``, since a payment then sees by ``spentAt`` alone whether it comes from a thread that has stalled.
-    private var restedDownTo: UInt32 {
-        guard case .settled(let terms) = phase, terms.pace.coming == 0, spentAt >= wordAt else { return .max }
-        guard !notes.contains(.isEarlyNoted) else { return terms.renewBelow }
+    /// since ``estimateAt``, since a payment then sees by ``spentAt`` alone whether it comes from a thread that has stalled.
+    private var computedFastPathFloor: UInt32 {
+        guard case .settled(let terms) = phase, terms.trickle.remaining == 0, spentAt >= estimateAt else { return .max }
+        guard !notes.contains(.isHalfSpendRecorded) else { return terms.renewBelow }
         let all = Int64(spent) + Int64(heldTokens)
         return max(terms.renewBelow, UInt32(clamping: all - Int64(terms.early) + 1))
     }
 
     /// When all tokens lapse.
-    var expiresAt: Instant { restsUntil.advanced(byMilliseconds: Int64(renewalMilliseconds)) }
+    var expiresAt: Instant { fastPathDeadline.advanced(byMilliseconds: Int64(renewalMilliseconds)) }
 
     /// The tokens lapse then, and nothing is to be done before.
     private mutating func rest(until end: Instant) {
-        restsUntil = end
+        fastPathDeadline = end
         renewalMilliseconds = 0
     }
 
@@ -123,8 +123,8 @@ struct Lease: Sendable, BitwiseCopyable {
 
     /// Tokens spent since the last request left; about half of the lease, once that many had been.
     private(set) var spent: UInt32 {
-        get { notes.contains(.isEarlyNoted) ? spentBasis : spentBasis &- heldTokens }
-        set { spentBasis = notes.contains(.isEarlyNoted) ? newValue : newValue &+ heldTokens }
+        get { notes.contains(.isHalfSpendRecorded) ? spentBasis : spentBasis &- heldTokens }
+        set { spentBasis = notes.contains(.isHalfSpendRecorded) ? newValue : newValue &+ heldTokens }
     }
 
     /// Tokens asked for here since demand was last measured; below 0 by those that were counted while they waited.
@@ -139,19 +139,19 @@ struct Lease: Sendable, BitwiseCopyable {
     }
 
     /// Whether a request is in flight.
-    var isAsking: Bool {
-        if case .asking = phase { true } else { false }
+    var isRequesting: Bool {
+        if case .requesting = phase { true } else { false }
     }
 
     /// The number of the request in flight, else of the last one that was answered.
     var sequence: UInt64 {
-        if case .asking(let flight) = phase { flight.sequence } else { acknowledged }
+        if case .requesting(let flight) = phase { flight.sequence } else { acknowledged }
     }
 
     /// Whether the lessee looks after this lease's falling idle.
-    var isWatched: Bool {
-        get { notes.contains(.isWatched) }
-        set { notes.set(.isWatched, to: newValue) }
+    var hasIdleCheck: Bool {
+        get { notes.contains(.hasIdleCheck) }
+        set { notes.set(.hasIdleCheck, to: newValue) }
     }
 
     var terms: LeaseTerms {
@@ -160,47 +160,47 @@ struct Lease: Sendable, BitwiseCopyable {
 
     /// Tokens set aside for the requests that wait for the answer in flight.
     private var reserved: Int {
-        if case .asking(let flight) = phase { Int(flight.reserved) } else { 0 }
+        if case .requesting(let flight) = phase { Int(flight.reserved) } else { 0 }
     }
 
     /// Tokens of a pace that are still to come.
-    var coming: Int { terms.pace.coming }
+    var trickleRemaining: Int { terms.trickle.remaining }
 
     /// Tokens that are on record at the store and have not been spent, as far as this server knows.
-    var leased: Int { held &+ reserved &+ coming }
+    var leased: Int { held &+ reserved &+ trickleRemaining }
 
     /// Those that have not lapsed by now, whether that has been noticed or not.
     func leased(now: Instant) -> Int { now < expiresAt ? leased : 0 }
 
-    /// Whether the store should hear of this organisation again even if no request comes: to have tokens back, or
+    /// Whether the store should hear of this organization again even if no request comes: to have tokens back, or
     /// because refill would stop while spent tokens are on record.
     var isWorthReporting: Bool {
-        leased > 0 || notes.isSuperset(of: [.isOnRecord, .isCrowded])
+        leased > 0 || notes.isSuperset(of: [.isRecorded, .isNearCapacity])
     }
 
     /// Whether it is worth a store call of its own to report it before it lapses.
-    func isMissed(settings: LeaseSettings) -> Bool {
+    func isWorthReturning(settings: LeaseSettings) -> Bool {
         isWorthReporting
-            && (notes.isSuperset(of: [.isOnRecord, .isCrowded]) || leased > settings.unmissedTokens(of: limit))
+            && (notes.isSuperset(of: [.isRecorded, .isNearCapacity]) || leased > settings.negligibleTokens(of: limit))
     }
 
     /// The best knowledge of the global balance: what the store had, and what is held here.
     var knownMicrotokens: Int64 {
-        min(limit.capacityMicrotokens, max(0, word.openMicrotokens) &+ Int64(held) &* Limit.microtokensPerToken)
+        min(limit.capacityMicrotokens, max(0, estimate.openMicrotokens) &+ Int64(held) &* Limit.microtokensPerToken)
     }
 
     /// Whether paying this makes it about half of the lease that has been spent, which is to be noted.
-    func isEarlySpent(with cost: UInt32, _ terms: LeaseTerms) -> Bool {
-        !notes.contains(.isEarlyNoted) && spentBasis &- heldTokens &+ cost >= terms.early
+    func isHalfSpent(with cost: UInt32, _ terms: LeaseTerms) -> Bool {
+        !notes.contains(.isHalfSpendRecorded) && spentBasis &- heldTokens &+ cost >= terms.early
     }
 
     /// Notes that about half of the lease has been spent by now, with what is being paid.
-    mutating func noteEarly(_ terms: LeaseTerms, paying cost: UInt32) {
+    mutating func recordHalfSpend(_ terms: LeaseTerms, paying cost: UInt32) {
         var terms = terms
         terms.early = UInt32(clamping: expiresAt.milliseconds - latest.milliseconds)
         phase = .settled(terms)
         spentBasis = spent &+ cost
-        notes.insert(.isEarlyNoted)
+        notes.insert(.isHalfSpendRecorded)
     }
 
     // MARK: Asking
@@ -209,62 +209,62 @@ struct Lease: Sendable, BitwiseCopyable {
     @inline(__always)
     func isRunningDry(now: Instant) -> Bool {
         guard case .settled(let terms) = phase, renewalMilliseconds > 0 else { return false }
-        return held &+ terms.pace.coming < Int(terms.renewBelow) || now >= restsUntil
+        return held &+ terms.trickle.remaining < Int(terms.renewBelow) || now >= fastPathDeadline
     }
 
     /// Asks for what waiting requests need beyond the tokens held, and for what is to come.
     ///
     /// Where requests wait, what is held is set aside for them: nobody who comes later may spend it before they are
     /// answered. What has not come of a pace goes back and is asked for anew.
-    mutating func ask(
+    mutating func beginRequest(
         waitingTokens: Int, sequence: UInt64, sizing: some LeaseSizing, settings: LeaseSettings, now: Instant,
         tally: inout LeaseTokenTally
-    ) -> Ask {
+    ) -> Report {
         advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
         let now = latest
         demand.record(tokens: wanted + waitingTokens, settings: settings, now: now)
         // They are counted now, and will be once more when they are decided.
         wanted = -waitingTokens
-        let returned = coming
+        let returned = trickleRemaining
         tally.returned &+= UInt64(returned)
-        var ask = begin(sequence, isReserving: waitingTokens > 0, settings: settings, now: now)
-        let use = LeaseUse(
-            limit: limit, demandPerSecond: demand.tokensPerSecond, held: max(0, ask.held - waitingTokens))
-        let wish = sizing.wish(for: use, settings: settings).bounded(by: settings)
-        notes.set(.isAhead, to: wish.ahead > 0)
-        ask.returned = returned
-        ask.wish = wish
-        return ask
+        var report = begin(sequence, isReserving: waitingTokens > 0, settings: settings, now: now)
+        let use = LeaseUsage(
+            limit: limit, demandPerSecond: demand.tokensPerSecond, held: max(0, report.held - waitingTokens))
+        let requested = sizing.requested(for: use, settings: settings).bounded(by: settings)
+        notes.set(.hasPrefetched, to: requested.ahead > 0)
+        report.returned = returned
+        report.requested = requested
+        return report
     }
 
     /// Gives back all that is held and to come; nil where there is nothing to tell, or while a request is in flight.
     ///
     /// - Parameter isForced: whether the store is told even where it will learn in good time.
-    mutating func giveBack(
+    mutating func returnTokens(
         sequence: UInt64, isForced: Bool, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
-    ) -> Ask? {
+    ) -> Report? {
         advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
         let now = latest
-        guard !isAsking, isWorthReporting || isForced && notes.contains(.isOnRecord) else { return nil }
+        guard !isRequesting, isWorthReporting || isForced && notes.contains(.isRecorded) else { return nil }
         let returned = leased
         tally.returned &+= UInt64(returned)
         held = 0
-        notes.remove(.isAhead)
-        var ask = begin(sequence, isReserving: false, settings: settings, now: now)
-        ask.returned = returned
-        return ask
+        notes.remove(.hasPrefetched)
+        var report = begin(sequence, isReserving: false, settings: settings, now: now)
+        report.returned = returned
+        return report
     }
 
-    /// The organisation's bucket is another one from now on: forgets everything that was about the old one.
+    /// The organization's bucket is another one from now on: forgets everything that was about the old one.
     ///
     /// What is held should be given back there first; the answer to that is not heeded.
-    mutating func move(to home: BucketHome) {
+    mutating func move(to partition: PartitionID) {
         precondition(reserved == 0, "a bucket is left while nobody waits for it")
-        self.home = home
+        self.partition = partition
         forgetTerms(early: terms.early)
         held = 0
-        notes.remove([.isOnRecord, .isAhead])
-        forgetWord()
+        notes.remove([.isRecorded, .hasPrefetched])
+        invalidateEstimate()
     }
 
     /// Another limit holds from now on: what the store said under the old one counts for nothing, and what it granted
@@ -274,14 +274,14 @@ struct Lease: Sendable, BitwiseCopyable {
     /// there.
     mutating func change(to limit: Limit, from old: Limit, tally: inout LeaseTokenTally) {
         self.limit = limit
-        forgetWord()
+        invalidateEstimate()
         guard limit.isLower(than: old) else { return }
         dropTokens(tally: &tally)
     }
 
     /// Nothing that the store said counts any more; the next shortage asks.
-    mutating func forgetWord() {
-        word = StoreWord(unknown: limit)
+    mutating func invalidateEstimate() {
+        estimate = StoreBalanceEstimate(unknown: limit)
     }
 
     /// A token was spent here that was not leased.
@@ -294,21 +294,21 @@ struct Lease: Sendable, BitwiseCopyable {
     /// - Parameter isReserving: whether what is held is set aside for those that wait.
     private mutating func begin(
         _ sequence: UInt64, isReserving: Bool, settings: LeaseSettings, now: Instant
-    ) -> Ask {
-        precondition(!isAsking, "one request at a time for an organisation")
-        var ask = Ask(held: held, quietMilliseconds: settings.certainMilliseconds(from: spentAt, to: now))
-        if notes.contains(.isEarlyNoted) {
+    ) -> Report {
+        precondition(!isRequesting, "one request at a time for an organization")
+        var report = Report(held: held, unspentMilliseconds: settings.certainMilliseconds(from: spentAt, to: now))
+        if notes.contains(.isHalfSpendRecorded) {
             let earlyAt = Instant(milliseconds: expiresAt.milliseconds - Int64(terms.early))
-            ask.earlySpent = Int(spent)
-            ask.earlyMilliseconds = settings.certainMilliseconds(from: earlyAt, to: now)
+            report.halfSpentTokens = Int(spent)
+            report.halfSpentMilliseconds = settings.certainMilliseconds(from: earlyAt, to: now)
         }
-        notes.remove(.isEarlyNoted)
+        notes.remove(.isHalfSpendRecorded)
         spent = 0
         rest(until: expiresAt)
-        phase = .asking(
-            LeaseFlight(sequence: sequence, reported: heldTokens, reserved: isReserving ? heldTokens : 0))
+        phase = .requesting(
+            RequestInFlight(sequence: sequence, reported: heldTokens, reserved: isReserving ? heldTokens : 0))
         if isReserving { held = 0 }
-        return ask
+        return report
     }
 
     // MARK: Answers
@@ -319,37 +319,38 @@ struct Lease: Sendable, BitwiseCopyable {
     mutating func settle(
         _ grant: Grant, sentAt: Instant, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) {
-        guard case .asking(let flight) = phase else { return }
+        guard case .requesting(let flight) = phase else { return }
         let now = max(now, latest)
-        wordAt = now
+        estimateAt = now
         acknowledged = flight.sequence
         answerMilliseconds = UInt16(clamping: now.milliseconds - sentAt.milliseconds)
         let left = held + Int(flight.reserved)
         let lapsed = min(left, Int(flight.reported) - grant.held)
         tally.expired &+= UInt64(lapsed)
-        tally.granted &+= UInt64(grant.tokens + grant.paced)
+        tally.granted &+= UInt64(grant.tokens + grant.trickleTokens)
         held = left - lapsed + grant.tokens
-        notes.set(.isOnRecord, to: grant.held + grant.tokens + grant.paced > 0)
-        notes.set(.isCrowded, to: isCrowded(grant, settings: settings))
+        notes.set(.isRecorded, to: grant.held + grant.tokens + grant.trickleTokens > 0)
+        notes.set(.isNearCapacity, to: isNearCapacity(grant, settings: settings))
         rest(until: settings.expiry(sentAt: sentAt))
-        word = StoreWord(grant, sentAt: sentAt, limit: limit, expiresAt: expiresAt, settings: settings, now: now)
+        estimate = StoreBalanceEstimate(
+            grant, sentAt: sentAt, limit: limit, expiresAt: expiresAt, settings: settings, now: now)
         var terms = LeaseTerms()
-        terms.pace = Pace(
-            tokens: grant.paced, milliseconds: grant.paceMilliseconds, startedAt: now, leaseEnd: expiresAt)
-        terms.early = UInt32(clamping: max(1, (Int(spent) + held + terms.pace.tokens) / 2))
-        if notes.contains(.isAhead), settings.prefetchMilliseconds > 0 {
-            let perSecond = terms.pace.tokens > 0 ? terms.pace.tokensPerSecond : demand.tokensPerSecond
+        terms.trickle = TrickleGrant(
+            tokens: grant.trickleTokens, milliseconds: grant.trickleMilliseconds, startedAt: now, leaseEnd: expiresAt)
+        terms.early = UInt32(clamping: max(1, (Int(spent) + held + terms.trickle.tokens) / 2))
+        if notes.contains(.hasPrefetched), settings.prefetchMilliseconds > 0 {
+            let perSecond = terms.trickle.tokens > 0 ? terms.trickle.tokensPerSecond : demand.tokensPerSecond
             let soon = Int((perSecond * Double(settings.prefetchMilliseconds) / 1000).rounded(.up))
-            terms.renewBelow = UInt32(clamping: min(soon, (held + terms.pace.tokens + 1) / 2))
+            terms.renewBelow = UInt32(clamping: min(soon, (held + terms.trickle.tokens + 1) / 2))
             // Tokens that demand no longer takes are put on record anew before they lapse.
             let renewAt = sentAt.advanced(byMilliseconds: settings.durationMilliseconds * 3 / 4)
-            renewalMilliseconds = UInt16(clamping: max(1, restsUntil.milliseconds - renewAt.milliseconds))
-            restsUntil = restsUntil.advanced(byMilliseconds: -Int64(renewalMilliseconds))
+            renewalMilliseconds = UInt16(clamping: max(1, fastPathDeadline.milliseconds - renewAt.milliseconds))
+            fastPathDeadline = fastPathDeadline.advanced(byMilliseconds: -Int64(renewalMilliseconds))
         }
         phase = .settled(terms)
     }
 
-    private func isCrowded(_ grant: Grant, settings: LeaseSettings) -> Bool {
+    private func isNearCapacity(_ grant: Grant, settings: LeaseSettings) -> Bool {
         let room = limit.capacityMicrotokens - Int64(grant.outstanding) * Limit.microtokensPerToken
         return grant.outstanding > limit.capacity / 16
             && limit.millisecondsToGain(room - max(0, grant.openMicrotokens)) < settings.durationMilliseconds
@@ -360,11 +361,11 @@ struct Lease: Sendable, BitwiseCopyable {
         held += reserved
         forgetTerms()
         wanted = 0
-        forgetWord()
+        invalidateEstimate()
     }
 
-    /// Whether forgetting this organisation loses nothing: no tokens, no request in flight.
+    /// Whether forgetting this organization loses nothing: no tokens, no request in flight.
     func isIdle(now: Instant) -> Bool {
-        !isAsking && (leased == 0 || now >= expiresAt)
+        !isRequesting && (leased == 0 || now >= expiresAt)
     }
 }

@@ -1,16 +1,16 @@
-/// What a server asks of the store for one organisation: tokens ahead of use, and what became of those it had.
+/// What a server asks of the store for one organization: tokens ahead of use, and what became of those it had.
 ///
 /// Amounts are whole tokens, so that a lease never strands a fraction that no request can use.
 public struct LeaseRequest: Sendable, Equatable {
-    /// The organisation's name, in UTF-8.
-    public package(set) var organization: [UInt8]
+    /// The organization's name, in UTF-8.
+    public package(set) var key: [UInt8]
     /// Where its bucket is.
-    public package(set) var home: BucketHome
+    public package(set) var partition: PartitionID
     /// The limit that holds for it.
     public package(set) var limit: Limit
     /// Who asks: one name for each run of each server, never used again.
-    public package(set) var lessee: String
-    /// Counts this lessee's requests for this organisation up.
+    public package(set) var lesseeID: String
+    /// Counts this lessee's requests for this organization up.
     ///
     /// The store acts on a number once and only on higher ones after it, so a request that arrives late or twice
     /// changes nothing.
@@ -28,13 +28,13 @@ public struct LeaseRequest: Sendable, Equatable {
     ///
     /// Without it a token spent long ago would look leased until now, and a server alone would lose what flowed in
     /// meanwhile.
-    public package(set) var quietMilliseconds: Int64
-    /// Tokens of the earlier grants that had been spent ``earlyMilliseconds`` ago already; about half of them.
+    public package(set) var unspentMilliseconds: Int64
+    /// Tokens of the earlier grants that had been spent ``halfSpentMilliseconds`` ago already; about half of them.
     ///
     /// With it the store makes good what it did not let flow in since, for want of the room that they had left.
-    public package(set) var earlySpent: Int
+    public package(set) var halfSpentTokens: Int
     /// For how long at least those have been spent.
-    public package(set) var earlyMilliseconds: Int64
+    public package(set) var halfSpentMilliseconds: Int64
     /// Tokens given back, on top of `held`.
     ///
     /// The store credits at most what it still has on record.
@@ -44,7 +44,7 @@ public struct LeaseRequest: Sendable, Equatable {
     /// The store pays them out of `held` and its balance one after the other, each in full or not at all.
     public package(set) var waiting: [WaitingCost]
     /// What is wanted ahead of use, once all that waits is paid.
-    public package(set) var wish: LeaseWish
+    public package(set) var requested: RequestedLease
     /// How long the store keeps tokens on record for this lessee, from when it acts on the request.
     public package(set) var durationMilliseconds: Int64
     /// When the request left.
@@ -55,24 +55,24 @@ public struct LeaseRequest: Sendable, Equatable {
     public package(set) var deadline: Instant
 
     package init(
-        organization: [UInt8], home: BucketHome = .only, limit: Limit, lessee: String, sequence: UInt64,
-        acknowledged: UInt64, held: Int, quietMilliseconds: Int64, earlySpent: Int, earlyMilliseconds: Int64,
-        returned: Int, waiting: [WaitingCost], wish: LeaseWish, durationMilliseconds: Int64, sentAt: Instant,
+        key: [UInt8], partition: PartitionID = .only, limit: Limit, lesseeID: String, sequence: UInt64,
+        acknowledged: UInt64, held: Int, unspentMilliseconds: Int64, halfSpentTokens: Int, halfSpentMilliseconds: Int64,
+        returned: Int, waiting: [WaitingCost], requested: RequestedLease, durationMilliseconds: Int64, sentAt: Instant,
         deadline: Instant
     ) {
-        self.organization = organization
-        self.home = home
+        self.key = key
+        self.partition = partition
         self.limit = limit
-        self.lessee = lessee
+        self.lesseeID = lesseeID
         self.sequence = sequence
         self.acknowledged = acknowledged
         self.held = held
-        self.quietMilliseconds = quietMilliseconds
-        self.earlySpent = earlySpent
-        self.earlyMilliseconds = earlyMilliseconds
+        self.unspentMilliseconds = unspentMilliseconds
+        self.halfSpentTokens = halfSpentTokens
+        self.halfSpentMilliseconds = halfSpentMilliseconds
         self.returned = returned
         self.waiting = waiting
-        self.wish = wish
+        self.requested = requested
         self.durationMilliseconds = durationMilliseconds
         self.sentAt = sentAt
         self.deadline = deadline
@@ -109,13 +109,13 @@ public struct Grant: Sendable, Equatable {
     public var held: Int
     /// What the store could still grant to somebody else, after this grant; it may be below 0.
     public var openMicrotokens: Int64
-    /// Tokens granted as a pace: out of what flows in over ``paceMilliseconds``, and to be spent no faster.
+    /// Tokens granted as a pace: out of what flows in over ``trickleMilliseconds``, and to be spent no faster.
     ///
     /// A store that grants a pace says with it that the lessee has its share: of what is still open, and of what flows
     /// in meanwhile, the rest is for others.
-    public var paced: Int
+    public var trickleTokens: Int
     /// How long the paced tokens take to come, in milliseconds from when the answer arrives.
-    public var paceMilliseconds: Int64
+    public var trickleMilliseconds: Int64
     /// How fast ``openMicrotokens`` grows as long as the lessees' paces go on, in microtokens a millisecond.
     public var openRefillMicrotokensPerMillisecond: Int64
     /// Tokens on record for all lessees, after this grant.
@@ -123,14 +123,14 @@ public struct Grant: Sendable, Equatable {
 
     /// Creates an answer; without a pace it is one for tokens at once.
     public init(
-        tokens: Int, held: Int, openMicrotokens: Int64, paced: Int = 0, paceMilliseconds: Int64 = 0,
+        tokens: Int, held: Int, openMicrotokens: Int64, trickleTokens: Int = 0, trickleMilliseconds: Int64 = 0,
         openRefillMicrotokensPerMillisecond: Int64, outstanding: Int
     ) {
         self.tokens = tokens
         self.held = held
         self.openMicrotokens = openMicrotokens
-        self.paced = paced
-        self.paceMilliseconds = paceMilliseconds
+        self.trickleTokens = trickleTokens
+        self.trickleMilliseconds = trickleMilliseconds
         self.openRefillMicrotokensPerMillisecond = openRefillMicrotokensPerMillisecond
         self.outstanding = outstanding
     }

@@ -5,7 +5,7 @@ public struct LeaseSettings: Sendable, Equatable {
 
     /// How long a lease lasts, in milliseconds.
     ///
-    /// Longer: a server that falls silent strands its tokens for longer. Shorter: an organisation that pauses loses the
+    /// Longer: a server that falls silent strands its tokens for longer. Shorter: an organization that pauses loses the
     /// tokens it had leased sooner. 100 to 60,000.
     public var durationMilliseconds: Int64 = 2000
     /// How much demand one lease is to cover, in milliseconds.
@@ -16,22 +16,22 @@ public struct LeaseSettings: Sendable, Equatable {
     /// Where demand over the horizon is below this many tokens, nothing is leased ahead: each shortage asks for just
     /// what it needs.
     ///
-    /// Higher: more organisations are exact, at a store call for each shortage. 1 to 1,000,000.
+    /// Higher: more organizations are exact, at a store call for each shortage. 1 to 1,000,000.
     public var minimumTokens = 5
     /// How long before it would run dry a lease is renewed, in milliseconds.
     ///
     /// Longer: fewer requests wait for the store, and each lease is used for less of its time. It should cover the
     /// round trip to the store. 0 to half the horizon; 0 renews only when a request finds nothing.
     public var prefetchMilliseconds: Int64 = 20
-    /// How long an organisation may be silent before its tokens go back to the store, in milliseconds.
+    /// How long an organization may be silent before its tokens go back to the store, in milliseconds.
     ///
-    /// Longer: fewer store calls for organisations that come and go. Shorter: tokens are sooner where they are needed.
+    /// Longer: fewer store calls for organizations that come and go. Shorter: tokens are sooner where they are needed.
     /// 10 to 60,000; as long as the duration or longer, tokens lapse instead.
     public var idleMilliseconds: Int64 = 250
     /// How many horizons at once a server may lease that is the only one to ask.
     ///
     /// Higher: fewer store calls; a second server waits longer for its share. 1 to 8.
-    public var loneFactor = 2
+    public var soloMultiplier = 2
     /// How quickly the average that stands for demand takes in a rise, in milliseconds.
     ///
     /// Shorter: fewer store calls at the start of a burst, more tokens leased for what was none. 1 to 10,000.
@@ -70,12 +70,12 @@ public struct LeaseSettings: Sendable, Equatable {
     }
 
     /// How long a pace lasts at most, in milliseconds: the horizons of a lessee that is alone, and half a lease.
-    var longestPaceMilliseconds: Int64 {
-        min(horizonMilliseconds * Int64(loneFactor), durationMilliseconds / 2, Pace.longestMilliseconds)
+    var longestTrickleMilliseconds: Int64 {
+        min(horizonMilliseconds * Int64(soloMultiplier), durationMilliseconds / 2, TrickleGrant.longestMilliseconds)
     }
 
-    /// How long an organisation is silent before a look is taken whether it still is, in milliseconds.
-    var watchMilliseconds: Int64 { min(idleMilliseconds, WatchedPlace.longestMilliseconds) }
+    /// How long an organization is silent before a look is taken whether it still is, in milliseconds.
+    var idleCheckMilliseconds: Int64 { min(idleMilliseconds, IdleCheck.longestMilliseconds) }
 
     /// When a lease asked for at `sentAt` lapses at the lessee: before it can lapse at the store.
     func expiry(sentAt: Instant) -> Instant {

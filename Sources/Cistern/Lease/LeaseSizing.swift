@@ -5,11 +5,11 @@
 /// microseconds, and must not ask the limiter anything.
 public protocol LeaseSizing: Sendable {
     /// What to wish for.
-    func wish(for use: LeaseUse, settings: LeaseSettings) -> LeaseWish
+    func requested(for use: LeaseUsage, settings: LeaseSettings) -> RequestedLease
 }
 
-/// What a sizing knows of one organisation at this server.
-public struct LeaseUse: Sendable, Equatable {
+/// What a sizing knows of one organization at this server.
+public struct LeaseUsage: Sendable, Equatable {
     /// The limit that holds.
     public var limit: Limit
     /// How fast tokens are being asked for here, whether they were there or not: tokens a second, averaged.
@@ -19,7 +19,7 @@ public struct LeaseUse: Sendable, Equatable {
 }
 
 /// What a lessee would like to have ahead of use.
-public struct LeaseWish: Sendable, Equatable {
+public struct RequestedLease: Sendable, Equatable {
     /// Tokens beyond what waits, 0 to 10^9; 0 for none.
     public var ahead: Int
     /// This lessee's weight where the balance must be shared, in thousandths of a token a second, 0 to 10^12.
@@ -27,35 +27,36 @@ public struct LeaseWish: Sendable, Equatable {
     /// The store shares by weight among the lessees that have a lease. One of weight 0 takes what there is.
     public var weight: Int64
     /// How long a pace may run where the balance is short, in milliseconds; 0 for no pace.
-    public var paceMilliseconds: Int64
+    public var trickleMilliseconds: Int64
     /// How many times as much, for as many times as long, a lessee may have that is alone: 1 and more.
-    public var loneFactor: Int
+    public var soloMultiplier: Int
 
     /// The same wish, with paces no longer than any server counts on.
-    func bounded(by settings: LeaseSettings) -> LeaseWish {
-        var wish = self
-        wish.paceMilliseconds = min(paceMilliseconds, settings.longestPaceMilliseconds)
-        if wish.paceMilliseconds > 0 {
-            wish.loneFactor = min(loneFactor, Int(settings.longestPaceMilliseconds / wish.paceMilliseconds))
+    func bounded(by settings: LeaseSettings) -> RequestedLease {
+        var requested = self
+        requested.trickleMilliseconds = min(trickleMilliseconds, settings.longestTrickleMilliseconds)
+        if requested.trickleMilliseconds > 0 {
+            requested.soloMultiplier = min(
+                soloMultiplier, Int(settings.longestTrickleMilliseconds / requested.trickleMilliseconds))
         }
-        return wish
+        return requested
     }
 
     /// No wish: the store grants what waits and no more.
-    public static let none = LeaseWish(ahead: 0, weight: 0)
+    public static let none = RequestedLease(ahead: 0, weight: 0)
 
     /// Creates a wish; without the last two it is one for tokens at once.
-    public init(ahead: Int, weight: Int64, paceMilliseconds: Int64 = 0, loneFactor: Int = 1) {
+    public init(ahead: Int, weight: Int64, trickleMilliseconds: Int64 = 0, soloMultiplier: Int = 1) {
         self.ahead = ahead
         self.weight = weight
-        self.paceMilliseconds = paceMilliseconds
-        self.loneFactor = loneFactor
+        self.trickleMilliseconds = trickleMilliseconds
+        self.soloMultiplier = soloMultiplier
     }
 }
 
 /// Leases what demand will take over the horizon: the sizing that suits most services.
 ///
-/// An organisation whose demand over the horizon is below ``LeaseSettings/minimumTokens`` is asked for request by
+/// An organization whose demand over the horizon is below ``LeaseSettings/minimumTokens`` is asked for request by
 /// request: at that size leasing strands more than it saves. Unless its bucket is so large that nobody would miss what is
 /// stranded: then it gets what it needs for as long as a lease lasts. Demand beyond what the bucket can sustain counts in
 /// the sharing and not in the wish.
@@ -64,27 +65,27 @@ public struct DemandSizing: LeaseSizing {
     public init() {}
 
     /// Demand times horizon, less what is held.
-    public func wish(for use: LeaseUse, settings: LeaseSettings) -> LeaseWish {
+    public func requested(for use: LeaseUsage, settings: LeaseSettings) -> RequestedLease {
         let weight = Int64(min(use.demandPerSecond * 1000, 1e12))
         let sustained = min(use.demandPerSecond, use.limit.refillPerSecond)
         let target = sustained * Double(settings.horizonMilliseconds) / 1000
         guard target >= Double(settings.minimumTokens) else {
             let wanted = sustained * Double(settings.durationMilliseconds) / 1000
-            let ahead = min(settings.unmissedTokens(of: use.limit), Int(wanted.rounded(.up)))
-            return LeaseWish(ahead: max(0, ahead - use.held), weight: weight)
+            let ahead = min(settings.negligibleTokens(of: use.limit), Int(wanted.rounded(.up)))
+            return RequestedLease(ahead: max(0, ahead - use.held), weight: weight)
         }
-        return LeaseWish(
+        return RequestedLease(
             ahead: max(0, Int(min(target, Double(use.limit.capacity))) - use.held), weight: weight,
-            paceMilliseconds: settings.horizonMilliseconds, loneFactor: settings.loneFactor)
+            trickleMilliseconds: settings.horizonMilliseconds, soloMultiplier: settings.soloMultiplier)
     }
 }
 
 extension LeaseSettings {
     /// As many tokens as nobody misses while a lease lasts: a millionth of the bucket, and of what flows into it meanwhile.
     ///
-    /// A thousand servers that each strand so many cost an organisation a thousandth. It is 0 for all but vast limits: of a
+    /// A thousand servers that each strand so many cost an organization a thousandth. It is 0 for all but vast limits: of a
     /// bucket that a lease of a few tokens means something to, none is taken without a demand that is worth it.
-    func unmissedTokens(of limit: Limit) -> Int {
+    func negligibleTokens(of limit: Limit) -> Int {
         let inflow = limit.refillPerSecond * Double(durationMilliseconds) / 1000
         return Int(min(Double(limit.capacity), inflow) / 1_000_000)
     }
@@ -102,8 +103,8 @@ public struct FixedSizing: LeaseSizing {
     }
 
     /// The fixed number, at once.
-    public func wish(for use: LeaseUse, settings: LeaseSettings) -> LeaseWish {
-        LeaseWish(ahead: tokens, weight: 0)
+    public func requested(for use: LeaseUsage, settings: LeaseSettings) -> RequestedLease {
+        RequestedLease(ahead: tokens, weight: 0)
     }
 }
 
@@ -113,5 +114,5 @@ public struct PerRequestSizing: LeaseSizing {
     public init() {}
 
     /// Nothing.
-    public func wish(for use: LeaseUse, settings: LeaseSettings) -> LeaseWish { .none }
+    public func requested(for use: LeaseUsage, settings: LeaseSettings) -> RequestedLease { .none }
 }

@@ -4,8 +4,8 @@
 /// before the loss can go on. Until leases from before have lapsed, the parts hold half of the capacity. See
 /// Architecture.md.
 struct LocalBucket: Sendable {
-    let home: BucketHome
-    let share: LocalShare
+    let partition: PartitionID
+    let share: LocalFraction
     /// From when on there is refill.
     private let refillsFrom: Instant
     /// A bucket of the whole limit, from which a request takes its cost divided by the part.
@@ -16,12 +16,12 @@ struct LocalBucket: Sendable {
     /// The bucket of an organization that was last served here, in any way, at `spentAt`.
     ///
     /// One that was forgotten meanwhile may have had its tokens already.
-    init(home: BucketHome, share: LocalShare, spentAt: Instant, settings: LeaseSettings) {
-        self.home = home
-        self.share = LocalShare(millionths: min(max(1, share.millionths), 1_000_000), lostAt: share.lostAt)
+    init(partition: PartitionID, share: LocalFraction, spentAt: Instant, settings: LeaseSettings) {
+        self.partition = partition
+        self.share = LocalFraction(millionths: min(max(1, share.millionths), 1_000_000), lostAt: share.lostAt)
         // A lessee counts its trickle grant from when the answer came, and takes its own clock for a slow one.
         let grantsEndAt = share.lostAt.advanced(
-            byMilliseconds: settings.surely(settings.longestPaceMilliseconds + 2) + settings.timeoutMilliseconds)
+            byMilliseconds: settings.surely(settings.longestTrickleMilliseconds + 2) + settings.timeoutMilliseconds)
         refillsFrom = max(grantsEndAt, spentAt)
     }
 

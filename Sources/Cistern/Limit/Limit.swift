@@ -1,4 +1,4 @@
-/// How fast one organisation may go: a burst of `capacity` tokens, refilled at `refillPerSecond`.
+/// How fast one organization may go: a burst of `capacity` tokens, refilled at `refillPerSecond`.
 ///
 /// Amounts are whole microtokens (10⁻⁶ token) and whole milliseconds, and refill is a whole number of microtokens per
 /// millisecond. So refilling needs no division and no rounding, and a bucket does not drift however often it is
@@ -17,7 +17,7 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     package let refillMicrotokensPerMillisecond: Int64
     /// The capacity in tokens, and in the highest bit whether the limit is in shadow.
     ///
-    /// As narrow as it can be, since every organisation in memory has a limit.
+    /// As narrow as it can be, since every organization in memory has a limit.
     let capacityAndShadow: UInt32
     private static let shadowBit: UInt32 = 1 << 31
 

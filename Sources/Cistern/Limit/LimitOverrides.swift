@@ -1,10 +1,10 @@
-/// Limits that operators have set for single organisations while servers run.
+/// Limits that operators have set for single organizations while servers run.
 ///
-/// Copies of it may be in any number of places: whichever was set last for an organisation wins, wherever it is found, and
+/// Copies of it may be in any number of places: whichever was set last for an organization wins, wherever it is found, and
 /// what was removed leaves a trace that wins over what was set before. So copies can be merged in any order and end up the
 /// same (a last-writer-wins map: Shapiro et al., 2011). Times are milliseconds since 1970, on the clock that all share.
 package struct LimitOverrides: Sendable, Equatable {
-    /// What was last said of one organisation.
+    /// What was last said of one organization.
     package struct Entry: Sendable, Equatable {
         /// The limit; nil where it was removed.
         package let limit: Limit?
@@ -32,14 +32,14 @@ package struct LimitOverrides: Sendable, Equatable {
             limit == nil ? setAtMilliseconds : expiresAtMilliseconds ?? .max
         }
 
-        /// Whether it wins over another of the same organisation; of two of the same millisecond one does, everywhere.
+        /// Whether it wins over another of the same organization; of two of the same millisecond one does, everywhere.
         func wins(over other: Entry) -> Bool {
             if setAtMilliseconds != other.setAtMilliseconds { return setAtMilliseconds > other.setAtMilliseconds }
             return self != other && text > other.text
         }
     }
 
-    /// How many organisations may have an override, or a trace of one: what is beyond makes the oldest traces go.
+    /// How many organizations may have an override, or a trace of one: what is beyond makes the oldest traces go.
     package static let maximumCount = 10_000
     /// How long a trace is kept of what has been removed or has ended: thirty days.
     ///
@@ -49,7 +49,7 @@ package struct LimitOverrides: Sendable, Equatable {
     /// The times that there can be: milliseconds from 1970 to the end of the year 9999.
     package static let times: ClosedRange<Int64> = 0...253_402_300_799_999
 
-    /// By organisation.
+    /// By organization.
     package private(set) var entries: [String: Entry] = [:]
 
     package init() {}
@@ -59,31 +59,31 @@ package struct LimitOverrides: Sendable, Equatable {
         entries.compactMapValues { $0.isInForce(atMilliseconds: now) ? $0.limit : nil }
     }
 
-    /// Takes in what was said of an organisation, unless something later is known.
+    /// Takes in what was said of an organization, unless something later is known.
     @discardableResult
-    package mutating func merge(_ organization: String, _ entry: Entry) -> Bool {
-        if let known = entries[organization], !entry.wins(over: known) { return false }
-        entries[organization] = entry
+    package mutating func merge(_ key: String, _ entry: Entry) -> Bool {
+        if let known = entries[key], !entry.wins(over: known) { return false }
+        entries[key] = entry
         return true
     }
 
     /// Takes in another copy.
     package mutating func merge(_ other: LimitOverrides) {
-        for (organization, entry) in other.entries { merge(organization, entry) }
+        for (key, entry) in other.entries { merge(key, entry) }
     }
 
     /// What is known here and is not, or was said earlier, in another copy.
     package func missing(in other: LimitOverrides) -> [String: Entry] {
-        entries.filter { organization, entry in
-            other.entries[organization].map { entry.wins(over: $0) } ?? true
+        entries.filter { key, entry in
+            other.entries[key].map { entry.wins(over: $0) } ?? true
         }
     }
 
-    /// Something to be said of an organisation, such that it wins over everything known.
+    /// Something to be said of an organization, such that it wins over everything known.
     package func entry(
-        for organization: String, limit: Limit?, expiresAtMilliseconds: Int64?, setBy: String, nowMilliseconds: Int64
+        for key: String, limit: Limit?, expiresAtMilliseconds: Int64?, setBy: String, nowMilliseconds: Int64
     ) -> Entry {
-        let last = min(entries[organization]?.setAtMilliseconds ?? 0, .max - 1)
+        let last = min(entries[key]?.setAtMilliseconds ?? 0, .max - 1)
         return Entry(
             limit: limit, setAtMilliseconds: max(nowMilliseconds, last + 1),
             expiresAtMilliseconds: expiresAtMilliseconds, setBy: setBy)
@@ -99,9 +99,9 @@ package struct LimitOverrides: Sendable, Equatable {
         if excess > 0 {
             let oldest = traces.filter { dropped[$0.key] == nil }
                 .sorted { ($0.value.endedAtMilliseconds, $0.key) < ($1.value.endedAtMilliseconds, $1.key) }
-            for (organization, entry) in oldest.prefix(excess) { dropped[organization] = entry }
+            for (key, entry) in oldest.prefix(excess) { dropped[key] = entry }
         }
-        for organization in dropped.keys { entries[organization] = nil }
+        for key in dropped.keys { entries[key] = nil }
         return dropped
     }
 }

@@ -1,4 +1,4 @@
-/// What may be the name of an organisation or a user: 1 to 128 bytes of `A-Z a-z 0-9 . _ : @ -`.
+/// What may be the name of an organization or a user: 1 to 128 bytes of `A-Z a-z 0-9 . _ : @ -`.
 package enum OrganizationName {
     /// The longest name, in bytes.
     package static let maximumBytes = 128
@@ -13,7 +13,7 @@ package enum OrganizationName {
         let count = bytes.count
         guard 1...maximumBytes ~= count else { return false }
         // What is missing of the last word is filled up with a letter.
-        guard count >= 8 else { return isValid(bytes.lastWord | everyByte(0x61) << UInt64(count * 8)) }
+        guard count >= 8 else { return isValid(bytes.lastEstimate | everyByte(0x61) << UInt64(count * 8)) }
         var index = 0
         while index < count / 8 {
             guard isValid(bytes.word(index)) else { return false }

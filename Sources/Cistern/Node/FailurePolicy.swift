@@ -1,4 +1,4 @@
-/// What becomes of requests while the node that keeps their organisation is out of reach.
+/// What becomes of requests while the node that keeps their organization is out of reach.
 public enum FailurePolicy: String, Sendable, CaseIterable {
     /// Let them through uncounted.
     case open

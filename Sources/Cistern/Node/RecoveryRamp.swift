@@ -1,6 +1,6 @@
 /// How many requests a node is sent that has just come back: few at first, twice as many in each further step.
 ///
-/// Every organisation has something to ask when its node returns. Without a bound they would all ask in the same
+/// Every organization has something to ask when its node returns. Without a bound they would all ask in the same
 /// instant, and the node would be lost again to the load that it cannot answer in time.
 package struct RecoveryRamp: Sendable {
     /// The length of a step, in milliseconds.

@@ -1,8 +1,8 @@
-/// Weighted consistent hashing: says which of several nodes keeps an organisation's bucket.
+/// Weighted consistent hashing: says which of several nodes keeps an organization's bucket.
 ///
-/// Each node has points on a circle of 2^64, as many as its weight says; an organisation belongs to the node whose point
+/// Each node has points on a circle of 2^64, as many as its weight says; an organization belongs to the node whose point
 /// comes first at or after its own. A node's points follow from its name alone, so adding, removing or re-weighting one
-/// node moves only the organisations that it gains or loses. Nothing depends on the process, the release or the order
+/// node moves only the organizations that it gains or loses. Nothing depends on the process, the release or the order
 /// in which nodes are named. Source: Karger et al., "Consistent Hashing and Random Trees", 1997.
 public struct Ring: Sendable, Equatable {
     /// Points of a node for each unit of its weight.
@@ -37,7 +37,7 @@ public struct Ring: Sendable, Equatable {
     /// For each value of a hash's highest bits, the first point that such a hash can belong to.
     private let starts: [UInt32]
     private let shift: UInt64
-    /// The part of all organisations that each member keeps, in the order of ``members``; together 1.
+    /// The part of all organizations that each member keeps, in the order of ``members``; together 1.
     public let shares: [Double]
 
     /// Places nodes on the circle.
@@ -74,9 +74,9 @@ public struct Ring: Sendable, Equatable {
         shares = Self.shares(of: members.count, points: points, owners: owners)
     }
 
-    /// The index, among ``members``, of the node that keeps an organisation.
-    public func owner(of organization: Span<UInt8>) -> Int {
-        let hash = StableHash.of(organization)
+    /// The index, among ``members``, of the node that keeps an organization.
+    public func owner(of key: Span<UInt8>) -> Int {
+        let hash = StableHash.of(key)
         var index = Int(starts[Int(hash >> shift)])
         while index < points.count, points[index] < hash { index += 1 }
         return Int(owners[index == points.count ? 0 : index])

@@ -1,4 +1,4 @@
-/// The store in this process: the true bucket of every organisation, for a server that shares its limits with nobody.
+/// The store in this process: the true bucket of every organization, for a server that shares its limits with nobody.
 ///
 /// A decision is one look-up under one lock. There are no leases here, since there is nobody to lease to; with the
 /// bucket itself at hand every decision is exact.
@@ -13,26 +13,26 @@ final class EmbeddedStore: Sendable {
     }
 
     let hash: NameHash
-    private let shards: Shards<State>
+    private let shards: LockStripedTable<State>
     private let newKeys: NewKeyBudget?
 
     init(limits: Limits, settings: LimiterSettings, hash: NameHash) {
         self.hash = hash
         newKeys = NewKeyBudget(perSecond: settings.maximumNewKeysPerSecond)
         let pool = BucketTable<LimitedBucket>.Pool()
-        shards = Shards(capacity: settings.maximumBuckets) {
+        shards = LockStripedTable(capacity: settings.maximumBuckets) {
             State(table: BucketTable(capacity: $0, pool: pool), limits: limits)
         }
     }
 
     /// Where its tables have their slots.
-    var slotPlaces: SlotPlaces { shards.slotPlaces }
+    var prefetchHints: PrefetchHints { shards.prefetchHints }
 
-    /// Takes `costMicrotokens` from the organisation's bucket if there is one that can pay;
+    /// Takes `costMicrotokens` from the organization's bucket if there is one that can pay;
     /// ``decide(_:hash:costMicrotokens:now:)`` sees to all others.
     @inline(__always)
-    func payAtOnce(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Payment {
-        // Worked out before the entry is looked at, see `RateLimiter.approach`.
+    func payHot(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Payment {
+        // Worked out before the entry is looked at, see `RateLimiter.hashAndPrefetch`.
         let nowMilliseconds = now.milliseconds
         // Not closures, here and below: of one that it finds too long the compiler makes a call.
         @inline(__always)
@@ -41,16 +41,16 @@ final class EmbeddedStore: Sendable {
         }
         @inline(__always)
         func pay(_ state: inout sending State) -> sending Payment {
-            let payment = state.table.update(organization, hash: hash, absent: .none, pay)
+            let payment = state.table.update(key, hash: hash, absent: .none, pay)
             if payment.isMade { state.allowed &+= 1 }
             return payment
         }
         return shards.withShard(of: hash, pay)
     }
 
-    /// As ``payAtOnce(_:hash:costMicrotokens:now:)``, for who does not ask what is left.
+    /// As ``payHot(_:hash:costMicrotokens:now:)``, for who does not ask what is left.
     @inline(__always)
-    func takeAtOnce(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Bool {
+    func takeHot(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Bool {
         let nowMilliseconds = now.milliseconds
         @inline(__always)
         func take(_ bucket: inout LimitedBucket) -> Bool {
@@ -58,33 +58,33 @@ final class EmbeddedStore: Sendable {
         }
         @inline(__always)
         func take(_ state: inout sending State) -> sending Bool {
-            let isPaid = state.table.update(organization, hash: hash, absent: false, take)
+            let isPaid = state.table.update(key, hash: hash, absent: false, take)
             if isPaid { state.allowed &+= 1 }
             return isPaid
         }
         return shards.withShard(of: hash, take)
     }
 
-    /// Takes `costMicrotokens` from the organisation's bucket if it can pay.
+    /// Takes `costMicrotokens` from the organization's bucket if it can pay.
     ///
     /// A new organization finds a full bucket. Where the store is full, a bucket that has refilled makes room: it would
     /// come back full. Where there is none the newcomer is refused: forgetting a bucket in use would give its tokens
     /// back.
-    func decide(_ organization: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Decision {
+    func decide(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Decision {
         shards.withShard(of: hash) { state in
-            let position: Int
-            switch place(organization, hash: hash, in: &state, now: now) {
-            case .at(let found): position = found
-            case .full: return counted(.refused(state.limits.limit(of: organization), at: now), in: &state)
+            let index: Int
+            switch pointer(key, hash: hash, in: &state, now: now) {
+            case .at(let found): index = found
+            case .full: return counted(.refused(state.limits.limit(of: key), at: now), in: &state)
             case .tooManyNewKeys(let milliseconds):
                 state.decisions.newKeysDenied &+= 1
-                let limit = state.limits.limit(of: organization)
+                let limit = state.limits.limit(of: key)
                 return counted(
                     .denied(limit, balanceMicrotokens: 0, retryAfterMilliseconds: milliseconds, at: now), in: &state)
             }
-            let payment = state.table[position].pay(costMicrotokens, nowMilliseconds: now.milliseconds)
+            let payment = state.table[index].pay(costMicrotokens, nowMilliseconds: now.milliseconds)
             if payment.isMade { return counted(payment.decision(at: now), in: &state) }
-            let bucket = state.table[position]
+            let bucket = state.table[index]
             let denial = Decision.denied(
                 bucket.limit, balanceMicrotokens: bucket.microtokens, costMicrotokens: costMicrotokens, at: now)
             return counted(denial, in: &state)
@@ -98,19 +98,19 @@ final class EmbeddedStore: Sendable {
         return decision
     }
 
-    private func place(
-        _ organization: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
-    ) -> Placement {
-        if let position = state.table.find(organization, hash: hash) { return .at(position) }
+    private func pointer(
+        _ key: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
+    ) -> EntryLookup {
+        if let index = state.table.find(key, hash: hash) { return .at(index) }
         if let milliseconds = newKeys?.take(now: now) { return .tooManyNewKeys(retryAfterMilliseconds: milliseconds) }
         if state.table.isFull {
             let gone = state.table.evict(now: now.milliseconds, hash: self.hash.callAsFunction) { $0.forgettable }
             guard gone != nil else { return .full }
             state.evictions &+= 1
         }
-        let limit = state.limits.limit(of: organization)
+        let limit = state.limits.limit(of: key)
         return .at(
-            shards.insert(organization, hash: hash, value: LimitedBucket(full: limit, now: now), into: &state))
+            shards.insert(key, hash: hash, value: LimitedBucket(full: limit, now: now), into: &state))
     }
 
     // MARK: Changes from outside
@@ -120,27 +120,27 @@ final class EmbeddedStore: Sendable {
     /// - Parameter names: whose limit is another one; nil where it may be anyone's.
     func change(to limits: Limits, names: Set<[UInt8]>?, now: Instant) {
         shards.forEach { $0.limits = limits }
-        shards.forEachPlace(of: names, hash: hash) { state, position in
-            let limit = state.limits.limit(of: state.table.key(at: position))
-            state.table[position].change(to: limit, now: now)
+        shards.forEachPlace(of: names, hash: hash) { state, index in
+            let limit = state.limits.limit(of: state.table.key(at: index))
+            state.table[index].change(to: limit, now: now)
             state.table.forgetBounds()
         }
     }
 
-    /// An organisation's bucket as a request would find it; nil where there is none, which would be full.
-    func bucket(of organization: Span<UInt8>, now: Instant) -> TokenBucket? {
-        let hash = hash(organization)
+    /// An organization's bucket as a request would find it; nil where there is none, which would be full.
+    func bucket(of key: Span<UInt8>, now: Instant) -> TokenBucket? {
+        let hash = hash(key)
         return shards.withShard(of: hash) { state in
-            state.table.find(organization, hash: hash).map { state.table[$0].bucket(now: now) }
+            state.table.find(key, hash: hash).map { state.table[$0].bucket(now: now) }
         }
     }
 
-    /// Fills an organisation's bucket.
-    func fill(_ organization: Span<UInt8>, now: Instant) {
-        let hash = hash(organization)
+    /// Fills an organization's bucket.
+    func fill(_ key: Span<UInt8>, now: Instant) {
+        let hash = hash(key)
         shards.withShard(of: hash) { state in
-            guard let position = state.table.find(organization, hash: hash) else { return }
-            state.table[position].fill(now: now)
+            guard let index = state.table.find(key, hash: hash) else { return }
+            state.table[index].fill(now: now)
             state.table.forgetBounds()
         }
     }

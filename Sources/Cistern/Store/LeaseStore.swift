@@ -2,18 +2,18 @@
 ///
 /// A store with one node, always at hand, needs ``lease(_:reply:)`` and no more.
 ///
-/// All but ``lease(_:reply:)`` are asked while the limiter holds a lock that decisions of other organisations wait for: they
+/// All but ``lease(_:reply:)`` are asked while the limiter holds a lock that decisions of other organizations wait for: they
 /// must return within microseconds, and must not ask the limiter anything.
 public protocol LeaseStore: Sendable {
-    /// Where an organisation's bucket is now. Answers from memory.
-    func home(of organization: Span<UInt8>) -> BucketHome
+    /// Where an organization's bucket is now. Answers from memory.
+    func partition(of key: Span<UInt8>) -> PartitionID
 
     /// Whether the node at a home is believed to be up. Answers from memory.
-    func isReachable(_ home: BucketHome) -> Bool
+    func isReachable(_ partition: PartitionID) -> Bool
 
     /// This server's part of every limit kept at a home that is out of reach, for the failure policy `local`; nil where
     /// none is known. Answers from memory.
-    func localShare(of home: BucketHome) -> LocalShare?
+    func localFraction(of partition: PartitionID) -> LocalFraction?
 
     /// Carries one request to the store.
     ///
@@ -27,18 +27,18 @@ public protocol LeaseStore: Sendable {
 
 extension LeaseStore {
     /// The only one there is.
-    public func home(of organization: Span<UInt8>) -> BucketHome { .only }
+    public func partition(of key: Span<UInt8>) -> PartitionID { .only }
     /// Always.
-    public func isReachable(_ home: BucketHome) -> Bool { true }
+    public func isReachable(_ partition: PartitionID) -> Bool { true }
     /// None.
-    public func localShare(of home: BucketHome) -> LocalShare? { nil }
+    public func localFraction(of partition: PartitionID) -> LocalFraction? { nil }
 }
 
 /// Where a bucket is kept, as a number of the store's choosing.
 ///
 /// It stays the same for as long as the bucket is the same one, wherever that moves. Another home is another bucket:
 /// what was leased out of the old one has to go back there.
-public struct BucketHome: Sendable, Hashable, BitwiseCopyable {
+public struct PartitionID: Sendable, Hashable, BitwiseCopyable {
     /// The number.
     public let number: UInt16
 
@@ -48,5 +48,5 @@ public struct BucketHome: Sendable, Hashable, BitwiseCopyable {
     }
 
     /// The home of every bucket in a store that has no more than one.
-    public static let only = BucketHome(0)
+    public static let only = PartitionID(0)
 }

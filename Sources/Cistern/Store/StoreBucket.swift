@@ -1,4 +1,4 @@
-/// One organisation's bucket as a shared store keeps it: the balance, and what is leased to whom.
+/// One organization's bucket as a shared store keeps it: the balance, and what is leased to whom.
 ///
 /// This is the arithmetic of the store's side as a value without IO. The script in Redis is its twin: the same steps
 /// in the same order on the same integers, so that both give the same answer to the same requests.
@@ -10,7 +10,7 @@
 package struct StoreBucket: Sendable, Equatable {
     /// What one lessee has.
     package struct Record: Sendable, Equatable {
-        package var lessee: String
+        package var lesseeID: String
         /// The last request that was acted on.
         package var sequence: UInt64
         /// Tokens leased and, as far as the store knows, not spent; the paced ones from when they are granted.
@@ -20,30 +20,30 @@ package struct StoreBucket: Sendable, Equatable {
         /// The lessee's weight in sharing, in thousandths of a token a second.
         package var weight: Int64
         /// How fast its pace runs, in microtokens a millisecond.
-        package var pace: Int64
+        package var trickleRate: Int64
         /// Until when.
-        package var paceEndsMilliseconds: Int64
+        package var trickleEndsMilliseconds: Int64
         /// What the last request was granted; taken back unless the next acknowledges it.
         package var unseen: Int
         /// When the last request was acted on.
         package var askedAtMilliseconds: Int64
-        /// ``StoreBucket/spilled`` at that time.
-        package var spilled: Int64
+        /// ``StoreBucket/overflow`` at that time.
+        package var overflow: Int64
 
         package init(
-            lessee: String, sequence: UInt64, tokens: Int, endsMilliseconds: Int64, weight: Int64, pace: Int64,
-            paceEndsMilliseconds: Int64, unseen: Int, askedAtMilliseconds: Int64, spilled: Int64
+            lesseeID: String, sequence: UInt64, tokens: Int, endsMilliseconds: Int64, weight: Int64, trickleRate: Int64,
+            trickleEndsMilliseconds: Int64, unseen: Int, askedAtMilliseconds: Int64, overflow: Int64
         ) {
-            self.lessee = lessee
+            self.lesseeID = lesseeID
             self.sequence = sequence
             self.tokens = tokens
             self.endsMilliseconds = endsMilliseconds
             self.weight = weight
-            self.pace = pace
-            self.paceEndsMilliseconds = paceEndsMilliseconds
+            self.trickleRate = trickleRate
+            self.trickleEndsMilliseconds = trickleEndsMilliseconds
             self.unseen = unseen
             self.askedAtMilliseconds = askedAtMilliseconds
-            self.spilled = spilled
+            self.overflow = overflow
         }
 
         /// Whether a server can have written it; anything else is somebody's mistake and holds no tokens.
@@ -52,7 +52,8 @@ package struct StoreBucket: Sendable, Equatable {
                 endsMilliseconds > askedAtMilliseconds,
                 endsMilliseconds <= askedAtMilliseconds + LeaseSettings.longestMilliseconds
             else { return false }
-            let (trickle, overflows) = pace.multipliedReportingOverflow(by: paceEndsMilliseconds - askedAtMilliseconds)
+            let (trickle, overflows) = trickleRate.multipliedReportingOverflow(
+                by: trickleEndsMilliseconds - askedAtMilliseconds)
             return !overflows && trickle <= Int64(tokens) * Limit.microtokensPerToken
         }
 
@@ -62,7 +63,7 @@ package struct StoreBucket: Sendable, Equatable {
             guard ahead > 0 else { return }
             askedAtMilliseconds = now
             endsMilliseconds -= ahead
-            paceEndsMilliseconds = max(0, paceEndsMilliseconds - ahead)
+            trickleEndsMilliseconds = max(0, trickleEndsMilliseconds - ahead)
         }
     }
 
@@ -73,7 +74,7 @@ package struct StoreBucket: Sendable, Equatable {
     /// In the order in which the lessees first came.
     package var records: [Record] = []
     /// Inflow that found no room, added up, less what was made good later; in microtokens, modulo 2^52.
-    package var spilled: Int64 = 0
+    package var overflow: Int64 = 0
 
     /// A bucket that nobody has used yet.
     package init(full limit: Limit, nowMilliseconds: Int64) {
@@ -95,21 +96,22 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// Acts on a request; nil where a later one of the same lessee came first, which changes nothing.
     package mutating func apply(_ request: LeaseRequest, nowMilliseconds now: Int64) -> Grant? {
-        let before = records.first { $0.lessee == request.lessee }
+        let before = records.first { $0.lesseeID == request.lesseeID }
         if let before, request.sequence <= before.sequence, before.endsMilliseconds > now { return nil }
-        noticeStepBack(of: request.lessee, now: now)
-        let own = records.first { $0.lessee == request.lessee }
+        noticeStepBack(of: request.lesseeID, now: now)
+        let own = records.first { $0.lesseeID == request.lesseeID }
         let report = Self.report(own, in: request, now: now)
-        refill(around: report, own: own, of: request.lessee, limit: request.limit, now: now)
+        refill(around: report, own: own, of: request.lesseeID, limit: request.limit, now: now)
         var others = Others(records, now: now)
         let answer = grant(request, held: report.held, others: &others)
-        let outstanding = report.held + answer.tokens + answer.paced
+        let outstanding = report.held + answer.tokens + answer.trickleTokens
         records.append(
             Record(
-                lessee: request.lessee, sequence: request.sequence, tokens: outstanding,
-                endsMilliseconds: now + request.durationMilliseconds, weight: request.wish.weight,
-                pace: answer.paced > 0 ? others.newPace : 0, paceEndsMilliseconds: now + answer.paceMilliseconds,
-                unseen: answer.tokens + answer.paced, askedAtMilliseconds: now, spilled: spilled))
+                lesseeID: request.lesseeID, sequence: request.sequence, tokens: outstanding,
+                endsMilliseconds: now + request.durationMilliseconds, weight: request.requested.weight,
+                trickleRate: answer.trickleTokens > 0 ? others.newTrickleRate : 0,
+                trickleEndsMilliseconds: now + answer.trickleMilliseconds,
+                unseen: answer.tokens + answer.trickleTokens, askedAtMilliseconds: now, overflow: overflow))
         return answer
     }
 
@@ -135,14 +137,14 @@ package struct StoreBucket: Sendable, Equatable {
     ///
     /// What has come of running trickle grants is not known any more, so all of it is charged; and what spilled belongs
     /// to times that cannot be compared.
-    private mutating func noticeStepBack(of lessee: String, now: Int64) {
+    private mutating func noticeStepBack(of lesseeID: String, now: Int64) {
         guard records.contains(where: { $0.askedAtMilliseconds > now }) else { return }
         for index in records.indices {
             records[index].begin(noLaterThan: now)
-            records[index].spilled = spilled
-            let (record, left) = (records[index], records[index].paceEndsMilliseconds - now)
-            guard record.lessee != lessee, record.endsMilliseconds > now, left > 0 else { continue }
-            balanceMicrotokens -= record.pace * left
+            records[index].overflow = overflow
+            let (record, left) = (records[index], records[index].trickleEndsMilliseconds - now)
+            guard record.lesseeID != lesseeID, record.endsMilliseconds > now, left > 0 else { continue }
+            balanceMicrotokens -= record.trickleRate * left
         }
     }
 
@@ -161,7 +163,7 @@ package struct StoreBucket: Sendable, Equatable {
     /// Holds what the lessee says against what is on record: it can lower the record, never raise it.
     private static func report(_ own: Record?, in request: LeaseRequest, now: Int64) -> Report {
         guard let own else { return Report() }
-        let quiet = now - request.quietMilliseconds
+        let quiet = now - request.unspentMilliseconds
         guard own.endsMilliseconds > now else {
             let moment = request.held > 0 ? own.endsMilliseconds : min(quiet, own.endsMilliseconds)
             return Report(spent: [(own.tokens, moment)])
@@ -170,8 +172,8 @@ package struct StoreBucket: Sendable, Equatable {
         let held = min(own.tokens, request.held)
         let credit = min(request.returned + unseen, own.tokens - held)
         let spent = own.tokens - held - credit
-        let early = min(request.earlySpent, spent)
-        let parts = [(early, min(quiet, now - request.earlyMilliseconds)), (spent - early, quiet)]
+        let early = min(request.halfSpentTokens, spent)
+        let parts = [(early, min(quiet, now - request.halfSpentMilliseconds)), (spent - early, quiet)]
         return Report(held: held, credit: credit, spent: parts.filter { $0.0 > 0 })
     }
 
@@ -180,20 +182,20 @@ package struct StoreBucket: Sendable, Equatable {
     /// Refill stops at C − O at every moment and not just at the end: a lease that lapsed an hour ago made room an hour
     /// ago. So it goes up to each moment at which tokens ended, in their order, and lets them go there. Of the moments
     /// before the last step, which has refilled already, what spilled since is made good.
-    private mutating func refill(around report: Report, own: Record?, of lessee: String, limit: Limit, now: Int64) {
+    private mutating func refill(around report: Report, own: Record?, of lesseeID: String, limit: Limit, now: Int64) {
         var endings = report.spent
-        for record in records where record.lessee != lessee && record.endsMilliseconds <= now {
+        for record in records where record.lesseeID != lesseeID && record.endsMilliseconds <= now {
             endings.append((record.tokens, record.endsMilliseconds))
         }
         let onRecord = Int64(outstanding) * Self.token
         var ceiling = limit.capacityMicrotokens - onRecord
-        records.removeAll { $0.lessee == lessee || $0.endsMilliseconds <= now }
+        records.removeAll { $0.lesseeID == lesseeID || $0.endsMilliseconds <= now }
         // Below 0 by what paces were promised of the inflow, never by more than is on record. A clock that was set back
         // must not hold refill up until it is where it was.
         balanceMicrotokens = min(max(balanceMicrotokens, -onRecord), max(0, ceiling))
         asOfMilliseconds = min(asOfMilliseconds, now)
         if let own, own.endsMilliseconds > now {
-            for part in report.spent { makeGood(part.tokens, spentAt: part.moment, own: own, limit: limit) }
+            for part in report.spent { creditOverflow(part.tokens, spentAt: part.moment, own: own, limit: limit) }
         }
         for ending in endings.sorted(by: { $0.moment < $1.moment }) {
             flowIn(limit, ceiling: ceiling, until: ending.moment)
@@ -210,7 +212,7 @@ package struct StoreBucket: Sendable, Equatable {
         bucket.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: now)
         let (inflow, overflows) = elapsed.multipliedReportingOverflow(by: limit.refillMicrotokensPerMillisecond)
         let refused = overflows ? Int64.max : inflow - (bucket.microtokens - balanceMicrotokens)
-        spilled = Self.wrapped(spilled + min(refused, limit.capacityMicrotokens))
+        overflow = Self.wrapped(overflow + min(refused, limit.capacityMicrotokens))
         balanceMicrotokens = bucket.microtokens
         asOfMilliseconds = now
     }
@@ -219,21 +221,21 @@ package struct StoreBucket: Sendable, Equatable {
     ///
     /// How much spilled since the lessee's last request is known; since the tokens were spent, it was less by at most
     /// what can have flowed in between.
-    private mutating func makeGood(_ tokens: Int, spentAt moment: Int64, own: Record, limit: Limit) {
+    private mutating func creditOverflow(_ tokens: Int, spentAt moment: Int64, own: Record, limit: Limit) {
         guard tokens > 0, moment < asOfMilliseconds else { return }
-        var since = Self.wrapped(spilled - own.spilled)
+        var since = Self.wrapped(overflow - own.overflow)
         if since >= Self.wrap / 2 { since = 0 }
         let before = max(0, moment - own.askedAtMilliseconds)
         let (most, overflows) = before.multipliedReportingOverflow(by: limit.refillMicrotokensPerMillisecond)
         let found = overflows ? 0 : min(Int64(tokens) * Self.token, max(0, since - most))
         balanceMicrotokens += found
-        spilled = Self.wrapped(spilled - found)
+        overflow = Self.wrapped(overflow - found)
     }
 
     /// Beyond any sum of two capacities, and exact in a double.
     fileprivate static let wrap: Int64 = 1 << 52
 
-    /// ``spilled`` of any number, below 2^52.
+    /// ``overflow`` of any number, below 2^52.
     package static func wrapped(_ amount: Int64) -> Int64 {
         amount & (wrap - 1)
     }
@@ -245,19 +247,19 @@ package struct StoreBucket: Sendable, Equatable {
         var tokens = 0
         var weight: Int64 = 0
         /// How fast their paces run.
-        var pace: Int64 = 0
+        var trickleRate: Int64 = 0
         /// The part of their paces that has not come yet.
-        var comingMicrotokens: Int64 = 0
+        var trickleRemainingMicrotokens: Int64 = 0
         /// The pace that is granted besides.
-        var newPace: Int64 = 0
+        var newTrickleRate: Int64 = 0
 
         init(_ records: [Record], now: Int64) {
             for record in records {
                 tokens += record.tokens
                 weight += record.weight
-                if record.paceEndsMilliseconds > now {
-                    pace += record.pace
-                    comingMicrotokens += record.pace * (record.paceEndsMilliseconds - now)
+                if record.trickleEndsMilliseconds > now {
+                    trickleRate += record.trickleRate
+                    trickleRemainingMicrotokens += record.trickleRate * (record.trickleEndsMilliseconds - now)
                 }
             }
         }
@@ -266,9 +268,9 @@ package struct StoreBucket: Sendable, Equatable {
     /// Pays what waits, then what is wished for ahead: at once as far as the lessee's share of the balance goes, and
     /// the rest as a pace.
     private mutating func grant(_ request: LeaseRequest, held: Int, others: inout Others) -> Grant {
-        let (limit, wish) = (request.limit, request.wish)
+        let (limit, requested) = (request.limit, request.requested)
         let room = max(0, limit.capacity - others.tokens - held)
-        let open = balanceMicrotokens + others.comingMicrotokens
+        let open = balanceMicrotokens + others.trickleRemainingMicrotokens
         let whole = min(room, Int(max(0, open) / Self.token))
         let (paid, everything) = Self.pay(request.waiting, outOf: held + whole)
         var granted = max(0, paid - held)
@@ -276,19 +278,19 @@ package struct StoreBucket: Sendable, Equatable {
         // Ahead of use at most half of the capacity is out at any time: the rest stays within reach of everybody.
         let spare = max(0, limit.capacity / 2 - others.tokens - held - granted)
         let isAlone = others.weight == 0
-        let factor = isAlone ? wish.loneFactor : 1
-        var ahead = wish.ahead * factor
+        let factor = isAlone ? requested.soloMultiplier : 1
+        var ahead = requested.ahead * factor
         var atOnce = 0
         if everything {
             let rest = whole - granted
-            let isSharing = !isAlone && wish.weight > 0
-            let share = isSharing ? Self.share(of: Int64(rest), wish.weight, others.weight) : rest
+            let isSharing = !isAlone && requested.weight > 0
+            let share = isSharing ? Self.share(of: Int64(rest), requested.weight, others.weight) : rest
             atOnce = min(ahead, spare, rest <= ahead ? rest : share)
             granted += atOnce
             ahead -= atOnce
         }
 
-        let free = max(0, limit.refillMicrotokensPerMillisecond - others.pace)
+        let free = max(0, limit.refillMicrotokensPerMillisecond - others.trickleRate)
         let fair =
             isAlone
             ? free
@@ -296,20 +298,20 @@ package struct StoreBucket: Sendable, Equatable {
                 free,
                 Int64(
                     Self.share(
-                        of: limit.refillMicrotokensPerMillisecond, wish.weight, others.weight)))
-        let window = wish.paceMilliseconds * Int64(factor)
+                        of: limit.refillMicrotokensPerMillisecond, requested.weight, others.weight)))
+        let window = requested.trickleMilliseconds * Int64(factor)
         let isShort = whole == granted
         let wanted = isShort ? min(ahead, spare - atOnce) : 0
-        let pace = Self.pace(wanted: wanted, rate: fair, windowMilliseconds: window)
-        others.newPace = pace.rate
-        balanceMicrotokens -= Int64(granted + pace.tokens) * Self.token
-        let left = balanceMicrotokens + others.comingMicrotokens + pace.rate * pace.milliseconds
+        let trickleRate = Self.trickleRate(wanted: wanted, rate: fair, windowMilliseconds: window)
+        others.newTrickleRate = trickleRate.rate
+        balanceMicrotokens -= Int64(granted + trickleRate.tokens) * Self.token
+        let left = balanceMicrotokens + others.trickleRemainingMicrotokens + trickleRate.rate * trickleRate.milliseconds
         return Grant(
             tokens: granted, held: held,
-            openMicrotokens: min(left, Int64(room - granted - pace.tokens) * Self.token),
-            paced: pace.tokens, paceMilliseconds: pace.milliseconds,
-            openRefillMicrotokensPerMillisecond: free - pace.rate,
-            outstanding: others.tokens + held + granted + pace.tokens)
+            openMicrotokens: min(left, Int64(room - granted - trickleRate.tokens) * Self.token),
+            trickleTokens: trickleRate.tokens, trickleMilliseconds: trickleRate.milliseconds,
+            openRefillMicrotokensPerMillisecond: free - trickleRate.rate,
+            outstanding: others.tokens + held + granted + trickleRate.tokens)
     }
 
     /// Pays the requests that wait in their order, each in full or not at all.
@@ -332,7 +334,7 @@ package struct StoreBucket: Sendable, Equatable {
     /// Tokens that come at `rate` until there are as many as are wanted, or the window is over.
     ///
     /// The rate is rounded down, so that no part of a token seems to be coming that was not granted.
-    private static func pace(
+    private static func trickleRate(
         wanted: Int, rate: Int64, windowMilliseconds window: Int64
     ) -> (tokens: Int, rate: Int64, milliseconds: Int64) {
         let tokens = min(wanted, Int(rate * window / token))

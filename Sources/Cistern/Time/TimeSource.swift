@@ -26,7 +26,7 @@ public struct Timeline<Source: Clock>: TimeSource where Source.Duration == Swift
         Instant(nanoseconds: Self.nanoseconds(origin.duration(to: clock.now)))
     }
 
-    /// Whole nanoseconds, rounded towards zero.
+    /// Whole nanoseconds, rounded toward zero.
     ///
     /// A duration is a number of attoseconds in 128 bits, and dividing that takes a loop in software. What the system's
     /// clocks give is whole nanoseconds, n · 10^9 = n · 5^9 · 2^9, and such a number is divided by shifting it and multiplying

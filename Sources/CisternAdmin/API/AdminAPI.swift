@@ -41,7 +41,7 @@ struct AdminAPI: Sendable {
             status: status, headers: [.contentType: type], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
     }
 
-    /// The organisation that a path names.
+    /// The organization that a path names.
     private static func organization(in context: AdminContext) throws(Problem) -> String {
         let text = context.parameters.get("organization") ?? ""
         guard let name = text.removingPercentEncoding, OrganizationName.isValid(name) else {
@@ -52,7 +52,7 @@ struct AdminAPI: Sendable {
         return name
     }
 
-    // MARK: Organisations
+    // MARK: Organizations
 
     private func busiest(_ request: Request) throws -> Response {
         let sort = request.uri.queryParameters.get("sort") ?? BusiestOrder.allowed.rawValue

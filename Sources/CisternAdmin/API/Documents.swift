@@ -203,7 +203,7 @@ enum Document {
         let perSecond: Double
         let errorPerSecond: Double
 
-        init(_ entry: BusiestNames.Entry) {
+        init(_ entry: SpaceSavingSketch.Entry) {
             organization = entry.name
             perSecond = Document.rounded(entry.perSecond)
             errorPerSecond = Document.rounded(entry.errorPerSecond)

@@ -53,7 +53,7 @@ final class Monitor: Sendable {
 
     private static var unixMilliseconds: Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
 
-    /// Looks once a second, until the task is cancelled.
+    /// Looks once a second, until the task is canceled.
     func run() async {
         while !Task.isCancelled {
             try? await Task.sleep(for: .seconds(1))

@@ -23,7 +23,7 @@ package enum AlertRules {
             severity: "critical",
             summary: "{{ $labels.instance }} cannot use Redis node {{ $labels.node }}",
             remedy:
-                "Its organisations follow onStoreFailure. `cistern nodes` and /health say what is wrong and what to do."
+                "Its organizations follow onStoreFailure. `cistern nodes` and /health say what is wrong and what to do."
         ),
         Rule(
             name: "CisternDecisionsUnmetered",
@@ -46,7 +46,7 @@ package enum AlertRules {
             pending: "5m", severity: "warning",
             summary: "{{ $labels.instance }} denies {{ $value | humanizePercentage }} of its requests",
             remedy:
-                "The dashboard lists the most denied organisations; raise a limit there, or let the attack be denied."),
+                "The dashboard lists the most denied organizations; raise a limit there, or let the attack be denied."),
         Rule(
             name: "CisternLeaseMisses",
             expression: rate(.storeWait, "_count", by: "instance") + " / " + rate(.decisions, by: "instance")

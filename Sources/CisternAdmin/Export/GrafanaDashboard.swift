@@ -69,7 +69,7 @@ package enum GrafanaDashboard {
             title: "HTTP answers", unit: "reqps",
             targets: [(rate(.requests, by: "route, status"), "{{route}} {{status}}")]),
         Panel(
-            title: "Organisations in memory", unit: "short",
+            title: "Organizations in memory", unit: "short",
             targets: [
                 ("sum(\(MetricFamily.cachedBuckets.name){\(instance)})", "in memory"),
                 (total(.evictions), "evictions a second"),

@@ -24,9 +24,9 @@ extension MetricFamily {
         name: "cistern_store_wait_seconds", kind: .histogram,
         help: "Time that decisions waited for the store which memory could not make.")
     package static let cachedBuckets = MetricFamily(
-        name: "cistern_cached_buckets", kind: .gauge, help: "Organisations in memory.")
+        name: "cistern_cached_buckets", kind: .gauge, help: "Organizations in memory.")
     package static let evictions = MetricFamily(
-        name: "cistern_evictions_total", kind: .counter, help: "Organisations that made room for others in memory.")
+        name: "cistern_evictions_total", kind: .counter, help: "Organizations that made room for others in memory.")
     package static let leaseTokens = MetricFamily(
         name: "cistern_lease_tokens_total", kind: .counter, help: "Leased tokens by what became of them.")
     package static let outstandingTokens = MetricFamily(
@@ -42,7 +42,7 @@ extension MetricFamily {
     package static let nodeLatency = MetricFamily(
         name: "cistern_node_latency_seconds", kind: .histogram, help: "Time to a node's answer to a lease request.")
     package static let limitOverrides = MetricFamily(
-        name: "cistern_limit_overrides", kind: .gauge, help: "Organisations whose limit is overridden.")
+        name: "cistern_limit_overrides", kind: .gauge, help: "Organizations whose limit is overridden.")
     package static let limitsReads = MetricFamily(
         name: "cistern_limits_file_reads_total", kind: .counter, help: "Times that the limits file was read, by result."
     )

@@ -1,4 +1,4 @@
-/** One organisation, looked at twice a second while it is shown: its limit, its bucket, and who holds its tokens. */
+/** One organization, looked at twice a second while it is shown: its limit, its bucket, and who holds its tokens. */
 
 import { Chart } from "./chart.js";
 import { organizationPath, request } from "./api.js";
@@ -66,7 +66,7 @@ export class OrganizationPanel {
     this.#pollNow();
   }
 
-  /** Opens an organisation, or none; it becomes part of the address, to be sent to somebody. */
+  /** Opens an organization, or none; it becomes part of the address, to be sent to somebody. */
   open(name) {
     const hash = name === null ? "" : `#/${encodeURIComponent(name)}`;
     if (location.hash !== hash) history.pushState(null, "", hash || location.pathname + location.search);

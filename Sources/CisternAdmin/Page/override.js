@@ -1,4 +1,4 @@
-/** Changes to one organisation: an override of its limit, and a full bucket. */
+/** Changes to one organization: an override of its limit, and a full bucket. */
 
 import { organizationPath, request } from "./api.js";
 import { age, day, exact, full, limitText } from "./format.js";

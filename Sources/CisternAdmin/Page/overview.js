@@ -1,4 +1,4 @@
-/** How the server is in words, its facts, its nodes, and the busiest organisations. */
+/** How the server is in words, its facts, its nodes, and the busiest organizations. */
 
 import { age, compact, counted, exact, full, isNumber, latency, limitText, percent } from "./format.js";
 import { byId, element, fitChildren, setText } from "./dom.js";
@@ -77,9 +77,9 @@ function showFacts(status) {
   const { limit, limits, sample } = status;
   const facts = [
     ["Default limit", limitText(limit)],
-    ["Limits file", limits.file ? `${limits.file}: ${counted(limits.organizations, "organisation")}` : "none"],
+    ["Limits file", limits.file ? `${limits.file}: ${counted(limits.organizations, "organization")}` : "none"],
     ["Overrides", exact(limits.overrides)],
-    ["Organisations in memory", counted(status.organizations, "", "").trim()],
+    ["Organizations in memory", counted(status.organizations, "", "").trim()],
     ["Evictions", compact(status.evictions)],
     ["Connections", exact(status.connections)],
     ["Event-loop lag", lagText(sample.eventLoopLag)],
@@ -138,7 +138,7 @@ function troubleText(node) {
   return node.remedy ? `${reason}. Remedy: ${node.remedy}.` : reason;
 }
 
-// Busiest organisations
+// Busiest organizations
 
 export function prepareRankings(open) {
   for (const id of ["busiest-allowed", "busiest-denied"]) {
@@ -164,7 +164,7 @@ function showRanking(list, entries) {
   list.hidden = shown.length === 0;
 }
 
-/** Under a hand about to choose, rows keep their places: else it would open its neighbour. */
+/** Under a hand about to choose, rows keep their places: else it would open its neighbor. */
 function held(list, entries) {
   if (!list.matches(":hover, :focus-within")) return entries;
   const byName = new Map(entries.map((entry) => [entry.organization, entry]));

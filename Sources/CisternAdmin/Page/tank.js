@@ -8,7 +8,7 @@ const shownLessees = 5;
 const deepestPromise = 0.3;
 
 export class Tank {
-  #colours = new Map();
+  #colors = new Map();
 
   constructor() {
     this.view = byId("tank");
@@ -21,15 +21,15 @@ export class Tank {
     this.view.append(this.promised, this.water, this.leases, this.walls, this.rim);
   }
 
-  /** Another organisation: colours are given out anew. */
+  /** Another organization: colors are given out anew. */
   reset() {
-    this.#colours.clear();
+    this.#colors.clear();
   }
 
-  /** The colour of a lessee, the same for as long as the organisation is shown. */
+  /** The color of a lessee, the same for as long as the organization is shown. */
   shade(name) {
-    if (!this.#colours.has(name)) this.#colours.set(name, this.#colours.size % shades);
-    return this.#colours.get(name);
+    if (!this.#colors.has(name)) this.#colors.set(name, this.#colors.size % shades);
+    return this.#colors.get(name);
   }
 
   /** Shows the store's answer, or that there is none. */

@@ -31,7 +31,7 @@ struct AdminGuard: Sendable {
     static let nobody = "nobody"
 
     let tokens: @Sendable () -> AdminTokens?
-    let pace: AdminPace
+    let pace: AdminRateLimit
     let logger: Logger
 
     /// Checks a request and says who asks.
@@ -104,7 +104,7 @@ struct AdminGuard: Sendable {
 /// How often the API may be used: two hundred at once and a hundred a second by each name.
 ///
 /// Whoever asks more often waits a quarter of a second to be told so: that costs a server less than the asking does.
-final class AdminPace: Sendable {
+final class AdminRateLimit: Sendable {
     private let limiter: RateLimiter
     private let clock: any TimeSource
 

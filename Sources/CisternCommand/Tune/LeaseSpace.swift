@@ -42,7 +42,7 @@ struct LeaseSpace: Sendable {
     }
 
     /// Choices that differ from one in one setting.
-    func neighbours(of choice: LeaseSettings) -> [LeaseSettings] {
+    func neighbors(of choice: LeaseSettings) -> [LeaseSettings] {
         var choices: [LeaseSettings] = []
         func vary<Value>(_ name: String, _ path: WritableKeyPath<LeaseSettings, Value>, _ values: [Value]) {
             guard !kept.contains(name) else { return }
@@ -55,7 +55,7 @@ struct LeaseSpace: Sendable {
         let (horizon, idle) = (choice.horizonMilliseconds, choice.idleMilliseconds)
         vary("leaseMinimum", \.minimumTokens, [2, 5, 10, 20])
         vary("leaseIdle", \.idleMilliseconds, [max(10, idle / 2), min(60_000, idle * 2)])
-        vary("leaseAlone", \.loneFactor, [1, 2, 4])
+        vary("leaseAlone", \.soloMultiplier, [1, 2, 4])
         vary(
             "leaseDuration", \.durationMilliseconds,
             [horizon * 4, horizon * 8].map { min(base.durationMilliseconds, max(500, $0)) })
@@ -69,7 +69,7 @@ struct LeaseSpace: Sendable {
         choices.reduce(into: []) { if !$0.contains($1), Self.isValid($1) { $0.append($1) } }
     }
 
-    /// Whether a server would take it: the bounds that its settings have towards each other.
+    /// Whether a server would take it: the bounds that its settings have toward each other.
     private static func isValid(_ lease: LeaseSettings) -> Bool {
         10...10_000 ~= lease.horizonMilliseconds && 100...60_000 ~= lease.durationMilliseconds
             && lease.horizonMilliseconds * 2 <= lease.durationMilliseconds

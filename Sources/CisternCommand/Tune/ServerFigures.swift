@@ -72,23 +72,23 @@ struct ServerFigures: Sendable {
     let capacity: Int
     let refillPerSecond: Double
     let lease: Status.Lease
-    /// Organisations in memory.
+    /// Organizations in memory.
     let organizations: Int
     /// Of these, those that have a limit of their own.
     let limitsOfTheirOwn: Int
     /// Requests a second at this server.
     let demandPerSecond: Double
-    /// How steeply demand falls from the busiest organisation to the next; nil where too few are busy to tell.
+    /// How steeply demand falls from the busiest organization to the next; nil where too few are busy to tell.
     let skew: Double?
     /// The slowest node's median.
     let roundTripMilliseconds: Double?
-    /// Servers that lease for the busiest organisation; nil where that could not be seen.
+    /// Servers that lease for the busiest organization; nil where that could not be seen.
     let lessees: Int?
     /// Redis nodes.
     let nodes: Int
 
     /// - Parameters:
-    ///   - allowed: the busiest organisations by what they were allowed.
+    ///   - allowed: the busiest organizations by what they were allowed.
     ///   - denied: those by what they were denied.
     ///   - bucket: the busiest one's bucket.
     init(_ status: Status, allowed: Busiest, denied: Busiest, bucket: Bucket?) {
@@ -105,7 +105,7 @@ struct ServerFigures: Sendable {
         lessees = bucket?.store.flatMap { $0.lessees.isEmpty ? nil : $0.lessees.count }
     }
 
-    /// What each of the busiest organisations asks for a second, the most first; those that are mostly error left out.
+    /// What each of the busiest organizations asks for a second, the most first; those that are mostly error left out.
     static func rates(allowed: Busiest, denied: Busiest) -> [Double] {
         let sure = { (list: Busiest) in
             list.organizations.filter { $0.perSecond > 0 && $0.errorPerSecond * 2 <= $0.perSecond }

@@ -105,7 +105,7 @@ struct TradeOff {
         return [
             new.horizonMilliseconds != old.horizonMilliseconds, new.durationMilliseconds != old.durationMilliseconds,
             new.prefetchMilliseconds != old.prefetchMilliseconds, new.minimumTokens != old.minimumTokens,
-            new.idleMilliseconds != old.idleMilliseconds, new.loneFactor != old.loneFactor,
+            new.idleMilliseconds != old.idleMilliseconds, new.soloMultiplier != old.soloMultiplier,
         ].count { $0 }
     }
 

@@ -8,11 +8,11 @@ internal import Foundation
 struct TuneOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Servers that share the limits, 1 to 256. (default: 8)", valueName: "count"))
     var servers: String?
-    @Option(help: ArgumentHelp("Organisations with traffic, 1 to 1000000. (default: 1)", valueName: "count"))
+    @Option(help: ArgumentHelp("Organizations with traffic, 1 to 1000000. (default: 1)", valueName: "count"))
     var organizations: String?
     @Option(
         help: ArgumentHelp(
-            "Zipf exponent of the organisations' demand, 0 to 3; 0 for all alike. (default: 0; 1 with --workload skewed)",
+            "Zipf exponent of the organizations' demand, 0 to 3; 0 for all alike. (default: 0; 1 with --workload skewed)",
             valueName: "exponent"))
     var skew: String?
     @Option(help: ArgumentHelp("Burst of each, in tokens. (default: 1000)", valueName: "tokens")) var capacity: String?
@@ -139,7 +139,7 @@ struct TuneOptions: ParsableArguments {
         chosen.figures = sources.figures
         if let server, server.limitsOfTheirOwn > 0 {
             chosen.notes.append(
-                "\(server.limitsOfTheirOwn) organisations have limits of their own; here they count as if they had none"
+                "\(server.limitsOfTheirOwn) organizations have limits of their own; here they count as if they had none"
             )
         }
         return chosen

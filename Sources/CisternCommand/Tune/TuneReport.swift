@@ -51,7 +51,7 @@ struct TuneReport {
         let lease = row.lease
         return [
             "\(lease.horizonMilliseconds)ms", "\(lease.durationMilliseconds)ms", "\(lease.prefetchMilliseconds)ms",
-            "\(lease.minimumTokens)", "\(lease.idleMilliseconds)ms", "\(lease.loneFactor)",
+            "\(lease.minimumTokens)", "\(lease.idleMilliseconds)ms", "\(lease.soloMultiplier)",
             decimal(row.storeCallsPerSecond, 1), decimal(row.lostPercent, 2), decimal(row.strandedTokens, 1),
             decimal(row.waitP99Milliseconds, 2), FlagValue.shortest(row.excessPercent),
         ]
@@ -101,7 +101,7 @@ struct TuneReport {
         let searched: [(String, String)] = [
             ("leaseDuration", "\(lease.durationMilliseconds)ms"), ("leaseHorizon", "\(lease.horizonMilliseconds)ms"),
             ("leaseMinimum", "\(lease.minimumTokens)"), ("leasePrefetch", "\(lease.prefetchMilliseconds)ms"),
-            ("leaseIdle", "\(lease.idleMilliseconds)ms"), ("leaseAlone", "\(lease.loneFactor)"),
+            ("leaseIdle", "\(lease.idleMilliseconds)ms"), ("leaseAlone", "\(lease.soloMultiplier)"),
         ]
         let given: [(String, String)] = [
             ("leaseDemandRise", "\(lease.demandRiseMilliseconds)ms"),
@@ -171,7 +171,7 @@ struct TuneReport {
                 prefetchMilliseconds = row.lease.prefetchMilliseconds
                 minimumTokens = row.lease.minimumTokens
                 idleMilliseconds = row.lease.idleMilliseconds
-                alone = row.lease.loneFactor
+                alone = row.lease.soloMultiplier
                 storeCallsPerSecond = rounded(row.storeCallsPerSecond)
                 lostPercent = rounded(row.lostPercent)
                 strandedTokens = rounded(row.strandedTokens)

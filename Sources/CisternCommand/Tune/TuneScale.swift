@@ -4,9 +4,9 @@ internal import CisternSimulation
 
 /// How a workload is made small enough to be simulated many times, and its figures as large again.
 ///
-/// Three things may be scaled, each where it does not change what is looked for. Organisations are independent of each
+/// Three things may be scaled, each where it does not change what is looked for. Organizations are independent of each
 /// other, so a few stand for many. What is asked beyond eight times the refill is denied from memory, whether it is
-/// eight times or a hundred (four times, where the work would be too much). And where every server spends hundreds of tokens a second of each organisation, one token
+/// eight times or a hundred (four times, where the work would be too much). And where every server spends hundreds of tokens a second of each organization, one token
 /// stands for several: store calls follow from time, and what is lost is a share of the whole.
 struct TuneScale: Sendable {
     let population: Population
@@ -17,18 +17,18 @@ struct TuneScale: Sendable {
     let work: Double
     private let workload: TuneWorkload
 
-    /// The most that an organisation is asked for, in multiples of its refill.
+    /// The most that an organization is asked for, in multiples of its refill.
     private let highestLoad: Double
 
     /// What that is unless it costs too much.
     private static let usualLoad = 8.0
-    /// The most organisations that are simulated.
+    /// The most organizations that are simulated.
     static let mostGroups = 256
     /// What simulating one choice should cost at most, in requests, and what it may where no more can be scaled: a
     /// request takes about 1.5 µs, and there are up to a hundred choices.
     static let usualWork = 200_000.0
     static let highestWork = 4_000_000.0
-    /// Tokens a second that a server must have of each organisation for one to stand for several.
+    /// Tokens a second that a server must have of each organization for one to stand for several.
     private static let leastShare = 100.0
 
     init(_ workload: TuneWorkload, durationMilliseconds given: Int64?) throws(FlagError) {
@@ -55,7 +55,7 @@ struct TuneScale: Sendable {
         let affordable = Self.usualWork * 1000 / Double(shortest)
         let populate = { (groups: Int) in
             Population(
-                organizations: workload.organizations, exponent: workload.skew, groups: groups,
+                keys: workload.organizations, exponent: workload.skew, groups: groups,
                 most: highestLoad / workload.load)
         }
         var count = min(workload.organizations, Self.mostGroups)
@@ -104,7 +104,7 @@ struct TuneScale: Sendable {
             refillPerSecond: (workload.limit.refillPerSecond / Double(tokens) * 1000).rounded() / 1000)
         var settings = WorldSettings(seed: seed, limit: limit, workload: workload.kind)
         settings.servers = workload.servers
-        settings.organizations = population.groups.count
+        settings.keys = population.groups.count
         settings.population = population
         settings.load = workload.load
         settings.durationMilliseconds = durationMilliseconds
@@ -119,7 +119,7 @@ struct TuneScale: Sendable {
     /// What was simulated, and for what it stands.
     var sentence: String {
         let groups = population.groups.count
-        let organizations = "\(groups) organisation\(groups == 1 ? "" : "s")"
+        let organizations = "\(groups) organization\(groups == 1 ? "" : "s")"
         var parts = ["\(durationMilliseconds / 1000) s of \(organizations) at \(workload.servers) servers"]
         if groups < workload.organizations { parts.append("which stand for \(workload.organizations)") }
         if tokens > 1 { parts.append("one token for \(tokens)") }

@@ -16,7 +16,7 @@ struct TuneSearch {
     let seed: UInt64
 
     /// How many of the front are looked around in the second round.
-    private static let centres = 4
+    private static let centers = 4
 
     /// All choices that were tried, and what they came to.
     ///
@@ -28,16 +28,16 @@ struct TuneSearch {
     func run(besides: [LeaseSettings], progress: (Int, Int) -> Void) async throws -> [TuneRow] {
         var rows: [TuneRow] = []
         let first = space.first + besides.filter { !space.first.contains($0) }
-        let perCentre = space.neighbours(of: space.base).count
-        let expected = first.count + (Self.centres + 1) * perCentre
+        let perCentre = space.neighbors(of: space.base).count
+        let expected = first.count + (Self.centers + 1) * perCentre
         try await tryOut(first, &rows) { progress($0, expected) }
-        for centres in [Self.centres, 1] {
+        for centers in [Self.centers, 1] {
             let tradeOff = tradeOff(rows)
             let recommended = tradeOff.recommended ?? tradeOff.cheapest
             let shown = tradeOff.shown(keeping: recommended.map { [$0] } ?? [])
             let best = shown.sorted { tradeOff.score($0) < tradeOff.score($1) }.filter { $0 != recommended }
-            let around = ((recommended.map { [$0] } ?? []) + best).prefix(centres).flatMap {
-                space.neighbours(of: $0.lease)
+            let around = ((recommended.map { [$0] } ?? []) + best).prefix(centers).flatMap {
+                space.neighbors(of: $0.lease)
             }
             try await tryOut(around, &rows) { progress(min($0, expected), expected) }
         }

@@ -12,7 +12,7 @@ struct TuneWorkload: Sendable {
 
     var servers: Int
     var organizations: Int
-    /// Zipf's exponent over organisations; 0 for all alike.
+    /// Zipf's exponent over organizations; 0 for all alike.
     var skew: Double
     var limit: Limit
     /// In multiples of what the buckets refill.

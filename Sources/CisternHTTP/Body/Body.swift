@@ -22,7 +22,7 @@ enum Body {
     static func format(ofContentType value: Span<UInt8>) -> Request.BodyFormat {
         var end = 0
         while end < value.count, value[end] != UInt8(ascii: ";") { end += 1 }
-        let type = value.extracting(FieldLine.trimmed(value, 0..<end))
+        let type = value.extracting(HeaderLine.trimmed(value, 0..<end))
         if type.equals(caseless: "application/json") { return .json }
         return type.equals(caseless: "application/x-www-form-urlencoded") ? .form : .opaque
     }

@@ -1,11 +1,11 @@
 internal import Cistern
 internal import NIOCore
 
-/// Who makes a request: a user of an organisation, as the headers say it.
+/// Who makes a request: a user of an organization, as the headers say it.
 package struct Identity {
     /// The request in whose headers they stand.
     let bytes: ByteBuffer
-    /// Where the organisation's name is in ``bytes``: ASCII that needs no escaping anywhere.
+    /// Where the organization's name is in ``bytes``: ASCII that needs no escaping anywhere.
     let organization: Range<Int>
     /// Where the user's name is.
     let user: Range<Int>
@@ -23,7 +23,7 @@ package struct Identity {
         bytes = request.bytes
     }
 
-    /// The organisation's name, for a log.
+    /// The organization's name, for a log.
     var organizationText: String { bytes.readableBytesUInt8Span.extracting(organization).text }
 
     private static func name(

@@ -55,13 +55,13 @@ struct PageCache {
         (health, metrics) = (nil, nil)
     }
 
-    mutating func answer(_ kind: OperatorPages.Kind, now: NIODeadline) -> Answer {
+    mutating func answer(_ kind: OperatorPages.Kind, now: NIODeadline) -> Response {
         let page =
             switch kind {
             case .health: take(\.health, kind, now)
             case .metrics: take(\.metrics, kind, now)
             }
-        return Answer(status: page.status, content: .page(page.body, type: page.contentType))
+        return Response(status: page.status, content: .page(page.body, type: page.contentType))
     }
 
     private mutating func take(

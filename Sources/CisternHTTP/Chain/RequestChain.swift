@@ -10,7 +10,7 @@ enum RequestChain {
     /// The result of the steps before the decision.
     enum Admission {
         /// It is answered without a token being taken.
-        case answer(Answer, Route)
+        case answer(Response, Route)
         /// It is answered with a page for operators.
         case page(OperatorPages.Kind)
         /// A token of this organization must be taken first.
@@ -20,7 +20,7 @@ enum RequestChain {
     /// What to do about a body that has not come whole.
     enum BodyPlan {
         /// The head suffices to answer; the body need not come.
-        case answer(Answer, Route)
+        case answer(Response, Route)
         /// The body is passed over: nothing reads it.
         case skip
         /// The body is needed.
@@ -79,8 +79,8 @@ enum RequestChain {
     }
 
     /// The answer to OPTIONS, which costs no token and needs no identity: a browser's preflight has none.
-    private static func options(_ route: Route, _ path: Span<UInt8>) -> Answer {
-        var answer = Answer(status: .noContent, content: .none)
+    private static func options(_ route: Route, _ path: Span<UInt8>) -> Response {
+        var answer = Response(status: .noContent, content: .none)
         switch route {
         case .chat: answer.allow = "POST, OPTIONS"
         case .health, .metrics: answer.allow = "GET, HEAD, OPTIONS"
@@ -92,11 +92,11 @@ enum RequestChain {
     }
 
     /// Everything after the decision.
-    static func answer(_ request: Metered, _ decision: Decision) -> Answer {
-        var answer: Answer
+    static func answer(_ request: Metered, _ decision: Decision) -> Response {
+        var answer: Response
         switch decision.outcome {
         case .allowed, .unmetered: answer = run(request)
-        case .denied: answer = Answer(status: .tooManyRequests, content: .tooManyRequests)
+        case .denied: answer = Response(status: .tooManyRequests, content: .tooManyRequests)
         case .refused: answer = .error(.serviceUnavailable, "the limiter cannot decide now; retry later")
         }
         answer.decision = decision
@@ -107,16 +107,16 @@ enum RequestChain {
         return answer
     }
 
-    private static func run(_ request: Metered) -> Answer {
+    private static func run(_ request: Metered) -> Response {
         switch (request.route, request.method) {
         case (.chat, .post):
-            return Answer(status: .ok, content: .chat)
+            return Response(status: .ok, content: .chat)
         case (.chat, _):
-            var answer = Answer.error(.methodNotAllowed, "/chat takes POST")
+            var answer = Response.error(.methodNotAllowed, "/chat takes POST")
             answer.allow = "POST, OPTIONS"
             return answer
         case (.health, _), (.metrics, _):
-            var answer = Answer.error(.methodNotAllowed, "this path takes GET")
+            var answer = Response.error(.methodNotAllowed, "this path takes GET")
             answer.allow = "GET, HEAD, OPTIONS"
             return answer
         case (.other, _), (.invalid, _):
@@ -124,7 +124,7 @@ enum RequestChain {
         }
     }
 
-    private static var nothingHere: Answer {
+    private static var nothingHere: Response {
         .error(.notFound, "there is nothing at this path: POST /chat is what this server answers")
     }
 }

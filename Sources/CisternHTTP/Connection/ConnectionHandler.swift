@@ -201,7 +201,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// The head has come before its body: what cannot be answered well is answered now, and a body that nothing needs
     /// is passed over.
     private func plan(
-        _ request: Request, _ framing: AnswerFraming, _ bytes: inout ByteBuffer, _ context: ChannelHandlerContext
+        _ request: Request, _ framing: ResponseFraming, _ bytes: inout ByteBuffer, _ context: ChannelHandlerContext
     ) {
         switch RequestChain.plan(forBodyOf: request, servesPages: settings.servesOperatorPages) {
         case .keep: break
@@ -222,7 +222,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     private func admit(
-        _ request: Request, _ framing: AnswerFraming, now: NIODeadline, _ context: ChannelHandlerContext
+        _ request: Request, _ framing: ResponseFraming, now: NIODeadline, _ context: ChannelHandlerContext
     ) {
         switch RequestChain.admit(request, servesPages: settings.servesOperatorPages) {
         case .answer(let answer, let route): write(answer, route: route, framing: framing, context)
@@ -263,7 +263,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     // MARK: Answers
 
     private func write(
-        _ answer: borrowing Answer, to request: borrowing RequestChain.Metered, framing: AnswerFraming,
+        _ answer: borrowing Response, to request: borrowing RequestChain.Metered, framing: ResponseFraming,
         _ context: ChannelHandlerContext
     ) {
         var framing = framing
@@ -273,7 +273,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     private func write(
-        _ answer: borrowing Answer, route: Route, framing: AnswerFraming, _ context: ChannelHandlerContext
+        _ answer: borrowing Response, route: Route, framing: ResponseFraming, _ context: ChannelHandlerContext
     ) {
         var framing = framing
         if isQuiescing || loop.isDraining { framing.keepsAlive = false }
@@ -289,7 +289,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         return (end - startedAt).nanoseconds
     }
 
-    private func goOn(_ framing: AnswerFraming, _ context: ChannelHandlerContext) {
+    private func goOn(_ framing: ResponseFraming, _ context: ChannelHandlerContext) {
         if framing.keepsAlive {
             state = .idle
         } else {
@@ -298,13 +298,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     /// Answers a request whose extent is in doubt or that is too large, and reads no further one.
-    private func refuse(_ refusal: Refusal, _ framing: AnswerFraming, _ context: ChannelHandlerContext) {
+    private func refuse(_ refusal: RequestError, _ framing: ResponseFraming, _ context: ChannelHandlerContext) {
         if case .idle = state { startedAt = context.eventLoop.now }
         var framing = framing
         framing.keepsAlive = false
         reader.end()
         inbound = ByteBuffer()
-        var answer = Answer.error(refusal.status, refusal.message)
+        var answer = Response.error(refusal.status, refusal.message)
         if refusal.status == .serviceUnavailable { answer.retryAfterSeconds = 1 }
         write(answer, route: .invalid, framing: framing, context)
     }

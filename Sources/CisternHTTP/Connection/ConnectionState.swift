@@ -5,7 +5,7 @@ enum ConnectionState {
     /// Some of a request has come, and not all of it.
     case receiving
     /// The request waits for its decision.
-    case deciding(RequestChain.Metered, AnswerFraming)
+    case deciding(RequestChain.Metered, ResponseFraming)
     /// The last answer is out; whatever still comes is thrown away until the client hangs up.
     case lingering
 

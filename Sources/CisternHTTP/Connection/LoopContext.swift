@@ -33,7 +33,7 @@ final class LoopContext {
     private let logsDecisions: Bool
     private var shadowLog = LogThrottle()
     private let unixMilliseconds: @Sendable () -> Int64
-    private var writer: AnswerWriter
+    private var writer: ResponseWriter
 
     init(
         clock: any TimeSource, unixMilliseconds: @escaping @Sendable () -> Int64, statistics: Statistics,
@@ -48,7 +48,7 @@ final class LoopContext {
         self.pages = PageCache(pages)
         self.bodyBudget = bodyBudget
         var system = SystemRandomNumberGenerator()
-        writer = AnswerWriter(seededBy: &system)
+        writer = ResponseWriter(seededBy: &system)
     }
 
     /// Makes every answer from now on its connection's last.
@@ -58,7 +58,7 @@ final class LoopContext {
     }
 
     /// A page for operators.
-    func page(_ kind: OperatorPages.Kind, now: NIODeadline) -> Answer {
+    func page(_ kind: OperatorPages.Kind, now: NIODeadline) -> Response {
         pages.answer(kind, now: now)
     }
 
@@ -66,7 +66,7 @@ final class LoopContext {
     ///
     /// - Parameter nanoseconds: how long the request took; asked for once, when the answer is written.
     func write(
-        _ answer: borrowing Answer, to request: borrowing RequestChain.Metered, framing: AnswerFraming,
+        _ answer: borrowing Response, to request: borrowing RequestChain.Metered, framing: ResponseFraming,
         to buffer: inout ByteBuffer, nanoseconds: () -> Int64
     ) {
         let id = writer.write(
@@ -87,7 +87,7 @@ final class LoopContext {
 
     /// The same where there is no request to speak of, or none that was decided.
     func write(
-        _ answer: borrowing Answer, route: Route, framing: AnswerFraming, to buffer: inout ByteBuffer,
+        _ answer: borrowing Response, route: Route, framing: ResponseFraming, to buffer: inout ByteBuffer,
         nanoseconds: () -> Int64
     ) {
         _ = writer.write(

@@ -4,7 +4,7 @@ enum ChunkLine {
     static let maximumBytes = 256
 
     /// The size that the line says, in bytes.
-    static func size(_ line: Span<UInt8>) throws(Refusal) -> Int {
+    static func size(_ line: Span<UInt8>) throws(RequestError) -> Int {
         var (index, size) = (0, 0)
         while index < line.count, let digit = line[index].hexadecimalValue {
             guard index < 15 else { throw .malformed("a chunk is too long") }
@@ -17,7 +17,7 @@ enum ChunkLine {
     }
 
     /// Where an extension ends that begins at an offset: `;name`, `;name=value` or `;name="value"`.
-    private static func endOfExtension(_ line: Span<UInt8>, from start: Int) throws(Refusal) -> Int {
+    private static func endOfExtension(_ line: Span<UInt8>, from start: Int) throws(RequestError) -> Int {
         guard line[start] == UInt8(ascii: ";") else {
             throw .malformed("there is something else behind the size of a chunk")
         }
@@ -33,7 +33,7 @@ enum ChunkLine {
         return index + 1
     }
 
-    private static func endOfToken(_ line: Span<UInt8>, from start: Int) throws(Refusal) -> Int {
+    private static func endOfToken(_ line: Span<UInt8>, from start: Int) throws(RequestError) -> Int {
         var index = start
         while index < line.count, ASCIISet.token.contains(line[index]) { index += 1 }
         guard index > start else { throw .malformed("a chunk has an extension without a name or a value") }

@@ -21,7 +21,7 @@ struct RequestFields {
     }
 
     /// Takes in a field of the head whose bytes these are.
-    mutating func take(_ field: FieldLine, _ bytes: Span<UInt8>) throws(Refusal) {
+    mutating func take(_ field: HeaderLine, _ bytes: Span<UInt8>) throws(RequestError) {
         let name = bytes.extracting(field.name)
         let value = bytes.extracting(field.value)
         // Most names differ in length alone, so a field of no interest costs one comparison.
@@ -58,7 +58,7 @@ struct RequestFields {
         while start <= value.count {
             var end = start
             while end < value.count, value[end] != UInt8(ascii: ",") { end += 1 }
-            let option = value.extracting(FieldLine.trimmed(value, start..<end))
+            let option = value.extracting(HeaderLine.trimmed(value, start..<end))
             if option.equals(caseless: "close") { saysClose = true }
             if option.equals(caseless: "keep-alive") { saysKeepAlive = true }
             start = end + 1
@@ -77,23 +77,23 @@ struct RequestFields {
     }
 
     /// Refuses what would leave in doubt whom the request is for, or where it ends.
-    mutating func check(isVersion10: Bool) throws(Refusal) {
+    mutating func check(isVersion10: Bool) throws(RequestError) {
         guard isVersion10 ? hosts <= 1 : hosts == 1 else {
-            throw Refusal(status: .badRequest, message: "a request has exactly one Host header (RFC 9112, 3.2)")
+            throw RequestError(status: .badRequest, message: "a request has exactly one Host header (RFC 9112, 3.2)")
         }
         if transferEncodings > 0 {
             guard contentLengths == 0, !isVersion10, transferEncodings == 1, isChunked else {
-                throw Refusal(
+                throw RequestError(
                     status: .badRequest,
                     message: "the length of the body is ambiguous: send Content-Length or Transfer-Encoding: chunked")
             }
         }
         guard contentLengths == 0 || contentLengths == 1 && contentLength != nil else {
-            throw Refusal(status: .badRequest, message: "Content-Length must stand there once, as a number")
+            throw RequestError(status: .badRequest, message: "Content-Length must stand there once, as a number")
         }
         // In HTTP/1.0 it is ignored (RFC 9110, 10.1.1).
         guard isVersion10 || !expectsOther else {
-            throw Refusal(status: .expectationFailed, message: "the only expectation known here is 100-continue")
+            throw RequestError(status: .expectationFailed, message: "the only expectation known here is 100-continue")
         }
         let hasBody = isChunked || (contentLength ?? 0) > 0
         if isVersion10 || !hasBody { expectsContinue = false }

@@ -7,7 +7,7 @@ struct RequestLine {
     let isVersion10: Bool
 
     /// Reads the line that stands in `bytes` at `range`.
-    init(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(Refusal) {
+    init(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(RequestError) {
         var index = range.lowerBound
         while index < range.upperBound, ASCIISet.token.contains(bytes[index]) { index &+= 1 }
         guard range.lowerBound < index, index < range.upperBound, bytes[index] == UInt8(ascii: " ") else {
@@ -29,7 +29,7 @@ struct RequestLine {
         path = try Self.path(bytes, target, isConnect: isConnect)
     }
 
-    private static func isVersion10(_ version: Span<UInt8>) throws(Refusal) -> Bool {
+    private static func isVersion10(_ version: Span<UInt8>) throws(RequestError) -> Bool {
         if version.equals("HTTP/1.1") { return false }
         if version.equals("HTTP/1.0") { return true }
         let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
@@ -45,7 +45,7 @@ struct RequestLine {
     /// which no route has.
     private static func path(
         _ bytes: Span<UInt8>, _ target: Range<Int>, isConnect: Bool
-    ) throws(Refusal) -> Range<Int> {
+    ) throws(RequestError) -> Range<Int> {
         let text = bytes.extracting(target)
         if isConnect {
             guard ASCIISet.authority.containsAll(text), Authority.isValid(text) else {

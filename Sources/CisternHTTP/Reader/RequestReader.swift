@@ -12,13 +12,13 @@ struct RequestReader {
         case incomplete
         /// The head of a request of which the body has not come whole: it may be refused, or its body passed over with
         /// ``skipBody(in:)``.
-        case head(Request, AnswerFraming)
+        case head(Request, ResponseFraming)
         /// The client waits for `100 Continue` before it sends the body.
         case proceed
         /// A request, and how its answer is framed.
-        case request(Request, AnswerFraming)
+        case request(Request, ResponseFraming)
         /// Something that is none; nothing after it is read.
-        case refusal(Refusal, AnswerFraming)
+        case refusal(RequestError, ResponseFraming)
     }
 
     /// What comes next.
@@ -43,7 +43,7 @@ struct RequestReader {
     private var line: RequestLine?
     private var fields = RequestFields()
     /// How an answer to the request at hand is framed, as far as it has been read.
-    private(set) var framing = AnswerFraming()
+    private(set) var framing = ResponseFraming()
     /// Bytes of names and values in the head, or in the trailers.
     private var fieldBytes = 0
     private var fieldCount = 0
@@ -95,7 +95,7 @@ struct RequestReader {
             owesProceed = false
             return .proceed
         }
-        do throws(Refusal) {
+        do throws(RequestError) {
             while true {
                 switch phase {
                 case .requestLine, .fields:
@@ -156,7 +156,7 @@ struct RequestReader {
         phase = .requestLine
         line = nil
         fields = RequestFields()
-        framing = AnswerFraming()
+        framing = ResponseFraming()
         (fieldBytes, fieldCount, position, searched, headBytes, bodyBytes) = (0, 0, 0, 0, 0, 0)
         skipsBody = false
     }
@@ -164,7 +164,7 @@ struct RequestReader {
     // MARK: Head
 
     /// Reads lines up to the empty one that ends the head; false where that has not come.
-    private mutating func readHead(_ bytes: Span<UInt8>) throws(Refusal) -> Bool {
+    private mutating func readHead(_ bytes: Span<UInt8>) throws(RequestError) -> Bool {
         if phase == .requestLine {
             guard let range = try nextLine(bytes, atMost: maximumLineBytes, or: .targetTooLong) else { return false }
             // A client may have sent a line end too many behind the request before (RFC 9112, 2.2).
@@ -182,10 +182,10 @@ struct RequestReader {
     private var isAtEmptyLine: Bool { phase == .requestLine && position > 0 }
 
     /// Reads the field lines of a head, or of trailers, up to the empty line; false where that has not come.
-    private mutating func readFields(_ bytes: Span<UInt8>) throws(Refusal) -> Bool {
+    private mutating func readFields(_ bytes: Span<UInt8>) throws(RequestError) -> Bool {
         while let range = try nextLine(bytes) {
             if range.isEmpty { return true }
-            let field = try FieldLine(bytes, range)
+            let field = try HeaderLine(bytes, range)
             // A colon and some space are free; as much of it as makes up a line is not.
             fieldBytes += max(field.name.count + field.value.count, range.count - Self.maximumFreeBytes)
             fieldCount += 1
@@ -200,7 +200,7 @@ struct RequestReader {
     }
 
     /// The next line of a head or of trailers, without its end; nil where that has not come.
-    private mutating func nextLine(_ bytes: Span<UInt8>) throws(Refusal) -> Range<Int>? {
+    private mutating func nextLine(_ bytes: Span<UInt8>) throws(RequestError) -> Range<Int>? {
         try nextLine(bytes, atMost: maximumLineBytes, or: .headerTooLarge)
     }
 
@@ -209,8 +209,8 @@ struct RequestReader {
     /// Of a line that is too long and has a control character what comes first decides, so that it does not matter in what
     /// pieces they come.
     private mutating func nextLine(
-        _ bytes: Span<UInt8>, atMost most: Int, or refusal: @autoclosure () -> Refusal
-    ) throws(Refusal) -> Range<Int>? {
+        _ bytes: Span<UInt8>, atMost most: Int, or refusal: @autoclosure () -> RequestError
+    ) throws(RequestError) -> Range<Int>? {
         let found = Line.search(bytes, from: searched)
         let end =
             switch found {
@@ -240,7 +240,7 @@ struct RequestReader {
     /// The head is complete: what comes next.
     ///
     /// An event where the client has to be told something first.
-    private mutating func beginBody(in buffer: inout ByteBuffer) throws(Refusal) -> Event? {
+    private mutating func beginBody(in buffer: inout ByteBuffer) throws(RequestError) -> Event? {
         guard let line else { return nil }
         try fields.check(isVersion10: line.isVersion10)
         // What a body of CONNECT would mean is not defined, and readers disagree on whether there is one (RFC 9110, 9.3.6).
@@ -272,7 +272,7 @@ struct RequestReader {
     }
 
     /// Reads chunks until the last one; false where that has not come.
-    private mutating func readChunks(_ buffer: inout ByteBuffer) throws(Refusal) -> Bool {
+    private mutating func readChunks(_ buffer: inout ByteBuffer) throws(RequestError) -> Bool {
         while true {
             switch phase {
             case .chunkLine:

@@ -6,7 +6,7 @@ internal import Synchronization
 /// How a request finds the node that has its slot.
 extension ClusterNodes {
     /// One request on its way.
-    private struct Journey: Sendable {
+    private struct RoutedCommand: Sendable {
         let slot: Int
         let deadline: Instant
         /// Sends the request to a node, and tells where that sends it on to; nil once it has arrived.
@@ -35,8 +35,8 @@ extension ClusterNodes {
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        let journey = Journey(
-            slot: Int(request.home.number), deadline: request.deadline,
+        let journey = RoutedCommand(
+            slot: Int(request.partition.number), deadline: request.deadline,
             send: { node, entry, redirect in
                 // Where none of the keys is left behind, some may not exist at all. A node that is being given a slot
                 // cannot tell those from keys that have not arrived yet, unless it is told one key alone.
@@ -52,12 +52,12 @@ extension ClusterNodes {
 
     /// Carries one command about what is in a slot.
     func command(
-        _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64,
+        _ words: [[UInt8]], at partition: PartitionID, timeoutMilliseconds: Int64,
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
     ) {
         let deadline = context.clock.now().advanced(byMilliseconds: timeoutMilliseconds)
-        let journey = Journey(
-            slot: Int(home.number), deadline: deadline,
+        let journey = RoutedCommand(
+            slot: Int(partition.number), deadline: deadline,
             send: { node, entry, redirect in
                 node.command(words, isAsking: entry != .owner, timeoutMilliseconds: timeoutMilliseconds) { result in
                     if case .success(.error(let message)) = result, let target = Redirect(message) {
@@ -73,19 +73,19 @@ extension ClusterNodes {
     var overrideHolders: [OverrideCopies.Holder] {
         [
             OverrideCopies.Holder(name: "cluster") { [self] words in
-                await command(words, at: OverrideScript.home, timeoutMilliseconds: 1000)
+                await command(words, at: OverrideScript.partition, timeoutMilliseconds: 1000)
             }
         ]
     }
 
-    private func go(_ journey: Journey) {
+    private func go(_ journey: RoutedCommand) {
         guard let owner = state.withLock({ $0.owners[journey.slot] }) else {
             return journey.fail(.unreachable, context.clock.now())
         }
         go(journey, to: owner, as: .owner)
     }
 
-    private func go(_ journey: Journey, to node: RedisNode, as entry: Entry) {
+    private func go(_ journey: RoutedCommand, to node: RedisNode, as entry: Entry) {
         journey.send(node, entry) { redirect in
             guard let redirect else { return }
             var journey = journey
@@ -94,7 +94,7 @@ extension ClusterNodes {
         }
     }
 
-    private func follow(_ redirect: Redirect, _ journey: Journey, from node: RedisNode) {
+    private func follow(_ redirect: Redirect, _ journey: RoutedCommand, from node: RedisNode) {
         let onward: @Sendable () -> Void
         switch redirect {
         case .moved(let slot, let address):
@@ -122,7 +122,7 @@ extension ClusterNodes {
     }
 
     /// Goes on to a node as soon as there is a connection to it; at once where there can be none.
-    private func arrive(_ journey: Journey, at node: RedisNode?, as entry: Entry) {
+    private func arrive(_ journey: RoutedCommand, at node: RedisNode?, as entry: Entry) {
         guard let node, node.isUp || !node.hasBeenTried else {
             return journey.fail(.unreachable, context.clock.now())
         }
@@ -130,7 +130,7 @@ extension ClusterNodes {
         pause(journey) { self.arrive(journey, at: node, as: entry) }
     }
 
-    private func pause(_ journey: Journey, then: @escaping @Sendable () -> Void) {
+    private func pause(_ journey: RoutedCommand, then: @escaping @Sendable () -> Void) {
         let now = context.clock.now()
         let doublings = min(6, max(0, journey.hops - Self.pausesAtFirst))
         let pause = Self.pauseMilliseconds << Int64(doublings)
@@ -138,7 +138,7 @@ extension ClusterNodes {
         eventLoop.scheduleTask(in: .milliseconds(pause)) { then() }
     }
 
-    private func logLostWay(_ journey: Journey, from node: RedisNode) {
+    private func logLostWay(_ journey: RoutedCommand, from node: RedisNode) {
         let now = context.clock.now()
         guard let suppressed = state.withLock({ $0.wayLog.permit(now: now) }) else { return }
         context.logger.warning(
@@ -156,7 +156,7 @@ extension ClusterNodes {
         let node = state.withLock { state -> RedisNode? in
             guard let node = member(at: address, in: &state, fresh: &fresh) else { return nil }
             state.owners[slot] = node
-            reachability.set(BucketHome(UInt16(slot)), isUp: node.isUp)
+            reachability.set(PartitionID(UInt16(slot)), isUp: node.isUp)
             return node
         }
         fresh.forEach { $0.begin() }

@@ -80,8 +80,8 @@ extension ClusterNodes {
                     let isAlone = message.contains("cluster support disabled")
                     node.reject(
                         isAlone
-                            ? NodeTrouble(.notACluster, message)
-                            : NodeTrouble(reply: message) ?? NodeTrouble(.error, message))
+                            ? NodeFailure(.notACluster, message)
+                            : NodeFailure(reply: message) ?? NodeFailure(.error, message))
                 }
             case .failure: break
             }
@@ -131,7 +131,7 @@ extension ClusterNodes {
         guard !state.isStopped else { return nil }
         // The settings have made nodes before, so this fails only where certificates have gone from the disk.
         let endpoint = RedisEndpoint(state.seeds[0], at: address)
-        // Where it takes slots over that were out of reach, all their organisations turn to it at once.
+        // Where it takes slots over that were out of reach, all their organizations turn to it at once.
         let node = makeNode(endpoint, startsSlowly: state.hasSlots)
         state.nodes[address] = node
         fresh.append(node)
@@ -140,7 +140,7 @@ extension ClusterNodes {
 
     func setReachability(_ state: borrowing State) {
         for slot in 0..<HashSlot.count {
-            reachability.set(BucketHome(UInt16(slot)), isUp: state.owners[slot]?.isUp == true)
+            reachability.set(PartitionID(UInt16(slot)), isUp: state.owners[slot]?.isUp == true)
         }
     }
 

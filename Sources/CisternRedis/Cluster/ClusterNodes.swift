@@ -6,7 +6,7 @@ internal import Synchronization
 /// The nodes of a Redis Cluster: each slot's buckets are on one of them, which may change at any time.
 ///
 /// A bucket's home is its slot, which is the same for ever; the bucket moves with the slot. Which node has a slot is
-/// asked for, learned from redirections, and asked for again when anything is amiss: see `ClusterNodes+Slots.swift`. How a
+/// asked for, learned from redirections, and asked for again when anything is amiss: see `ClusterNodes+HashIndex.swift`. How a
 /// request finds its way is in `ClusterNodes+Routing.swift`.
 final class ClusterNodes: StoreNodes {
     struct State {
@@ -26,7 +26,7 @@ final class ClusterNodes: StoreNodes {
         var hasSlots = false
         var refresh = Refresh()
         /// This server's part of all limits as it was when each node was lost, by the node's address.
-        var lostShares: [NodeAddress: LocalShare] = [:]
+        var lostShares: [NodeAddress: LocalFraction] = [:]
         var shareLog = LogThrottle()
         /// Of requests that are sent on without end.
         var wayLog = LogThrottle()
@@ -38,7 +38,7 @@ final class ClusterNodes: StoreNodes {
     let context: StoreContext
     let reachability = Reachability()
     /// This server's part of all limits, which the node with one slot grants for all of them.
-    private let share: SharePart
+    private let share: NodeFraction
     let state: Mutex<State>
     /// One event loop for the clock's ticks.
     let eventLoop: any EventLoop
@@ -47,7 +47,7 @@ final class ClusterNodes: StoreNodes {
     init(seeds: [RedisEndpoint], context: StoreContext) throws {
         self.context = context
         eventLoop = context.eventLoopGroup.next()
-        share = SharePart(server: context.server)
+        share = NodeFraction(server: context.server)
         state = Mutex(State(seeds: seeds))
         for seed in seeds {
             let node = makeNode(seed)
@@ -79,7 +79,7 @@ final class ClusterNodes: StoreNodes {
             if let key = state.probeKeys[address], state.owners[HashSlot.of(key)] === node { return key }
             guard state.owners.contains(where: { $0 === node }) else { return nil }
             let key = (0..<100_000).lazy
-                .map { KeyNames.key(of: Array("\($0)".utf8), "probe", isTagged: true) }
+                .map { KeyNames.redisKey(of: Array("\($0)".utf8), "probe", isTagged: true) }
                 .first { state.owners[HashSlot.of($0)] === node }
             state.probeKeys[address] = key
             return key
@@ -91,14 +91,14 @@ final class ClusterNodes: StoreNodes {
         let now = context.clock.now()
         state.withLock { state in
             for slot in 0..<HashSlot.count where state.owners[slot] === node {
-                reachability.set(BucketHome(UInt16(slot)), isUp: isUp)
+                reachability.set(PartitionID(UInt16(slot)), isUp: isUp)
             }
             let address = node.endpoint.address
             if isUp {
                 state.lostShares[address] = nil
             } else {
                 let millionths = share.lease.withLock { $0.held(now: now) }
-                state.lostShares[address] = millionths > 0 ? LocalShare(millionths: millionths, lostAt: now) : nil
+                state.lostShares[address] = millionths > 0 ? LocalFraction(millionths: millionths, lostAt: now) : nil
                 if state.owners[Int(Self.registry.number)] === node { share.lease.withLock { $0.lose(now: now) } }
             }
         }
@@ -107,17 +107,17 @@ final class ClusterNodes: StoreNodes {
 
     // MARK: StoreNodes
 
-    func home(of organization: Span<UInt8>) -> BucketHome {
-        BucketHome(UInt16(HashSlot.ofBucket(organization)))
+    func partition(of key: Span<UInt8>) -> PartitionID {
+        PartitionID(UInt16(HashSlot.ofBucket(key)))
     }
 
-    func isReachable(_ home: BucketHome) -> Bool {
-        reachability.isUp(home)
+    func isReachable(_ partition: PartitionID) -> Bool {
+        reachability.isUp(partition)
     }
 
-    func localShare(of home: BucketHome) -> LocalShare? {
+    func localFraction(of partition: PartitionID) -> LocalFraction? {
         state.withLock { state in
-            guard let owner = state.owners[Int(home.number)], !owner.isUp else { return nil }
+            guard let owner = state.owners[Int(partition.number)], !owner.isUp else { return nil }
             return state.lostShares[owner.endpoint.address]
         }
     }
@@ -132,9 +132,9 @@ final class ClusterNodes: StoreNodes {
         let watch = eventLoop.scheduleRepeatedTask(initialDelay: jitter, delay: .milliseconds(250)) { [weak self] _ in
             self?.refreshSlotsIfDue()
         }
-        let interval = TimeAmount.milliseconds(ShareLease.renewalMilliseconds)
+        let interval = TimeAmount.milliseconds(FractionLease.renewalMilliseconds)
         let renewal = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in
-            guard let self, context.settings.keepsLocalShare else { return }
+            guard let self, context.settings.keepsLocalFraction else { return }
             sendShareRequest {}
         }
         ticks.withLock { $0 = [watch, renewal] }
@@ -142,7 +142,7 @@ final class ClusterNodes: StoreNodes {
 
     func stop() async {
         ticks.withLock { $0.forEach { $0.cancel() } }
-        if context.settings.keepsLocalShare {
+        if context.settings.keepsLocalFraction {
             // A node that hangs must not keep the server from stopping; there the part lapses by itself.
             _ = await command(
                 share.request(now: context.clock.now(), isLeaving: true), at: Self.registry,
@@ -164,7 +164,7 @@ final class ClusterNodes: StoreNodes {
             return isElsewhere
         }
         guard seeds[0].entersLike(entry) else {
-            return try await enterAnew(seeds, isElsewhere: isElsewhere, addresses: addresses)
+            return try await reconnect(seeds, isElsewhere: isElsewhere, addresses: addresses)
         }
         var fresh: [RedisNode] = []
         state.withLock { state in
@@ -179,7 +179,7 @@ final class ClusterNodes: StoreNodes {
     /// Makes every connection anew, with another user, password or encryption, and goes over to them once each is tried.
     ///
     /// - Throws: `RedisStore.UnusableNodes`, where none of the new ones can be used and one of the old can.
-    private func enterAnew(
+    private func reconnect(
         _ seeds: [RedisEndpoint], isElsewhere: Bool, addresses: [NodeAddress]
     ) async throws {
         var nodes: [NodeAddress: RedisNode] = [:]
@@ -226,9 +226,9 @@ final class ClusterNodes: StoreNodes {
         return owning.isEmpty ? reports : owning
     }
 
-    func members(at home: BucketHome?) -> [RedisNode] {
+    func members(at partition: PartitionID?) -> [RedisNode] {
         let (nodes, owners) = state.withLock { (Array($0.nodes.values), $0.owners) }
-        if let home { return [owners[Int(home.number)]].compactMap { $0 } }
+        if let partition { return [owners[Int(partition.number)]].compactMap { $0 } }
         let owning = Set(owners.compactMap { $0.map(ObjectIdentifier.init) })
         return (owning.isEmpty ? nodes : nodes.filter { owning.contains(ObjectIdentifier($0)) })
             .sorted { $0.endpoint.name < $1.endpoint.name }
@@ -236,10 +236,10 @@ final class ClusterNodes: StoreNodes {
 
     // MARK: The part of all limits
 
-    private static let registry = BucketHome(UInt16(HashSlot.of(KeyNames.servers)))
+    private static let registry = PartitionID(UInt16(HashSlot.of(KeyNames.servers)))
 
     private func renewShare() async {
-        guard context.settings.keepsLocalShare else { return }
+        guard context.settings.keepsLocalFraction else { return }
         await withCheckedContinuation { continuation in
             sendShareRequest { continuation.resume() }
         }

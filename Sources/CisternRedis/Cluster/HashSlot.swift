@@ -10,17 +10,17 @@ enum HashSlot {
         Int(crc16(tag(in: key))) % count
     }
 
-    /// The slot of an organisation's bucket, found without putting its keys together.
-    static func ofBucket(_ organization: Span<UInt8>) -> Int {
+    /// The slot of an organization's bucket, found without putting its keys together.
+    static func ofBucket(_ key: Span<UInt8>) -> Int {
         let braces: ClosedRange = UInt8(ascii: "{")...UInt8(ascii: "}")
-        guard organization.count > 0, organization[0] != braces.lowerBound, organization[0] != braces.upperBound else {
-            let name = organization.withUnsafeBufferPointer { Array($0) }
-            return of(KeyNames.key(of: name, "tokens", isTagged: true))
+        guard key.count > 0, key[0] != braces.lowerBound, key[0] != braces.upperBound else {
+            let name = key.withUnsafeBufferPointer { Array($0) }
+            return of(KeyNames.redisKey(of: name, "tokens", isTagged: true))
         }
         // Its name is the tag, up to the first brace that would close it.
         var crc: UInt16 = 0
-        for index in organization.indices {
-            let byte = organization[index]
+        for index in key.indices {
+            let byte = key[index]
             if byte == braces.upperBound { break }
             crc = next(crc, byte)
         }

@@ -1,7 +1,7 @@
 package import Cistern
 internal import Foundation
 
-/// What Redis knows of one organisation's bucket.
+/// What Redis knows of one organization's bucket.
 package struct BucketInspection: Sendable {
     /// The node that keeps it.
     package let node: String
@@ -24,18 +24,19 @@ package struct BucketInspection: Sendable {
         package let tokens: Int
         package let endsInMilliseconds: Int64
         package let demandPerSecond: Double
-        package let pacePerSecond: Double
+        package let tricklePerSecond: Double
         package let askedMillisecondsAgo: Int64
     }
 
     /// The servers that have leased of it, the one with the most tokens first.
     package var lessees: [Lessee] {
-        current.records.sorted { ($1.tokens, $0.lessee) < ($0.tokens, $1.lessee) }.map { record in
+        current.records.sorted { ($1.tokens, $0.lesseeID) < ($0.tokens, $1.lesseeID) }.map { record in
             Lessee(
-                name: record.lessee, tokens: record.tokens,
+                name: record.lesseeID, tokens: record.tokens,
                 endsInMilliseconds: record.endsMilliseconds - nowMilliseconds,
                 demandPerSecond: Double(record.weight) / 1000,
-                pacePerSecond: record.paceEndsMilliseconds > nowMilliseconds ? Double(record.pace) / 1000 : 0,
+                tricklePerSecond: record.trickleEndsMilliseconds > nowMilliseconds
+                    ? Double(record.trickleRate) / 1000 : 0,
                 askedMillisecondsAgo: nowMilliseconds - record.askedAtMilliseconds)
         }
     }
@@ -77,47 +78,47 @@ extension RedisStore {
         }
         """
 
-    /// Looks at one organisation's bucket without changing it.
+    /// Looks at one organization's bucket without changing it.
     ///
     /// To be called once ``start()`` has returned.
     package func inspectBucket(
-        of organization: String, limit: Limit
+        of key: String, limit: Limit
     ) async throws(BucketInspection.Failure) -> BucketInspection {
         let isTagged = topology == .cluster
-        let name = Array(organization.utf8)
+        let name = Array(key.utf8)
         let command =
             [Array("EVAL".utf8), Array(Self.script.utf8), Array("3".utf8)]
             + KeyNames.bucket(of: name, isTagged: isTagged)
         let (node, reply) = try await ask(command, about: name)
-        let slot = isTagged ? Int(home(of: name.span).number) : nil
+        let slot = isTagged ? Int(partition(of: name.span).number) : nil
         guard let inspection = BucketInspection(reply, node: node, slot: slot, limit: limit) else {
             throw BucketInspection.Failure(description: "\(node) answers what cannot be read: \(reply)")
         }
         return inspection
     }
 
-    /// Makes one organisation's bucket full again, less what is leased of it.
+    /// Makes one organization's bucket full again, less what is leased of it.
     ///
     /// Lessees that the bucket has denied something ask again once it could have paid, or their lease has ended.
-    package func fillBucket(of organization: String, limit: Limit) async throws(BucketInspection.Failure) {
-        let name = Array(organization.utf8)
+    package func fillBucket(of key: String, limit: Limit) async throws(BucketInspection.Failure) {
+        let name = Array(key.utf8)
         let command = FillScript.command(name, limit: limit, isTagged: topology == .cluster)
         _ = try await ask(command, about: name)
     }
 
-    /// Sends a command to the node that keeps an organisation's bucket: the node's name, and its answer.
+    /// Sends a command to the node that keeps an organization's bucket: the node's name, and its answer.
     private func ask(
-        _ command: [[UInt8]], about organization: [UInt8]
+        _ command: [[UInt8]], about key: [UInt8]
     ) async throws(BucketInspection.Failure) -> (node: String, reply: RESPValue) {
-        let home = home(of: organization.span)
-        guard let node = nodes.members(at: home).first?.endpoint.name else {
-            throw BucketInspection.Failure(description: "no node is known to keep slot \(home.number)")
+        let partition = partition(of: key.span)
+        guard let node = nodes.members(at: partition).first?.endpoint.name else {
+            throw BucketInspection.Failure(description: "no node is known to keep slot \(partition.number)")
         }
-        switch await nodes.command(command, at: home, timeoutMilliseconds: 1000) {
+        switch await nodes.command(command, at: partition, timeoutMilliseconds: 1000) {
         case .success(.error(let message)): throw BucketInspection.Failure(description: "\(node) answers: \(message)")
         case .success(let value): return (node, value)
         case .failure:
-            let reason = nodes.members(at: home).first?.report.reason ?? "it does not answer"
+            let reason = nodes.members(at: partition).first?.report.reason ?? "it does not answer"
             throw BucketInspection.Failure(description: "\(node) is out of reach: \(reason)")
         }
     }
@@ -137,12 +138,12 @@ extension StoreBucket {
         if let time = lastRefill.text.flatMap({ Int64($0) }), 0...now ~= time { asOfMilliseconds = time }
         guard case .array(let words) = leases else { return }
         for index in stride(from: 0, to: words.count - 1, by: 2) {
-            guard let lessee = words[index].text, let text = words[index + 1].text else { continue }
+            guard let lesseeID = words[index].text, let text = words[index + 1].text else { continue }
             let numbers = text.split(separator: ":").compactMap { Int64($0) }
-            if lessee.isEmpty {
-                spilled = Self.wrapped(numbers.first ?? 0)
+            if lesseeID.isEmpty {
+                overflow = Self.wrapped(numbers.first ?? 0)
             } else if numbers.count == 9, numbers.allSatisfy({ 0...Self.largestNumber ~= $0 }) {
-                let record = Record(lessee: lessee, numbers: numbers)
+                let record = Record(lesseeID: lesseeID, numbers: numbers)
                 if record.isPlausible, outstanding + record.tokens <= Limit.maximumCapacity { records.append(record) }
             }
         }
@@ -155,11 +156,11 @@ extension StoreBucket {
 }
 
 extension StoreBucket.Record {
-    fileprivate init(lessee: String, numbers: [Int64]) {
+    fileprivate init(lesseeID: String, numbers: [Int64]) {
         self.init(
-            lessee: lessee, sequence: UInt64(numbers[0]), tokens: Int(numbers[1]), endsMilliseconds: numbers[2],
-            weight: numbers[3], pace: numbers[4], paceEndsMilliseconds: numbers[5], unseen: Int(numbers[6]),
-            askedAtMilliseconds: numbers[7], spilled: numbers[8])
+            lesseeID: lesseeID, sequence: UInt64(numbers[0]), tokens: Int(numbers[1]), endsMilliseconds: numbers[2],
+            weight: numbers[3], trickleRate: numbers[4], trickleEndsMilliseconds: numbers[5], unseen: Int(numbers[6]),
+            askedAtMilliseconds: numbers[7], overflow: numbers[8])
     }
 }
 

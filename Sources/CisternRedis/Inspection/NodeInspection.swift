@@ -5,17 +5,17 @@ internal import NIOCore
 package struct NodeInspection: Sendable {
     package let name: String
     /// Why it cannot be used; nil where it can.
-    package let trouble: NodeTrouble?
+    package let trouble: NodeFailure?
     /// The median of a few round trips, in milliseconds; nil where it does not answer.
     package var latencyMilliseconds: Double?
-    /// The part of all organisations that it keeps, 0 to 1.
+    /// The part of all organizations that it keeps, 0 to 1.
     package let share: Double
     /// Its weight on a ring.
     package let weight: Int
     /// The slots that it keeps in a Redis Cluster.
     package let slots: [ClosedRange<Int>]
-    /// How many organisations have a bucket there now; nil where the user may not find out.
-    package var organizations: Int?
+    /// How many organizations have a bucket there now; nil where the user may not find out.
+    package var keys: Int?
     /// Whether that is an estimate from a part of its keys.
     package var isEstimate = false
 }
@@ -42,7 +42,7 @@ extension RedisNode {
 
     fileprivate func inspect(_ report: NodeReport) async -> NodeInspection {
         var inspection = NodeInspection(
-            name: report.name, trouble: report.isUp ? nil : report.trouble ?? NodeTrouble(.timeout, "no answer yet"),
+            name: report.name, trouble: report.isUp ? nil : report.trouble ?? NodeFailure(.timeout, "no answer yet"),
             share: report.share, weight: endpoint.weight, slots: report.slots)
         guard report.isUp else { return inspection }
         var latencies: [Int64] = []
@@ -54,7 +54,7 @@ extension RedisNode {
         if latencies.count == Self.pings {
             inspection.latencyMilliseconds = Double(latencies.sorted()[Self.pings / 2]) / 1_000_000
         }
-        (inspection.organizations, inspection.isEstimate) = await countOrganizations()
+        (inspection.keys, inspection.isEstimate) = await countKeys()
         return inspection
     }
 
@@ -66,7 +66,7 @@ extension RedisNode {
     private static let mostKeys = 100_000
     private static let keysAtOnce = 1000
 
-    private func countOrganizations() async -> (count: Int?, isEstimate: Bool) {
+    private func countKeys() async -> (count: Int?, isEstimate: Bool) {
         var (cursor, found, looked) = ("0", 0, 0)
         repeat {
             let scan = ["SCAN", cursor, "MATCH", "ratelimit:*:tokens", "COUNT", "\(Self.keysAtOnce)"]

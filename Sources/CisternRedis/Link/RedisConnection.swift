@@ -35,7 +35,7 @@ final class RedisConnection: ChannelInboundHandler {
     private static let secondLookDelay = TimeAmount.milliseconds(1)
 
     private let maximumPending: Int
-    private let ended: (RedisConnection, NodeTrouble) -> Void
+    private let ended: (RedisConnection, NodeFailure) -> Void
     private var reader: RESPReader?
     private var pending: Deque<Pending> = []
     /// A command whose answer shows that the node still answers; nil for none, and then any late command is vital.
@@ -51,14 +51,14 @@ final class RedisConnection: ChannelInboundHandler {
     /// Set once the connection has ended, by whatever came first.
     private var hasEnded = false
     /// Why it ends as soon as nothing waits on it any more; nil while it goes on.
-    private var finishing: NodeTrouble?
+    private var finishing: NodeFailure?
 
     /// Creates the handler of one connection.
     ///
     /// - Parameters:
     ///   - maximumPending: how many commands may wait for replies; more fail at once, but for vital ones.
     ///   - ended: called once, with this connection and why it ended.
-    init(maximumPending: Int, ended: @escaping (RedisConnection, NodeTrouble) -> Void) {
+    init(maximumPending: Int, ended: @escaping (RedisConnection, NodeFailure) -> Void) {
         self.maximumPending = maximumPending
         self.ended = ended
     }
@@ -148,7 +148,7 @@ final class RedisConnection: ChannelInboundHandler {
         let isProbing = pending.contains { $0.isVital && $0.deadline <= now + patience }
         let probe = isProbing ? nil : self.probe()
         let isOver = late.contains { pending[$0].isVital } || probe == nil && !isProbing
-        guard !isOver else { return end(NodeTrouble(.timeout, "no reply by the deadline"), failure: .timedOut) }
+        guard !isOver else { return end(NodeFailure(.timeout, "no reply by the deadline"), failure: .timedOut) }
         var failed: [Completion] = []
         for index in late {
             if let completion = pending[index].completion { failed.append(completion) }
@@ -158,7 +158,7 @@ final class RedisConnection: ChannelInboundHandler {
             send(probe, isVital: true, deadline: now + patience) { [weak self] result in
                 // Whatever it says, the node answers; what is wrong with it otherwise its user sees.
                 if case .success(.error(let message)) = result, Redirect(message) == nil,
-                    let trouble = NodeTrouble(reply: message)
+                    let trouble = NodeFailure(reply: message)
                 {
                     self?.close(trouble)
                 }
@@ -175,17 +175,17 @@ final class RedisConnection: ChannelInboundHandler {
     private var isAwaited: Bool { pending.contains { $0.completion != nil } }
 
     /// Closes the connection, failing whatever waits on it.
-    func close(_ trouble: NodeTrouble) {
+    func close(_ trouble: NodeFailure) {
         end(trouble, failure: .closed)
     }
 
     /// Takes no more commands, and closes the connection once all that wait on it have been answered or are too late.
-    func finish(_ trouble: NodeTrouble) {
+    func finish(_ trouble: NodeFailure) {
         finishing = trouble
         if !isAwaited { close(trouble) }
     }
 
-    private func end(_ trouble: NodeTrouble, failure: Failure) {
+    private func end(_ trouble: NodeFailure, failure: Failure) {
         guard !hasEnded else { return }
         hasEnded = true
         deadlineCheck?.cancel()
@@ -210,17 +210,17 @@ final class RedisConnection: ChannelInboundHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        end(NodeTrouble(.closed, "the connection was closed"), failure: .closed)
+        end(NodeFailure(.closed, "the connection was closed"), failure: .closed)
         self.context = nil
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        end(NodeTrouble(.closed, "the node closed the connection"), failure: .closed)
+        end(NodeFailure(.closed, "the node closed the connection"), failure: .closed)
         context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        end(NodeTrouble(error), failure: .closed)
+        end(NodeFailure(error), failure: .closed)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -235,7 +235,7 @@ final class RedisConnection: ChannelInboundHandler {
             }
             if let finishing, !isAwaited { close(finishing) }
         } catch {
-            end(NodeTrouble(.protocol, "protocol error: \(error)"), failure: .closed)
+            end(NodeFailure(.protocol, "protocol error: \(error)"), failure: .closed)
         }
     }
 }

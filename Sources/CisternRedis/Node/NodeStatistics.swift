@@ -27,9 +27,9 @@ package struct NodeStatistics: Sendable {
         switch result {
         case .success(let grant):
             latency.record(nanoseconds: now.nanoseconds - request.sentAt.nanoseconds)
-            if request.waiting.isEmpty && request.wish.ahead == 0 {
+            if request.waiting.isEmpty && request.requested.ahead == 0 {
                 returned &+= 1
-            } else if grant.tokens < request.needed || grant.paced > 0 {
+            } else if grant.tokens < request.needed || grant.trickleTokens > 0 {
                 short &+= 1
             } else {
                 granted &+= 1
@@ -49,10 +49,10 @@ package struct NodeReport: Sendable {
     /// Whether it is in use.
     package let isUp: Bool
     /// Why it is not; nil while it is up or before the first attempt.
-    package let trouble: NodeTrouble?
+    package let trouble: NodeFailure?
     /// What it was asked and how it answered.
     package let statistics: NodeStatistics
-    /// The part of all organisations that it keeps, 0 to 1.
+    /// The part of all organizations that it keeps, 0 to 1.
     package var share = 0.0
     /// Of a Redis Cluster's node, the slots that it keeps, as ranges.
     package var slots: [ClosedRange<Int>] = []

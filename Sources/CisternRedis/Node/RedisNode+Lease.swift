@@ -16,7 +16,7 @@ extension RedisNode {
     /// returns.
     ///
     /// - Parameters:
-    ///   - keys: which of the organisation's keys the node is told.
+    ///   - keys: which of the organization's keys the node is told.
     ///   - isAsking: whether another node has sent the request on to this one, while a slot is being moved.
     ///   - redirected: for a node of a Redis Cluster.
     func lease(
@@ -77,7 +77,7 @@ extension RedisNode {
                 shared.withLock { $0.statistics.redirected &+= 1 }
                 return redirected(redirect)
             }
-            if let trouble = NodeTrouble(reply: message) {
+            if let trouble = NodeFailure(reply: message) {
                 connection.close(trouble)
             } else if !message.hasPrefix("STALE") {
                 // A late give-back that comes after a later request has nothing more to say.
@@ -88,7 +88,7 @@ extension RedisNode {
         case .success(let reply):
             guard let answer = LeaseScript.answer(in: reply, to: request) else {
                 let words = "unexpected answer to the lease script: \(reply.value)".prefix(200)
-                connection.close(NodeTrouble(.protocol, String(words)))
+                connection.close(NodeFailure(.protocol, String(words)))
                 return finish(request, .failure(.rejected("unexpected answer")), done)
             }
             if loop.value.health.serve() { logger.notice("Redis node is up; decisions are metered") }
@@ -104,7 +104,7 @@ extension RedisNode {
             let suppressed = loop.value.remarkLog.permit(now: clock.now())
         else { return }
         var metadata: Logger.Metadata = [
-            "organization": "\(String(decoding: request.organization, as: UTF8.self))", "suppressed": "\(suppressed)",
+            "organization": "\(String(decoding: request.key, as: UTF8.self))", "suppressed": "\(suppressed)",
         ]
         if answer.repairedValues > 0 {
             metadata["values"] = "\(answer.repairedValues)"
@@ -133,7 +133,7 @@ extension RedisNode {
         loop.value.rejections += 1
         guard loop.value.rejections >= Self.mostRejections else { return }
         loop.value.rejections = 0
-        connection.close(NodeTrouble(.rejecting, message))
+        connection.close(NodeFailure(.rejecting, message))
     }
 
     private func logRejection(_ reason: String) {

@@ -10,11 +10,11 @@ extension RedisNode {
     /// The node is up once it has told the script's digest.
     func logIn(deadline: NIODeadline, whenDone: @escaping @Sendable () -> Void) {
         guard let connection = loop.value.connection else {
-            fail(NodeTrouble(.closed, "the connection was lost"))
+            fail(NodeFailure(.closed, "the connection was lost"))
             return whenDone()
         }
         guard loop.value.health.state == .probing else {
-            connection.close(NodeTrouble(.stopped, "the server is stopping"))
+            connection.close(NodeFailure(.stopped, "the server is stopping"))
             return whenDone()
         }
         if let password = endpoint.password {
@@ -36,12 +36,12 @@ extension RedisNode {
         connection.send(load, isVital: true, deadline: deadline) { result in
             switch result {
             case .success(.string(let digest)): return self.tryScript(digest, connection, deadline: deadline, whenDone)
-            case .success(.error(let message)): connection.close(NodeTrouble(loginReply: message))
+            case .success(.error(let message)): connection.close(NodeFailure(loginReply: message))
             case .success(let other):
                 let words = "unexpected answer to SCRIPT LOAD: \(other)".prefix(200)
-                connection.close(NodeTrouble(.protocol, String(words)))
+                connection.close(NodeFailure(.protocol, String(words)))
             // Nothing new where the connection has told why it ended.
-            case .failure(let failure): self.fail(NodeTrouble(.closed, "\(failure)"))
+            case .failure(let failure): self.fail(NodeFailure(.closed, "\(failure)"))
             }
             whenDone()
         }
@@ -60,9 +60,9 @@ extension RedisNode {
         connection.send(LeaseScript.trial(digest: digest, key: key), isVital: true, deadline: deadline) { result in
             switch result {
             case .success(.error(let message)) where !(isClustered && Redirect(message) != nil):
-                connection.close(NodeTrouble(loginReply: message))
+                connection.close(NodeFailure(loginReply: message))
             case .success: self.becomeUp(scriptDigest: digest)
-            case .failure(let failure): self.fail(NodeTrouble(.closed, "\(failure)"))
+            case .failure(let failure): self.fail(NodeFailure(.closed, "\(failure)"))
             }
             whenDone()
         }
@@ -83,7 +83,7 @@ extension RedisNode {
 
     /// An error to a command that the node need not know closes the connection only where it says what the node is at.
     private func closeIfUnusable(_ connection: RedisConnection, _ message: String) {
-        guard let trouble = NodeTrouble(reply: message), trouble.kind != .noPermission else { return }
+        guard let trouble = NodeFailure(reply: message), trouble.kind != .noPermission else { return }
         connection.close(trouble)
     }
 
@@ -122,7 +122,7 @@ extension RedisNode {
     ) {
         connection.send(command, isVital: true, deadline: deadline) { result in
             guard case .success(.error(let message)) = result else { return }
-            connection.close(NodeTrouble(loginReply: Self.without(secrets, message)))
+            connection.close(NodeFailure(loginReply: Self.without(secrets, message)))
         }
     }
 
@@ -160,7 +160,7 @@ extension RedisNode {
             guard case .success(.error(let message)) = result else { return }
             // The key's slot has moved on since the slots were last looked at; that says nothing of the node.
             if isClustered, Redirect(message) != nil { return }
-            connection.close(NodeTrouble(loginReply: message))
+            connection.close(NodeFailure(loginReply: message))
         }
     }
 
@@ -183,7 +183,7 @@ extension RedisNode {
         connection.send(share.request(now: sentAt), deadline: deadline) { result in
             switch result {
             case .success(.error(let message)) where message.hasPrefix("STALE"): break
-            case .success(.error(let message)): connection.close(NodeTrouble(loginReply: message))
+            case .success(.error(let message)): connection.close(NodeFailure(loginReply: message))
             case .success(let reply): share.take(reply, sentAt: sentAt, clockDriftPerMille: drift)
             case .failure: break
             }
@@ -191,7 +191,7 @@ extension RedisNode {
     }
 
     /// Gives the part of all limits up for others; `whenDone` is called once that is known there, or cannot be.
-    func giveUpShare(whenDone: @escaping @Sendable () -> Void) {
+    func releaseFraction(whenDone: @escaping @Sendable () -> Void) {
         guard isUp, let share = role.share, let connection = loop.value.connection else { return whenDone() }
         // A node that hangs must not keep the server from stopping; there the part lapses by itself.
         let deadline = eventLoop.now + .milliseconds(settings.connectTimeoutMilliseconds / 4)

@@ -20,7 +20,7 @@ final class RedisNode: Sendable {
         /// Of one of a Redis Cluster: whether a map of slots is of the cluster that is known.
         var belongs: @Sendable (SlotMap) -> Bool = { _ in true }
         /// This server's part of all limits from this node; nil for none.
-        var share: SharePart?
+        var share: NodeFraction?
         /// Whether it is sent few requests at first even though it has not been lost itself.
         var startsSlowly = false
         /// Told, on the event loop, when the node comes into use and when it is lost.
@@ -48,7 +48,7 @@ final class RedisNode: Sendable {
     /// What other threads may read.
     struct Shared {
         var statistics = NodeStatistics()
-        var trouble: NodeTrouble?
+        var trouble: NodeFailure?
         /// Redis's version as it says it in scripts, 0x070000 for 7.0; 0 before that, and where nobody has asked.
         var version: Int64 = 0
     }
@@ -148,12 +148,12 @@ final class RedisNode: Sendable {
             self.loop.value.retry?.cancel()
             self.loop.value.heartbeat?.cancel()
             guard !isReplaced else { return self.finish(isReplaced: true, whenDone) }
-            self.giveUpShare { self.finish(isReplaced: false, whenDone) }
+            self.releaseFraction { self.finish(isReplaced: false, whenDone) }
         }
     }
 
     private func finish(isReplaced: Bool, _ whenDone: () -> Void) {
-        let trouble = NodeTrouble(.stopped, "the server has no more use for it")
+        let trouble = NodeFailure(.stopped, "the server has no more use for it")
         setUp(false, trouble: trouble, keepsShare: isReplaced)
         loop.value.connection?.finish(trouble)
         loop.value.connection = nil
@@ -179,7 +179,7 @@ final class RedisNode: Sendable {
                     try? channel.pipeline.syncOperations.handler(type: RedisConnection.self)
                 self.logIn(deadline: deadline, whenDone: whenDone)
             case .failure(let error):
-                self.fail(NodeTrouble(error))
+                self.fail(NodeFailure(error))
                 whenDone()
             }
         }
@@ -217,7 +217,7 @@ final class RedisNode: Sendable {
     }
 
     /// The attempt to connect, or the connection in use, has failed.
-    func fail(_ trouble: NodeTrouble) {
+    func fail(_ trouble: NodeFailure) {
         // What tells one trouble from another is its name: its words may differ each time.
         let reason = trouble.kind == .error ? trouble.words : trouble.kind.rawValue
         let action = loop.value.health.fail(reason, jitter: Double.random(in: 0...1))
@@ -236,7 +236,7 @@ final class RedisNode: Sendable {
     }
 
     /// Makes it known whether the node is in use; with the part of the limits to go on with before anyone needs it.
-    private func setUp(_ isUp: Bool, trouble: NodeTrouble?, keepsShare: Bool = false) {
+    private func setUp(_ isUp: Bool, trouble: NodeFailure?, keepsShare: Bool = false) {
         let now = clock.now()
         let isChange = isUp != self.isUp
         shared.withLock { $0.trouble = trouble }
@@ -252,7 +252,7 @@ final class RedisNode: Sendable {
     /// Takes the node out of use for a reason that only those who ask it can know.
     ///
     /// Any thread may call.
-    func reject(_ trouble: NodeTrouble) {
+    func reject(_ trouble: NodeFailure) {
         eventLoop.execute { self.loop.value.connection?.close(trouble) }
     }
 

@@ -69,12 +69,12 @@ package actor OverrideCopies {
         }
     }
 
-    /// Says something of an organisation, on every copy within reach.
+    /// Says something of an organization, on every copy within reach.
     ///
     /// - Parameter lifeMilliseconds: how long it holds; nil for ever.
     /// - Throws: ``Failure`` where no copy has taken it.
     package func set(
-        _ limit: Limit?, of organization: String, lifeMilliseconds: Int64?, by who: String
+        _ limit: Limit?, of key: String, lifeMilliseconds: Int64?, by who: String
     ) async throws(Failure) -> LimitOverrides.Entry {
         // Where somebody else was quicker, on a clock that is a little ahead, what he said is known by the second time.
         for _ in 0..<2 {
@@ -84,11 +84,11 @@ package actor OverrideCopies {
                     description: "no Redis node can be reached, and nothing has changed: try again when one is up")
             }
             let entry = overrides.entry(
-                for: organization, limit: limit, expiresAtMilliseconds: lifeMilliseconds.map { now + $0 }, setBy: who,
+                for: key, limit: limit, expiresAtMilliseconds: lifeMilliseconds.map { now + $0 }, setBy: who,
                 nowMilliseconds: now)
             var written: Int64?
             for holder in nodes.overrideHolders {
-                if let count = await write([organization: entry], to: holder) { written = max(written ?? 0, count) }
+                if let count = await write([key: entry], to: holder) { written = max(written ?? 0, count) }
             }
             guard let written else {
                 throw Failure(
@@ -96,7 +96,7 @@ package actor OverrideCopies {
                         "no Redis node has confirmed it, though one may have taken it: look again when one is up")
             }
             guard written > 0 else { continue }
-            overrides.merge(organization, entry)
+            overrides.merge(key, entry)
             return entry
         }
         throw Failure(description: "others change it at the same time: look at it, and try again")

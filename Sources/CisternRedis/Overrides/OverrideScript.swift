@@ -2,13 +2,13 @@ internal import Cistern
 
 /// The scripts that keep a copy of all overrides of limits on a node.
 ///
-/// A hash has a field for each organisation, and a key beside it changes with each write, so that servers which look
+/// A hash has a field for each organization, and a key beside it changes with each write, so that servers which look
 /// every second read all of it only when something is new. Both names have one hash tag: in a Redis Cluster there is one
 /// copy, in the slot of that.
 enum OverrideScript {
     static let keys = ["ratelimit:{overrides}", "ratelimit:{overrides}:version"].map { Array($0.utf8) }
     /// Where the copy is in a Redis Cluster.
-    static let home = BucketHome(UInt16(HashSlot.of(Array("overrides".utf8))))
+    static let partition = PartitionID(UInt16(HashSlot.of(Array("overrides".utf8))))
 
     private static let readSource = """
         local time = redis.call('TIME')
@@ -68,7 +68,7 @@ enum OverrideScript {
         return written
         """
 
-    /// The command that puts what was said of some organisations on record, unless something later is; it answers how many
+    /// The command that puts what was said of some organizations on record, unless something later is; it answers how many
     /// that were.
     static func write(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
         command(
@@ -76,7 +76,7 @@ enum OverrideScript {
             entries.sorted { $0.key < $1.key }.flatMap { [$0.key, "\($0.value.setAtMilliseconds)", $0.value.text] })
     }
 
-    /// The command that forgets what was said of some organisations, unless something later is on record.
+    /// The command that forgets what was said of some organizations, unless something later is on record.
     static func drop(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
         command(
             writeSource, entries.sorted { $0.key < $1.key }.flatMap { [$0.key, "\($0.value.setAtMilliseconds)", ""] })

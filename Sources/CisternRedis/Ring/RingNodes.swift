@@ -3,19 +3,19 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// Independent nodes on a ring: each organisation's bucket is on one of them.
+/// Independent nodes on a ring: each organization's bucket is on one of them.
 final class RingNodes: StoreNodes {
     private struct State {
         var ring: Ring
         /// The home that each member of the ring stands for.
-        var homes: [BucketHome]
-        var nodes: [BucketHome: RedisNode]
+        var partitions: [PartitionID]
+        var nodes: [PartitionID: RedisNode]
         /// Homes by the names of their nodes, of all that there ever were.
         ///
         /// A number is never given to another node: it would pass for the same bucket.
-        var numbers: [String: BucketHome]
+        var numbers: [String: PartitionID]
         /// Nodes that keep nothing any more, but may have leases to take back.
-        var leaving: [BucketHome: RedisNode] = [:]
+        var leaving: [PartitionID: RedisNode] = [:]
         var isStopped = false
     }
 
@@ -26,51 +26,53 @@ final class RingNodes: StoreNodes {
     init(endpoints: [RedisEndpoint], context: StoreContext) throws {
         self.context = context
         let ring = Ring(endpoints.map { Ring.Member(name: $0.name, weight: $0.weight) })
-        let homes = endpoints.indices.map { BucketHome(UInt16($0)) }
-        let numbers = Dictionary(uniqueKeysWithValues: zip(endpoints.map(\.name), homes))
-        state = Mutex(State(ring: ring, homes: homes, nodes: [:], numbers: numbers))
-        for (endpoint, home) in zip(endpoints, homes) {
-            let node = makeNode(endpoint, home: home)
-            state.withLock { $0.nodes[home] = node }
+        let partitions = endpoints.indices.map { PartitionID(UInt16($0)) }
+        let numbers = Dictionary(uniqueKeysWithValues: zip(endpoints.map(\.name), partitions))
+        state = Mutex(State(ring: ring, partitions: partitions, nodes: [:], numbers: numbers))
+        for (endpoint, partition) in zip(endpoints, partitions) {
+            let node = makeNode(endpoint, partition: partition)
+            state.withLock { $0.nodes[partition] = node }
         }
     }
 
     /// - Parameter other: another connection to the same node, whose part of all limits goes over to this one.
     private func makeNode(
-        _ endpoint: RedisEndpoint, home: BucketHome, inPlaceOf other: RedisNode? = nil
+        _ endpoint: RedisEndpoint, partition: PartitionID, inPlaceOf other: RedisNode? = nil
     ) -> RedisNode {
         var role = RedisNode.Role()
-        if context.settings.keepsLocalShare { role.share = other?.role.share ?? SharePart(server: context.server) }
-        role.changed = { [weak self] node, isUp in self?.note(node, at: home, isUp: isUp) }
+        if context.settings.keepsLocalFraction {
+            role.share = other?.role.share ?? NodeFraction(server: context.server)
+        }
+        role.changed = { [weak self] node, isUp in self?.note(node, at: partition, isUp: isUp) }
         return context.makeNode(endpoint, role: role)
     }
 
-    private func note(_ node: RedisNode, at home: BucketHome, isUp: Bool) {
+    private func note(_ node: RedisNode, at partition: PartitionID, isUp: Bool) {
         // One that another connection to the same node has replaced has no say any more.
         state.withLock { state in
-            guard (state.nodes[home] ?? state.leaving[home]) === node else { return }
-            reachability.set(home, isUp: isUp)
+            guard (state.nodes[partition] ?? state.leaving[partition]) === node else { return }
+            reachability.set(partition, isUp: isUp)
         }
     }
 
     // MARK: StoreNodes
 
-    func home(of organization: Span<UInt8>) -> BucketHome {
-        state.withLock { $0.homes[$0.ring.owner(of: organization)] }
+    func partition(of key: Span<UInt8>) -> PartitionID {
+        state.withLock { $0.partitions[$0.ring.owner(of: key)] }
     }
 
-    func isReachable(_ home: BucketHome) -> Bool {
-        reachability.isUp(home)
+    func isReachable(_ partition: PartitionID) -> Bool {
+        reachability.isUp(partition)
     }
 
-    func localShare(of home: BucketHome) -> LocalShare? {
-        node(at: home)?.role.share?.lease.withLock { $0.localShare }
+    func localFraction(of partition: PartitionID) -> LocalFraction? {
+        node(at: partition)?.role.share?.lease.withLock { $0.localFraction }
     }
 
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        guard let node = node(at: request.home) else { return reply(.failure(.unreachable), context.clock.now()) }
+        guard let node = node(at: request.partition) else { return reply(.failure(.unreachable), context.clock.now()) }
         node.lease(request, keys: KeyNames.Choice(isTagged: false), reply: reply)
     }
 
@@ -88,8 +90,8 @@ final class RingNodes: StoreNodes {
 
     var reports: [NodeReport] {
         state.withLock { state in
-            let members = zip(state.homes, state.ring.shares).compactMap { home, share in
-                state.nodes[home].map { node in
+            let members = zip(state.partitions, state.ring.shares).compactMap { partition, share in
+                state.nodes[partition].map { node in
                     var report = node.report
                     report.share = share
                     return report
@@ -106,37 +108,39 @@ final class RingNodes: StoreNodes {
     /// Nodes that stay keep their connections. Returns once each new one has been tried; only then does anything move.
     func change(to endpoints: [RedisEndpoint]) async throws {
         var (numbers, current) = state.withLock { ($0.numbers, $0.nodes.merging($0.leaving) { node, _ in node }) }
-        var nodes: [BucketHome: RedisNode] = [:]
-        var homes: [BucketHome] = []
+        var nodes: [PartitionID: RedisNode] = [:]
+        var partitions: [PartitionID] = []
         var fresh: [RedisNode] = []
         for endpoint in endpoints {
-            let home = numbers[endpoint.name] ?? BucketHome(UInt16(numbers.count))
-            guard Int(home.number) < Reachability.homeCount else { throw RedisStore.TooManyNodes() }
-            numbers[endpoint.name] = home
-            homes.append(home)
-            if let node = current[home], node.endpoint.isSameNode(as: endpoint) {
-                nodes[home] = node
+            let partition = numbers[endpoint.name] ?? PartitionID(UInt16(numbers.count))
+            guard Int(partition.number) < Reachability.partitionCount else { throw RedisStore.TooManyNodes() }
+            numbers[endpoint.name] = partition
+            partitions.append(partition)
+            if let node = current[partition], node.endpoint.isSameNode(as: endpoint) {
+                nodes[partition] = node
             } else {
-                let node = makeNode(endpoint, home: home, inPlaceOf: current[home])
-                nodes[home] = node
+                let node = makeNode(endpoint, partition: partition, inPlaceOf: current[partition])
+                nodes[partition] = node
                 fresh.append(node)
             }
         }
         await fresh.forAll { await $0.start() }
         // A new password that is wrong must not take the place of one that works.
-        let failed = nodes.filter { home, node in !node.isUp && current[home]?.isUp == true && current[home] !== node }
+        let failed = nodes.filter { partition, node in
+            !node.isUp && current[partition]?.isUp == true && current[partition] !== node
+        }
         if !failed.isEmpty || state.withLock({ $0.isStopped }) {
             fresh.forEach { $0.end(isReplaced: true) }
             throw RedisStore.UnusableNodes(Array(failed.values))
         }
         let ring = Ring(endpoints.map { Ring.Member(name: $0.name, weight: $0.weight) })
-        for (home, node) in nodes { current[home] = current[home] === node ? nil : current[home] }
+        for (partition, node) in nodes { current[partition] = current[partition] === node ? nil : current[partition] }
         // Where a node has another address or password now, the old connection has nothing more to do.
         let replaced = current.filter { nodes[$0.key] != nil }
         let leaving = current.filter { nodes[$0.key] == nil }
         state.withLock { state in
-            state = State(ring: ring, homes: homes, nodes: nodes, numbers: numbers, leaving: leaving)
-            for (home, node) in nodes { reachability.set(home, isUp: node.isUp) }
+            state = State(ring: ring, partitions: partitions, nodes: nodes, numbers: numbers, leaving: leaving)
+            for (partition, node) in nodes { reachability.set(partition, isUp: node.isUp) }
         }
         replaced.values.forEach { $0.end(isReplaced: true) }
     }
@@ -150,18 +154,18 @@ final class RingNodes: StoreNodes {
         await leaving.forAll { await $0.stop() }
     }
 
-    func members(at home: BucketHome?) -> [RedisNode] {
+    func members(at partition: PartitionID?) -> [RedisNode] {
         state.withLock { state in
-            if let home { return [state.nodes[home]].compactMap { $0 } }
-            return state.homes.compactMap { state.nodes[$0] }
+            if let partition { return [state.nodes[partition]].compactMap { $0 } }
+            return state.partitions.compactMap { state.nodes[$0] }
         }
     }
 
     func command(
-        _ words: [[UInt8]], at home: BucketHome, timeoutMilliseconds: Int64,
+        _ words: [[UInt8]], at partition: PartitionID, timeoutMilliseconds: Int64,
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
     ) {
-        guard let node = node(at: home) else { return reply(.failure(.unreachable)) }
+        guard let node = node(at: partition) else { return reply(.failure(.unreachable)) }
         node.command(words, timeoutMilliseconds: timeoutMilliseconds, reply: reply)
     }
 
@@ -171,7 +175,7 @@ final class RingNodes: StoreNodes {
         }
     }
 
-    private func node(at home: BucketHome) -> RedisNode? {
-        state.withLock { $0.nodes[home] ?? $0.leaving[home] }
+    private func node(at partition: PartitionID) -> RedisNode? {
+        state.withLock { $0.nodes[partition] ?? $0.leaving[partition] }
     }
 }

@@ -1,6 +1,6 @@
 internal import Cistern
 
-/// The script that makes an organisation's bucket full again: as full as it may be while tokens are leased of it.
+/// The script that makes an organization's bucket full again: as full as it may be while tokens are leased of it.
 ///
 /// It is the twin of `StoreBucket.fill`. A bucket that is not there is full already.
 enum FillScript {
@@ -33,8 +33,8 @@ enum FillScript {
             """
 
     /// The command that fills a bucket.
-    static func command(_ organization: [UInt8], limit: Limit, isTagged: Bool) -> [[UInt8]] {
-        ["EVAL", source, "3"].map { Array($0.utf8) } + KeyNames.bucket(of: organization, isTagged: isTagged)
+    static func command(_ key: [UInt8], limit: Limit, isTagged: Bool) -> [[UInt8]] {
+        ["EVAL", source, "3"].map { Array($0.utf8) } + KeyNames.bucket(of: key, isTagged: isTagged)
             + ["\(limit.capacity)", "\(limit.refillMicrotokensPerMillisecond)"].map { Array($0.utf8) }
     }
 }

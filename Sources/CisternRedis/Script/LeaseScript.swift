@@ -248,7 +248,7 @@ enum LeaseScript {
 
     /// Writes the command that carries a request.
     ///
-    /// - Parameter keys: which of the organisation's keys it is told.
+    /// - Parameter keys: which of the organization's keys it is told.
     static func write(_ request: LeaseRequest, as call: Call, keys: KeyNames.Choice, to commands: inout RESPCommands) {
         let (name, script): ([UInt8], [UInt8]) =
             switch call {
@@ -256,16 +256,16 @@ enum LeaseScript {
             case .source: (bySource, sourceBytes)
             }
         let numbers = numberCount(of: request)
-        let texts = name.count + script.count + request.lessee.utf8.count
+        let texts = name.count + script.count + request.lesseeID.utf8.count
         let payload =
-            texts + 3 * request.organization.count + KeyNames.bytesBesideName + RESPCommands.numberBytes
+            texts + 3 * request.key.count + KeyNames.bytesBesideName + RESPCommands.numberBytes
             + numbers * RESPCommands.doubleBytes
         commands.append(words: 5 + keys.count, payload: payload) { output in
             output.appendWord(name)
             output.appendWord(script)
             output.appendWord(Int64(keys.count))
-            KeyNames.append(keys, of: request.organization, to: &output)
-            output.appendWord(request.lessee)
+            KeyNames.append(keys, of: request.key, to: &output)
+            output.appendWord(request.lesseeID)
             output.appendWord(doubles: numbers) { output in appendNumbers(of: request, to: &output) }
         }
     }
@@ -290,14 +290,14 @@ enum LeaseScript {
         output.appendDouble(Int64(request.acknowledged))
         output.appendDouble(request.durationMilliseconds)
         output.appendDouble(Int64(request.held))
-        output.appendDouble(request.quietMilliseconds)
+        output.appendDouble(request.unspentMilliseconds)
         output.appendDouble(Int64(request.returned))
-        output.appendDouble(Int64(request.earlySpent))
-        output.appendDouble(request.earlyMilliseconds)
-        output.appendDouble(Int64(request.wish.ahead))
-        output.appendDouble(request.wish.weight)
-        output.appendDouble(request.wish.paceMilliseconds)
-        output.appendDouble(Int64(request.wish.loneFactor))
+        output.appendDouble(Int64(request.halfSpentTokens))
+        output.appendDouble(request.halfSpentMilliseconds)
+        output.appendDouble(Int64(request.requested.ahead))
+        output.appendDouble(request.requested.weight)
+        output.appendDouble(request.requested.trickleMilliseconds)
+        output.appendDouble(Int64(request.requested.soloMultiplier))
         for costs in request.waiting {
             output.appendDouble(Int64(costs.cost))
             output.appendDouble(Int64(costs.count))
@@ -340,8 +340,8 @@ enum LeaseScript {
         let microtokens = most * Limit.microtokensPerToken
         let grant = Grant(
             tokens: Int(numbers[0]), held: Int(numbers[1]),
-            openMicrotokens: min(max(numbers[2], -microtokens), microtokens), paced: Int(numbers[3]),
-            paceMilliseconds: numbers[4], openRefillMicrotokensPerMillisecond: numbers[5],
+            openMicrotokens: min(max(numbers[2], -microtokens), microtokens), trickleTokens: Int(numbers[3]),
+            trickleMilliseconds: numbers[4], openRefillMicrotokensPerMillisecond: numbers[5],
             outstanding: Int(min(numbers[6], most)))
         return Answer(grant: grant, repairedValues: numbers[7], stepBackMilliseconds: numbers[8])
     }

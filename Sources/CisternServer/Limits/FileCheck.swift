@@ -36,7 +36,7 @@ package enum FileCheck {
 
     private static func describe(_ limits: Limits, path: String) -> String {
         let standard = limits.standard
-        return "\(path): limits of \(limits.organizationCount) organisations; default \(standard.capacity) tokens, "
+        return "\(path): limits of \(limits.keyCount) organizations; default \(standard.capacity) tokens, "
             + "\(standard.refillPerSecond) a second" + (standard.isShadow ? ", in shadow" : "")
     }
 }

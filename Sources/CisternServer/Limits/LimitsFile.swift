@@ -2,7 +2,7 @@ internal import Cistern
 internal import Foundation
 internal import Yams
 
-/// The file of limits: a default, and limits of single organisations.
+/// The file of limits: a default, and limits of single organizations.
 ///
 ///     default: {capacity: 100, refillPerSecond: 10}
 ///     organizations:
@@ -62,7 +62,7 @@ enum LimitsFile {
                 throw document.error(at: key, "\(name) is not a field here: use default and organizations")
             }
         }
-        return Limits(standard: standard, organizations: organizations)
+        return Limits(standard: standard, byKey: organizations)
     }
 
     private static func mapping(

@@ -8,8 +8,8 @@ internal import Synchronization
 final class ServerOperations: Operations {
     private let limiter: RateLimiter
     private let store: RedisStore?
-    private let limits: LimitsKeeper
-    private let overrides: OverrideKeeper
+    private let limits: LimitsWatcher
+    private let overrides: OverrideSynchronizer
     private let failurePolicy: FailurePolicy
     private let clock: any TimeSource
     private let startedAt: Instant
@@ -19,7 +19,7 @@ final class ServerOperations: Operations {
     private let events: Journal
 
     init(
-        limiter: RateLimiter, store: RedisStore?, limits: LimitsKeeper, overrides: OverrideKeeper,
+        limiter: RateLimiter, store: RedisStore?, limits: LimitsWatcher, overrides: OverrideSynchronizer,
         failurePolicy: FailurePolicy, droppedLogLines: @escaping @Sendable () -> UInt64, journal: Journal,
         clock: any TimeSource
     ) {
@@ -115,7 +115,7 @@ final class ServerOperations: Operations {
         }
     }
 
-    func busiest(_ most: Int, by order: BusiestOrder) -> [BusiestNames.Entry] {
+    func busiest(_ most: Int, by order: BusiestOrder) -> [SpaceSavingSketch.Entry] {
         server.withLock { $0 }?.busiest(most, by: order, now: clock.now()) ?? []
     }
 
@@ -161,7 +161,7 @@ final class ServerOperations: Operations {
                 OrganizationView.Lessee(
                     name: lessee.name, isThisServer: lessee.name == store.serverName, tokens: lessee.tokens,
                     endsInMilliseconds: lessee.endsInMilliseconds, demandPerSecond: lessee.demandPerSecond,
-                    pacePerSecond: lessee.pacePerSecond, askedMillisecondsAgo: lessee.askedMillisecondsAgo)
+                    tricklePerSecond: lessee.tricklePerSecond, askedMillisecondsAgo: lessee.askedMillisecondsAgo)
             })
     }
 
@@ -171,7 +171,7 @@ final class ServerOperations: Operations {
         let bytes = Array(organization.utf8)
         if let store {
             // What has been spent here must be known there, or it would still pass for leased.
-            await limiter.giveBackLease(of: bytes, now: clock.now())
+            await limiter.returnLease(of: bytes, now: clock.now())
             do {
                 try await store.fillBucket(of: organization, limit: limiter.limits.limit(of: bytes))
             } catch {

@@ -9,7 +9,7 @@ package struct BarPlot {
         let range: ClosedRange<Double>
         /// A value to compare with; nil for none.
         let reference: Double?
-        /// Bars of one series have one colour.
+        /// Bars of one series have one color.
         let series: Int
 
         package init(name: String, value: Double, range: ClosedRange<Double>, reference: Double?, series: Int) {

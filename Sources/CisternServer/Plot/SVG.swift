@@ -2,7 +2,7 @@ internal import Foundation
 
 /// Pieces that every plot is made of.
 package enum SVG {
-    /// How many colours there are; a further series begins again.
+    /// How many colors there are; a further series begins again.
     package static let seriesCount = 6
 
     /// A plot with its title, read out as one image.

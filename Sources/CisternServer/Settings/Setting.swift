@@ -86,24 +86,24 @@ extension Setting {
         help: "What is checked of a node's certificate: name for signature and name, signature for that alone.")
     static let capacity = Setting(
         name: "capacity", placeholder: "tokens", standard: "100",
-        help: "Burst of an organisation without a limit of its own, 1 to 1000000000 tokens.")
+        help: "Burst of an organization without a limit of its own, 1 to 1000000000 tokens.")
     static let refillPerSecond = Setting(
         name: "refillPerSecond", placeholder: "tokens/s", standard: "10",
         help: "Its refill rate, 0.001 to 1000000000 tokens a second, with at most three decimals.")
     static let limits = Setting(
         name: "limits", placeholder: "file", standard: nil,
-        help: "YAML file with limits of single organisations; its default replaces capacity and refillPerSecond.")
+        help: "YAML file with limits of single organizations; its default replaces capacity and refillPerSecond.")
     static let onStoreFailure = Setting(
         name: "onStoreFailure", placeholder: "policy", standard: "open",
         help: """
-            What to do while an organisation's node is out of reach: open lets requests through uncounted, closed answers \
+            What to do while an organization's node is out of reach: open lets requests through uncounted, closed answers \
             503, local goes on at this server's part of the limit.
             """)
     static let leaseDuration = Setting(
         name: "leaseDuration", placeholder: "time", standard: "2s",
         help: """
             How long leased tokens last, 100ms to 60s. Longer strands the tokens of a server that falls silent for \
-            longer; shorter loses those of an organisation that pauses sooner.
+            longer; shorter loses those of an organization that pauses sooner.
             """)
     static let leaseHorizon = Setting(
         name: "leaseHorizon", placeholder: "time", standard: "250ms",
@@ -115,7 +115,7 @@ extension Setting {
         name: "leaseMinimum", placeholder: "tokens", standard: "5",
         help: """
             Demand over the horizon below which nothing is leased ahead, 1 to 1000000 tokens. Higher keeps more \
-            organisations exact, at a store call for each shortage.
+            organizations exact, at a store call for each shortage.
             """)
     static let leasePrefetch = Setting(
         name: "leasePrefetch", placeholder: "time", standard: "20ms",
@@ -126,8 +126,8 @@ extension Setting {
     static let leaseIdle = Setting(
         name: "leaseIdle", placeholder: "time", standard: "250ms",
         help: """
-            How long an organisation may be silent before its tokens go back to Redis, 10ms to 60s. Shorter brings them \
-            sooner to where they are needed; longer saves store calls for organisations that come and go.
+            How long an organization may be silent before its tokens go back to Redis, 10ms to 60s. Shorter brings them \
+            sooner to where they are needed; longer saves store calls for organizations that come and go.
             """)
     static let leaseAlone = Setting(
         name: "leaseAlone", placeholder: "factor", standard: "2",
@@ -162,7 +162,7 @@ extension Setting {
     static let maxBuckets = Setting(
         name: "maxBuckets", placeholder: "count", standard: "1000000",
         help: """
-            Organisations kept in memory, 1 to 1000000000. One more makes an idle one go; where none is idle it is \
+            Organizations kept in memory, 1 to 1000000000. One more makes an idle one go; where none is idle it is \
             refused with 503 (embedded store) or takes the place of another's lease (Redis).
             """)
     static let maxNewKeysPerSecond = Setting(
@@ -173,7 +173,7 @@ extension Setting {
             """)
     static let maxWaiters = Setting(
         name: "maxWaiters", placeholder: "count", standard: "10000",
-        help: "Requests of one organisation that may wait for Redis, 1 to 1000000; more are refused with 503.")
+        help: "Requests of one organization that may wait for Redis, 1 to 1000000; more are refused with 503.")
     static let maxStoreRequests = Setting(
         name: "maxStoreRequests", placeholder: "count", standard: "10000",
         help: "Lease requests that may wait for one node, 1 to 1000000; for more the failure policy decides at once.")

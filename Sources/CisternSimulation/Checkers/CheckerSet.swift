@@ -4,7 +4,7 @@ internal import Cistern
 package struct CheckerSet {
     /// What the checkers are called.
     package static let names = [
-        ExcessChecker.name, LedgerChecker.name, RecordChecker.name, FalseDenialChecker.name, WaitingChecker.name,
+        OverAdmissionChecker.name, LedgerChecker.name, RecordChecker.name, FalseDenialChecker.name, WaitingChecker.name,
         IsolationChecker.name, ConservationChecker.name, StrandingChecker.name, LivenessChecker.name,
         ClockStepChecker.name,
     ]
@@ -12,7 +12,7 @@ package struct CheckerSet {
     /// The one that judges the settings and not the limiter: how much they keep from those who need it.
     package static let stranding = StrandingChecker.name
 
-    private var excess: ExcessChecker
+    private var excess: OverAdmissionChecker
     private var ledger: LedgerChecker
     private var record: RecordChecker
     private var falseDenials: FalseDenialChecker
@@ -28,7 +28,7 @@ package struct CheckerSet {
 
     init(_ settings: WorldSettings) {
         isJudged = settings.policy != .writeBehind
-        excess = ExcessChecker(settings)
+        excess = OverAdmissionChecker(settings)
         ledger = LedgerChecker(settings)
         record = RecordChecker(settings)
         falseDenials = FalseDenialChecker(settings)
@@ -44,7 +44,7 @@ package struct CheckerSet {
     var peakExcessPercent: Double { excess.peakPercent }
 
     mutating func observe(_ observation: Observation, at now: Time) {
-        note(excess.observe(observation, at: now), by: ExcessChecker.name, at: now)
+        note(excess.observe(observation, at: now), by: OverAdmissionChecker.name, at: now)
         guard isJudged else { return }
         note(ledger.observe(observation, at: now), by: LedgerChecker.name, at: now)
         note(record.observe(observation, at: now), by: RecordChecker.name, at: now)

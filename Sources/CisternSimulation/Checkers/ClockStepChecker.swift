@@ -19,25 +19,25 @@ struct ClockStepChecker {
     init(_ settings: WorldSettings) {
         limit = settings.limit
         ideals = IdealBuckets(settings)
-        allowance = Array(repeating: nil, count: settings.organizations)
-        judgesDenials = settings.faults == .clock && !settings.isCrowded
+        allowance = Array(repeating: nil, count: settings.keys)
+        judgesDenials = settings.faults == .clock && !settings.isNearCapacity
         denials = DenialsAfterSteps(settings)
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
-        if case .stepped(let organization, let isForward, let coming) = observation {
-            let more = isForward ? limit.capacityMicrotokens + coming : 0
-            allowance[organization] = (allowance[organization] ?? 0) + more
+        if case .stepped(let key, let isForward, let trickleRemaining) = observation {
+            let more = isForward ? limit.capacityMicrotokens + trickleRemaining : 0
+            allowance[key] = (allowance[key] ?? 0) + more
         }
         if judgesDenials, let found = denials.observe(observation, at: now) { return found }
-        guard let (organization, level) = ideals.observe(observation, at: now), let left = allowance[organization],
+        guard let (key, level) = ideals.observe(observation, at: now), let left = allowance[key],
             level < 0
         else { return nil }
-        ideals.forgive(organization, at: now)
-        allowance[organization] = left + level
+        ideals.forgive(key, at: now)
+        allowance[key] = left + level
         guard left + level < 0 else { return nil }
         return
-            "org-\(organization) was given \(-left - level) microtokens more than the steps of its store's clock allow"
+            "org-\(key) was given \(-left - level) microtokens more than the steps of its store's clock allow"
     }
 }
 
@@ -51,20 +51,20 @@ private struct DenialsAfterSteps {
     init(_ settings: WorldSettings) {
         limit = settings.limit
         lease = .milliseconds(settings.limiter.lease.durationMilliseconds + settings.limiter.lease.timeoutMilliseconds)
-        since = Array(repeating: nil, count: settings.organizations)
+        since = Array(repeating: nil, count: settings.keys)
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
-        case .stepped(let organization, _, _): since[organization] = now
+        case .stepped(let key, _, _): since[key] = now
         case .decided(let decided):
-            guard let start = since[decided.organization] else { return nil }
-            if decided.decision.outcome == .allowed { since[decided.organization] = now }
+            guard let start = since[decided.key] else { return nil }
+            if decided.decision.outcome == .allowed { since[decided.key] = now }
             guard decided.decision.outcome == .denied, decided.cost <= limit.capacity else { return nil }
             // Emptied just before, it needs the time to gain what is asked for; others may be before this request.
             let gain = limit.millisecondsToGain(Int64(decided.cost) * Limit.microtokensPerToken)
             guard now - start > lease + .milliseconds(2 * gain) else { return nil }
-            return "org-\(decided.organization) has been denied everything for "
+            return "org-\(decided.key) has been denied everything for "
                 + "\((now - start) / 1_000_000) ms since its store's clock stepped"
         default: break
         }

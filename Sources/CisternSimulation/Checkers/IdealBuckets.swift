@@ -24,47 +24,47 @@ struct IdealBuckets {
         limit = settings.limit
         let full = TokenBucket(full: settings.limit, nowMilliseconds: Time(0).storeMilliseconds)
         let none = Array(repeating: false, count: settings.servers)
-        ideals = Array(repeating: Ideal(bucket: full, spendsLeftover: none), count: settings.organizations)
+        ideals = Array(repeating: Ideal(bucket: full, spendsLeftover: none), count: settings.keys)
     }
 
     /// Takes something in; the level that an admission leaves, below 0 where the bucket could not have paid for it.
-    mutating func observe(_ observation: Observation, at now: Time) -> (organization: Int, level: Int64)? {
+    mutating func observe(_ observation: Observation, at now: Time) -> (key: Int, level: Int64)? {
         switch observation {
         case .granted(let granted): latestGrant = granted.order
-        case .answered(let server, let organization, let order):
-            ideals[organization].spendsLeftover[server] = order <= ideals[organization].lastGrantBeforeLoss
-        case .lost(let organization, let outstanding):
-            ideals[organization].bucket = TokenBucket(full: limit, nowMilliseconds: now.storeMilliseconds)
-            ideals[organization].leftover += Int64(outstanding) * Limit.microtokensPerToken
-            ideals[organization].lastGrantBeforeLoss = latestGrant
-            for server in ideals[organization].spendsLeftover.indices {
-                ideals[organization].spendsLeftover[server] = true
+        case .answered(let server, let key, let order):
+            ideals[key].spendsLeftover[server] = order <= ideals[key].lastGrantBeforeLoss
+        case .lost(let key, let outstanding):
+            ideals[key].bucket = TokenBucket(full: limit, nowMilliseconds: now.storeMilliseconds)
+            ideals[key].leftover += Int64(outstanding) * Limit.microtokensPerToken
+            ideals[key].lastGrantBeforeLoss = latestGrant
+            for server in ideals[key].spendsLeftover.indices {
+                ideals[key].spendsLeftover[server] = true
             }
         case .decided(let decided) where decided.decision.outcome == .allowed:
-            return (decided.organization, admit(decided, at: now))
+            return (decided.key, admit(decided, at: now))
         default: break
         }
         return nil
     }
 
     private mutating func admit(_ decided: Decided, at now: Time) -> Int64 {
-        let organization = decided.organization
+        let key = decided.key
         let cost = Int64(decided.cost) * Limit.microtokensPerToken
-        if ideals[organization].spendsLeftover[decided.server] {
-            ideals[organization].leftover -= cost
-            return ideals[organization].leftover
+        if ideals[key].spendsLeftover[decided.server] {
+            ideals[key].leftover -= cost
+            return ideals[key].leftover
         }
-        ideals[organization].bucket.refill(limit, nowMilliseconds: now.storeMilliseconds)
-        let level = ideals[organization].bucket.microtokens - cost
-        ideals[organization].bucket = TokenBucket(microtokens: level, asOfMilliseconds: now.storeMilliseconds)
+        ideals[key].bucket.refill(limit, nowMilliseconds: now.storeMilliseconds)
+        let level = ideals[key].bucket.microtokens - cost
+        ideals[key].bucket = TokenBucket(microtokens: level, asOfMilliseconds: now.storeMilliseconds)
         return level
     }
 
     /// Lets what was admitted too much be forgotten.
-    mutating func forgive(_ organization: Int, at now: Time) {
-        let bucket = ideals[organization].bucket
-        ideals[organization].leftover = max(0, ideals[organization].leftover)
-        ideals[organization].bucket = TokenBucket(
+    mutating func forgive(_ key: Int, at now: Time) {
+        let bucket = ideals[key].bucket
+        ideals[key].leftover = max(0, ideals[key].leftover)
+        ideals[key].bucket = TokenBucket(
             microtokens: max(0, bucket.microtokens), asOfMilliseconds: bucket.asOfMilliseconds)
     }
 }

@@ -1,20 +1,20 @@
 internal import Cistern
 
-/// Isolation: what a server spends for an organisation, that organisation's bucket has granted it; and a step of one
+/// Isolation: what a server spends for an organization, that organization's bucket has granted it; and a step of one
 /// bucket changes no other.
 struct IsolationChecker {
     static let name = "isolation"
 
-    /// Tokens that a server may spend, by server and organisation: granted by that organisation's bucket and, as far as
+    /// Tokens that a server may spend, by server and organization: granted by that organization's bucket and, as far as
     /// its last answer tells, neither returned nor lapsed.
     private var credit: [[Int]]
-    /// Every organisation's bucket as its last step left it.
+    /// Every organization's bucket as its last step left it.
     private var buckets: [StoreBucket?]
     private var grants: [Int: Granted] = [:]
 
     init(_ settings: WorldSettings) {
-        credit = Array(repeating: Array(repeating: 0, count: settings.organizations), count: settings.servers)
-        buckets = Array(repeating: nil, count: settings.organizations)
+        credit = Array(repeating: Array(repeating: 0, count: settings.keys), count: settings.servers)
+        buckets = Array(repeating: nil, count: settings.keys)
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
@@ -22,23 +22,23 @@ struct IsolationChecker {
         case .granted(let granted):
             grants[granted.order] = granted
             grants.removeStale(before: granted.order)
-            defer { buckets[granted.organization] = granted.bucket }
+            defer { buckets[granted.key] = granted.bucket }
             // One that nobody touched for longer than a minute may have expired meanwhile, and begun anew.
-            guard let left = buckets[granted.organization], left != granted.before,
+            guard let left = buckets[granted.key], left != granted.before,
                 granted.storeAt.storeMilliseconds - left.asOfMilliseconds < 60_000
             else { return nil }
-            return "org-\(granted.organization)'s bucket is not as its last step left it"
-        case .answered(let server, let organization, let order):
+            return "org-\(granted.key)'s bucket is not as its last step left it"
+        case .answered(let server, let key, let order):
             guard let granted = grants.removeValue(forKey: order) else { return nil }
-            let kept = min(credit[server][organization] - granted.request.returned, granted.grant.held)
-            credit[server][organization] = max(0, kept) + granted.grant.tokens + granted.grant.paced
-        case .lost(let organization, _), .stepped(let organization, _, _): buckets[organization] = nil
+            let kept = min(credit[server][key] - granted.request.returned, granted.grant.held)
+            credit[server][key] = max(0, kept) + granted.grant.tokens + granted.grant.trickleTokens
+        case .lost(let key, _), .stepped(let key, _, _): buckets[key] = nil
         case .crashed(let server):
-            for organization in credit[server].indices { credit[server][organization] = 0 }
+            for key in credit[server].indices { credit[server][key] = 0 }
         case .decided(let decided) where decided.decision.outcome == .allowed:
-            credit[decided.server][decided.organization] -= decided.cost
-            if credit[decided.server][decided.organization] < 0 {
-                return "server \(decided.server) spent for org-\(decided.organization) what its bucket never granted"
+            credit[decided.server][decided.key] -= decided.cost
+            if credit[decided.server][decided.key] < 0 {
+                return "server \(decided.server) spent for org-\(decided.key) what its bucket never granted"
             }
         default: break
         }

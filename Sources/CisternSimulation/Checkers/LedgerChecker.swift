@@ -11,23 +11,23 @@ struct LedgerChecker {
     private var steppedUntil: [Time]
 
     init(_ settings: WorldSettings) {
-        last = Array(repeating: nil, count: settings.organizations)
+        last = Array(repeating: nil, count: settings.keys)
         lease = .milliseconds(settings.limiter.lease.durationMilliseconds)
-        steppedUntil = Array(repeating: -1, count: settings.organizations)
+        steppedUntil = Array(repeating: -1, count: settings.keys)
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
-        case .stepped(let organization, _, _):
-            last[organization] = nil
-            steppedUntil[organization] = now + lease
+        case .stepped(let key, _, _):
+            last[key] = nil
+            steppedUntil[key] = now + lease
             return nil
-        case .lost(let organization, _):
-            last[organization] = nil
+        case .lost(let key, _):
+            last[key] = nil
             return nil
         case .granted(let granted):
-            defer { last[granted.organization] = granted.bucket }
-            return judge(granted, since: last[granted.organization], at: granted.storeAt)
+            defer { last[granted.key] = granted.bucket }
+            return judge(granted, since: last[granted.key], at: granted.storeAt)
         default: return nil
         }
     }
@@ -35,20 +35,22 @@ struct LedgerChecker {
     private func judge(_ granted: Granted, since last: StoreBucket?, at now: Time) -> String? {
         let (limit, bucket) = (granted.request.limit, granted.bucket)
         let outstanding = Int64(bucket.outstanding) * Limit.microtokensPerToken
-        let pace = bucket.records.filter { $0.paceEndsMilliseconds > now.storeMilliseconds }.reduce(0) { $0 + $1.pace }
+        let trickleRate = bucket.records.filter { $0.trickleEndsMilliseconds > now.storeMilliseconds }.reduce(0) {
+            $0 + $1.trickleRate
+        }
         if bucket.balanceMicrotokens + outstanding > limit.capacityMicrotokens {
             return "balance \(bucket.balanceMicrotokens) and \(outstanding) outstanding are above the capacity"
         }
         if outstanding > limit.capacityMicrotokens { return "\(outstanding) outstanding is above the capacity" }
-        if pace > limit.refillMicrotokensPerMillisecond, granted.at > steppedUntil[granted.organization] {
-            return "paces of \(pace) are above the refill rate"
+        if trickleRate > limit.refillMicrotokensPerMillisecond, granted.at > steppedUntil[granted.key] {
+            return "paces of \(trickleRate) are above the refill rate"
         }
         guard let last else { return nil }
         // Below 0 they are where a lessee forgot a pace: what was promised for it can never be spent, and is let go.
         let before = max(0, last.balanceMicrotokens + Int64(last.outstanding) * Limit.microtokensPerToken)
         let inflow =
             (bucket.asOfMilliseconds - last.asOfMilliseconds) * limit.refillMicrotokensPerMillisecond
-            - (bucket.spilled - last.spilled)
+            - (bucket.overflow - last.overflow)
         let after = bucket.balanceMicrotokens + outstanding
         guard after > before + inflow else { return nil }
         return "the books grew from \(before) to \(after) while \(inflow) flowed in"

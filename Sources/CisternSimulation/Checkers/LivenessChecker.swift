@@ -7,8 +7,8 @@ struct LivenessChecker {
 
     private let limit: Limit
     private let ceilingMicrotokens: Int64
-    /// Whether servers have no memory for all organisations, and turn some away for that.
-    private let isCrowded: Bool
+    /// Whether servers have no memory for all organizations, and turn some away for that.
+    private let isNearCapacity: Bool
     /// Whether nothing goes wrong from the start.
     private let neverFails: Bool
     /// How long it may take to find back: the longest pause between probes, a deadline, and the end of every old lease.
@@ -27,24 +27,26 @@ struct LivenessChecker {
             0,
             limit.capacityMicrotokens / 4 - Int64(settings.servers) * Limit.microtokensPerToken
                 - settings.roundTripMicrotokens - 5 * limit.refillMicrotokensPerMillisecond)
-        isCrowded = settings.isCrowded
+        isNearCapacity = settings.isNearCapacity
         neverFails = settings.faults == .none
         let lease = settings.limiter.lease
         settling = .milliseconds(1000 + lease.timeoutMilliseconds + lease.durationMilliseconds)
         ideals = Array(
-            repeating: TokenBucket(microtokens: 0, asOfMilliseconds: 0), count: settings.organizations)
+            repeating: TokenBucket(microtokens: 0, asOfMilliseconds: 0), count: settings.keys)
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
         case .recovering:
             recoveredAt = now + settling
-            for organization in ideals.indices {
-                ideals[organization] = TokenBucket(microtokens: 0, asOfMilliseconds: (now + settling).storeMilliseconds)
+            for key in ideals.indices {
+                ideals[key] = TokenBucket(microtokens: 0, asOfMilliseconds: (now + settling).storeMilliseconds)
             }
         case .decided(let decided):
-            if neverFails, decided.decision.outcome == .unmetered || decided.decision.outcome == .refused, !isCrowded {
-                return "server \(decided.server) lost org-\(decided.organization)'s node, which never failed"
+            if neverFails, decided.decision.outcome == .unmetered || decided.decision.outcome == .refused,
+                !isNearCapacity
+            {
+                return "server \(decided.server) lost org-\(decided.key)'s node, which never failed"
             }
             guard let recoveredAt, decided.arrivedAt > recoveredAt else { return nil }
             return judge(decided, at: now)
@@ -54,20 +56,20 @@ struct LivenessChecker {
     }
 
     private mutating func judge(_ decided: Decided, at now: Time) -> String? {
-        let organization = decided.organization
-        var ideal = ideals[organization]
+        let key = decided.key
+        var ideal = ideals[key]
         ideal.refill(
             limit, ceilingMicrotokens: ceilingMicrotokens, nowMilliseconds: now.storeMilliseconds)
         let canPay = ideal.take(Int64(decided.cost) * Limit.microtokensPerToken)
-        ideals[organization] = ideal
+        ideals[key] = ideal
         switch decided.decision.outcome {
         case .allowed: return nil
         case .denied:
-            return canPay && !isCrowded
-                ? "server \(decided.server) still denies org-\(organization), which uses little" : nil
-        case .refused where isCrowded: return nil
+            return canPay && !isNearCapacity
+                ? "server \(decided.server) still denies org-\(key), which uses little" : nil
+        case .refused where isNearCapacity: return nil
         case .refused, .unmetered:
-            return "server \(decided.server) has not found back to org-\(organization)'s node"
+            return "server \(decided.server) has not found back to org-\(key)'s node"
         }
     }
 }

@@ -13,15 +13,15 @@ struct RecordChecker {
 
     init(_ settings: WorldSettings) {
         lease = .milliseconds(settings.limiter.lease.durationMilliseconds)
-        lostUntil = Array(repeating: -1, count: settings.organizations)
+        lostUntil = Array(repeating: -1, count: settings.keys)
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
-        case .lost(let organization, _), .stepped(let organization, _, _): lostUntil[organization] = now + lease
-        case .held(let server, let organization, let leased, let recorded):
-            if leased > recorded, now > lostUntil[organization] {
-                return "server \(server) holds \(leased) tokens of org-\(organization); on record are \(recorded)"
+        case .lost(let key, _), .stepped(let key, _, _): lostUntil[key] = now + lease
+        case .held(let server, let key, let leased, let recorded):
+            if leased > recorded, now > lostUntil[key] {
+                return "server \(server) holds \(leased) tokens of org-\(key); on record are \(recorded)"
             }
         default: break
         }

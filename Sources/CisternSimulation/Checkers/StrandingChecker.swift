@@ -19,19 +19,19 @@ struct StrandingChecker {
     private var isRoomy: Bool {
         settings.limit.capacityMicrotokens > 8 * settings.roundTripMicrotokens
             && settings.limit.capacity > 8 * max(settings.servers, settings.workload.highestCost)
-            && !settings.isCrowded
+            && !settings.isNearCapacity
     }
 
     private func leasedToTheDead(in world: World) -> String? {
-        let alive = Set(world.servers.filter(\.isUp).map { world.sabotage.lessee($0.lessee, server: $0.id) })
+        let alive = Set(world.servers.filter(\.isUp).map { world.faultInjection.lesseeID($0.lesseeID, server: $0.id) })
         for node in world.nodes {
-            for organization in node.entries.keys.sorted() {
-                let records = node.entries[organization]?.bucket.records ?? []
+            for key in node.entries.keys.sorted() {
+                let records = node.entries[key]?.bucket.records ?? []
                 let dead = records.first {
                     $0.tokens > 0 && $0.endsMilliseconds > node.clock(at: world.now).storeMilliseconds
-                        && !alive.contains($0.lessee)
+                        && !alive.contains($0.lesseeID)
                 }
-                if let dead { return "\(dead.tokens) tokens are still leased to \(dead.lessee), which is no more" }
+                if let dead { return "\(dead.tokens) tokens are still leased to \(dead.lesseeID), which is no more" }
             }
         }
         return nil
@@ -42,7 +42,7 @@ struct StrandingChecker {
         if world.isRecovering, let found = leasedToTheDead(in: world) { return found }
         guard settings.faults == .none, settings.policy == .cistern, isRoomy else { return nil }
         let (lost, due) = (world.tally.lostTokens, world.tally.dueTokens)
-        let bound = settings.representedOrganizations * (settings.limit.capacity / 2 + 2) + due / 10
+        let bound = settings.representedKeys * (settings.limit.capacity / 2 + 2) + due / 10
         return lost > bound ? "\(lost) tokens of \(due) were lost; the bound is \(bound)" : nil
     }
 }

@@ -16,7 +16,7 @@ struct WaitingChecker {
         guard case .decided(let decided) = observation else { return nil }
         let waited = now - decided.arrivedAt - decided.paused
         guard waited > longest else { return nil }
-        return "a request for org-\(decided.organization) waited \(Double(waited) / 1e6) ms"
+        return "a request for org-\(decided.key) waited \(Double(waited) / 1e6) ms"
     }
 
     /// Looks for requests that nobody has decided.

@@ -26,31 +26,31 @@ struct WriteBehindLimiter {
         self.limit = limit
     }
 
-    mutating func decide(_ organization: Int, cost: Int, now: Instant) -> Bool {
+    mutating func decide(_ key: Int, cost: Int, now: Instant) -> Bool {
         let full = Cell(bucket: TokenBucket(full: limit, nowMilliseconds: now.milliseconds))
-        var cell = cells[organization] ?? full
+        var cell = cells[key] ?? full
         cell.bucket.refill(limit, nowMilliseconds: now.milliseconds)
         let isAllowed = cell.bucket.take(Int64(cost) * Limit.microtokensPerToken)
         if isAllowed { cell.untold += cost }
-        cells[organization] = cell
+        cells[key] = cell
         return isAllowed
     }
 
     /// What to tell the store now.
-    mutating func takeUntold() -> [(organization: Int, tokens: Int)] {
-        let organizations = cells.keys.sorted()
-        return organizations.compactMap { organization in
-            guard let untold = cells[organization]?.untold, untold > 0 else { return nil }
-            cells[organization]?.untold = 0
-            return (organization, untold)
+    mutating func takeUntold() -> [(key: Int, tokens: Int)] {
+        let keys = cells.keys.sorted()
+        return keys.compactMap { key in
+            guard let untold = cells[key]?.untold, untold > 0 else { return nil }
+            cells[key]?.untold = 0
+            return (key, untold)
         }
     }
 
     /// Takes in what the store says.
-    mutating func settle(_ organization: Int, balanceMicrotokens: Int64, now: Instant) {
-        guard let cell = cells[organization] else { return }
+    mutating func settle(_ key: Int, balanceMicrotokens: Int64, now: Instant) {
+        guard let cell = cells[key] else { return }
         let untold = Int64(cell.untold) * Limit.microtokensPerToken
-        cells[organization]?.bucket = TokenBucket(
+        cells[key]?.bucket = TokenBucket(
             microtokens: balanceMicrotokens - untold, asOfMilliseconds: now.milliseconds)
     }
 }

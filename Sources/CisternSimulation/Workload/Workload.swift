@@ -1,17 +1,17 @@
 /// Which requests come to which server, and when.
 package enum WorkloadKind: String, Sendable, CaseIterable {
-    /// Every server and organisation alike, at twice what the buckets refill.
+    /// Every server and organization alike, at twice what the buckets refill.
     case even
-    /// Few servers and organisations have most of the load (Zipf, exponent 1); twice what the buckets refill.
+    /// Few servers and organizations have most of the load (Zipf, exponent 1); twice what the buckets refill.
     case skewed
     /// A fifth of what the buckets refill, and for one second in every five four times as much as they do.
     case bursty
     /// All load on one server, which changes every five seconds; twice what the buckets refill.
     case moving
-    /// A fifth of what the buckets refill; for two seconds in every five one organisation gets ten times what its bucket
+    /// A fifth of what the buckets refill; for two seconds in every five one organization gets ten times what its bucket
     /// does.
     case flash
-    /// Organisations with half of what their buckets refill, whatever that is.
+    /// Organizations with half of what their buckets refill, whatever that is.
     case slow
     /// Requests of 1 to 20 tokens; twice what the buckets refill.
     case mixed
@@ -36,28 +36,28 @@ package enum WorkloadKind: String, Sendable, CaseIterable {
 struct Arrival {
     var time: Time
     var server: Int
-    var organization: Int
+    var key: Int
     var cost: Int
 }
 
 /// A stream of requests: a Poisson process whose rate changes over time.
 struct Workload {
     private let kind: WorkloadKind
-    /// Tokens a second that one organisation's bucket gains.
+    /// Tokens a second that one organization's bucket gains.
     private let refillPerSecond: Double
     private let load: Double
     private let serverCount: Int
-    private let organizationWeights: [Double]
-    /// What all organisations together are asked for, in multiples of what one is on average.
+    private let keyWeights: [Double]
+    /// What all organizations together are asked for, in multiples of what one is on average.
     private let totalLoad: Double
     private let serverWeights: [Double]
     /// How long it takes for what changes over time to come round again.
     private let period: Time
-    private var dice: Dice
+    private var random: SeededRandom
 
     init(
-        _ kind: WorkloadKind, load: Double, refillPerSecond: Double, servers: Int, organizations: Int,
-        population: Population?, period: Time, dice: Dice
+        _ kind: WorkloadKind, load: Double, refillPerSecond: Double, servers: Int, keys: Int,
+        population: Population?, period: Time, random: SeededRandom
     ) {
         self.kind = kind
         self.period = period
@@ -66,16 +66,16 @@ struct Workload {
         serverCount = servers
         let zipf = { (count: Int) in (1...count).map { 1 / Double($0) } }
         let equal = { (count: Int) in Array(repeating: 1.0, count: count) }
-        organizationWeights =
-            population?.groups.map(\.load) ?? (kind == .skewed ? zipf(organizations) : equal(organizations))
-        totalLoad = population?.totalLoad ?? Double(organizations)
+        keyWeights =
+            population?.groups.map(\.load) ?? (kind == .skewed ? zipf(keys) : equal(keys))
+        totalLoad = population?.totalLoad ?? Double(keys)
         serverWeights = kind == .skewed ? zipf(servers) : equal(servers)
-        self.dice = dice
+        self.random = random
     }
 
     private static let flashFactor = 10.0
 
-    /// Tokens a second that all organisations together are asked for.
+    /// Tokens a second that all organizations together are asked for.
     private func rate(at time: Time) -> Double {
         let all = refillPerSecond * totalLoad * load
         switch kind {
@@ -102,26 +102,26 @@ struct Workload {
         // Thinning: draw at a rate that is never exceeded, and keep a draw as often as the true rate is of that.
         let highest = refillPerSecond * load * (totalLoad * 4 + Self.flashFactor) / costs
         while true {
-            let gap = -logarithm(1 - dice.fraction()) / highest
+            let gap = -logarithm(1 - random.fraction()) / highest
             time += max(1, Time(gap * 1e9))
             let kept = rate(at: time) / costs / highest
-            if dice.chance(kept) { break }
+            if random.chance(kept) { break }
         }
         return Arrival(
-            time: time, server: server(at: time), organization: organization(at: time),
-            cost: dice.number(1...kind.highestCost))
+            time: time, server: server(at: time), key: key(at: time),
+            cost: random.number(1...kind.highestCost))
     }
 
     private mutating func server(at time: Time) -> Int {
-        guard kind == .moving else { return dice.index(weights: serverWeights) }
+        guard kind == .moving else { return random.index(weights: serverWeights) }
         return Int(time / period) % serverCount
     }
 
-    private mutating func organization(at time: Time) -> Int {
+    private mutating func key(at time: Time) -> Int {
         if kind == .flash, isFlash(time) {
             let hot = Self.flashFactor / (Self.flashFactor + 0.2 * totalLoad)
-            if dice.chance(hot) { return 0 }
+            if random.chance(hot) { return 0 }
         }
-        return dice.index(weights: organizationWeights)
+        return random.index(weights: keyWeights)
     }
 }

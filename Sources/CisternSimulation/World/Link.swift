@@ -10,23 +10,23 @@ final class Link: LeaseStore {
 
     private struct State {
         var outgoing: [Outgoing] = []
-        var unreachable: Set<BucketHome> = []
+        var unreachable: Set<PartitionID> = []
     }
 
-    private let homes: [[UInt8]: BucketHome]
+    private let partitions: [[UInt8]: PartitionID]
     private let state = Mutex(State())
 
-    /// Each organisation has a home of its own: its bucket stays the same one wherever it moves.
-    init(organizations: [[UInt8]]) {
-        homes = Dictionary(uniqueKeysWithValues: zip(organizations, (0...).lazy.map { BucketHome(UInt16($0)) }))
+    /// Each organization has a home of its own: its bucket stays the same one wherever it moves.
+    init(keys: [[UInt8]]) {
+        partitions = Dictionary(uniqueKeysWithValues: zip(keys, (0...).lazy.map { PartitionID(UInt16($0)) }))
     }
 
-    func home(of organization: Span<UInt8>) -> BucketHome {
-        homes[organization.withUnsafeBufferPointer { Array($0) }] ?? .only
+    func partition(of key: Span<UInt8>) -> PartitionID {
+        partitions[key.withUnsafeBufferPointer { Array($0) }] ?? .only
     }
 
-    func isReachable(_ home: BucketHome) -> Bool {
-        state.withLock { !$0.unreachable.contains(home) }
+    func isReachable(_ partition: PartitionID) -> Bool {
+        state.withLock { !$0.unreachable.contains(partition) }
     }
 
     func lease(
@@ -43,8 +43,8 @@ final class Link: LeaseStore {
         }
     }
 
-    func setUnreachable(_ organizations: [[UInt8]]) {
-        let unreachable = Set(organizations.compactMap { homes[$0] })
+    func setUnreachable(_ keys: [[UInt8]]) {
+        let unreachable = Set(keys.compactMap { partitions[$0] })
         state.withLock { $0.unreachable = unreachable }
     }
 }

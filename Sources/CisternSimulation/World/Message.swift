@@ -3,13 +3,13 @@ internal import Cistern
 /// What goes from a server to a node.
 struct Message {
     enum Content {
-        case lease(LeaseRequest, organization: Int)
+        case lease(LeaseRequest, key: Int)
         /// Tokens that were spent since the last time, for a limiter that settles afterwards.
-        case settle(organization: Int, tokens: Int)
+        case settle(key: Int, tokens: Int)
         /// Sent to a node that was down, to learn whether it is up.
         case probe
         /// The script, for a node that has forgotten it, and the request that found out.
-        case script(LeaseRequest, organization: Int)
+        case script(LeaseRequest, key: Int)
     }
 
     let content: Content
@@ -29,7 +29,7 @@ struct Reply {
         /// A later request of the same lessee came first.
         case stale
         case scriptUnknown
-        /// Another node has the organisation now.
+        /// Another node has the organization now.
         case moved(to: Int)
     }
 

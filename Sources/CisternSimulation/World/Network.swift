@@ -1,7 +1,7 @@
 /// The wires between servers and nodes: they delay, lose, double, reorder and cut.
 struct Network {
     private let latency: ClosedRange<Time>
-    private var dice: Dice
+    private var random: SeededRandom
     /// Until when nothing passes between a server and a node.
     private var cutUntil: [[Time]]
     /// Until when messages are lost and doubled, and how likely that is.
@@ -10,9 +10,9 @@ struct Network {
     /// Until when messages take many times as long.
     var isSlowUntil: Time = 0
 
-    init(_ settings: WorldSettings, dice: Dice) {
+    init(_ settings: WorldSettings, random: SeededRandom) {
         latency = settings.latencyMicroseconds.lowerBound * 1000...settings.latencyMicroseconds.upperBound * 1000
-        self.dice = dice
+        self.random = random
         cutUntil = Array(repeating: Array(repeating: 0, count: settings.nodes), count: settings.servers)
     }
 
@@ -35,13 +35,13 @@ struct Network {
         if cutUntil[server][node] > now { return [] }
         var copies = 1
         if isRoughUntil > now {
-            if dice.chance(roughness) { copies = 0 } else if dice.chance(roughness) { copies = 2 }
+            if random.chance(roughness) { copies = 0 } else if random.chance(roughness) { copies = 2 }
         }
         return (0..<copies).map { _ in now + delay(now: now) }
     }
 
     private mutating func delay(now: Time) -> Time {
-        let usual = dice.number(latency)
-        return isSlowUntil > now ? usual * dice.number(Int64(1)...20) : usual
+        let usual = random.number(latency)
+        return isSlowUntil > now ? usual * random.number(Int64(1)...20) : usual
     }
 }

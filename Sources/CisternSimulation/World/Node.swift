@@ -2,7 +2,7 @@ internal import Cistern
 
 /// One node of the store.
 struct Node {
-    /// What one organisation has here.
+    /// What one organization has here.
     struct Entry {
         /// With its leases.
         var bucket: StoreBucket
@@ -29,11 +29,11 @@ struct Node {
     /// The moment that its clock takes for now.
     func clock(at now: Time) -> Time { now + clockOffset }
 
-    /// The entry of an organisation, which starts full where the node has none, or none that has not expired.
-    func entry(_ organization: Int, limit: Limit, leaseMilliseconds: Int64, now: Time) -> Entry {
+    /// The entry of an organization, which starts full where the node has none, or none that has not expired.
+    func entry(_ key: Int, limit: Limit, leaseMilliseconds: Int64, now: Time) -> Entry {
         let milliseconds = clock(at: now).storeMilliseconds
         let life = StoreBucket.lifeMilliseconds(of: limit, leaseMilliseconds: leaseMilliseconds)
-        if let entry = entries[organization],
+        if let entry = entries[key],
             milliseconds - max(entry.bucket.asOfMilliseconds, entry.plain.asOfMilliseconds) < life
         {
             return entry

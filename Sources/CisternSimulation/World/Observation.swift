@@ -3,40 +3,41 @@ package import Cistern
 /// Something that happened in a world, as somebody sees it who sees everything.
 package enum Observation {
     /// A request came to a server that was up.
-    case arrived(server: Int, organization: Int, cost: Int)
+    case arrived(server: Int, key: Int, cost: Int)
     case decided(Decided)
     /// A node acted on a lease request.
     case granted(Granted)
     /// A server took in the answer to a lease request; `order` is that of the grant.
-    case answered(server: Int, organization: Int, order: Int)
-    /// What a server holds for an organisation, and what its node has on record for it.
-    case held(server: Int, organization: Int, leased: Int, recorded: Int)
+    case answered(server: Int, key: Int, order: Int)
+    /// What a server holds for an organization, and what its node has on record for it.
+    case held(server: Int, key: Int, leased: Int, recorded: Int)
     /// A server forgot what it knew, because it crashed.
     case crashed(server: Int)
-    /// A node lost an organisation's bucket, of which so much was leased.
-    case lost(organization: Int, outstanding: Int)
+    /// A node lost an organization's bucket, of which so much was leased.
+    case lost(key: Int, outstanding: Int)
     /// The clock of an organization's store steps; trickle grants have so much to come.
-    case stepped(organization: Int, isForward: Bool, comingMicrotokens: Int64)
+    case stepped(key: Int, isForward: Bool, trickleRemainingMicrotokens: Int64)
     /// From now on nothing fails, and the load is light.
     case recovering
 
     /// A number that tells what happened from most else that might have.
     var number: UInt64 {
         switch self {
-        case .arrived(let server, let organization, let cost): Self.mixed(1, server, organization, cost)
+        case .arrived(let server, let key, let cost): Self.mixed(1, server, key, cost)
         case .decided(let decided):
-            Self.mixed(2, decided.server, decided.organization, Int(decided.decision.outcome.rawValue))
+            Self.mixed(2, decided.server, decided.key, Int(decided.decision.outcome.rawValue))
         case .granted(let granted):
             Self.mixed(
-                3, granted.grant.tokens, granted.grant.paced, Int(truncatingIfNeeded: granted.bucket.balanceMicrotokens)
+                3, granted.grant.tokens, granted.grant.trickleTokens,
+                Int(truncatingIfNeeded: granted.bucket.balanceMicrotokens)
             )
-        case .answered(let server, let organization, let order): Self.mixed(4, server, organization, order)
-        case .held(let server, let organization, let leased, let recorded):
-            Self.mixed(5, server, organization, leased &* 31 &+ recorded)
+        case .answered(let server, let key, let order): Self.mixed(4, server, key, order)
+        case .held(let server, let key, let leased, let recorded):
+            Self.mixed(5, server, key, leased &* 31 &+ recorded)
         case .crashed(let server): Self.mixed(6, server)
-        case .lost(let organization, let outstanding): Self.mixed(7, organization, outstanding)
+        case .lost(let key, let outstanding): Self.mixed(7, key, outstanding)
         case .recovering: 8
-        case .stepped(let organization, _, let coming): Self.mixed(9, organization, Int(coming))
+        case .stepped(let key, _, let trickleRemaining): Self.mixed(9, key, Int(trickleRemaining))
         }
     }
 
@@ -48,7 +49,7 @@ package enum Observation {
 /// How one request came out.
 package struct Decided {
     package var server: Int
-    package var organization: Int
+    package var key: Int
     package var cost: Int
     package var decision: Decision
     /// When the server took it on.
@@ -60,7 +61,7 @@ package struct Decided {
 /// One lease request at the store.
 package struct Granted {
     package var server: Int
-    package var organization: Int
+    package var key: Int
     package var request: LeaseRequest
     package var grant: Grant
     /// The bucket that it came out of, before it.

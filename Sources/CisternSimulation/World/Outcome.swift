@@ -7,7 +7,7 @@ struct Tally {
     private(set) var requests = 0
     private(set) var unmetered = 0
     private(set) var refused = 0
-    /// Tokens that were let through of each organisation, counted or not.
+    /// Tokens that were let through of each organization, counted or not.
     private var given: [Int]
     /// Tokens that the ideal buckets would have given for the same requests.
     private var due: [Int]
@@ -20,28 +20,28 @@ struct Tally {
     private var ideal: [TokenBucket]
     private let limit: Limit
     private let settings: WorldSettings
-    /// How many organisations each of the waits stands for; empty where each is itself.
+    /// How many organizations each of the waits stands for; empty where each is itself.
     private var waitCounts: [Int] = []
 
     init(_ settings: WorldSettings) {
         self.settings = settings
         limit = settings.limit
-        given = Array(repeating: 0, count: settings.organizations)
+        given = Array(repeating: 0, count: settings.keys)
         due = given
         ideal = Array(
             repeating: TokenBucket(full: settings.limit, nowMilliseconds: Time(0).storeMilliseconds),
-            count: settings.organizations)
+            count: settings.keys)
     }
 
-    /// Tokens let through, all organisations together.
+    /// Tokens let through, all organizations together.
     var givenTokens: Int { represented { given[$0] } }
     /// Tokens that ideal buckets would have given.
     var dueTokens: Int { represented { due[$0] } }
-    /// Tokens that ideal buckets would have given and we have not; what one organisation got too much makes up for
+    /// Tokens that ideal buckets would have given and we have not; what one organization got too much makes up for
     /// nothing of another's.
     var lostTokens: Int { represented { max(0, due[$0] - given[$0]) } }
 
-    /// Adds up a number of each organisation, as often as the organisation stands for one.
+    /// Adds up a number of each organization, as often as the organization stands for one.
     private func represented(_ number: (Int) -> Int) -> Int {
         due.indices.reduce(0) { $0 + settings.count(of: $1) * number($1) }
     }
@@ -49,14 +49,14 @@ struct Tally {
     mutating func observe(_ observation: Observation, at now: Time) {
         guard endedAt == nil else { return }
         switch observation {
-        case .arrived(_, let organization, let cost):
-            requests += settings.count(of: organization)
-            ideal[organization].refill(limit, nowMilliseconds: now.storeMilliseconds)
-            if ideal[organization].take(Int64(cost) * Limit.microtokensPerToken) { due[organization] += cost }
+        case .arrived(_, let key, let cost):
+            requests += settings.count(of: key)
+            ideal[key].refill(limit, nowMilliseconds: now.storeMilliseconds)
+            if ideal[key].take(Int64(cost) * Limit.microtokensPerToken) { due[key] += cost }
         case .decided(let decided):
             waits.append(now - decided.arrivedAt)
-            if settings.population != nil { waitCounts.append(settings.count(of: decided.organization)) }
-            if decided.decision.isAllowed { given[decided.organization] += decided.cost }
+            if settings.population != nil { waitCounts.append(settings.count(of: decided.key)) }
+            if decided.decision.isAllowed { given[decided.key] += decided.cost }
             switch decided.decision.outcome {
             case .unmetered: unmetered += 1
             case .refused: refused += 1
@@ -73,8 +73,8 @@ struct Tally {
         return zip(waits, waitCounts).map { ($0, $1) }.sorted { $0.wait < $1.wait }
     }
 
-    mutating func called(for organization: Int) {
-        if endedAt == nil { storeCalls += settings.count(of: organization) }
+    mutating func called(for key: Int) {
+        if endedAt == nil { storeCalls += settings.count(of: key) }
     }
 
     mutating func sampled(stranded tokens: Int) {

@@ -25,13 +25,13 @@ struct Server {
     /// Those that are done, for a while: answers may still come late or twice.
     var done: [Int: Pending] = [:]
     var doneOrder: [(ticket: Int, at: Time)] = []
-    /// Where each organisation is, as far as this server knows.
+    /// Where each organization is, as far as this server knows.
     var routes: [Int]
     /// Until when it stands still.
     var pausesUntil: Time = 0
     /// What came while it stood still.
     var backlog: [World.Event] = []
-    /// When each organisation last had a request here.
+    /// When each organization last had a request here.
     var lastArrivals: [Time?]
 
     /// A request that waits for its answer, or did not long ago.
@@ -62,5 +62,5 @@ struct Server {
     }
 
     /// The name under which its leases are recorded: another one after each start.
-    var lessee: String { "server-\(id)-\(run)" }
+    var lesseeID: String { "server-\(id)-\(run)" }
 }

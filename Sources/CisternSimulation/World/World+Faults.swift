@@ -19,22 +19,22 @@ extension World {
         let faults =
             (settings.faults.breaksNetwork ? Fault.ofTheNetwork : [])
             + (settings.faults.breaksMachines ? Fault.ofMachines : [])
-        let length = Time.milliseconds(faultDice.number(Int64(10)...600))
-        let server = faultDice.number(0...settings.servers - 1)
-        let node = faultDice.number(0...settings.nodes - 1)
-        switch faultDice.pick(faults) {
+        let length = Time.milliseconds(faultRandom.number(Int64(10)...600))
+        let server = faultRandom.number(0...settings.servers - 1)
+        let node = faultRandom.number(0...settings.nodes - 1)
+        switch faultRandom.pick(faults) {
         case .cut: network.cut(server: server, node: node, until: now + length)
         case .cutOff:
             for other in nodes.indices { network.cut(server: server, node: other, until: now + length) }
         case .rough:
             network.isRoughUntil = now + length
-            network.roughness = faultDice.fraction() * 0.5
+            network.roughness = faultRandom.fraction() * 0.5
         case .slow: network.isSlowUntil = now + length
         case .crashServer: crash(server: server, for: length)
         case .pauseServer: pause(server: server, for: length)
         case .drift:
             let most = settings.driftPartsPerMillion
-            servers[server].clock.setDrift(partsPerMillion: faultDice.number(-most...most), now: now)
+            servers[server].clock.setDrift(partsPerMillion: faultRandom.number(-most...most), now: now)
         case .crashNode: crash(node: node, losingData: false, for: length)
         case .loseNode: crash(node: node, losingData: true, for: length)
         case .hangNode:
@@ -42,10 +42,10 @@ extension World {
             queue.add(.wakeNode(node), at: nodes[node].hangsUntil)
         case .forgetScript: nodes[node].knowsScript = false
         case .move:
-            let organization = faultDice.number(0...settings.organizations - 1)
-            move(organization: organization, by: faultDice.number(1...max(1, settings.nodes - 1)))
+            let key = faultRandom.number(0...settings.keys - 1)
+            move(key: key, by: faultRandom.number(1...max(1, settings.nodes - 1)))
         }
-        queue.add(.fault, at: now + .milliseconds(faultDice.number(settings.faultGapMilliseconds)))
+        queue.add(.fault, at: now + .milliseconds(faultRandom.number(settings.faultGapMilliseconds)))
     }
 
     // MARK: Servers
@@ -99,9 +99,9 @@ extension World {
         nodes[id].backlog.removeAll()
         nodes[id].hangsUntil = 0
         if losingData {
-            for organization in nodes[id].entries.keys.sorted() {
-                let outstanding = nodes[id].entries[organization]?.bucket.outstanding ?? 0
-                observe(.lost(organization: organization, outstanding: outstanding))
+            for key in nodes[id].entries.keys.sorted() {
+                let outstanding = nodes[id].entries[key]?.bucket.outstanding ?? 0
+                observe(.lost(key: key, outstanding: outstanding))
             }
             nodes[id].entries.removeAll()
         }
@@ -120,16 +120,16 @@ extension World {
         for message in backlog { receive(message, at: id) }
     }
 
-    /// An organisation's bucket moves to another node, with everything in it; servers learn of it when they ask.
-    private func move(organization: Int, by steps: Int) {
-        let old = homes[organization]
+    /// An organization's bucket moves to another node, with everything in it; servers learn of it when they ask.
+    private func move(key: Int, by steps: Int) {
+        let old = partitions[key]
         let node = (old + steps) % settings.nodes
         guard old != node, nodes[old].isUp, nodes[node].isUp else { return }
         // A failover to a node with another clock is a step, too.
         let step = nodes[node].clockOffset - nodes[old].clockOffset
-        if step != 0 { observeStep(of: organization, isForward: step > 0) }
-        nodes[node].entries[organization] = nodes[old].entries.removeValue(forKey: organization)
-        homes[organization] = node
+        if step != 0 { observeStep(of: key, isForward: step > 0) }
+        nodes[node].entries[key] = nodes[old].entries.removeValue(forKey: key)
+        partitions[key] = node
     }
 
     // MARK: Clocks of the stores
@@ -141,30 +141,32 @@ extension World {
 
     /// Among many faults the clocks step in every second world.
     func scheduleFirstStep() {
-        let isChosen = stepDice.chance(0.5)
+        let isChosen = stepRandom.chance(0.5)
         guard settings.faults == .clock || settings.faults == .all && isChosen else { return }
-        queue.add(.stepClock, at: stepDice.number(Self.gapsBetweenSteps))
+        queue.add(.stepClock, at: stepRandom.number(Self.gapsBetweenSteps))
     }
 
-    private func observeStep(of organization: Int, isForward: Bool) {
-        let node = nodes[homes[organization]]
+    private func observeStep(of key: Int, isForward: Bool) {
+        let node = nodes[partitions[key]]
         let milliseconds = node.clock(at: now).storeMilliseconds
-        let records = node.entries[sabotage.bucket(of: organization)]?.bucket.records ?? []
-        let coming = records.reduce(0) { $0 + $1.pace * max(0, $1.paceEndsMilliseconds - milliseconds) }
-        observe(.stepped(organization: organization, isForward: isForward, comingMicrotokens: coming))
+        let records = node.entries[faultInjection.bucket(of: key)]?.bucket.records ?? []
+        let trickleRemaining = records.reduce(0) {
+            $0 + $1.trickleRate * max(0, $1.trickleEndsMilliseconds - milliseconds)
+        }
+        observe(.stepped(key: key, isForward: isForward, trickleRemainingMicrotokens: trickleRemaining))
     }
 
     /// Sets one store's clock forward or back, and the next one some time later.
     func stepClock() {
         guard !isRecovering else { return }
-        let node = stepDice.number(0...settings.nodes - 1)
-        let step = stepDice.pick(Self.steps)
-        let isForward = stepDice.chance(0.5)
-        for organization in homes.indices where homes[organization] == node {
-            observeStep(of: organization, isForward: isForward)
+        let node = stepRandom.number(0...settings.nodes - 1)
+        let step = stepRandom.pick(Self.steps)
+        let isForward = stepRandom.chance(0.5)
+        for key in partitions.indices where partitions[key] == node {
+            observeStep(of: key, isForward: isForward)
         }
         nodes[node].clockOffset += isForward ? step : -step
-        queue.add(.stepClock, at: now + stepDice.number(Self.gapsBetweenSteps))
+        queue.add(.stepClock, at: now + stepRandom.number(Self.gapsBetweenSteps))
     }
 
     // MARK: Recovery
@@ -186,9 +188,9 @@ extension World {
         }
         workload = Workload(
             .even, load: 0.3, refillPerSecond: settings.limit.refillPerSecond, servers: settings.servers,
-            organizations: settings.organizations, population: settings.population,
+            keys: settings.keys, population: settings.population,
             period: .milliseconds(settings.periodMilliseconds),
-            dice: Dice(seed: settings.seed, purpose: 6))
+            random: SeededRandom(seed: settings.seed, purpose: 6))
         observe(.recovering)
     }
 }

@@ -4,19 +4,19 @@ internal import Cistern
 extension World {
     // MARK: From a server
 
-    /// Carries a limiter's request to the node that the server believes has the organisation.
+    /// Carries a limiter's request to the node that the server believes has the organization.
     func send(_ outgoing: Link.Outgoing, from id: Int) {
         var request = outgoing.request
-        sabotage.willSend(&request)
-        let organization = self.organization(request.organization)
-        let node = servers[id].routes[organization]
+        faultInjection.willSend(&request)
+        let key = self.key(request.key)
+        let node = servers[id].routes[key]
         let local = servers[id].clock.reading(at: now)
         guard servers[id].health[node].state == .up else {
             outgoing.reply(.failure(.unreachable), local)
             return
         }
         send(
-            .lease(request, organization: organization), to: node, from: id, deadline: request.deadline,
+            .lease(request, key: key), to: node, from: id, deadline: request.deadline,
             reply: outgoing.reply)
     }
 
@@ -35,7 +35,7 @@ extension World {
                 .deadline(server: id, run: servers[id].run, ticket: ticket),
                 at: max(now, servers[id].clock.time(of: deadline)))
         }
-        if let organization = content.organization { tally.called(for: organization) }
+        if let key = content.key { tally.called(for: key) }
         transmit(message, to: node)
     }
 
@@ -47,9 +47,9 @@ extension World {
 
     private var leaseMilliseconds: Int64 { settings.limiter.lease.durationMilliseconds }
 
-    private func organization(_ name: [UInt8]) -> Int {
-        guard let organization = organizations[name] else { preconditionFailure("nobody is called that") }
-        return organization
+    private func key(_ name: [UInt8]) -> Int {
+        guard let key = keys[name] else { preconditionFailure("nobody is called that") }
+        return key
     }
 
     // MARK: At a node
@@ -79,45 +79,45 @@ extension World {
         case .probe:
             nodes[id].knowsScript = true
             return .pong
-        case .settle(let organization, let tokens):
+        case .settle(let key, let tokens):
             var entry = nodes[id].entry(
-                organization, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
+                key, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
             entry.plain.refill(settings.limit, nowMilliseconds: nodes[id].clock(at: now).storeMilliseconds)
             entry.plain = TokenBucket(
                 microtokens: entry.plain.microtokens - Int64(tokens) * Limit.microtokensPerToken,
                 asOfMilliseconds: entry.plain.asOfMilliseconds)
-            nodes[id].entries[organization] = entry
+            nodes[id].entries[key] = entry
             return .settled(balanceMicrotokens: entry.plain.microtokens)
-        case .script(let request, let organization):
+        case .script(let request, let key):
             nodes[id].knowsScript = true
-            return lease(request, organization, server: message.server, at: id)
-        case .lease(let request, let organization):
+            return lease(request, key, server: message.server, at: id)
+        case .lease(let request, let key):
             guard nodes[id].knowsScript || settings.faults == .none else { return .scriptUnknown }
-            return lease(request, organization, server: message.server, at: id)
+            return lease(request, key, server: message.server, at: id)
         }
     }
 
-    private func lease(_ request: LeaseRequest, _ organization: Int, server: Int, at id: Int) -> Reply.Content {
-        guard homes[organization] == id else { return .moved(to: homes[organization]) }
-        let key = sabotage.bucket(of: organization)
-        var entry = nodes[id].entry(key, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
+    private func lease(_ request: LeaseRequest, _ key: Int, server: Int, at id: Int) -> Reply.Content {
+        guard partitions[key] == id else { return .moved(to: partitions[key]) }
+        let bucketKey = faultInjection.bucket(of: key)
+        var entry = nodes[id].entry(bucketKey, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
         let before = entry.bucket
         let clock = nodes[id].clock(at: now)
         let grant: Grant?
-        if let answer = sabotage.act(on: &entry.bucket, request, organization: organization, now: clock) {
+        if let answer = faultInjection.act(on: &entry.bucket, request, key: key, now: clock) {
             grant = answer
         } else {
             grant = entry.bucket.apply(request, nowMilliseconds: clock.storeMilliseconds)
         }
-        nodes[id].entries[key] = entry
+        nodes[id].entries[bucketKey] = entry
         guard let grant else { return .stale }
         grantOrder += 1
         observe(
             .granted(
                 Granted(
-                    server: server, organization: organization, request: request, grant: grant, before: before,
+                    server: server, key: key, request: request, grant: grant, before: before,
                     bucket: entry.bucket, order: grantOrder, at: now, storeAt: clock)))
-        compareBooks(of: organization)
+        compareBooks(of: key)
         return .granted(grant, order: grantOrder)
     }
 
@@ -133,25 +133,25 @@ extension World {
             servers[id].finish(reply.ticket, now: now)
             if servers[id].health[reply.node].succeed() != nil { reachableChanged(id) }
         case .settled(let balance):
-            guard case .settle(let organization, _) = pending.message.content,
+            guard case .settle(let key, _) = pending.message.content,
                 case .writeBehind(var limiter) = servers[id].limiter
             else { return }
             servers[id].finish(reply.ticket, now: now)
-            limiter.settle(organization, balanceMicrotokens: balance, now: local)
+            limiter.settle(key, balanceMicrotokens: balance, now: local)
             servers[id].limiter = .writeBehind(limiter)
         case .granted(var grant, let order):
             if let request = pending.message.content.request {
-                sabotage.willAnswer(&grant, to: request, now: now)
+                faultInjection.willAnswer(&grant, to: request, now: now)
             }
             answer(reply.ticket, of: id, .success(grant), order: order)
         case .stale:
             answer(reply.ticket, of: id, .failure(.rejected("STALE a later request came first")))
         case .scriptUnknown:
-            resend(pending, of: id) { .script($0, organization: $1) }
+            resend(pending, of: id) { .script($0, key: $1) }
         case .moved(let node):
-            if let organization = pending.message.content.organization { servers[id].routes[organization] = node }
+            if let key = pending.message.content.key { servers[id].routes[key] = node }
             reachableChanged(id)
-            resend(pending, of: id) { .lease($0, organization: $1) }
+            resend(pending, of: id) { .lease($0, key: $1) }
         }
     }
 
@@ -161,8 +161,8 @@ extension World {
         servers[id].finish(ticket, now: now)
         if !pending.isDone {
             _ = servers[id].health[pending.node].serve()
-            if let order, let organization = pending.message.content.organization {
-                observe(.answered(server: id, organization: organization, order: order))
+            if let order, let key = pending.message.content.key {
+                observe(.answered(server: id, key: key, order: order))
             }
         }
         pending.reply?(result, servers[id].clock.reading(at: now))
@@ -174,22 +174,22 @@ extension World {
         _ pending: Server.Pending, of id: Int, as content: (LeaseRequest, Int) -> Message.Content
     ) {
         guard !pending.isDone, let request = pending.message.content.request,
-            let organization = pending.message.content.organization
+            let key = pending.message.content.key
         else { return }
         let old = pending.message
-        let node = servers[id].routes[organization]
+        let node = servers[id].routes[key]
         let message = Message(
-            content: content(request, organization), server: id, run: old.run, ticket: old.ticket)
+            content: content(request, key), server: id, run: old.run, ticket: old.ticket)
         servers[id].await(
             Server.Pending(message: message, node: node, deadline: pending.deadline, reply: pending.reply),
             ticket: old.ticket)
-        tally.called(for: organization)
+        tally.called(for: key)
         transmit(message, to: node)
     }
 
     func checkDeadline(_ ticket: Int, of id: Int, run: Int) {
         guard isCurrent(id, run), let pending = servers[id].pending[ticket],
-            sabotage.honoursDeadlines
+            faultInjection.honorsDeadlines
         else { return }
         let local = servers[id].clock.reading(at: now)
         guard local >= pending.deadline else {
@@ -206,9 +206,9 @@ extension World {
 
     /// A server has found a node failing: nothing goes there until a probe comes back.
     func nodeFailed(_ node: Int, at id: Int, _ failure: LeaseFailure) {
-        let action = servers[id].health[node].fail("\(failure)", jitter: probeDice.fraction())
+        let action = servers[id].health[node].fail("\(failure)", jitter: probeRandom.fraction())
         reachableChanged(id)
-        if let action, sabotage.probes {
+        if let action, faultInjection.probes {
             queue.add(
                 .probe(server: id, run: servers[id].run, node: node),
                 at: now + .milliseconds(action.retryAfterMilliseconds))
@@ -243,9 +243,9 @@ extension Message.Content {
         }
     }
 
-    var organization: Int? {
+    var key: Int? {
         switch self {
-        case .lease(_, let organization), .script(_, let organization), .settle(let organization, _): organization
+        case .lease(_, let key), .script(_, let key), .settle(let key, _): key
         case .probe: nil
         }
     }

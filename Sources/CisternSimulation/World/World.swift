@@ -26,7 +26,7 @@ package final class World {
     /// A request that a server has taken on.
     struct Request {
         var server: Int
-        var organization: Int
+        var key: Int
         var cost: Int
         var arrivedAt: Time
         var pausedBefore: Time
@@ -34,19 +34,19 @@ package final class World {
 
     let settings: WorldSettings
     let names: [[UInt8]]
-    let organizations: [[UInt8]: Int]
-    var sabotage: any Sabotage
+    let keys: [[UInt8]: Int]
+    var faultInjection: any FaultInjection
     var now: Time = 0
     var queue = EventQueue<Event>()
     var servers: [Server] = []
     var nodes: [Node]
     var network: Network
-    /// Which node has which organisation.
-    var homes: [Int]
+    /// Which node has which organization.
+    var partitions: [Int]
     var workload: Workload
-    var faultDice: Dice
-    var probeDice: Dice
-    var stepDice: Dice
+    var faultRandom: SeededRandom
+    var probeRandom: SeededRandom
+    var stepRandom: SeededRandom
     var requests: [Int: Request] = [:]
     /// How long each server has stood still so far.
     var paused: [Time]
@@ -58,23 +58,23 @@ package final class World {
     var tally: Tally
     var checkers: CheckerSet
 
-    package init(_ settings: WorldSettings, sabotage: any Sabotage = NoSabotage()) {
+    package init(_ settings: WorldSettings, faultInjection: any FaultInjection = NoFaultInjection()) {
         var settings = settings
-        sabotage.change(&settings.limiter)
+        faultInjection.change(&settings.limiter)
         self.settings = settings
-        self.sabotage = sabotage
-        names = (0..<settings.organizations).map { Array("org-\($0)".utf8) }
-        organizations = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) })
+        self.faultInjection = faultInjection
+        names = (0..<settings.keys).map { Array("org-\($0)".utf8) }
+        keys = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) })
         nodes = (0..<settings.nodes).map { Node(id: $0) }
-        homes = (0..<settings.organizations).map { $0 % settings.nodes }
-        network = Network(settings, dice: Dice(seed: settings.seed, purpose: 2))
+        partitions = (0..<settings.keys).map { $0 % settings.nodes }
+        network = Network(settings, random: SeededRandom(seed: settings.seed, purpose: 2))
         workload = Workload(
             settings.workload, load: settings.load, refillPerSecond: settings.limit.refillPerSecond,
-            servers: settings.servers, organizations: settings.organizations, population: settings.population,
-            period: .milliseconds(settings.periodMilliseconds), dice: Dice(seed: settings.seed, purpose: 3))
-        faultDice = Dice(seed: settings.seed, purpose: 4)
-        probeDice = Dice(seed: settings.seed, purpose: 5)
-        stepDice = Dice(seed: settings.seed, purpose: 7)
+            servers: settings.servers, keys: settings.keys, population: settings.population,
+            period: .milliseconds(settings.periodMilliseconds), random: SeededRandom(seed: settings.seed, purpose: 3))
+        faultRandom = SeededRandom(seed: settings.seed, purpose: 4)
+        probeRandom = SeededRandom(seed: settings.seed, purpose: 5)
+        stepRandom = SeededRandom(seed: settings.seed, purpose: 7)
         paused = Array(repeating: 0, count: settings.servers)
         tally = Tally(settings)
         checkers = CheckerSet(settings)
@@ -93,7 +93,7 @@ package final class World {
         if settings.recoveryMilliseconds > 0 {
             queue.add(.recover, at: .milliseconds(settings.durationMilliseconds))
         }
-        if settings.faults.isAnything { queue.add(.fault, at: faultDice.number(0...Time.milliseconds(200))) }
+        if settings.faults.isAnything { queue.add(.fault, at: faultRandom.number(0...Time.milliseconds(200))) }
         scheduleFirstStep()
         while let next = queue.nextTime, next <= end, checkers.violations.isEmpty, let event = queue.popFirst() {
             now = event.time
@@ -159,15 +159,15 @@ package final class World {
     // MARK: Servers
 
     func makeServer(_ id: Int, run: Int) -> Server {
-        var dice = Dice(seed: settings.seed, purpose: 100 + UInt64(id) + 1000 * UInt64(run))
-        let drift = dice.number(-settings.driftPartsPerMillion...settings.driftPartsPerMillion)
+        var random = SeededRandom(seed: settings.seed, purpose: 100 + UInt64(id) + 1000 * UInt64(run))
+        let drift = random.number(-settings.driftPartsPerMillion...settings.driftPartsPerMillion)
         let clock = DriftingClock(
-            startingAt: now, reading: dice.number(Time.milliseconds(1000)...Time.milliseconds(100_000)),
+            startingAt: now, reading: random.number(Time.milliseconds(1000)...Time.milliseconds(100_000)),
             partsPerMillion: drift)
         var server = Server(
             id: id, run: run, clock: clock, limiter: .writeBehind(WriteBehindLimiter(limit: settings.limit)),
-            link: Link(organizations: names), health: [], routes: homes,
-            lastArrivals: Array(repeating: nil, count: settings.organizations))
+            link: Link(keys: names), health: [], routes: partitions,
+            lastArrivals: Array(repeating: nil, count: settings.keys))
         for _ in 0..<settings.nodes {
             var health = NodeHealth()
             _ = health.probe()
@@ -184,7 +184,8 @@ package final class World {
         server.limiter = .cistern(
             RateLimiter(
                 limits: Limits(standard: settings.limit), store: server.link,
-                lessee: sabotage.lessee(server.lessee, server: id), settings: settings.limiter, sizing: sizing,
+                lesseeID: faultInjection.lesseeID(server.lesseeID, server: id), settings: settings.limiter,
+                sizing: sizing,
                 seed: settings.seed))
         return server
     }
@@ -196,22 +197,22 @@ package final class World {
 
     /// Has a server decide a request, at once or later.
     func takeOn(_ arrival: Arrival) {
-        let (id, organization) = (arrival.server, arrival.organization)
+        let (id, key) = (arrival.server, arrival.key)
         ticket += 1
         let (number, local) = (ticket, servers[id].clock.reading(at: now))
-        servers[id].lastArrivals[organization] = now
+        servers[id].lastArrivals[key] = now
         requests[number] = Request(
-            server: id, organization: organization, cost: arrival.cost, arrivedAt: now, pausedBefore: paused[id])
-        observe(.arrived(server: id, organization: organization, cost: arrival.cost))
+            server: id, key: key, cost: arrival.cost, arrivedAt: now, pausedBefore: paused[id])
+        observe(.arrived(server: id, key: key, cost: arrival.cost))
         switch servers[id].limiter {
         case .cistern(let limiter):
             let inbox = servers[id].inbox
-            let name = names[organization]
+            let name = names[key]
             let decision = limiter.decide(name.span, cost: arrival.cost, now: local) { inbox.add(number, $0) }
             if let decision { settle(number, decision) }
             drain(id)
         case .writeBehind(var limiter):
-            let isAllowed = limiter.decide(organization, cost: arrival.cost, now: local)
+            let isAllowed = limiter.decide(key, cost: arrival.cost, now: local)
             servers[id].limiter = .writeBehind(limiter)
             let decision: Decision =
                 isAllowed
@@ -226,7 +227,7 @@ package final class World {
         observe(
             .decided(
                 Decided(
-                    server: request.server, organization: request.organization, cost: request.cost,
+                    server: request.server, key: request.key, cost: request.cost,
                     decision: decision, arrivedAt: request.arrivedAt,
                     paused: paused[request.server] - request.pausedBefore)))
     }
@@ -246,12 +247,12 @@ package final class World {
         guard isCurrent(id, run) else { return }
         switch servers[id].limiter {
         case .cistern(let limiter):
-            limiter.giveBackIdleLeases(now: servers[id].clock.reading(at: now))
+            limiter.returnIdleLeases(now: servers[id].clock.reading(at: now))
             drain(id)
         case .writeBehind(var limiter):
-            for (organization, tokens) in limiter.takeUntold() {
+            for (key, tokens) in limiter.takeUntold() {
                 send(
-                    .settle(organization: organization, tokens: tokens), to: servers[id].routes[organization], from: id)
+                    .settle(key: key, tokens: tokens), to: servers[id].routes[key], from: id)
             }
             servers[id].limiter = .writeBehind(limiter)
         }
@@ -260,29 +261,31 @@ package final class World {
 
     // MARK: Looking
 
-    /// Holds what every server has for an organisation against what is on record for it.
-    func compareBooks(of organization: Int) {
-        let node = nodes[homes[organization]]
-        let bucket = node.entries[sabotage.bucket(of: organization)]?.bucket
+    /// Holds what every server has for an organization against what is on record for it.
+    func compareBooks(of key: Int) {
+        let node = nodes[partitions[key]]
+        let bucket = node.entries[faultInjection.bucket(of: key)]?.bucket
         let clock = node.clock(at: now)
         for server in servers where server.isUp {
             guard case .cistern(let limiter) = server.limiter else { continue }
-            let name = names[organization]
+            let name = names[key]
             let leased = limiter.leased(name.span, now: server.clock.reading(at: now))
             guard leased > 0 else { continue }
-            let lessee = sabotage.lessee(server.lessee, server: server.id)
-            let record = bucket?.records.first { $0.lessee == lessee && $0.endsMilliseconds > clock.storeMilliseconds }
+            let lesseeID = faultInjection.lesseeID(server.lesseeID, server: server.id)
+            let record = bucket?.records.first {
+                $0.lesseeID == lesseeID && $0.endsMilliseconds > clock.storeMilliseconds
+            }
             observe(
                 .held(
-                    server: server.id, organization: organization, leased: leased, recorded: record?.tokens ?? 0))
+                    server: server.id, key: key, leased: leased, recorded: record?.tokens ?? 0))
         }
     }
 
     private func sample() {
-        for organization in names.indices { compareBooks(of: organization) }
+        for key in names.indices { compareBooks(of: key) }
         var lessees: [String: Int] = [:]
         for server in servers where server.isUp {
-            lessees[sabotage.lessee(server.lessee, server: server.id)] = server.id
+            lessees[faultInjection.lesseeID(server.lesseeID, server: server.id)] = server.id
         }
         tally.sampled(
             stranded: names.indices.reduce(0) { $0 + settings.count(of: $1) * stranded(of: $1, lessees: lessees) })
@@ -293,20 +296,20 @@ package final class World {
     /// for one that is no more.
     ///
     /// - Parameter lessees: the servers that are up, by the names of their leases.
-    private func stranded(of organization: Int, lessees: [String: Int]) -> Int {
-        let node = nodes[homes[organization]]
-        let bucket = node.entries[sabotage.bucket(of: organization)]?.bucket
+    private func stranded(of key: Int, lessees: [String: Int]) -> Int {
+        let node = nodes[partitions[key]]
+        let bucket = node.entries[faultInjection.bucket(of: key)]?.bucket
         let records = bucket?.records.filter { $0.endsMilliseconds > node.clock(at: now).storeMilliseconds } ?? []
         return records.reduce(0) { sum, record in
-            guard let id = lessees[record.lessee] else { return sum + record.tokens }
+            guard let id = lessees[record.lesseeID] else { return sum + record.tokens }
             let server = servers[id]
             guard case .cistern(let limiter) = server.limiter else { return sum + record.tokens }
-            if let last = server.lastArrivals[organization],
+            if let last = server.lastArrivals[key],
                 now - last <= .milliseconds(settings.limiter.lease.horizonMilliseconds)
             {
                 return sum
             }
-            let name = names[organization]
+            let name = names[key]
             return sum + limiter.leased(name.span, now: server.clock.reading(at: now))
         }
     }

@@ -17,7 +17,7 @@ package enum FaultKind: String, Sendable, CaseIterable {
     case none
     /// Loss, duplicates, reordering, slow spells and partitions.
     case network
-    /// Servers and nodes that crash, hang or forget, clocks that drift, organisations that move.
+    /// Servers and nodes that crash, hang or forget, clocks that drift, organizations that move.
     case crash
     /// Stores' clocks that step forward and back.
     case clock
@@ -34,10 +34,10 @@ package struct WorldSettings: Sendable {
     package var seed: UInt64
     package var servers = 8
     package var nodes = 1
-    package var organizations = 1
-    /// How much each organisation is asked for, and for how many it stands; nil for what the workload says, and for itself.
+    package var keys = 1
+    /// How much each organization is asked for, and for how many it stands; nil for what the workload says, and for itself.
     ///
-    /// It has as many groups as there are organisations.
+    /// It has as many groups as there are organizations.
     package var population: Population?
     package var limit: Limit
     package var limiter = LimiterSettings()
@@ -70,32 +70,32 @@ package struct WorldSettings: Sendable {
     package var summary: String {
         let lease = limiter.lease
         return """
-            \(servers) servers, \(nodes) nodes, \(organizations) organisations of \(limit.capacity) tokens and \
+            \(servers) servers, \(nodes) nodes, \(keys) organizations of \(limit.capacity) tokens and \
             \(limit.refillPerSecond)/s, \(workload.rawValue) at \(load) times that, latency \
             \(latencyMicroseconds.lowerBound)..\(latencyMicroseconds.upperBound) µs, a fault every \
             \(faultGapMilliseconds.lowerBound)..\(faultGapMilliseconds.upperBound) ms, \
             \(limiter.failurePolicy.rawValue) on failure, lease \(lease.durationMilliseconds) ms, horizon \
             \(lease.horizonMilliseconds) ms, idle \(lease.idleMilliseconds) ms, prefetch \
-            \(lease.prefetchMilliseconds) ms, minimum \(lease.minimumTokens), alone \(lease.loneFactor)
+            \(lease.prefetchMilliseconds) ms, minimum \(lease.minimumTokens), alone \(lease.soloMultiplier)
             """
     }
 
     /// About how many requests will come.
     package var expectedRequests: Double {
         let tokens =
-            limit.refillPerSecond * (population?.totalLoad ?? Double(organizations)) * load
+            limit.refillPerSecond * (population?.totalLoad ?? Double(keys)) * load
             * Double(durationMilliseconds) / 1000
         return tokens * 2 / Double(1 + workload.highestCost)
     }
 
-    /// How many organisations one of them stands for.
-    func count(of organization: Int) -> Int { population?.groups[organization].count ?? 1 }
+    /// How many organizations one of them stands for.
+    func count(of key: Int) -> Int { population?.groups[key].count ?? 1 }
 
-    /// How many organisations the figures are for.
-    var representedOrganizations: Int { population?.organizations ?? organizations }
+    /// How many organizations the figures are for.
+    var representedKeys: Int { population?.keys ?? keys }
 
-    /// Whether servers have no memory for all organisations, and turn some away for that.
-    var isCrowded: Bool { limiter.maximumBuckets < organizations }
+    /// Whether servers have no memory for all organizations, and turn some away for that.
+    var isNearCapacity: Bool { limiter.maximumBuckets < keys }
 
     /// What flows into a bucket while a message goes to the store and back, at the slowest.
     var roundTripMicrotokens: Int64 {
@@ -105,31 +105,31 @@ package struct WorldSettings: Sendable {
 
     /// A small world for a seed, drawn from everything that may vary: the world of a sweep over many seeds.
     package static func small(seed: UInt64, faults: FaultKind) throws(LimitError) -> WorldSettings {
-        var dice = Dice(seed: seed, purpose: 1)
+        var random = SeededRandom(seed: seed, purpose: 1)
         let capacities = [5, 20, 100, 300, 1000]
-        let capacity = dice.pick(capacities)
-        let refill = dice.pick([10.0, 40, 100, 300, 600])
+        let capacity = random.pick(capacities)
+        let refill = random.pick([10.0, 40, 100, 300, 600])
         let limit = try Limit(capacity: capacity, refillPerSecond: refill)
-        var settings = WorldSettings(seed: seed, limit: limit, workload: dice.pick(WorkloadKind.allCases))
+        var settings = WorldSettings(seed: seed, limit: limit, workload: random.pick(WorkloadKind.allCases))
         settings.faults = faults
-        settings.faultGapMilliseconds = dice.pick([5...250, 50...1000, 300...2000])
-        settings.servers = dice.number(1...5)
-        settings.nodes = dice.number(1...3)
-        settings.organizations = dice.number(1...3)
-        settings.load *= dice.pick([0.3, 1, 2])
+        settings.faultGapMilliseconds = random.pick([5...250, 50...1000, 300...2000])
+        settings.servers = random.number(1...5)
+        settings.nodes = random.number(1...3)
+        settings.keys = random.number(1...3)
+        settings.load *= random.pick([0.3, 1, 2])
         settings.durationMilliseconds = 2500
         settings.recoveryMilliseconds = 4000
         settings.periodMilliseconds = 1000
-        settings.latencyMicroseconds = dice.pick([50...400, 200...2000, 1000...20_000])
+        settings.latencyMicroseconds = random.pick([50...400, 200...2000, 1000...20_000])
         settings.driftPartsPerMillion = 19_000
-        settings.limiter.failurePolicy = dice.chance(0.5) ? .open : .closed
-        settings.limiter.maximumBuckets = dice.chance(0.1) ? 1 : 1000
-        settings.limiter.lease.durationMilliseconds = dice.pick([400, 700, 1000])
-        settings.limiter.lease.horizonMilliseconds = dice.pick([50, 100, 200])
-        settings.limiter.lease.idleMilliseconds = dice.pick([30, 100, 300])
-        settings.limiter.lease.prefetchMilliseconds = dice.pick([0, 5, 20])
-        settings.limiter.lease.minimumTokens = dice.pick([1, 3, 8])
-        settings.limiter.lease.loneFactor = dice.pick([1, 2, 4])
+        settings.limiter.failurePolicy = random.chance(0.5) ? .open : .closed
+        settings.limiter.maximumBuckets = random.chance(0.1) ? 1 : 1000
+        settings.limiter.lease.durationMilliseconds = random.pick([400, 700, 1000])
+        settings.limiter.lease.horizonMilliseconds = random.pick([50, 100, 200])
+        settings.limiter.lease.idleMilliseconds = random.pick([30, 100, 300])
+        settings.limiter.lease.prefetchMilliseconds = random.pick([0, 5, 20])
+        settings.limiter.lease.minimumTokens = random.pick([1, 3, 8])
+        settings.limiter.lease.soloMultiplier = random.pick([1, 2, 4])
         return settings
     }
 }

@@ -1,0 +1,181 @@
+internal import Cistern
+internal import NIOCore
+
+/// Turns answers into bytes, one event loop's one after the other.
+struct ResponseWriter {
+    private var ids: RequestIDGenerator
+    private var dateCache = DateCache()
+    /// Where a body is written first whose length is not known beforehand.
+    private var scratch = ByteBuffer()
+
+    init(seededBy system: inout some RandomNumberGenerator) {
+        ids = RequestIDGenerator(seededBy: &system)
+    }
+
+    /// Appends the answer to a request, head and body, to `buffer`, and returns the id that it got.
+    ///
+    /// - Parameter now: on the decisions' clock; `unixMilliseconds` is the wall clock.
+    mutating func write(
+        _ answer: borrowing Response, to request: borrowing RequestChain.Metered, framing: ResponseFraming,
+        now: Instant,
+        unixMilliseconds: () -> Int64, to buffer: inout ByteBuffer
+    ) -> RequestID {
+        guard case .chat = answer.content else {
+            return write(answer, framing: framing, now: now, unixMilliseconds: unixMilliseconds, to: &buffer)
+        }
+        let id = begin(answer, now: now, unixMilliseconds: unixMilliseconds)
+        writeEcho(answer, of: request, id, framing, to: &buffer)
+        return id
+    }
+
+    /// The same where there is no request to speak of.
+    mutating func write(
+        _ answer: borrowing Response, framing: ResponseFraming, now: Instant, unixMilliseconds: () -> Int64,
+        to buffer: inout ByteBuffer
+    ) -> RequestID {
+        let id = begin(answer, now: now, unixMilliseconds: unixMilliseconds)
+        scratch.clear()
+        writeBody(of: answer, id, to: &scratch)
+        let body = scratch
+        buffer.writeWithOutputRawSpan(minimumWritableBytes: Self.maximumHeadBytes + body.readableBytes) { output in
+            writeHead(of: answer, id, framing, contentLength: body.readableBytes, to: &output)
+            if !framing.omitsBody { output.append(bytes: body.readableBytesUInt8Span) }
+        }
+        return id
+    }
+
+    /// The answer's id; the calendar says what it needs from here on.
+    private mutating func begin(
+        _ answer: borrowing Response, now: Instant, unixMilliseconds: () -> Int64
+    ) -> RequestID {
+        dateCache.turn(to: now, unixMilliseconds: unixMilliseconds)
+        if let decision = answer.decision { dateCache.setReset(to: decision.resetAt) }
+        return RequestID(using: &ids)
+    }
+
+    /// More than a head can have: its longest values have 100 bytes, and its fields with their names 500.
+    private static let maximumHeadBytes = 1024
+
+    private func writeHead(
+        of answer: borrowing Response, _ id: RequestID, _ framing: ResponseFraming, contentLength: Int,
+        to output: inout OutputRawSpan
+    ) {
+        if answer.status == .ok {
+            output.append(bytes: dateCache.okHead.span)
+        } else {
+            output.append(text: "HTTP/1.1 ")
+            output.append(decimal: answer.status.rawValue)
+            output.append(text: " ")
+            output.append(text: answer.status.reason)
+            output.append(text: "\r\nDate: ")
+            output.append(bytes: dateCache.httpDate.span)
+            output.append(text: "\r\nX-Request-ID: ")
+        }
+        output.append(id)
+        if let decision = answer.decision {
+            output.append(text: "\r\nX-RateLimit-Limit: ")
+            output.append(decimal: decision.limit.capacity)
+            output.append(text: "\r\nX-RateLimit-Remaining: ")
+            output.append(decimal: decision.remaining)
+            output.append(text: "\r\nX-RateLimit-Reset: ")
+            output.append(bytes: dateCache.reset.span)
+        }
+        if let seconds = answer.retryAfterSeconds {
+            output.append(text: "\r\nRetry-After: ")
+            output.append(decimal: seconds)
+        }
+        if let allow = answer.allow {
+            output.append(text: "\r\nAllow: ")
+            output.append(text: allow)
+        }
+        if answer.status == .unauthorized {
+            output.append(text: "\r\nWWW-Authenticate: Identity realm=\"x-org-id, x-user-id\"")
+        }
+        switch answer.content {
+        case .none: break
+        case .page(_, let type):
+            output.append(text: "\r\nContent-Type: ")
+            output.append(bytes: type.utf8.span)
+            output.append(text: "\r\nContent-Length: ")
+            output.append(decimal: contentLength)
+        case .error, .tooManyRequests, .chat:
+            output.append(text: "\r\nContent-Type: application/json\r\nContent-Length: ")
+            output.append(decimal: contentLength)
+        }
+        if !framing.keepsAlive {
+            output.append(text: "\r\nConnection: close\r\n\r\n")
+        } else if framing.isVersion10 {
+            output.append(text: "\r\nConnection: keep-alive\r\n\r\n")
+        } else {
+            output.append(text: "\r\n\r\n")
+        }
+    }
+
+    // MARK: Bodies
+
+    /// The echo of `POST /chat`: what most answers are.
+    ///
+    /// Its length is known before it is written.
+    private func writeEcho(
+        _ answer: borrowing Response, of request: borrowing RequestChain.Metered, _ id: RequestID,
+        _ framing: ResponseFraming, to buffer: inout ByteBuffer
+    ) {
+        let (organization, user) = (request.identity.organization, request.identity.user)
+        let messageBytes = request.message?.readableBytes ?? 4
+        let length =
+            #"{"orgId":"","userId":"","requestId":"","message":}"#.utf8.count + organization.count + user.count
+            + RequestID.length + messageBytes
+        buffer.writeWithOutputRawSpan(minimumWritableBytes: Self.maximumHeadBytes + length) { output in
+            writeHead(of: answer, id, framing, contentLength: length, to: &output)
+            if framing.omitsBody { return }
+            let names = request.identity.bytes.readableBytesUInt8Span
+            output.append(text: #"{"orgId":""#)
+            output.append(bytes: names.extracting(organization))
+            output.append(text: #"","userId":""#)
+            output.append(bytes: names.extracting(user))
+            output.append(text: #"","requestId":""#)
+            output.append(id)
+            output.append(text: #"","message":"#)
+            if let message = request.message {
+                output.append(bytes: message.readableBytesUInt8Span)
+            } else {
+                output.append(text: "null")
+            }
+            output.append(text: "}")
+        }
+    }
+
+    private func writeBody(of answer: borrowing Response, _ id: RequestID, to buffer: inout ByteBuffer) {
+        switch answer.content {
+        case .page(let page, _): buffer.writeImmutableBuffer(page)
+        case .error(let message):
+            buffer.writeStaticString(#"{"error":""#)
+            buffer.writeStaticString(answer.status.reason)
+            buffer.writeStaticString(#"","message":"#)
+            buffer.writeJSONString(message)
+            buffer.writeStaticString(#","requestId":""#)
+            buffer.writeRequestID(id)
+            buffer.writeStaticString(#""}"#)
+        case .tooManyRequests: writeTooManyRequests(answer, to: &buffer)
+        case .chat, .none: break
+        }
+    }
+
+    private func writeTooManyRequests(_ answer: borrowing Response, to buffer: inout ByteBuffer) {
+        guard let decision = answer.decision else { return }
+        buffer.writeStaticString(#"{"error":"Too Many Requests","message":"Rate limit exceeded; "#)
+        if let seconds = answer.retryAfterSeconds {
+            buffer.writeStaticString("retry in ")
+            buffer.writeDecimal(seconds)
+            buffer.writeStaticString(#" s","limit":"#)
+        } else {
+            buffer.writeStaticString(#"the cost is above the limit","limit":"#)
+        }
+        buffer.writeDecimal(decision.limit.capacity)
+        buffer.writeStaticString(#","remaining":"#)
+        buffer.writeDecimal(decision.remaining)
+        buffer.writeStaticString(#","resetAt":""#)
+        buffer.writeMilliseconds(of: dateCache.timestamp(decision.resetAt))
+        buffer.writeStaticString(#""}"#)
+    }
+}

@@ -1,0 +1,129 @@
+internal import Cistern
+internal import CisternAdmin
+internal import Logging
+internal import Synchronization
+
+/// Keeps a limiter's limits those of the settings and the limits file, while both change.
+///
+/// The file is looked at once a second. A file that is wrong is refused whole, keeping the previous limits.
+final class LimitsWatcher: Sendable {
+    private struct State {
+        var standard: Limit
+        var path: String?
+        var file = WatchedFile()
+        var applied: UInt64 = 0
+        var rejected: UInt64 = 0
+        var rejection: String?
+    }
+
+    private let limiter: RateLimiter
+    private let clock: any TimeSource
+    private let logger: Logger
+    private let state: Mutex<State>
+    /// Held while the file is read and put into force, so that no older state of it comes last.
+    private let reading = Mutex(())
+
+    /// - Parameters:
+    ///   - standard: the limit of organizations without one of their own, unless the file has another.
+    ///   - path: the limits file, which is in force as it was some time ago; nil for none.
+    init(standard: Limit, path: String?, limiter: RateLimiter, clock: any TimeSource, logger: Logger) {
+        self.limiter = limiter
+        self.clock = clock
+        self.logger = logger
+        var file = WatchedFile()
+        // What is in force already need not be read again.
+        if let path, let look = WatchedFile.look(at: path),
+            let limits = try? LimitsFile.read(look, path: path, standard: standard),
+            limiter.limits.replaced(by: limits) == limiter.limits
+        {
+            file.take(look)
+        }
+        state = Mutex(State(standard: standard, path: path, file: file))
+    }
+
+    /// Looks at the file once a second, until the task is canceled.
+    func run() async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: .seconds(1))
+            if !Task.isCancelled { readIfChanged() }
+        }
+    }
+
+    private func readIfChanged() {
+        reading.withLock { _ in
+            let (standard, path) = state.withLock { ($0.standard, $0.path) }
+            guard let path, let look = WatchedFile.look(at: path),
+                let settled = state.withLock({ $0.file.settle(look) })
+            else { return }
+            apply(path: path) { () throws(SettingsError) in
+                try LimitsFile.read(settled, path: path, standard: standard)
+            }
+        }
+    }
+
+    /// Goes over to another default or another file.
+    func change(standard: Limit, path: String?) {
+        reading.withLock { _ in
+            state.withLock { state in
+                state.standard = standard
+                state.path = path
+            }
+            guard let path else {
+                state.withLock { $0.rejection = nil }
+                return apply(Limits(standard: standard))
+            }
+            let look = WatchedFile.look(at: path)
+            if let look { state.withLock { $0.file.take(look) } }
+            apply(path: path) { () throws(SettingsError) in
+                guard let look else { return try LimitsFile.read(path, standard: standard) }
+                return try LimitsFile.read(look, path: path, standard: standard)
+            }
+        }
+    }
+
+    /// Puts limits that are read into force, or says why not.
+    private func apply(path: String, _ read: () throws(SettingsError) -> Limits) {
+        do {
+            let limits = try read()
+            state.withLock { state in
+                state.applied += 1
+                state.rejection = nil
+            }
+            apply(limits)
+        } catch {
+            state.withLock { state in
+                state.rejected += 1
+                state.rejection = error.description
+            }
+            logger.error("the limits file is refused, keeping the previous limits", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    private func apply(_ limits: Limits) {
+        let before = limiter.limits
+        limiter.changeLimits(now: clock.now()) { $0.replaced(by: limits) }
+        guard before.replaced(by: limits) != before else { return }
+        logger.notice(
+            "limits are in force",
+            metadata: [
+                "organizations": "\(limits.keyCount)",
+                "default": "\(limits.standard.capacity) tokens, \(limits.standard.refillPerSecond)/s",
+            ])
+    }
+
+    /// Where the limits come from, and how that went.
+    var report: ServerSnapshot.Limits {
+        let limits = limiter.limits
+        return state.withLock { state in
+            var report = ServerSnapshot.Limits()
+            report.standard = limits.standard
+            report.organizations = limits.keyCount
+            report.overrides = limits.overrideCount
+            report.file = state.path
+            report.rejection = state.rejection
+            report.fileReadsApplied = state.applied
+            report.fileReadsRejected = state.rejected
+            return report
+        }
+    }
+}

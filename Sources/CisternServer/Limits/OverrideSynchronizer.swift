@@ -1,0 +1,103 @@
+internal import Cistern
+internal import CisternAdmin
+internal import CisternRedis
+internal import Foundation
+internal import Logging
+internal import Synchronization
+
+/// Keeps the overrides of limits that operators have set in force at a limiter: of all servers that share a store, or,
+/// with the embedded store, of this process for as long as it runs.
+final class OverrideSynchronizer: Sendable {
+    private let copies: OverrideCopies?
+    private let limiter: RateLimiter
+    private let clock: any TimeSource
+    /// All that is known; with a store, as it was last looked at.
+    private let known = Mutex(LimitOverrides())
+    /// What has been put into force.
+    private let applied = Mutex<[String: Limit]>([:])
+
+    init(copies: OverrideCopies?, limiter: RateLimiter, clock: any TimeSource) {
+        self.copies = copies
+        self.limiter = limiter
+        self.clock = clock
+    }
+
+    /// Looks at the store again and again, several times in a lease's duration, until the task is canceled.
+    func run() async {
+        while !Task.isCancelled {
+            await refresh()
+            let duration = limiter.leaseSettings?.durationMilliseconds ?? 2000
+            try? await Task.sleep(for: .milliseconds(min(500, duration / 4)))
+        }
+    }
+
+    /// Puts into force what the store has now, and lets go what has ended.
+    func refresh() async {
+        var now = Int64(Date().timeIntervalSince1970 * 1000)
+        if let copies {
+            await copies.synchronize()
+            guard let there = await copies.nowMilliseconds else { return }
+            now = there
+            let overrides = await copies.overrides
+            known.withLock { $0.merge(overrides) }
+            known.withLock { _ = $0.dropTraces(atMilliseconds: there) }
+        }
+        apply(at: now)
+    }
+
+    private func apply(at now: Int64) {
+        applied.withLock { applied in
+            let inForce = known.withLock { known in
+                if copies == nil { _ = known.dropTraces(atMilliseconds: now) }
+                return known.inForce(atMilliseconds: now)
+            }
+            guard applied != inForce else { return }
+            applied = inForce
+            limiter.changeLimits(now: clock.now()) { $0.overridden(by: inForce) }
+        }
+    }
+
+    /// Everything that is in force, by organization.
+    var inForce: [String: LimitOverrides.Entry] {
+        let names = applied.withLock { Set($0.keys) }
+        return known.withLock { $0.entries.filter { names.contains($0.key) } }
+    }
+
+    /// What is in force for an organization; nil where nothing is.
+    func entry(of organization: String) -> LimitOverrides.Entry? {
+        guard limiter.limits.source(of: Array(organization.utf8)) == .override else { return nil }
+        return known.withLock { $0.entries[organization] }
+    }
+
+    /// Sets an override, or removes it, and puts it into force here.
+    ///
+    /// - Throws: `OperationFailure` where it cannot be kept; then nothing has changed.
+    func set(
+        _ limit: Limit?, of organization: String, lifeSeconds: Int64?, by who: String
+    ) async throws(OperationFailure) -> LimitOverrides.Entry {
+        if limit != nil, entry(of: organization) == nil, limiter.limits.overrideCount >= LimitOverrides.maximumCount {
+            throw OperationFailure(
+                "\(LimitOverrides.maximumCount) organizations have an override: remove one, or use the limits file")
+        }
+        let life = lifeSeconds.map { $0 * 1000 }
+        if let copies {
+            do {
+                let entry = try await copies.set(limit, of: organization, lifeMilliseconds: life, by: who)
+                await refresh()
+                return entry
+            } catch {
+                throw OperationFailure(error.description)
+            }
+        }
+        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        let entry = known.withLock { known in
+            let entry = known.entry(
+                for: organization, limit: limit, expiresAtMilliseconds: life.map { now + $0 }, setBy: who,
+                nowMilliseconds: now)
+            known.merge(organization, entry)
+            return entry
+        }
+        apply(at: now)
+        return entry
+    }
+}

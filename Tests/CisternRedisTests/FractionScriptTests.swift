@@ -1,0 +1,128 @@
+import Cistern
+import CisternTesting
+import NIOCore
+import Testing
+
+@testable import CisternRedis
+
+/// The script that shares all limits between servers, on a real Redis.
+@Suite("Shares of all limits")
+struct FractionScriptTests {
+    private let redis: RedisServer
+    /// One connection for all: what is granted lapses within seconds, in which a busy machine may not start a client.
+    private let connection: Socket
+
+    init() async throws {
+        redis = try await RedisServer()
+        connection = try Socket(port: redis.port)
+    }
+
+    private func ask(
+        _ server: String, held: Int64 = 0, sequence: UInt64, isLeaving: Bool = false
+    ) async throws -> [Int64] {
+        let ask = FractionLease.Ask(held: held, sequence: sequence)
+        guard case .array(let fields) = try send(FractionScript.command(server: server, ask, isLeaving: isLeaving))
+        else {
+            return []
+        }
+        return fields.compactMap { if case .integer(let number) = $0 { number } else { nil } }
+    }
+
+    private func send(_ words: [[UInt8]]) throws -> RESPValue {
+        var commands = RESPCommands()
+        commands.append(command: words)
+        try connection.send(commands.bytes)
+        var reader = try RESPReader()
+        while true {
+            try reader.feed(ByteBuffer(bytes: try connection.receive()))
+            if let reply = try reader.next() { return reply }
+        }
+    }
+
+    /// Makes the hash as old as it must be before more is granted than is held.
+    private func age() async throws {
+        _ = try send(["HSET", "ratelimit:servers", "", "1"].map { Array($0.utf8) })
+    }
+
+    @Test("a server alone has all, one that joins has its part once the others have given it up")
+    func joins() async throws {
+        try await age()
+        #expect(try await ask("a", sequence: 1) == [1_000_000, 1])
+        #expect(try await ask("b", sequence: 1) == [0, 2])
+        // The first learns of its half; its whole stays on record until it says that it holds the half.
+        #expect(try await ask("a", held: 1_000_000, sequence: 2) == [500_000, 2])
+        #expect(try await ask("b", sequence: 2) == [0, 2])
+        #expect(try await ask("a", held: 500_000, sequence: 3) == [500_000, 2])
+        #expect(try await ask("b", sequence: 3) == [500_000, 2])
+        #expect(try await ask("b", held: 500_000, sequence: 4, isLeaving: true) == [0, 1])
+        #expect(try await ask("a", held: 500_000, sequence: 4) == [1_000_000, 1])
+    }
+
+    @Test("where the hash was lost nobody gets more than he has, until what others have must have lapsed")
+    func startsOver() async throws {
+        #expect(try await ask("new", sequence: 1) == [0, 1])
+        #expect(try await ask("a", held: 333_333, sequence: 9) == [333_333, 2])
+        #expect(try await ask("a", held: 333_333, sequence: 10) == [333_333, 2])
+        #expect(try await ask("new", sequence: 2) == [0, 2])
+        try await age()
+        #expect(try await ask("new", sequence: 3) == [500_000, 2])
+    }
+
+    @Test("a request that comes late changes nothing")
+    func ignoresLateRequests() async throws {
+        try await age()
+        #expect(try await ask("a", sequence: 2) == [1_000_000, 1])
+        #expect(try await ask("a", held: 10, sequence: 1) == [])
+        #expect(try await redis.command("HGET", "ratelimit:servers", "a").hasPrefix("1000000:"))
+    }
+
+    @Test(
+        "a server that falls silent gives its part up when it lapses, and a record that cannot be read counts for nothing"
+    )
+    func lapses() async throws {
+        try await age()
+        try await redis.command("HSET", "ratelimit:servers", "gone", "700000:1:1", "odd", "x")
+        #expect(try await ask("a", sequence: 1) == [1_000_000, 1])
+        #expect(try await redis.command("HLEN", "ratelimit:servers") == "2")
+    }
+
+    @Test("parts never add up to more than the whole, whatever answers are lost", arguments: 1...10)
+    func addsUp(seed: UInt64) async throws {
+        var random = SeededRandom(seed: seed)
+        let servers = (0..<Int.random(in: 2...6, using: &random)).map { "server-\($0)" }
+        // What each server holds, as it would count it; its parts lapse while a busy machine lets this wait.
+        let clock = Timeline(ContinuousClock())
+        var leases: [String: FractionLease] = [:]
+        try await age()
+        func exchange(_ server: String, isLost: Bool) async throws {
+            var lease = leases[server] ?? FractionLease()
+            let sentAt = clock.now()
+            let request = lease.ask(now: sentAt)
+            let answer = try await ask(server, held: request.held, sequence: request.sequence)
+            if !isLost { lease.grant(answer[0], sentAt: sentAt, clockDriftPerMille: 20) }
+            leases[server] = lease
+        }
+        func sum() -> Int64 {
+            let now = clock.now()
+            return leases.values.reduce(0) { $0 + $1.held(now: now) }
+        }
+        for _ in 0..<60 {
+            guard let server = servers.randomElement(using: &random) else { continue }
+            if Int.random(in: 0..<12, using: &random) == 0 {
+                // It stops using its part before it gives it up.
+                guard let request = leases[server]?.ask(now: clock.now()) else { continue }
+                leases[server] = nil
+                _ = try await ask(server, held: request.held, sequence: request.sequence, isLeaving: true)
+            } else {
+                // An answer may be lost: then the server goes on with what it had.
+                try await exchange(server, isLost: Int.random(in: 0..<4, using: &random) == 0)
+            }
+            #expect(sum() <= 1_000_000, "\(leases)")
+        }
+        try await eventually("equal parts") {
+            for server in servers { try await exchange(server, isLost: false) }
+            let now = clock.now()
+            return Set(leases.values.map { $0.held(now: now) }) == [1_000_000 / Int64(servers.count)]
+        }
+    }
+}
