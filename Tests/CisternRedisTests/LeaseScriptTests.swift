@@ -66,10 +66,10 @@ struct LeaseScriptTests {
     ///
     /// To the next second: Redis may count from when it sets the key, a moment after the script looked at the clock.
     private func life(of field: String, _ key: String = "org") async throws -> Int64 {
-        let key = "ratelimit:\(key):\(field)"
+        let redisKey = "ratelimit:\(key):\(field)"
         // PEXPIRETIME, which only Redis 7 knows.
         let script = "local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 + redis.call('PTTL', KEYS[1])"
-        let expiry = try #require(Int64(try await redis.command("EVAL", script, "1", key)))
+        let expiry = try #require(Int64(try await redis.command("EVAL", script, "1", redisKey)))
         return try await (expiry - lastRefill(key) + 500) / 1000
     }
 
