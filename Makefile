@@ -35,13 +35,13 @@ TEST_WIDTH := $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
 test: install-test venv lint ## Check the format, build with warnings as errors, and run every test.
 	swift build --build-tests
 	swift test --skip-build --experimental-maximum-parallelization-width $(TEST_WIDTH) \
-		--skip CisternSimulationTests --skip CisternTests --skip FaultTests --skip PerfTests --skip DashboardTests
+		--skip CisternSimulationTests --skip CisternTests --skip CisternClusterTests --skip FaultTests --skip PerfTests --skip DashboardTests
 	$(MAKE) unprivileged
 	swift test --skip-build --no-parallel --filter DashboardTests
 	swift test --skip-build --no-parallel --filter FaultTests
-	swift build -c release --product decision-count
+	swift build -c release --product DecisionCount
 	swift test --skip-build --no-parallel --filter PerfTests
-	swift test --skip-build --filter CisternTests
+	swift test --skip-build --filter 'CisternTests|CisternClusterTests'
 	swift test --skip-build --filter CisternSimulationTests
 	$(MAKE) sanitize
 
@@ -58,16 +58,17 @@ unprivileged: ## Run the server's end-to-end tests as a user without privileges.
 			--filter 'ServeTests|DrainTests'; \
 	fi
 
-sanitize: ## Run the decision module's tests with many threads under the thread sanitizer.
-	CISTERN_SANITIZE=thread swift test --sanitize=thread --scratch-path .build/sanitize --filter 'ConcurrencyTests|ShardLockTests'
+sanitize: ## Run the engine's tests that use many threads under the thread sanitizer.
+	swift test --package-path Tests/ThreadSanitizer --sanitize=thread --scratch-path .build/sanitize \
+		--filter 'ConcurrencyTests|ShardLockTests'
 
-# A difference to llhttp ends it and leaves the input in .build; what it finds worth keeping stays in .build/corpus.
+# Ends at the first input that the two read differently and leaves it in .build. New inputs stay in .build/corpus.
 FUZZ_SECONDS := 600
-fuzz: install ## Look for requests that the server's reader and llhttp understand differently.
-	CISTERN_FUZZ=1 swift build -c release --scratch-path .build/fuzz --product request-fuzz \
+fuzz: install ## Look for requests that the server's reader and llhttp read differently.
+	swift build --package-path Tests/RequestFuzz -c release --scratch-path .build/fuzz --product RequestFuzz \
 		-Xswiftc -enable-testing -Xswiftc -sanitize=fuzzer -Xswiftc -use-ld=lld
 	mkdir -p .build/corpus
-	SWIFT_BACKTRACE=enable=no .build/fuzz/release/request-fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=2600 \
+	SWIFT_BACKTRACE=enable=no .build/fuzz/release/RequestFuzz -max_total_time=$(FUZZ_SECONDS) -max_len=2600 \
 		-dict=Tests/RequestFuzz/request.dict -artifact_prefix=.build/ .build/corpus Tests/RequestFuzz/Corpus
 
 # A quarter of a million bytes become fifty thousand: 64 colors are enough for a page.

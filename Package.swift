@@ -20,7 +20,6 @@ let package = Package(
         .library(name: "CisternRedis", targets: ["CisternRedis"]),
         .executable(name: "cistern", targets: ["CisternCommand"]),
         .executable(name: "perf", targets: ["Perf"]),
-        .executable(name: "decision-count", targets: ["DecisionCount"]),
     ],
     dependencies: [
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
@@ -64,10 +63,14 @@ let package = Package(
             ]
         ),
         .target(name: "CisternClock", dependencies: ["Cistern", "CProcessorTicks"]),
+        .target(name: "CisternSupport", dependencies: ["Cistern"]),
+        .target(name: "CisternCluster", dependencies: ["Cistern"]),
         .target(
             name: "CisternRedis",
             dependencies: [
                 "Cistern",
+                "CisternCluster",
+                "CisternSupport",
                 "CHiredis",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
@@ -81,6 +84,7 @@ let package = Package(
             name: "CisternHTTP",
             dependencies: [
                 "Cistern",
+                "CisternSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -90,6 +94,8 @@ let package = Package(
             name: "CisternAdmin",
             dependencies: [
                 "Cistern",
+                "CisternCluster",
+                "CisternSupport",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -101,12 +107,14 @@ let package = Package(
         ),
         .target(
             name: "CisternSimulation",
-            dependencies: ["Cistern"]
+            dependencies: ["Cistern", "CisternCluster", "CisternSupport"]
         ),
         .target(
             name: "CisternServer",
             dependencies: [
                 "Cistern",
+                "CisternCluster",
+                "CisternSupport",
                 "CisternRedis",
                 "CisternHTTP",
                 "CisternAdmin",
@@ -125,9 +133,11 @@ let package = Package(
             dependencies: [
                 "Cistern",
                 "CisternAdmin",
+                "CisternCluster",
                 "CisternRedis",
                 "CisternServer",
                 "CisternSimulation",
+                "CisternSupport",
                 "CJemalloc",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
@@ -150,6 +160,7 @@ let package = Package(
                 "CisternHTTP",
                 "CisternRedis",
                 "CisternServer",
+                "CisternSupport",
                 "CisternTesting",
                 "CJemalloc",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -167,7 +178,7 @@ let package = Package(
         // What several test targets share: a clock set by hand, real processes, a plain HTTP client.
         .target(
             name: "CisternTesting",
-            dependencies: ["Cistern", .product(name: "Logging", package: "swift-log")],
+            dependencies: ["Cistern", "CisternSupport", .product(name: "Logging", package: "swift-log")],
             path: "Tests/CisternTesting"
         ),
         // Decisions whose instructions PerfTests counts, from outside, in a release build: it depends on nothing that takes
@@ -178,6 +189,7 @@ let package = Package(
             name: "FaultTests",
             dependencies: [
                 "Cistern",
+                "CisternSupport",
                 "CisternRedis",
                 "CisternTesting",
                 .product(name: "Logging", package: "swift-log"),
@@ -206,14 +218,21 @@ let package = Package(
                 "CisternTesting",
             ]
         ),
-        .testTarget(name: "CisternTests", dependencies: ["Cistern", "CisternTesting"]),
+        .testTarget(
+            name: "CisternTests", dependencies: ["Cistern", "CisternCluster", "CisternSupport", "CisternTesting"]),
+        .testTarget(
+            name: "CisternClusterTests",
+            dependencies: ["Cistern", "CisternCluster", "CisternSupport", "CisternTesting"]),
+        .testTarget(name: "CisternSupportTests", dependencies: ["Cistern", "CisternSupport", "CisternTesting"]),
         .testTarget(name: "CisternClockTests", dependencies: ["Cistern", "CisternClock"]),
-        .testTarget(name: "CisternSimulationTests", dependencies: ["Cistern", "CisternSimulation"]),
+        .testTarget(name: "CisternSimulationTests", dependencies: ["Cistern", "CisternSimulation", "CisternSupport"]),
         .testTarget(
             name: "CisternRedisTests",
             dependencies: [
                 "Cistern",
+                "CisternCluster",
                 "CisternRedis",
+                "CisternSupport",
                 "CisternTesting",
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
@@ -227,6 +246,7 @@ let package = Package(
             name: "CisternHTTPTests",
             dependencies: [
                 "Cistern",
+                "CisternSupport",
                 "CisternHTTP",
                 "CisternTesting",
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -239,9 +259,11 @@ let package = Package(
             dependencies: [
                 "Cistern",
                 "CisternAdmin",
+                "CisternCluster",
                 "CisternHTTP",
                 "CisternRedis",
                 "CisternServer",
+                "CisternSupport",
                 "CisternCommand",
                 "CisternSimulation",
                 "CisternTesting",
@@ -254,45 +276,6 @@ let package = Package(
         ),
     ]
 )
-
-// libFuzzer brings `main`, and instruments whatever is built: `make fuzz` therefore sets this variable, which leaves the data
-// plane and the target that is fuzzed.
-if Context.environment["CISTERN_FUZZ"] != nil {
-    package.targets.removeAll { !["CProcessorHints", "Cistern", "CisternHTTP", "CisternTesting"].contains($0.name) }
-    package.products.removeAll()
-    package.dependencies.removeAll { dependency in
-        !["swift-collections", "swift-log", "swift-nio"].contains {
-            "\(dependency.kind)".contains("/\($0)\"")
-        }
-    }
-    package.targets.append(.systemLibrary(name: "CLibFuzzer"))
-    package.targets.append(
-        .executableTarget(
-            name: "request-fuzz",
-            dependencies: [
-                "CLibFuzzer",
-                "Cistern",
-                "CisternHTTP",
-                "CisternTesting",
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-            ],
-            path: "Tests",
-            exclude: ["RequestFuzz/Corpus"],
-            sources: ["CisternHTTPTests/RequestOracle.swift", "RequestFuzz/RequestFuzz.swift"]
-        ))
-}
-
-// The thread sanitizer brings an allocator of its own and cannot run beside jemalloc. `make sanitize` therefore sets this
-// variable, which leaves the decision module and its tests, and builds them in seconds.
-if Context.environment["CISTERN_SANITIZE"] != nil {
-    package.targets.removeAll { !["CProcessorHints", "Cistern", "CisternTesting", "CisternTests"].contains($0.name) }
-    package.products.removeAll { $0.name != "Cistern" }
-    package.dependencies.removeAll { dependency in
-        !["swift-collections", "swift-log"].contains { "\(dependency.kind)".contains("/\($0)\"") }
-    }
-}
 
 for target in package.targets where target.type != .system {
     target.swiftSettings =

@@ -42,13 +42,13 @@ struct RunOptions: ParsableArguments {
         }
         for (flag, path) in [("json", json), ("report", report)] {
             guard let path else { continue }
-            let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-            guard FileManager.default.isWritableFile(atPath: folder) else {
-                throw PerfError("--\(flag) is '\(path)': \(folder) is no folder that can be written to", .usage)
-            }
             var isFolder: ObjCBool = false
             guard !FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) || !isFolder.boolValue else {
                 throw PerfError("--\(flag) is '\(path)': that is a folder, name a file", .usage)
+            }
+            let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+            guard FileManager.default.isWritableFile(atPath: folder) else {
+                throw PerfError("--\(flag) is '\(path)': \(folder) is no folder that can be written to", .usage)
             }
         }
         if smoke {

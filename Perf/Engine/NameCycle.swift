@@ -1,3 +1,4 @@
+internal import CisternSupport
 internal import CisternTesting
 
 /// The names of one thread's turns, one after the other in memory, to be gone through again and again.

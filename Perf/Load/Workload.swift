@@ -1,3 +1,4 @@
+internal import CisternSupport
 internal import CisternTesting
 internal import Foundation
 

@@ -1,3 +1,5 @@
+package import CisternSupport
+package import CisternCluster
 package import Cistern
 
 /// What the operators' plane asks of the server that it belongs to; whoever composes the server answers.

@@ -1,3 +1,4 @@
+internal import CisternCluster
 internal import ArgumentParser
 internal import Cistern
 internal import CisternRedis

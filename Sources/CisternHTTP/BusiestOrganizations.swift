@@ -1,3 +1,4 @@
+internal import CisternSupport
 internal import Cistern
 
 /// Which organizations are decided for most often, by what was decided.

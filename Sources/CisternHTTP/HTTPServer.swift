@@ -1,3 +1,4 @@
+package import CisternSupport
 package import Cistern
 package import Logging
 package import NIOCore

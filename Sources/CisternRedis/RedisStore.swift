@@ -1,3 +1,4 @@
+internal import CisternCluster
 public import Cistern
 public import Logging
 public import NIOCore

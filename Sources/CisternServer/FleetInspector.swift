@@ -1,3 +1,4 @@
+package import CisternCluster
 package import Cistern
 package import CisternRedis
 internal import Logging

@@ -1,3 +1,4 @@
+import CisternSupport
 import CisternTesting
 import Foundation
 import Testing

@@ -1,3 +1,5 @@
+import CisternSupport
+import CisternCluster
 import Cistern
 import CisternTesting
 import NIOCore

@@ -1,3 +1,5 @@
+import CisternCluster
+import CisternSupport
 import Cistern
 import CisternTesting
 import Foundation

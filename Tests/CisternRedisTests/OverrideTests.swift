@@ -1,3 +1,4 @@
+import CisternCluster
 import Cistern
 import CisternTesting
 import InMemoryTracing

@@ -1,3 +1,4 @@
+import CisternSupport
 import Cistern
 import Testing
 

@@ -1,3 +1,4 @@
+import CisternSupport
 import CisternTesting
 import Synchronization
 import Testing

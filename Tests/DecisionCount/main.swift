@@ -3,7 +3,7 @@ import Cistern
 /// Makes a number of decisions of one kind, so that the instructions of each can be counted from outside: those of twice as
 /// many decisions, less those of as many.
 ///
-///     decision-count embedded|leased|embeddedDecision|leasedDecision|denied COUNT
+///     DecisionCount embedded|leased|embeddedDecision|leasedDecision|denied COUNT
 ///
 /// Everything is the same in every run: the names, the hash's key, the clock.
 enum DecisionCount {
@@ -109,7 +109,7 @@ private struct GenerousStore: LeaseStore {
 
 let arguments = CommandLine.arguments
 guard arguments.count == 3, let kind = DecisionCount.Kind(rawValue: arguments[1]), let count = Int(arguments[2]) else {
-    preconditionFailure("usage: decision-count embedded|leased|embeddedDecision|leasedDecision|denied COUNT")
+    preconditionFailure("usage: DecisionCount embedded|leased|embeddedDecision|leasedDecision|denied COUNT")
 }
 let right = try DecisionCount.run(kind, count: count)
 precondition(right == count, "\(count - right) of \(count) decisions did not come out as they should")

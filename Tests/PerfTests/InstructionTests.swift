@@ -7,10 +7,10 @@
     /// Instructions of a decision, counted by valgrind: they come out the same on a busy machine, where times do not.
     @Suite("The instructions of a decision")
     struct InstructionTests {
-        /// What a decision takes at most, by the kind that `decision-count` is asked for.
+        /// What a decision takes at most, by the kind that `DecisionCount` is asked for.
         ///
         /// Measured, and 5 % on top, which is what another compiler may need. To state them anew: `swift build -c release
-        /// --product decision-count`, run this suite, and write down what it prints.
+        /// --product DecisionCount`, run this suite, and write down what it prints.
         private static let measured = [
             "embedded": 221.0, "leased": 193, "embeddedDecision": 236, "leasedDecision": 211, "denied": 898,
         ]
@@ -31,10 +31,10 @@
 
         private func instructions(of decisions: Int, _ kind: String) async throws -> Int {
             let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../..").standardized
-            let program = root.appending(path: ".build/release/decision-count").path
+            let program = root.appending(path: ".build/release/DecisionCount").path
             try #require(
                 FileManager.default.isExecutableFile(atPath: program),
-                "build it first: swift build -c release --product decision-count")
+                "build it first: swift build -c release --product DecisionCount")
             let valgrind = try ChildProcess(
                 "valgrind",
                 ["--tool=callgrind", "--callgrind-out-file=/dev/null", program, kind, "\(decisions)"])

@@ -35,7 +35,7 @@ struct InlineKey: BitwiseCopyable {
     private static func padded(_ key: Span<UInt8>) -> InlineKey {
         func word(_ index: Int) -> UInt64 {
             if key.count > 32 || key.count <= index * 8 { return 0 }
-            return key.count >= index * 8 + 8 ? key.word(index) : key.lastEstimate
+            return key.count >= index * 8 + 8 ? key.word(index) : key.lastWord
         }
         return InlineKey((word(0), word(1), word(2), word(3)))
     }
@@ -61,7 +61,7 @@ struct InlineKey: BitwiseCopyable {
 
 extension Span<UInt8> {
     /// Whether these bytes are those of an array.
-    func equals(_ other: [UInt8]) -> Bool {
+    package func equals(_ other: [UInt8]) -> Bool {
         guard count == other.count else { return false }
         for index in indices where self[index] != other[index] { return false }
         return true
@@ -83,7 +83,7 @@ extension Span<UInt8> {
     ///
     /// They are read with loads that overlap what is before them or each other, never byte by byte.
     @inline(__always)
-    var lastEstimate: UInt64 {
+    var lastWord: UInt64 {
         let left = count & 7
         if count >= 8 { return load(count &- 8, as: UInt64.self) >> UInt64(truncatingIfNeeded: 64 &- left &* 8) }
         if left >= 4 {

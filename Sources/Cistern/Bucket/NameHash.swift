@@ -58,7 +58,7 @@ struct NameHash: Sendable, BitwiseCopyable {
             case 49...: (long(name), 0)
             case 16...: (name.wordEnding(8), name.wordEnding(0))
             case 8...: (name.word(0), name.wordEnding(0))
-            case 1...: (name.lastEstimate, 0)
+            case 1...: (name.lastWord, 0)
             default: (0, 0)
             }
         if 17...longestBytes ~= name.count { sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1) }

@@ -117,7 +117,7 @@ public struct LeaseSettings: Sendable, Equatable {
 extension Instant {
     /// The instant that is so many milliseconds later, or sooner by what a clock may run slow: no later than it comes for
     /// whoever counts them on another clock.
-    func advanced(byMilliseconds milliseconds: Int64, lessDriftPerMille drift: Int64) -> Instant {
+    package func advanced(byMilliseconds milliseconds: Int64, lessDriftPerMille drift: Int64) -> Instant {
         advanced(byMilliseconds: milliseconds - (milliseconds * drift + 999) / 1000)
     }
 }

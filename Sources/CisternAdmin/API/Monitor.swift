@@ -1,3 +1,4 @@
+internal import CisternSupport
 internal import Cistern
 internal import Foundation
 internal import Hummingbird

@@ -1,3 +1,4 @@
+internal import CisternCluster
 internal import Cistern
 
 /// One value of the Redis protocol (RESP2).

@@ -1,3 +1,5 @@
+internal import CisternCluster
+internal import CisternSupport
 internal import Cistern
 internal import Logging
 internal import NIOCore

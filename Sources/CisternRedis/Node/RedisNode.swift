@@ -1,3 +1,5 @@
+internal import CisternSupport
+internal import CisternCluster
 internal import Cistern
 internal import Foundation
 internal import Logging

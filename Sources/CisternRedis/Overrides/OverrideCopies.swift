@@ -1,3 +1,5 @@
+internal import CisternSupport
+package import CisternCluster
 package import Cistern
 package import Logging
 

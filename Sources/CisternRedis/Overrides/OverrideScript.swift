@@ -1,3 +1,4 @@
+internal import CisternCluster
 internal import Cistern
 
 /// The scripts that keep a copy of all overrides of limits on a node.

@@ -1,3 +1,4 @@
+internal import CisternCluster
 internal import Cistern
 internal import Logging
 internal import NIOCore

@@ -1,3 +1,4 @@
+internal import CisternCluster
 internal import Cistern
 
 /// The script that lets each server have a part of all limits to itself, for the failure policy `local`.

@@ -1,3 +1,4 @@
+internal import CisternCluster
 internal import Cistern
 internal import CisternAdmin
 internal import CisternRedis

@@ -1,3 +1,5 @@
+internal import CisternSupport
+
 /// Which requests come to which server, and when.
 package enum WorkloadKind: String, Sendable, CaseIterable {
     /// Every server and organization alike, at twice what the buckets refill.

@@ -1,3 +1,5 @@
+internal import CisternSupport
+
 /// The wires between servers and nodes: they delay, lose, double, reorder and cut.
 struct Network {
     private let latency: ClosedRange<Time>

@@ -1,3 +1,4 @@
+internal import CisternCluster
 internal import Cistern
 
 /// One server: a limiter, its way to the nodes, and a clock of its own.

@@ -1,3 +1,4 @@
+internal import CisternSupport
 internal import Cistern
 
 /// What goes wrong, and how it ends.

@@ -1,3 +1,5 @@
+internal import CisternCluster
+internal import CisternSupport
 internal import Cistern
 
 /// What servers and nodes say to each other.

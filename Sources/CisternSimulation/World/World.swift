@@ -1,3 +1,5 @@
+internal import CisternSupport
+internal import CisternCluster
 internal import Cistern
 
 /// A fleet of servers and nodes in one thread, with a network, clocks and a load, all from one seed.

@@ -1,3 +1,4 @@
+internal import CisternSupport
 package import Cistern
 
 /// Which limiter the servers of a world run.

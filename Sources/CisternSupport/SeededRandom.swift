@@ -1,6 +1,6 @@
 /// Random numbers that are the same for the same seed on every run and machine: SplitMix64, after Steele, Lea and Flood,
 /// 2014.
-package struct SeededRandom: Sendable {
+package struct SeededRandom: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
     package init(seed: UInt64) {
@@ -46,7 +46,7 @@ package struct SeededRandom: Sendable {
     }
 
     /// The index of one of the weights, each as likely as it weighs.
-    mutating func index(weights: [Double]) -> Int {
+    package mutating func index(weights: [Double]) -> Int {
         var left = fraction() * weights.reduce(0, +)
         for (index, weight) in weights.enumerated() {
             left -= weight

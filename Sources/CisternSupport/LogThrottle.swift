@@ -1,3 +1,5 @@
+package import Cistern
+
 /// Lets one line through every ten seconds, and counts those it holds back.
 package struct LogThrottle: Sendable {
     private static let pauseMilliseconds: Int64 = 10_000

@@ -2,6 +2,7 @@ import CisternTesting
 import Testing
 
 @testable import Cistern
+@testable import CisternCluster
 
 @Suite("The health of a node")
 struct NodeHealthTests {

@@ -1,3 +1,5 @@
+package import Cistern
+
 /// Limits that operators have set for single organizations while servers run.
 ///
 /// Copies of it may be in any number of places: whichever was set last for an organization wins, wherever it is found, and

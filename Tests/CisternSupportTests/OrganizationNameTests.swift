@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Cistern
+@testable import CisternSupport
 
 @Suite("Names of organizations and users")
 struct OrganizationNameTests {

@@ -1,3 +1,5 @@
+package import Cistern
+
 /// How many requests a node is sent that has just come back: few at first, twice as many in each further step.
 ///
 /// Every organization has something to ask when its node returns. Without a bound they would all ask in the same

@@ -1,3 +1,5 @@
+internal import Cistern
+
 /// By what the busiest organizations are ranked.
 package enum BusiestOrder: String, Sendable, CaseIterable {
     case allowed

@@ -1,3 +1,5 @@
+internal import Cistern
+
 /// Weighted consistent hashing: says which of several nodes keeps an organization's bucket.
 ///
 /// Each node has points on a circle of 2^64, as many as its weight says; an organization belongs to the node whose point

@@ -2,6 +2,7 @@ import CisternTesting
 import Testing
 
 @testable import Cistern
+@testable import CisternCluster
 
 @Suite("The ring")
 struct RingTests {

@@ -1,7 +1,9 @@
+import CisternSupport
 import CisternTesting
 import Testing
 
 @testable import Cistern
+@testable import CisternCluster
 
 @Suite("What a lost node leaves behind")
 struct NodeLossTests {

@@ -1,3 +1,5 @@
+internal import Cistern
+
 /// Whether one node of the store is to be used, and when to try it again: a state machine without IO.
 ///
 /// A node is up from the moment a probe succeeds until anything fails on it. While it is down nothing is sent to it

@@ -1,0 +1,1 @@
+../../../CisternHTTPTests/RequestOracle.swift
