@@ -1,6 +1,6 @@
-package import CisternSupport
-package import CisternCluster
 package import Cistern
+package import CisternCluster
+package import CisternSupport
 
 /// What the operators' plane asks of the server that it belongs to; whoever composes the server answers.
 package protocol Operations: Sendable {

@@ -1,6 +1,6 @@
-internal import CisternCluster
 internal import ArgumentParser
 internal import Cistern
+internal import CisternCluster
 internal import CisternRedis
 internal import CisternServer
 internal import Foundation

@@ -1,5 +1,5 @@
-internal import CisternSupport
 internal import Cistern
+internal import CisternSupport
 internal import Logging
 internal import NIOCore
 internal import Synchronization

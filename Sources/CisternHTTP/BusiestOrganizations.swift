@@ -1,5 +1,5 @@
-internal import CisternSupport
 internal import Cistern
+internal import CisternSupport
 
 /// Which organizations are decided for most often, by what was decided.
 package struct BusiestOrganizations: Sendable {

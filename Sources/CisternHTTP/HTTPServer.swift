@@ -1,5 +1,5 @@
-package import CisternSupport
 package import Cistern
+package import CisternSupport
 package import Logging
 package import NIOCore
 internal import NIOPosix

@@ -1,5 +1,5 @@
-internal import CisternCluster
 public import Cistern
+internal import CisternCluster
 public import Logging
 public import NIOCore
 public import NIOPosix

@@ -1,5 +1,5 @@
-package import CisternCluster
 package import Cistern
+package import CisternCluster
 package import CisternRedis
 internal import Logging
 internal import NIOPosix

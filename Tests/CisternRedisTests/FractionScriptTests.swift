@@ -1,6 +1,6 @@
-import CisternSupport
-import CisternCluster
 import Cistern
+import CisternCluster
+import CisternSupport
 import CisternTesting
 import NIOCore
 import Testing

@@ -1,6 +1,6 @@
+import Cistern
 import CisternCluster
 import CisternSupport
-import Cistern
 import CisternTesting
 import Foundation
 import Logging

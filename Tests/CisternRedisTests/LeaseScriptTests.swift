@@ -1,5 +1,5 @@
-import CisternSupport
 import Cistern
+import CisternSupport
 import CisternTesting
 import Foundation
 import Logging

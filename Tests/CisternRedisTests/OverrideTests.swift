@@ -1,5 +1,5 @@
-import CisternCluster
 import Cistern
+import CisternCluster
 import CisternTesting
 import InMemoryTracing
 import Logging

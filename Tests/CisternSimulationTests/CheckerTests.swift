@@ -1,5 +1,5 @@
-import CisternSupport
 import Cistern
+import CisternSupport
 import Testing
 
 @testable import CisternSimulation

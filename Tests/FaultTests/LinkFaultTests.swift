@@ -1,6 +1,6 @@
-import CisternSupport
 import Cistern
 import CisternRedis
+import CisternSupport
 import CisternTesting
 import Foundation
 import Testing

@@ -11,26 +11,30 @@ struct LayerTests {
         "CisternSupport": ["Cistern"],
         "CisternCluster": ["Cistern"],
         "CisternRedis": [
-            "Cistern", "CisternCluster", "CisternSupport", "CHiredis", "DequeModule", "Foundation", "Logging", "NIOCore", "NIOPosix", "NIOSSL",
+            "Cistern", "CisternCluster", "CisternSupport", "CHiredis", "DequeModule", "Foundation", "Logging",
+            "NIOCore", "NIOPosix", "NIOSSL",
             "Synchronization", "Tracing",
         ],
         "CisternHTTP": [
             "Cistern", "CisternSupport", "Darwin", "Glibc", "Logging", "NIOCore", "NIOPosix", "Synchronization",
         ],
         "CisternAdmin": [
-            "Cistern", "CisternCluster", "CisternSupport", "Darwin", "Foundation", "Glibc", "HTTPTypes", "Hummingbird", "HummingbirdCore", "Logging",
+            "Cistern", "CisternCluster", "CisternSupport", "Darwin", "Foundation", "Glibc", "HTTPTypes", "Hummingbird",
+            "HummingbirdCore", "Logging",
             "NIOCore", "NIOPosix", "Synchronization",
         ],
         "CisternSimulation": ["Cistern", "CisternCluster", "CisternSupport", "Synchronization"],
         "CisternServer": [
-            "Cistern", "CisternCluster", "CisternSupport", "CisternRedis", "CisternHTTP", "CisternAdmin", "Configuration", "Darwin", "Dispatch",
+            "Cistern", "CisternCluster", "CisternSupport", "CisternRedis", "CisternHTTP", "CisternAdmin",
+            "Configuration", "Darwin", "Dispatch",
             "Foundation",
             "Glibc", "Logging",
             "NIOCore", "NIOPosix", "NIOSSL", "ServiceLifecycle", "UnixSignals", "Synchronization", "Yams",
         ],
         "CisternCommand": [
             "ArgumentParser", "AsyncHTTPClient", "CJemalloc", "Cistern", "CisternAdmin", "CisternCluster",
-            "CisternRedis", "CisternServer", "CisternSimulation", "CisternSupport", "Darwin", "Foundation", "Glibc", "Logging", "NIOCore", "NIOHTTP1",
+            "CisternRedis", "CisternServer", "CisternSimulation", "CisternSupport", "Darwin", "Foundation", "Glibc",
+            "Logging", "NIOCore", "NIOHTTP1",
             "NIOPosix",
             "ServiceLifecycle", "UnixSignals",
         ],
@@ -63,7 +67,8 @@ struct LayerTests {
 
     /// Words by which a clock, chance, IO or another thread would come into the decision module.
     private static let banned = [
-        "ContinuousClock", "SuspendingClock", "Date(", "clock_gettime", "DispatchTime", "random(in", "randomElement", "shuffled()", "SystemRandom", "Hasher",
+        "ContinuousClock", "SuspendingClock", "Date(", "clock_gettime", "DispatchTime", "random(in", "randomElement",
+        "shuffled()", "SystemRandom", "Hasher",
         "Task.sleep", " Task {", "Task.detached", "DispatchQueue", "Thread.", "print(", "FileHandle", "FileManager",
         "ProcessInfo", "getenv", "socket(", "readLine",
     ]

@@ -1,6 +1,6 @@
-internal import CisternSupport
-internal import CisternCluster
 internal import Cistern
+internal import CisternCluster
+internal import CisternSupport
 internal import Foundation
 
 /// What the API answers, as `openapi.json` describes it.

@@ -1,5 +1,5 @@
-internal import CisternSupport
 internal import Cistern
+internal import CisternSupport
 internal import Foundation
 internal import Hummingbird
 internal import NIOCore

@@ -1,5 +1,5 @@
-internal import CisternSupport
 internal import Cistern
+internal import CisternSupport
 internal import NIOCore
 
 /// Who makes a request: a user of an organization, as the headers say it.

@@ -1,6 +1,6 @@
-internal import CisternSupport
-internal import CisternCluster
 internal import Cistern
+internal import CisternCluster
+internal import CisternSupport
 internal import Logging
 internal import NIOCore
 internal import Synchronization

@@ -1,5 +1,5 @@
-internal import CisternCluster
 internal import Cistern
+internal import CisternCluster
 
 /// One value of the Redis protocol (RESP2).
 package enum RESPValue: Equatable, Sendable {

@@ -1,5 +1,5 @@
-internal import CisternCluster
 internal import Cistern
+internal import CisternCluster
 internal import Synchronization
 
 /// This server's part of all limits, whichever connection it is renewed over.

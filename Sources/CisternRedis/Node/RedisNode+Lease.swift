@@ -1,6 +1,6 @@
+internal import Cistern
 internal import CisternCluster
 internal import CisternSupport
-internal import Cistern
 internal import Logging
 internal import NIOCore
 internal import Synchronization

@@ -1,6 +1,6 @@
-internal import CisternSupport
-package import CisternCluster
 package import Cistern
+package import CisternCluster
+internal import CisternSupport
 package import Logging
 
 /// The copies of all overrides of limits on the nodes of a store: one on each node of a ring, one in a Redis Cluster.

@@ -1,5 +1,5 @@
-internal import CisternCluster
 internal import Cistern
+internal import CisternCluster
 
 /// The scripts that keep a copy of all overrides of limits on a node.
 ///

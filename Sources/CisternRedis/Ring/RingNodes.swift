@@ -1,5 +1,5 @@
-internal import CisternCluster
 internal import Cistern
+internal import CisternCluster
 internal import Logging
 internal import NIOCore
 internal import Synchronization

@@ -1,5 +1,5 @@
-internal import CisternCluster
 internal import Cistern
+internal import CisternCluster
 
 /// The script that lets each server have a part of all limits to itself, for the failure policy `local`.
 ///

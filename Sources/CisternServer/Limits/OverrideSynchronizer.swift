@@ -1,6 +1,6 @@
-internal import CisternCluster
 internal import Cistern
 internal import CisternAdmin
+internal import CisternCluster
 internal import CisternRedis
 internal import Foundation
 internal import Logging

@@ -1,9 +1,9 @@
-internal import CisternSupport
-internal import CisternCluster
 internal import Cistern
 internal import CisternAdmin
+internal import CisternCluster
 internal import CisternHTTP
 internal import CisternRedis
+internal import CisternSupport
 internal import Synchronization
 
 /// What the operators' plane sees of a server's parts, and does to them.

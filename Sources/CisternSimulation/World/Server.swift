@@ -1,5 +1,5 @@
-internal import CisternCluster
 internal import Cistern
+internal import CisternCluster
 
 /// One server: a limiter, its way to the nodes, and a clock of its own.
 struct Server {

@@ -1,5 +1,5 @@
-internal import CisternSupport
 internal import Cistern
+internal import CisternSupport
 
 /// What goes wrong, and how it ends.
 extension World {

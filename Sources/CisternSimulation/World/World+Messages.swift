@@ -1,6 +1,6 @@
+internal import Cistern
 internal import CisternCluster
 internal import CisternSupport
-internal import Cistern
 
 /// What servers and nodes say to each other.
 extension World {

@@ -1,6 +1,6 @@
-internal import CisternSupport
-internal import CisternCluster
 internal import Cistern
+internal import CisternCluster
+internal import CisternSupport
 
 /// A fleet of servers and nodes in one thread, with a network, clocks and a load, all from one seed.
 ///

@@ -1,5 +1,5 @@
-internal import CisternSupport
 package import Cistern
+internal import CisternSupport
 
 /// Which limiter the servers of a world run.
 package enum Policy: String, Sendable, CaseIterable {
