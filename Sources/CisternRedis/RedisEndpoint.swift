@@ -1,31 +1,32 @@
-/// Where one Redis node is and how to enter it, as a `redis://` or `rediss://` URL says it.
+/// The address and credentials of one Redis node, parsed from a `redis://` or `rediss://` URL.
 public struct RedisEndpoint: Sendable, Equatable {
-    /// The host's name or address.
+    /// The host name or IP address.
     public let host: String
     /// The TCP port.
     public let port: Int
     /// The ACL user; nil for the default user.
     public private(set) var username: String?
-    /// The password; nil where none is needed.
+    /// The password; nil for none.
     ///
-    /// It appears in no description.
+    /// No description contains it.
     public private(set) var password: String?
     /// The database number.
     public let database: Int
-    /// Whether the link is encrypted and the server's certificate and name are checked.
+    /// Whether the connection uses TLS, which verifies the server's certificate and name.
     public let usesTLS: Bool
-    /// How many times the share of a node of weight 1 it has of a ring, 1 to 100.
+    /// The node's relative weight on a ring, 1 to 100.
     public let weight: Int
-    /// The node's name in logs, metrics and health, and on a ring: as given, or host, port and database; nothing secret.
+    /// The node's name in logs, metrics, health reports and on a ring; it contains no secret.
     ///
-    /// What a node of a ring keeps follows from its name. One that moves to another address should keep it.
+    /// It is the name in the URL, or else host, port and database. On a ring the name determines which keys the node
+    /// stores, so a node that moves to another address should keep its name.
     public let name: String
-    /// Whether the URL gave the name.
+    /// Whether the name was given in the URL.
     let hasGivenName: Bool
 
-    /// Reads `redis://[[user]:password@]host[:port][/database][?weight=2&name=a]`, or the same with `rediss://` for TLS.
+    /// Parses `redis://[[user]:password@]host[:port][/database][?weight=2&name=a]`, or `rediss://…` for TLS.
     ///
-    /// User and password may be percent-encoded. The port is 6379, the database 0 and the weight 1 unless given.
+    /// User and password may be percent-encoded. Defaults: port 6379, database 0, weight 1.
     ///
     /// - Throws: ``InvalidURL``, whose text shows the URL without the password.
     public init(url: String) throws(InvalidURL) {
@@ -37,7 +38,7 @@ public struct RedisEndpoint: Sendable, Equatable {
         } else {
             throw InvalidURL(url, "it must start with redis:// or rediss://")
         }
-        // A ? before the @ stands in a password, where it has to be percent-encoded.
+        // A ? before the @ belongs to the password and must be percent-encoded.
         let query = rest.firstIndex(of: "?").map { rest[$0...].dropFirst() }
         guard !rest.contains("#"), query?.contains("@") != true else {
             throw InvalidURL(url, "percent-encode # and ? in a password as %23 and %3F")
@@ -48,7 +49,7 @@ public struct RedisEndpoint: Sendable, Equatable {
         let path = location.firstIndex(of: "/").map { location[$0...].dropFirst() } ?? ""
         let authority = location.prefix { $0 != "/" }
         guard let database = path.isEmpty ? 0 : Int(path), 0...1_000_000 ~= database, !path.hasPrefix("+") else {
-            throw InvalidURL(url, "after the host comes / and a database number, such as /0")
+            throw InvalidURL(url, "the path must be a database number, such as /0")
         }
         self.database = database
         (username, password) = try Self.credentials(in: authority, of: url)
@@ -59,7 +60,7 @@ public struct RedisEndpoint: Sendable, Equatable {
         hasGivenName = options.name != nil
     }
 
-    /// The node of a cluster at an address that another one has told: it is entered in the same way.
+    /// A cluster node at an address that another node reported; it uses the seed's credentials and encryption.
     init(_ seed: RedisEndpoint, at address: NodeAddress) {
         (host, port) = (address.host, address.port)
         (username, password, usesTLS) = (seed.username, seed.password, seed.usesTLS)
@@ -67,14 +68,14 @@ public struct RedisEndpoint: Sendable, Equatable {
         name = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
-    /// The same node, entered by a user with a password unless the URL has said with what.
+    /// The same node with the given user and password, unless the URL contains a password.
     package func entered(by username: String?, with password: String?) -> RedisEndpoint {
         var endpoint = self
         if self.password == nil { (endpoint.username, endpoint.password) = (username, password) }
         return endpoint
     }
 
-    /// Whether another endpoint leads to the same node in the same way; their weights may differ.
+    /// Whether another endpoint has the same address, credentials, encryption and name; weights may differ.
     func isSameNode(as other: RedisEndpoint) -> Bool {
         (host, port, username, password) == (other.host, other.port, other.username, other.password)
             && (database, usesTLS, name) == (other.database, other.usesTLS, other.name)
@@ -82,7 +83,7 @@ public struct RedisEndpoint: Sendable, Equatable {
 
     var address: NodeAddress { NodeAddress(host: host, port: port) }
 
-    /// Whether another endpoint is entered with the same user, password and encryption.
+    /// Whether another endpoint has the same user, password and encryption.
     func entersLike(_ other: RedisEndpoint) -> Bool {
         (username, password, usesTLS) == (other.username, other.password, other.usesTLS)
     }
@@ -106,7 +107,7 @@ public struct RedisEndpoint: Sendable, Equatable {
                     throw InvalidURL(url, "the name must be 1 to 128 characters of A-Z a-z 0-9 . _ : - /")
                 }
                 name = String(value)
-            default: throw InvalidURL(url, "after the ? come weight=NUMBER and name=NAME and nothing else")
+            default: throw InvalidURL(url, "the query may contain weight=NUMBER and name=NAME, nothing else")
             }
         }
         return (weight, name)
@@ -121,7 +122,7 @@ public struct RedisEndpoint: Sendable, Equatable {
             let password = parts.count > 1 ? String(percentEncoded: parts[1]) : ""
         else { throw InvalidURL(url, "user or password has a % that is not followed by two hexadecimal digits") }
         guard !password.isEmpty else {
-            throw InvalidURL(url, "before the @ comes user:password, or :password for the default user")
+            throw InvalidURL(url, "write user:password before the @, or :password for the default user")
         }
         return (user.isEmpty ? nil : user, password)
     }
@@ -135,14 +136,14 @@ public struct RedisEndpoint: Sendable, Equatable {
             guard let end = address.firstIndex(of: "]") else { throw InvalidURL(url, "the [ of the address has no ]") }
             host = address[..<end].dropFirst()
             let after = address[end...].dropFirst()
-            guard after.isEmpty || after.hasPrefix(":") else { throw InvalidURL(url, "after the ] comes :port") }
+            guard after.isEmpty || after.hasPrefix(":") else { throw InvalidURL(url, "only :port may follow the ]") }
             port = after.isEmpty ? nil : after.dropFirst()
         } else if let colon = address.firstIndex(of: ":") {
             host = address[..<colon]
             port = address[colon...].dropFirst()
         }
         guard !host.isEmpty, !host.contains(where: { $0 == "," || $0.isWhitespace }) else {
-            throw InvalidURL(url, "it names no host")
+            throw InvalidURL(url, "it has no host")
         }
         guard let port else { return (String(host), 6379) }
         guard port.allSatisfy(\.isASCIIDigit), let number = Int(port), 1...65535 ~= number else {
@@ -151,9 +152,9 @@ public struct RedisEndpoint: Sendable, Equatable {
         return (String(host), number)
     }
 
-    /// A URL that names no Redis node.
+    /// The URL is not a valid Redis URL.
     public struct InvalidURL: Error, Equatable, CustomStringConvertible {
-        /// What is wrong, with the URL as it was given less its password.
+        /// What is wrong, with the given URL shown without its password.
         public let description: String
 
         init(_ url: String, _ remedy: String) {
@@ -168,16 +169,16 @@ public struct RedisEndpoint: Sendable, Equatable {
     }
 }
 
-// Whatever prints a value that contains an endpoint (a debug log, a failed test) must not print the password.
+// Printing any value that contains an endpoint (a debug log, a failed test) must not reveal the password.
 extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// The URL without user and password.
     public var description: String {
         let address = host.contains(":") ? "[\(host)]" : host
         return "\(usesTLS ? "rediss" : "redis")://\(address):\(port)/\(database)"
     }
-    /// The same as the description.
+    /// The same text as ``description``.
     public var debugDescription: String { description }
-    /// The description and nothing else.
+    /// A mirror that exposes only ``description``.
     public var customMirror: Mirror { Mirror(self, children: ["url": description]) }
 }
 
@@ -187,7 +188,7 @@ extension Character {
 }
 
 extension String {
-    /// Decodes %XX; nil where a % is not followed by two hexadecimal digits or the bytes are not UTF-8.
+    /// Decodes %XX; nil if a % is not followed by two hexadecimal digits or the bytes are not UTF-8.
     fileprivate init?(percentEncoded text: Substring) {
         var bytes: [UInt8] = []
         var rest = text.utf8[...]
@@ -205,7 +206,7 @@ extension String {
         self = decoded
     }
 
-    /// The stretch that `text` takes up where it first occurs.
+    /// The range of the first occurrence of `text`.
     fileprivate func range(of text: String) -> Range<Index>? {
         var start = startIndex
         while start < endIndex {

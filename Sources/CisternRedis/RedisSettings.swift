@@ -1,41 +1,39 @@
 public import NIOSSL
 
-/// The bounds of the links to the Redis nodes.
+/// Timeouts, bounds and TLS settings of the connections to the Redis nodes.
 public struct RedisSettings: Sendable {
-    /// How long connecting and logging in may take, in milliseconds; so long an idle connection may go unanswered, too.
+    /// The timeout for connecting and logging in, in milliseconds; also the heartbeat timeout of an idle connection.
     public var connectTimeoutMilliseconds: Int64 = 1000
-    /// How many requests may wait for one node at once; for more the failure policy decides at once.
+    /// How many requests may be pending on one node; beyond it the failure policy decides immediately.
     public var maximumPendingRequests = 10_000
-    /// The pause before the first new attempt after a failure, in milliseconds; it doubles with each further one.
+    /// The delay before the first reconnection attempt, in milliseconds; it doubles with each further attempt.
     public var firstRetryMilliseconds: Int64 = 50
-    /// The longest pause between attempts, in milliseconds.
+    /// The longest delay between attempts, in milliseconds.
     public var longestRetryMilliseconds: Int64 = 1000
-    /// How many requests a node is sent in the first tenth of a second after it has come back; in each of the four that
-    /// follow it is twice as many, and then all.
+    /// How many requests are sent to a recovered node in the first 100 ms.
     ///
-    /// For the others the failure policy decides meanwhile.
+    /// The bound doubles in each of the next four 100 ms steps; after that there is none. The failure policy decides
+    /// the remaining requests.
     public var firstRequestsAfterRecovery = 1000
-    /// How often a connection that is idle is tried, in milliseconds.
+    /// The heartbeat interval, in milliseconds: a connection that has been idle for this long is probed.
     public var heartbeatMilliseconds: Int64 = 1000
-    /// What `rediss://` nodes are checked against, and what is shown to them: trusted certificates, a certificate of this
-    /// server's own, whether names are checked.
+    /// The TLS configuration for `rediss://` nodes: trusted certificates, client certificate, name verification.
     ///
-    /// Unless set, the system's certificates are trusted, and names are checked.
-    /// Versions before TLS 1.2 are refused.
+    /// The default trusts the system's certificates, verifies names, and rejects versions before TLS 1.2.
     public var tls: TLSConfiguration = {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.minimumTLSVersion = .tlsv12
         return tls
     }()
-    /// The name that the nodes' certificates must be for; the host in the URL unless set.
+    /// The name to verify in the nodes' certificates; nil for the host in the URL.
     public var serverName: String?
-    /// Whether to keep a part of all limits for the failure policy `local`, at a command a second to each node.
+    /// Whether this server keeps a local fraction of all limits, for the failure policy `local`.
     ///
-    /// All servers that share the nodes should say the same.
+    /// It costs each node one command per second. All servers that share the nodes should use the same value.
     public var keepsLocalFraction = false
-    /// How much faster or slower than the nodes' clocks this server's may run, in thousandths.
+    /// How much faster or slower this server's clock may run than the nodes' clocks, in thousandths.
     public var clockDriftPerMille: Int64 = 20
 
-    /// The settings that suit most services.
+    /// Creates the default settings, which suit most services.
     public init() {}
 }

@@ -5,38 +5,39 @@ public import NIOCore
 public import NIOPosix
 public import NIOSSL
 
-/// How several Redis nodes share the buckets between them.
+/// How buckets are distributed over several Redis nodes.
 public enum RedisTopology: String, Sendable, CaseIterable {
-    /// Independent nodes; which of them keeps an organization follows from their names. See ``Ring``.
+    /// Independent nodes; consistent hashing on the node names selects the node of each key. See ``Ring``.
     case ring
-    /// A Redis Cluster: it says itself where each slot is.
+    /// A Redis Cluster, which assigns slots to nodes itself.
     case cluster
 }
 
-/// A store in Redis, shared by every server that names the same nodes.
+/// A store in Redis, shared by every server that is configured with the same nodes.
 ///
-/// It connects by itself, whenever a node can be reached; until then, and whenever it is lost, `isReachable` says so for
-/// what is kept there, and requests fail at once. Call ``start()`` once before use and ``stop()`` at the end.
+/// It connects to each node as soon as that node is reachable, and reconnects after a failure. While a node is down,
+/// ``isReachable(_:)`` is false for its partitions, and their requests fail immediately. Call ``start()`` once before
+/// use and ``stop()`` at the end.
 public final class RedisStore: LeaseStore {
     package let topology: RedisTopology
     let nodes: any StoreNodes
-    /// This server's name among those that share the nodes: another one for each run.
+    /// This server's name among the servers that share the nodes; unique to each run.
     package let serverName: String
     private let tracing = StoreTracing.ofProcess
     private let certificates: LinkCertificates
 
-    /// Creates the store of some nodes.
+    /// Creates a store on the given nodes.
     ///
-    /// Nothing is sent before ``start()``.
+    /// It sends nothing before ``start()``.
     ///
     /// - Parameters:
-    ///   - endpoints: where the nodes are; of a cluster, one or more of them.
-    ///   - topology: how they share the buckets.
-    ///   - settings: the bounds of the links.
-    ///   - clock: where `now` comes from; the one that decisions are given theirs from.
-    ///   - eventLoopGroup: its loops carry the connections, one for each node.
-    ///   - logger: told when a node goes down and when it comes back.
-    /// - Throws: ``InvalidNodes`` where the endpoints do not make up a store; `NIOSSLError` where the certificates in the
+    ///   - endpoints: the nodes; for a cluster, one or more seeds.
+    ///   - topology: how buckets are distributed over the nodes.
+    ///   - settings: timeouts, bounds and TLS settings of the connections.
+    ///   - clock: the source of `now`; it must be the clock that decisions use.
+    ///   - eventLoopGroup: provides the event loops of the connections, one connection per node.
+    ///   - logger: receives a line when a node goes down and when it comes back.
+    /// - Throws: ``InvalidNodes`` if the endpoints do not form a store; `NIOSSLError` if the certificates in the
     ///   settings cannot be used.
     public init(
         endpoints: [RedisEndpoint], topology: RedisTopology = .ring, settings: RedisSettings = RedisSettings(),
@@ -57,80 +58,80 @@ public final class RedisStore: LeaseStore {
             }
     }
 
-    /// Creates the store of the node that a URL names, with the usual settings.
+    /// Creates a store on the single node at a URL, with default settings.
     ///
-    /// - Throws: `RedisEndpoint.InvalidURL`, where it names none.
+    /// - Throws: `RedisEndpoint.InvalidURL` if the URL is not valid.
     public convenience init(url: String, clock: any TimeSource) throws {
         try self.init(endpoints: [RedisEndpoint(url: url)], clock: clock)
     }
 
-    /// Connects, and returns once the first attempts have succeeded or failed; after that it goes on trying by itself.
+    /// Connects; returns once the first attempt on each node has succeeded or failed. Retries continue afterward.
     public func start() async {
         await nodes.start()
     }
 
     /// Closes the connections.
     ///
-    /// Requests made afterwards fail at once.
+    /// Later requests fail immediately.
     public func stop() async {
         await nodes.stop()
     }
 
-    /// Turns to other nodes, or other weights, while requests go on; of a cluster, to other seeds.
+    /// Switches to other nodes or weights while requests continue; for a cluster, to other seeds.
     ///
-    /// Returns once each new node has been tried. On a ring, organizations whose bucket is on another node from now on
-    /// find it full there. Call `RateLimiter.returnMovedLeases(clock:)` next, and ``dropLeavingNodes()`` a lease's
-    /// duration later.
+    /// Returns once each new node has been tried. On a ring, a key whose bucket moves to another node finds a full
+    /// bucket there. Next, call `RateLimiter.returnMovedLeases(clock:)`, and one lease duration later
+    /// ``dropLeavingNodes()``.
     ///
-    /// - Throws: ``InvalidNodes``, or ``UnusableNodes`` where nodes that are in use cannot be entered in the new way; then
-    ///   nothing has changed.
+    /// - Throws: ``InvalidNodes``, or ``UnusableNodes`` if nodes in use do not accept the new credentials or address.
+    ///   Nothing changes then.
     public func change(to endpoints: [RedisEndpoint]) async throws {
         try InvalidNodes.check(endpoints, topology: topology)
         try await nodes.change(to: endpoints)
     }
 
-    /// Makes connections with other certificates from now on; those that are open stay.
+    /// Uses other certificates for new connections; open connections stay.
     ///
-    /// - Throws: what is wrong with the certificates; then nothing has changed.
+    /// - Throws: an error that says what is wrong with the certificates. Nothing changes then.
     public func renew(tls configuration: TLSConfiguration) throws {
         try certificates.renew(configuration)
     }
 
-    /// Closes the connections of nodes that were left out of the last change.
+    /// Closes the connections to nodes that the last change removed.
     public func dropLeavingNodes() async {
         await nodes.dropLeavingNodes()
     }
 
-    /// Where an organization's bucket is now: on a ring its node, in a cluster its slot.
+    /// The partition of a key's bucket: its node on a ring, its slot in a cluster.
     public func partition(of key: Span<UInt8>) -> PartitionID {
         nodes.partition(of: key)
     }
 
-    /// Whether the node at a home is in use now.
+    /// Whether the node of a partition is in use now.
     public func isReachable(_ partition: PartitionID) -> Bool {
         nodes.isReachable(partition)
     }
 
-    /// This server's part of every limit at a home that is out of reach.
+    /// This server's local fraction of every limit in an unreachable partition.
     public func localFraction(of partition: PartitionID) -> LocalFraction? {
         nodes.localFraction(of: partition)
     }
 
-    /// Carries one request to its node; see ``LeaseStore``.
+    /// Sends one lease request to its node; see ``LeaseStore``.
     ///
-    /// Where the process has a tracer, each has a span: swift-distributed-tracing, `cistern.lease`.
+    /// If the process has a tracer (swift-distributed-tracing), each request has a span named `cistern.lease`.
     public func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
         nodes.lease(request, reply: tracing?.traced(request, reply: reply) ?? reply)
     }
 
-    /// The text of the script that keeps a bucket, with a request's numbers in it: for tools that run it without a store.
+    /// The text of the lease script with a request's numbers embedded, for tools that run it without a store.
     ///
-    /// It is told the organization's three keys and the lessee.
+    /// The script takes the bucket's three Redis keys and the lessee ID.
     package static func leaseScript(asking request: LeaseRequest) -> String { LeaseScript.source(asking: request) }
 
-    /// Carries one plain command to the node that keeps an organization's bucket; `reply` is called once, on any thread.
+    /// Sends one plain command to the node that stores a key's bucket; calls `reply` once, on any thread.
     package func command(
         _ words: [[UInt8]], about key: Span<UInt8>, timeoutMilliseconds: Int64,
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
@@ -138,21 +139,21 @@ public final class RedisStore: LeaseStore {
         nodes.command(words, at: nodes.partition(of: key), timeoutMilliseconds: timeoutMilliseconds, reply: reply)
     }
 
-    /// What is known of each node now.
+    /// The current state of each node.
     package var reports: [NodeReport] {
         nodes.reports
     }
 }
 
 extension RedisStore {
-    /// Endpoints that do not make up a store.
+    /// The endpoints do not form a store.
     public struct InvalidNodes: Error, Equatable, CustomStringConvertible {
-        /// What is wrong, and what would be right.
+        /// What is wrong, and how to correct it.
         public let description: String
 
         /// Checks endpoints without connecting to them.
         package static func check(_ endpoints: [RedisEndpoint], topology: RedisTopology) throws(InvalidNodes) {
-            guard !endpoints.isEmpty else { throw InvalidNodes(description: "name one node at least") }
+            guard !endpoints.isEmpty else { throw InvalidNodes(description: "name at least one node") }
             var names: Set<String> = []
             for endpoint in endpoints where !names.insert(endpoint.name).inserted {
                 throw InvalidNodes(
@@ -168,12 +169,12 @@ extension RedisStore {
             case .cluster:
                 if let endpoint = endpoints.first(where: { $0.weight != 1 || $0.hasGivenName }) {
                     throw InvalidNodes(
-                        description: "\(endpoint) has a weight or a name: a Redis Cluster has its own, leave them out")
+                        description: "\(endpoint) has a weight or a name: remove it, a Redis Cluster assigns its own")
                 }
                 if let endpoint = endpoints.first(where: { !$0.entersLike(endpoints[0]) }) {
                     throw InvalidNodes(
-                        description: "\(endpoint) has another user, password or encryption than the first: "
-                            + "all nodes of a Redis Cluster are entered alike")
+                        description: "\(endpoint) has a different user, password or encryption than the first: "
+                            + "all nodes of a Redis Cluster must use the same")
                 }
                 if let endpoint = endpoints.first(where: { $0.database != 0 }) {
                     throw InvalidNodes(
@@ -184,9 +185,9 @@ extension RedisStore {
         }
     }
 
-    /// New connections that cannot be used, where the ones that they were to replace can; those stay.
+    /// New connections cannot be used while the connections that they would replace work; the old ones stay.
     public struct UnusableNodes: Error, CustomStringConvertible {
-        /// Each of them, and what is wrong with it.
+        /// The name of each unusable node, and what is wrong with it.
         public let description: String
 
         init(_ nodes: [RedisNode]) {
@@ -195,11 +196,11 @@ extension RedisStore {
         }
     }
 
-    /// More nodes than numbers, over the life of one store.
+    /// The store has used more nodes, over its lifetime, than there are partition numbers.
     public struct TooManyNodes: Error, CustomStringConvertible {
-        /// What to do.
+        /// What happened, and what to do.
         public var description: String {
-            "\(Reachability.partitionCount) nodes have come and gone: restart the server to name further ones"
+            "\(Reachability.partitionCount) different nodes have been used, the maximum: restart the server to add more"
         }
     }
 }

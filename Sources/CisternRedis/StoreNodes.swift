@@ -5,30 +5,30 @@ internal import NIOCore
 internal import NIOSSL
 internal import Synchronization
 
-/// The nodes of a store, however they share the buckets between them.
+/// The nodes of a store, in either topology.
 protocol StoreNodes: LeaseStore {
-    /// Connects to all nodes, and returns once each has been tried.
+    /// Connects to all nodes; returns once each has been tried.
     func start() async
-    /// Closes all connections for good.
+    /// Closes all connections permanently.
     func stop() async
-    /// Turns to other nodes, and returns once each new one has been tried.
+    /// Switches to other nodes; returns once each new node has been tried.
     func change(to endpoints: [RedisEndpoint]) async throws
-    /// Closes the connections of nodes that keep nothing any more.
+    /// Closes the connections to nodes that no longer store any bucket.
     func dropLeavingNodes() async
-    /// What is known of each node now.
+    /// The current state of each node.
     var reports: [NodeReport] { get }
-    /// The nodes; with a home, the one that is there.
+    /// All nodes, or only the node of the given partition.
     func members(at partition: PartitionID?) -> [RedisNode]
-    /// The places within reach that have a copy of all overrides.
+    /// The reachable holders of a copy of all overrides.
     var overrideHolders: [OverrideCopies.Holder] { get }
-    /// Carries one command about what is kept at a home; `reply` is called once, on any thread.
+    /// Sends one command about data in a partition; calls `reply` once, on any thread.
     func command(
         _ words: [[UInt8]], at partition: PartitionID, timeoutMilliseconds: Int64,
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void)
 }
 
 extension StoreNodes {
-    /// The same for those that can wait.
+    /// The same as an async function.
     func command(
         _ words: [[UInt8]], at partition: PartitionID, timeoutMilliseconds: Int64
     ) async -> Result<RESPValue, LeaseFailure> {
@@ -41,7 +41,7 @@ extension StoreNodes {
 }
 
 extension [RedisNode] {
-    /// Does something with all of the nodes at once, and waits for all of them.
+    /// Runs `body` on all nodes concurrently, and waits for all of them.
     func forAll(_ body: @escaping @Sendable (RedisNode) async -> Void) async {
         await withTaskGroup(of: Void.self) { group in
             for node in self { group.addTask { await body(node) } }
@@ -49,7 +49,7 @@ extension [RedisNode] {
     }
 }
 
-/// The certificates that links are made with, which may be renewed while they are in use.
+/// The certificates for new connections; they can be renewed while in use.
 final class LinkCertificates: Sendable {
     private let current: Mutex<NIOSSLContext>
 
@@ -59,35 +59,36 @@ final class LinkCertificates: Sendable {
 
     var context: NIOSSLContext { current.withLock { $0 } }
 
-    /// Goes over to others; links that are open stay.
+    /// Switches to other certificates; open connections stay.
     ///
-    /// - Throws: what is wrong with them; then nothing has changed.
+    /// - Throws: an error that says what is wrong with the certificates. Nothing changes then.
     func renew(_ configuration: TLSConfiguration) throws {
         let context = try NIOSSLContext(configuration: configuration)
         current.withLock { $0 = context }
     }
 }
 
-/// What every node of a store is made with.
+/// The dependencies that all nodes of a store share.
 struct StoreContext: Sendable {
     let settings: RedisSettings
-    /// For nodes whose URL asks for TLS.
+    /// Used by nodes whose URL requires TLS.
     let certificates: LinkCertificates
     let clock: any TimeSource
     let eventLoopGroup: any EventLoopGroup
     let logger: Logger
-    /// This server's name among those that share the nodes: another one for each run, since what an earlier run of this
-    /// server held is not this one's to give back.
+    /// This server's name among the servers that share the nodes.
+    ///
+    /// It is unique to each run, because a server must not return tokens that an earlier run leased.
     let server = Self.uniqueName()
 
-    /// Host, process and chance, in at most 60 bytes: Redis keeps a hash compact while its fields have 64 at most.
+    /// Host, process ID and a random number, in at most 60 bytes: Redis keeps a hash compact up to 64-byte fields.
     private static func uniqueName() -> String {
         let run = "\(ProcessInfo.processInfo.processIdentifier)-\(String(UInt64.random(in: 0 ... .max), radix: 16))"
         let host = hostName.prefix(24)
         return host.isEmpty ? run : "\(host)-\(run)"
     }
 
-    /// The machine's own name for itself, which no name server is asked for.
+    /// The local host name, read without a DNS query.
     private static var hostName: String {
         var bytes = [CChar](repeating: 0, count: 256)
         guard gethostname(&bytes, bytes.count - 1) == 0 else { return "" }

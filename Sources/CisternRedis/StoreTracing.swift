@@ -1,9 +1,9 @@
 internal import Cistern
 internal import Tracing
 
-/// Spans around lease requests, for whoever collects traces.
+/// Opens tracing spans around lease requests.
 ///
-/// Without a tracer, which a process sets up before it makes its stores, a request costs nothing more.
+/// The process must set its tracer before it creates its stores. Without a tracer a request has no extra cost.
 struct StoreTracing: Sendable {
     private let tracer: any Tracer
 
@@ -11,15 +11,16 @@ struct StoreTracing: Sendable {
         self.tracer = tracer
     }
 
-    /// With the process's tracer; nil where it has none.
+    /// Uses the process's tracer; nil if it has none.
     static var ofProcess: StoreTracing? {
         let tracer = InstrumentationSystem.tracer
         return tracer is NoOpTracer ? nil : StoreTracing(tracer)
     }
 
-    /// Opens a span for a request and returns a reply that closes it.
+    /// Opens a span for a request and returns a reply handler that closes it.
     ///
-    /// Its parent is whatever the task that asks is in; a request that others wait for as well has the first one's.
+    /// The span's parent is the current span of the requesting task. If several callers wait for one lease request, it
+    /// is the first caller's span.
     func traced(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) -> @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void {

@@ -4,32 +4,32 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// How a request finds the node that has its slot.
+/// Routes commands to the node that owns their slot, and follows redirections.
 extension ClusterNodes {
-    /// One request on its way.
+    /// A command in progress.
     private struct RoutedCommand: Sendable {
         let slot: Int
         let deadline: Instant
-        /// Sends the request to a node, and tells where that sends it on to; nil once it has arrived.
+        /// Sends the command to a node, and passes on its redirection, or nil once the command has been handled.
         let send: @Sendable (RedisNode, Entry, @escaping @Sendable (Redirect?) -> Void) -> Void
-        /// The request will not arrive.
+        /// Called if the command cannot be routed.
         let fail: @Sendable (LeaseFailure, Instant) -> Void
         var hops = 0
     }
 
-    /// How a request comes to a node.
+    /// Why a command is sent to a node.
     private enum Entry: Sendable {
-        /// As to the slot's owner.
+        /// The node owns the slot.
         case owner
-        /// Sent on by the owner, which may have some of the keys still.
+        /// The owner sent `ASK`, and may still have some of the bucket's Redis keys.
         case asking
-        /// Sent on by the owner, which has none of the keys.
+        /// The owner sent `ASK`, and has none of the bucket's Redis keys.
         case askingWithoutRest
     }
 
-    /// How often one request is sent on without a pause: a map that is out of date takes one or two.
+    /// How many redirections are followed without a pause; an outdated slot map needs one or two.
     private static let hopsAtOnce = 4
-    /// How long to wait before a node is asked again that could not answer yet; twice as long each time after a while.
+    /// The pause before a retry; it doubles with each hop after the first ``pausesAtFirst``, up to 64 times as long.
     private static let pauseMilliseconds: Int64 = 3
     private static let pausesAtFirst = 8
 
@@ -39,8 +39,8 @@ extension ClusterNodes {
         let journey = RoutedCommand(
             slot: Int(request.partition.number), deadline: request.deadline,
             send: { node, entry, redirect in
-                // Where none of the keys is left behind, some may not exist at all. A node that is being given a slot
-                // cannot tell those from keys that have not arrived yet, unless it is told one key alone.
+                // If the owner has no Redis key left, some may not exist at all. The importing node cannot distinguish
+                // missing Redis keys from ones that have not arrived yet, unless the command names only one.
                 let keys = KeyNames.Choice(isTagged: true, count: entry == .askingWithoutRest ? 1 : 3)
                 node.lease(request, keys: keys, isAsking: entry != .owner, redirected: { redirect($0) }) {
                     result, now in
@@ -51,7 +51,7 @@ extension ClusterNodes {
         go(journey)
     }
 
-    /// Carries one command about what is in a slot.
+    /// Sends one command about data in a slot.
     func command(
         _ words: [[UInt8]], at partition: PartitionID, timeoutMilliseconds: Int64,
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
@@ -100,7 +100,7 @@ extension ClusterNodes {
         switch redirect {
         case .moved(let slot, let address):
             refreshSlots()
-            // Where it is not said where to, or back to where the request comes from, the slots must be told anew.
+            // If the target is unknown or is the sender itself, only a new slot map can help.
             let target = address.on(node.endpoint.host)
             guard !target.isUnknown, target != node.endpoint.address else {
                 logLostWay(journey, from: node)
@@ -117,12 +117,12 @@ extension ClusterNodes {
             refreshSlots()
             return journey.fail(.unreachable, context.clock.now())
         }
-        // Nodes that send it to each other must not do so without end.
+        // Nodes may redirect to each other without end: slow down and log it.
         if journey.hops > 2 * Self.hopsAtOnce { logLostWay(journey, from: node) }
         if journey.hops <= Self.hopsAtOnce { onward() } else { pause(journey, then: onward) }
     }
 
-    /// Goes on to a node as soon as there is a connection to it; at once where there can be none.
+    /// Sends a command to a node once it is connected; fails immediately if connecting has failed.
     private func arrive(_ journey: RoutedCommand, at node: RedisNode?, as entry: Entry) {
         guard let node, node.isUp || !node.hasBeenTried else {
             return journey.fail(.unreachable, context.clock.now())
@@ -143,15 +143,15 @@ extension ClusterNodes {
         let now = context.clock.now()
         guard let suppressed = state.withLock({ $0.wayLog.permit(now: now) }) else { return }
         context.logger.warning(
-            "requests do not find the node of their slot",
+            "requests cannot find the node that owns their slot",
             metadata: [
                 "slot": "\(journey.slot)", "node": "\(node.endpoint.name)", "suppressed": "\(suppressed)",
                 "remedy":
-                    "let each node say where it is: cluster-preferred-endpoint-type ip, or cluster-announce-hostname",
+                    "let nodes announce an address: cluster-preferred-endpoint-type ip, or cluster-announce-hostname",
             ])
     }
 
-    /// Notes that a slot is another node's from now on.
+    /// Records the new owner of a slot.
     private func learn(_ slot: Int, at address: NodeAddress) -> RedisNode? {
         var fresh: [RedisNode] = []
         let node = state.withLock { state -> RedisNode? in

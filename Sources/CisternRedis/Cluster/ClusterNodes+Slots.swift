@@ -3,25 +3,25 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// How the cluster's nodes are asked which of them has which slots.
+/// Fetches the slot map from the cluster's nodes.
 extension ClusterNodes {
-    /// When to ask, and whether somebody is asking already.
+    /// The state of slot map refreshes.
     struct Refresh {
         var isUnderWay = false
-        /// Whether something has changed since the question was asked that is under way.
+        /// Whether another refresh was requested during the current one.
         var isDue = false
         var waiting: [@Sendable () -> Void] = []
         var lastAt = Instant(nanoseconds: 0)
     }
 
-    /// How long the answer is good for where nothing is amiss.
+    /// The maximum age of the slot map while every slot is reachable.
     private static let longestMilliseconds: Int64 = 15_000
-    /// How long one node may take to answer.
+    /// How long one node may take to reply.
     private static let timeoutMilliseconds: Int64 = 500
-    /// How long a node that has lost its slots may go on answering what it has been asked.
+    /// How long a node without slots may still answer pending requests.
     private static let partingDelay = TimeAmount.milliseconds(1000)
 
-    /// Asks again where a slot is out of reach, or the last answer is old.
+    /// Refreshes the slot map if a slot is unreachable or the map is old.
     func refreshSlotsIfDue() {
         let now = context.clock.now()
         let lastAt = state.withLock { $0.refresh.lastAt }
@@ -31,14 +31,14 @@ extension ClusterNodes {
         refreshSlots()
     }
 
-    /// Asks which node has which slots; any thread may call, as often as it likes.
+    /// Refreshes the slot map; any thread may call it, as often as necessary.
     ///
-    /// - Parameter whenDone: called once an answer has been taken in and its nodes have been tried, or none has come.
+    /// - Parameter whenDone: called once a new map is in use and its nodes have been tried, or if no node replied.
     func refreshSlots(whenDone: (@Sendable () -> Void)? = nil) {
         var fresh: [RedisNode] = []
         let nodes: [RedisNode]? = state.withLock { state in
             if let whenDone { state.refresh.waiting.append(whenDone) }
-            // Once stopped there is nothing to ask, but those that wait for an answer must not wait for ever.
+            // After `stop` nothing is fetched, but waiting callers must still be resumed.
             guard !state.isStopped else { return state.refresh.isUnderWay ? nil : [] }
             guard !state.refresh.isUnderWay else {
                 state.refresh.isDue = true
@@ -48,12 +48,12 @@ extension ClusterNodes {
             state.refresh.isDue = false
             var nodes = state.nodes.values.filter(\.isUp)
             if state.identifiers.isEmpty {
-                // Which cluster is meant, those that have been named say.
+                // Until the cluster is known, the seeds determine which cluster is meant.
                 let seeds = nodes.filter { node in state.seeds.contains { $0.address == node.endpoint.address } }
                 if !seeds.isEmpty { nodes = seeds }
             }
             if nodes.isEmpty {
-                // The next question may be for those that were replicas when somebody last answered.
+                // Connect to the last known replicas and the seeds for the next refresh.
                 for address in state.replicas.union(state.seeds.map(\.address)) {
                     _ = member(at: address, in: &state, fresh: &fresh)
                 }
@@ -61,7 +61,7 @@ extension ClusterNodes {
             return nodes
         }
         fresh.forEach { $0.begin() }
-        // Not always the same one first: a node that has been cut off from the others goes on telling what was.
+        // In random order, because a node that is cut off from the cluster keeps reporting an outdated slot map.
         if let nodes { askForSlots(nodes.shuffled()[...]) }
     }
 
@@ -89,7 +89,7 @@ extension ClusterNodes {
         }
     }
 
-    /// Takes in who has which slots: connects to new nodes, and leaves those that have none any more.
+    /// Applies a new slot map: connects to new nodes, and drops nodes that own no slots any more.
     private func take(_ map: SlotMap) {
         var fresh: [RedisNode] = []
         var parted: [RedisNode] = []
@@ -125,13 +125,12 @@ extension ClusterNodes {
         begin(fresh)
     }
 
-    /// The node at an address, which is made if there is none; nil where it cannot be made.
+    /// The node at an address, created if necessary; nil once the store is stopped.
     func member(at address: NodeAddress, in state: inout State, fresh: inout [RedisNode]) -> RedisNode? {
         if let node = state.nodes[address] { return node }
         guard !state.isStopped else { return nil }
-        // The settings have made nodes before, so this fails only where certificates have gone from the disk.
         let endpoint = RedisEndpoint(state.seeds[0], at: address)
-        // Where it takes slots over that were out of reach, all their organizations turn to it at once.
+        // If the node takes over unreachable slots, requests for all their keys arrive at once.
         let node = makeNode(endpoint, startsSlowly: state.hasSlots)
         state.nodes[address] = node
         fresh.append(node)

@@ -5,44 +5,45 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// The nodes of a Redis Cluster: each slot's buckets are on one of them, which may change at any time.
+/// The nodes of a Redis Cluster; the buckets of a slot are on the node that owns it, which may change at any time.
 ///
-/// A bucket's home is its slot, which is the same for ever; the bucket moves with the slot. Which node has a slot is
-/// asked for, learned from redirections, and asked for again when anything is amiss: see `ClusterNodes+HashIndex.swift`. How a
-/// request finds its way is in `ClusterNodes+Routing.swift`.
+/// A bucket's partition is its slot, which never changes: the bucket moves with the slot. The owners of slots are read
+/// from the cluster, updated by redirections, and read again after any problem: see `ClusterNodes+Slots.swift`. For
+/// routing see `ClusterNodes+Routing.swift`.
 final class ClusterNodes: StoreNodes {
     struct State {
-        /// Where to ask for the slots when no node is known that answers.
+        /// Where to ask for the slot map if no other node replies.
         var seeds: [RedisEndpoint]
-        /// All nodes that there are connections to.
+        /// All nodes with a connection.
         var nodes: [NodeAddress: RedisNode] = [:]
-        /// The node of each slot; nil where nobody has said.
+        /// The owner of each slot; nil if unknown.
         var owners = [RedisNode?](repeating: nil, count: HashSlot.count)
-        /// Where the replicas are, which take over where a primary is lost.
+        /// The addresses of the replicas, which may take over from a failed primary.
         var replicas: Set<NodeAddress> = []
-        /// Nodes that requests have been sent on to, and when: while they are given their first slot nobody lists them.
+        /// When requests were last redirected to each node; a node that imports its first slot is in no slot map.
         var sentOnTo: [NodeAddress: Instant] = [:]
-        /// Keys with which nodes are tried, as found so far.
+        /// The Redis keys found so far for write probes.
         var probeKeys: [NodeAddress: [UInt8]] = [:]
-        /// Whether the slots have ever been told.
+        /// Whether a slot map has ever been received.
         var hasSlots = false
         var refresh = Refresh()
-        /// This server's part of all limits as it was when each node was lost, by the node's address.
+        /// This server's local fraction at the time each node was lost, by the node's address.
         var lostShares: [NodeAddress: LocalFraction] = [:]
         var shareLog = LogThrottle()
-        /// Of requests that are sent on without end.
+        /// Throttles log lines about requests that are redirected without end.
         var wayLog = LogThrottle()
-        /// The names of the cluster's nodes, once they have been told.
+        /// The IDs of the cluster's nodes, once known.
         var identifiers: Set<String> = []
         var isStopped = false
     }
 
     let context: StoreContext
     let reachability = Reachability()
-    /// This server's part of all limits, which the node with one slot grants for all of them.
+    /// This server's local fraction of all limits; the owner of one slot (``registry``) grants it for the whole
+    /// cluster.
     private let share: NodeFraction
     let state: Mutex<State>
-    /// One event loop for the clock's ticks.
+    /// The event loop for periodic tasks and delays.
     let eventLoop: any EventLoop
     private let ticks = Mutex<[RepeatedTask]>([])
 
@@ -68,13 +69,13 @@ final class ClusterNodes: StoreNodes {
         return context.makeNode(endpoint, role: role)
     }
 
-    /// Whether a map is of the cluster that is known: another one may have taken over a lost node's address.
+    /// Whether a slot map belongs to the known cluster: another cluster may have taken over a lost node's address.
     func belongs(_ map: SlotMap) -> Bool {
         let known = state.withLock { $0.identifiers }
         return known.isEmpty || map.identifiers.isEmpty || !known.isDisjoint(with: map.identifiers)
     }
 
-    /// A key that never exists, in a slot of the node at an address; nil where it has none.
+    /// A Redis key that never exists, in a slot that the node at an address owns; nil if it owns none.
     private func probeKey(for address: NodeAddress) -> [UInt8]? {
         state.withLock { state in
             guard let node = state.nodes[address] else { return nil }
@@ -88,7 +89,7 @@ final class ClusterNodes: StoreNodes {
         }
     }
 
-    /// A node has come into use, or has been lost.
+    /// Handles a node that has come into use or has been lost.
     private func note(_ node: RedisNode, isUp: Bool) {
         let now = context.clock.now()
         state.withLock { state in
@@ -145,7 +146,7 @@ final class ClusterNodes: StoreNodes {
     func stop() async {
         ticks.withLock { $0.forEach { $0.cancel() } }
         if context.settings.keepsLocalFraction {
-            // A node that hangs must not keep the server from stopping; there the part lapses by itself.
+            // A hanging node must not delay the server's stop; the fraction expires there by itself.
             _ = await command(
                 share.request(now: context.clock.now(), isLeaving: true), at: Self.registry,
                 timeoutMilliseconds: context.settings.connectTimeoutMilliseconds / 4)
@@ -159,7 +160,7 @@ final class ClusterNodes: StoreNodes {
 
     func change(to seeds: [RedisEndpoint]) async throws {
         let (entry, addresses) = state.withLock { ($0.seeds[0], Array($0.nodes.keys)) }
-        // Whoever names other nodes altogether may mean another cluster.
+        // If no seed stays the same, the new ones may belong to another cluster.
         let isElsewhere = state.withLock { state in
             let isElsewhere = Set(seeds.map(\.address)).isDisjoint(with: state.seeds.map(\.address))
             if isElsewhere { state.identifiers = [] }
@@ -178,9 +179,9 @@ final class ClusterNodes: StoreNodes {
         refreshSlots()
     }
 
-    /// Makes every connection anew, with another user, password or encryption, and goes over to them once each is tried.
+    /// Reconnects to every node with another user, password or encryption; switches once each has been tried.
     ///
-    /// - Throws: `RedisStore.UnusableNodes`, where none of the new ones can be used and one of the old can.
+    /// - Throws: `RedisStore.UnusableNodes` if no new connection can be used and an old one can.
     private func reconnect(
         _ seeds: [RedisEndpoint], isElsewhere: Bool, addresses: [NodeAddress]
     ) async throws {
@@ -223,7 +224,7 @@ final class ClusterNodes: StoreNodes {
             report.share = Double(report.slots.reduce(0) { $0 + $1.count }) / Double(HashSlot.count)
             return report
         }.sorted { $0.name < $1.name }
-        // Once the slots are known, what has none is a seed under another name and of no account.
+        // Once the slot map is known, a node without slots is only a seed under another name.
         let owning = reports.filter { !$0.slots.isEmpty }
         return owning.isEmpty ? reports : owning
     }
@@ -236,7 +237,7 @@ final class ClusterNodes: StoreNodes {
             .sorted { $0.endpoint.name < $1.endpoint.name }
     }
 
-    // MARK: The part of all limits
+    // MARK: Local fraction
 
     private static let registry = PartitionID(UInt16(HashSlot.of(KeyNames.servers)))
 
@@ -269,13 +270,13 @@ final class ClusterNodes: StoreNodes {
         let now = context.clock.now()
         guard let suppressed = state.withLock({ $0.shareLog.permit(now: now) }) else { return }
         context.logger.error(
-            "Redis grants no part of the limits to go on with when a node is lost",
+            "Redis did not grant this server's local fraction of the limits",
             metadata: ["reason": "\(message)", "suppressed": "\(suppressed)"])
     }
 }
 
 extension [Int] {
-    /// Ascending numbers as ranges without gaps.
+    /// Ascending numbers as contiguous ranges.
     var ranges: [ClosedRange<Int>] {
         reduce(into: []) { ranges, number in
             if let last = ranges.last, last.upperBound + 1 == number {

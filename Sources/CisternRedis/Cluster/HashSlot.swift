@@ -10,14 +10,14 @@ enum HashSlot {
         Int(crc16(tag(in: key))) % count
     }
 
-    /// The slot of an organization's bucket, found without putting its keys together.
+    /// The slot of a bucket, computed without building the names of its Redis keys.
     static func ofBucket(_ key: Span<UInt8>) -> Int {
         let braces: ClosedRange = UInt8(ascii: "{")...UInt8(ascii: "}")
         guard key.count > 0, key[0] != braces.lowerBound, key[0] != braces.upperBound else {
             let name = key.withUnsafeBufferPointer { Array($0) }
             return of(KeyNames.redisKey(of: name, "tokens", isTagged: true))
         }
-        // Its name is the tag, up to the first brace that would close it.
+        // The key is the hash tag, up to the first closing brace.
         var crc: UInt16 = 0
         for index in key.indices {
             let byte = key[index]
@@ -27,7 +27,7 @@ enum HashSlot {
         return Int(crc) % count
     }
 
-    /// What lies between the first opening brace and the first closing one after it, if anything; else the whole key.
+    /// The hash tag: the text between the first `{` and the next `}` if it is not empty, or else the whole key.
     private static func tag(in key: [UInt8]) -> ArraySlice<UInt8> {
         guard let open = key.firstIndex(of: UInt8(ascii: "{")),
             let close = key[(open + 1)...].firstIndex(of: UInt8(ascii: "}")), close > open + 1
@@ -43,7 +43,7 @@ enum HashSlot {
         crc << 8 ^ table[Int(crc >> 8 ^ UInt16(byte))]
     }
 
-    /// The checksum of each byte alone; the polynomial is x¹⁶ + x¹² + x⁵ + 1.
+    /// The checksum of each single byte; the polynomial is x¹⁶ + x¹² + x⁵ + 1.
     private static let table: [UInt16] = (0..<256).map { byte in
         (0..<8).reduce(UInt16(byte) << 8) { crc, _ in crc & 0x8000 == 0 ? crc << 1 : crc << 1 ^ 0x1021 }
     }

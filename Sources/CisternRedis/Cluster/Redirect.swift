@@ -1,24 +1,24 @@
-/// What a node of a Redis Cluster answers to a request that it has not acted on.
+/// A redirection: the error reply of a Redis Cluster node that did not act on a request.
 ///
 /// Source: Redis Cluster specification, "Redirection and resharding".
 enum Redirect: Equatable, Sendable {
-    /// The slot is another node's from now on.
+    /// `MOVED`: another node owns the slot from now on.
     case moved(slot: Int, NodeAddress)
-    /// The slot is being moved, and this key has been moved already.
+    /// `ASK`: the slot is migrating, and this Redis key has already moved.
     case ask(slot: Int, NodeAddress)
-    /// The slot is being moved, and not all of the keys are in one place.
+    /// `TRYAGAIN`: the slot is migrating, and the Redis keys are split between two nodes.
     case tryAgain
-    /// The slot is nobody's, as far as this node knows.
+    /// `CLUSTERDOWN Hash slot not served`: no node owns the slot, as far as this node knows.
     case unserved
 
-    /// Reads an error reply; nil where it is no redirection.
+    /// Parses an error reply; nil if it is not a redirection.
     init?(_ reply: String) {
         let words = reply.split(separator: " ")
         if words.first == "TRYAGAIN" {
             self = .tryAgain
             return
         }
-        // Without the word "slot" it is about the whole node.
+        // Any other `CLUSTERDOWN` concerns the whole node.
         if reply.hasPrefix("CLUSTERDOWN Hash slot not served") {
             self = .unserved
             return
@@ -34,12 +34,12 @@ enum Redirect: Equatable, Sendable {
     }
 }
 
-/// Where a node of a Redis Cluster says that another one is.
+/// The address of a Redis Cluster node, as another node reports it.
 struct NodeAddress: Hashable, Sendable {
-    /// What a node says for its host that has none to tell.
+    /// What a node reports as the host if it does not know one.
     static let unknownHost = "?"
 
-    /// Empty for the host of the node that said so, and ``unknownHost`` where that is not known.
+    /// The host; empty for the host of the reporting node, ``unknownHost`` if it is not known.
     let host: String
     let port: Int
 
@@ -48,7 +48,7 @@ struct NodeAddress: Hashable, Sendable {
         self.port = port
     }
 
-    /// Reads `host:port`; the host may be an IPv6 address without brackets.
+    /// Parses `host:port`; the host may be an IPv6 address without brackets.
     init?(_ text: String) {
         guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
             1...65535 ~= port
@@ -56,11 +56,11 @@ struct NodeAddress: Hashable, Sendable {
         self.init(host: String(text[..<colon]), port: port)
     }
 
-    /// The same address, with the host filled in where it was left out.
+    /// The same address, with an empty host replaced by the given one.
     func on(_ host: String) -> NodeAddress {
         self.host.isEmpty ? NodeAddress(host: host, port: port) : self
     }
 
-    /// Whether it leads nowhere.
+    /// Whether the host is not known.
     var isUnknown: Bool { host == Self.unknownHost }
 }

@@ -1,4 +1,4 @@
-/// Which node of a Redis Cluster keeps which slots, as one of them says.
+/// Which Redis Cluster node owns which slots, as one node reports it.
 struct SlotMap: Equatable {
     struct Range: Equatable {
         let slots: ClosedRange<Int>
@@ -7,12 +7,12 @@ struct SlotMap: Equatable {
 
     let ranges: [Range]
     let replicas: Set<NodeAddress>
-    /// The names that all of these nodes have for ever, which tell one cluster from another.
+    /// The permanent IDs of these nodes, which distinguish one cluster from another.
     let identifiers: Set<String>
 
-    /// Reads the answer to `CLUSTER SLOTS`; nil where it is none.
+    /// Parses the reply to `CLUSTER SLOTS`; nil if it is malformed.
     ///
-    /// - Parameter host: the host of the node that answered, which stands for one that is left out.
+    /// - Parameter host: the host of the node that replied, used where an entry leaves the host out.
     init?(_ reply: RESPValue, from host: String) {
         guard case .array(let entries) = reply else { return nil }
         var ranges: [Range] = []
@@ -24,7 +24,7 @@ struct SlotMap: Equatable {
                 let primary = NodeAddress(fields[2])
             else { return nil }
             identifiers.formUnion(fields[2...].compactMap(Self.identifier))
-            // A range whose node has no address is nobody's for now.
+            // A range whose node has no address has no owner for now.
             if !primary.isUnknown { ranges.append(Range(slots: Int(first)...Int(last), primary: primary.on(host))) }
             replicas.formUnion(fields[3...].compactMap(NodeAddress.init).filter { !$0.isUnknown }.map { $0.on(host) })
         }
@@ -40,18 +40,18 @@ struct SlotMap: Equatable {
 }
 
 extension NodeAddress {
-    /// Reads what stands for a node there: its host, which may be left out, its port, and more.
+    /// Parses a node in a slot range: its host, which may be left out, its port, and further fields.
     fileprivate init?(_ field: RESPValue) {
         guard case .array(let words) = field, words.count >= 2, case .integer(let port) = words[1], 1...65535 ~= port
         else { return nil }
         var host = ""
         if case .string(let bytes) = words[0] { host = String(decoding: bytes, as: UTF8.self) }
-        // The node is told to announce a name that it has not; what else it says of itself may do.
+        // The node is configured to announce a hostname but has none; its metadata may contain an address.
         if host == Self.unknownHost, words.count >= 4 { host = Self.otherHost(words[3]) ?? host }
         self.init(host: host, port: Int(port))
     }
 
-    /// The address or the name among pairs such as `ip`, `127.0.0.1`.
+    /// The IP address or host name in metadata pairs such as `ip`, `127.0.0.1`.
     private static func otherHost(_ metadata: RESPValue) -> String? {
         guard case .array(let words) = metadata else { return nil }
         let texts = words.map { word in

@@ -1,24 +1,24 @@
 package import Cistern
 internal import Foundation
 
-/// What Redis knows of one organization's bucket.
+/// One bucket as stored in Redis.
 package struct BucketInspection: Sendable {
-    /// The node that keeps it.
+    /// The node that stores the bucket.
     package let node: String
     /// Its slot in a Redis Cluster; nil on a ring.
     package let slot: Int?
-    /// The bucket as it stands in Redis; nil where there is none.
+    /// The bucket as stored in Redis; nil if there is none.
     ///
-    /// Redis forgets one that nobody uses for long, which would be full again.
+    /// Redis expires an unused bucket once it would be full again.
     package let stored: StoreBucket?
-    /// The bucket as a request would find it now: refilled, and without leases that have ended.
+    /// The bucket as a request would find it now: refilled, and without expired leases.
     package let current: StoreBucket
-    /// When Redis looked at its clock, in milliseconds since 1970.
+    /// The time of the inspection on the Redis clock, in milliseconds since 1970.
     package let nowMilliseconds: Int64
-    /// How long Redis will keep it if nobody uses it, in milliseconds; nil where there is none.
+    /// How long until Redis expires the bucket if it stays unused, in milliseconds; nil if there is none.
     package let lifeMilliseconds: Int64?
 
-    /// What one server has leased of it, counted from when Redis looked at its clock.
+    /// One server's lease; times are relative to ``BucketInspection/nowMilliseconds``.
     package struct Lessee: Sendable {
         package let name: String
         package let tokens: Int
@@ -28,7 +28,7 @@ package struct BucketInspection: Sendable {
         package let askedMillisecondsAgo: Int64
     }
 
-    /// The servers that have leased of it, the one with the most tokens first.
+    /// The servers that hold leases, the one with the most tokens first.
     package var lessees: [Lessee] {
         current.records.sorted { ($1.tokens, $0.lesseeID) < ($0.tokens, $1.lesseeID) }.map { record in
             Lessee(
@@ -41,7 +41,7 @@ package struct BucketInspection: Sendable {
         }
     }
 
-    /// Why a bucket cannot be looked at.
+    /// Why a bucket cannot be inspected.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String
 
@@ -52,7 +52,7 @@ package struct BucketInspection: Sendable {
 }
 
 extension BucketInspection {
-    /// Reads what the script answers; nil where it is none of its answers.
+    /// Parses the inspection script's reply; nil if it is malformed.
     init?(_ reply: RESPValue, node: String, slot: Int?, limit: Limit) {
         guard case .array(let fields) = reply, fields.count == 5, let now = fields[0].storeMilliseconds else {
             return nil
@@ -78,9 +78,9 @@ extension RedisStore {
         }
         """
 
-    /// Looks at one organization's bucket without changing it.
+    /// Inspects a key's bucket without changing it.
     ///
-    /// To be called once ``start()`` has returned.
+    /// Call it after ``start()`` has returned.
     package func inspectBucket(
         of key: String, limit: Limit
     ) async throws(BucketInspection.Failure) -> BucketInspection {
@@ -92,27 +92,28 @@ extension RedisStore {
         let (node, reply) = try await ask(command, about: name)
         let slot = isTagged ? Int(partition(of: name.span).number) : nil
         guard let inspection = BucketInspection(reply, node: node, slot: slot, limit: limit) else {
-            throw BucketInspection.Failure(description: "\(node) answers what cannot be read: \(reply)")
+            throw BucketInspection.Failure(description: "\(node) sent an unreadable reply: \(reply)")
         }
         return inspection
     }
 
-    /// Makes one organization's bucket full again, less what is leased of it.
+    /// Refills a key's bucket completely, except for tokens that are still leased.
     ///
-    /// Lessees that the bucket has denied something ask again once it could have paid, or their lease has ended.
+    /// A lessee that remembers a denial does not notice: it asks again once refill alone could have paid, or once its
+    /// lease has ended.
     package func fillBucket(of key: String, limit: Limit) async throws(BucketInspection.Failure) {
         let name = Array(key.utf8)
         let command = FillScript.command(name, limit: limit, isTagged: topology == .cluster)
         _ = try await ask(command, about: name)
     }
 
-    /// Sends a command to the node that keeps an organization's bucket: the node's name, and its answer.
+    /// Sends a command to the node that stores a key's bucket; returns the node's name and the reply.
     private func ask(
         _ command: [[UInt8]], about key: [UInt8]
     ) async throws(BucketInspection.Failure) -> (node: String, reply: RESPValue) {
         let partition = partition(of: key.span)
         guard let node = nodes.members(at: partition).first?.endpoint.name else {
-            throw BucketInspection.Failure(description: "no node is known to keep slot \(partition.number)")
+            throw BucketInspection.Failure(description: "no known node serves slot \(partition.number)")
         }
         switch await nodes.command(command, at: partition, timeoutMilliseconds: 1000) {
         case .success(.error(let message)): throw BucketInspection.Failure(description: "\(node) answers: \(message)")
@@ -125,9 +126,9 @@ extension RedisStore {
 }
 
 extension StoreBucket {
-    /// Reads a bucket's three keys; nil where there is none.
+    /// Parses a bucket's three Redis keys; nil if there is no bucket.
     ///
-    /// Others may write them: what cannot be is taken for what the lease script would take it for, or left out.
+    /// Other clients may have written to them. Impossible values are interpreted as in the lease script, or left out.
     fileprivate init?(tokens: RESPValue, lastRefill: RESPValue, leases: RESPValue, limit: Limit, now: Int64) {
         guard let tokens = tokens.text else { return nil }
         self.init(full: limit, nowMilliseconds: now)
@@ -151,7 +152,7 @@ extension StoreBucket {
 }
 
 extension StoreBucket {
-    /// Where doubles, in which the script computes, cease to be exact.
+    /// The script computes in doubles, which represent integers exactly up to this one.
     private static let largestNumber: Int64 = 1 << 53
 }
 

@@ -1,29 +1,29 @@
 internal import Cistern
 internal import NIOCore
 
-/// What was found out about one node by asking it.
+/// The result of inspecting one node.
 package struct NodeInspection: Sendable {
     package let name: String
-    /// Why it cannot be used; nil where it can.
+    /// Why the node cannot be used; nil if it can.
     package let trouble: NodeFailure?
-    /// The median of a few round trips, in milliseconds; nil where it does not answer.
+    /// The median latency of a few round trips, in milliseconds; nil if the node does not respond.
     package var latencyMilliseconds: Double?
-    /// The part of all organizations that it keeps, 0 to 1.
+    /// The fraction of all keys that the node stores, 0 to 1.
     package let share: Double
-    /// Its weight on a ring.
+    /// The node's weight on a ring.
     package let weight: Int
-    /// The slots that it keeps in a Redis Cluster.
+    /// The node's slots in a Redis Cluster.
     package let slots: [ClosedRange<Int>]
-    /// How many organizations have a bucket there now; nil where the user may not find out.
+    /// How many buckets the node stores now; nil if the user lacks the permission to count them.
     package var keys: Int?
-    /// Whether that is an estimate from a part of its keys.
+    /// Whether ``keys`` is an estimate from a sample of the node's Redis keys.
     package var isEstimate = false
 }
 
 extension RedisStore {
-    /// Asks every node how it is.
+    /// Inspects every node.
     ///
-    /// To be called once ``start()`` has returned.
+    /// Call it after ``start()`` has returned.
     package func inspectNodes() async -> [NodeInspection] {
         let reports = Dictionary(nodes.reports.map { ($0.name, $0) }) { first, _ in first }
         return await withTaskGroup(of: NodeInspection.self) { group in
@@ -62,7 +62,7 @@ extension RedisNode {
         await command(words.map { Array($0.utf8) }, timeoutMilliseconds: Self.timeoutMilliseconds)
     }
 
-    /// How many keys are looked at before the rest is estimated: a large node must not be kept busy by this.
+    /// How many Redis keys to scan before estimating the rest, so that a large node is not kept busy.
     private static let mostKeys = 100_000
     private static let keysAtOnce = 1000
 

@@ -1,14 +1,13 @@
-/// Commands of the Redis protocol as bytes, one behind the other, ready to be sent.
+/// A buffer of serialized Redis commands, ready to be sent.
 ///
-/// A lease request is mostly numbers: they are written where they will be sent from, without a string or an array for
-/// each.
+/// A lease request is mostly numbers. They are written directly into the buffer, without a string or array for each.
 struct RESPCommands {
-    /// What is to be sent.
+    /// The serialized commands.
     private(set) var bytes: [UInt8] = []
 
-    /// Writes a command of so many words, its name counted; `write` must write each of them.
+    /// Appends a command with `words` arguments, including its name; `write` must append each of them.
     ///
-    /// - Parameter payload: how many bytes the words have in all, at most; ``numberBytes`` for a number.
+    /// - Parameter payload: an upper bound for the total bytes of the arguments; use ``numberBytes`` for a number.
     mutating func append(words: Int, payload: Int, write: (inout OutputSpan<UInt8>) -> Void) {
         bytes.append(addingCapacity: payload + (words + 1) * Self.framingBytes) { output in
             output.appendHeader(UInt8(ascii: "*"), words)
@@ -16,35 +15,35 @@ struct RESPCommands {
         }
     }
 
-    /// Writes a command whose words are at hand.
+    /// Appends a command from its arguments.
     mutating func append(command words: [[UInt8]]) {
         append(words: words.count, payload: words.reduce(0) { $0 + $1.count }) { output in
             for word in words { output.appendWord(word) }
         }
     }
 
-    /// Forgets what has been sent, and keeps the room, unless that was made for a flood.
+    /// Removes the commands after sending; keeps the capacity unless it exceeds 1 MiB.
     mutating func removeAll() {
         bytes.removeAll(keepingCapacity: bytes.capacity <= 1 << 20)
     }
 
-    /// The bytes of the longest number.
+    /// The maximum length of a decimal number, in bytes.
     static let numberBytes = 20
-    /// The bytes of a number as a double.
+    /// The length of a double, in bytes.
     static let doubleBytes = 8
-    /// What stands around a word: its type, its length and two line ends.
+    /// The maximum framing of an argument, in bytes: its type, its length and two line ends.
     private static let framingBytes = 1 + numberBytes + 4
 }
 
 extension OutputSpan<UInt8> {
-    /// Writes the next word.
+    /// Appends the next argument.
     mutating func appendWord(_ word: [UInt8]) {
         appendHeader(UInt8(ascii: "$"), word.count)
         append(bytes: word)
         appendLineEnd()
     }
 
-    /// Writes three pieces as the next word.
+    /// Appends the next argument as the concatenation of three parts.
     mutating func appendWord(_ first: [UInt8], _ second: [UInt8], _ third: [UInt8]) {
         appendHeader(UInt8(ascii: "$"), first.count + second.count + third.count)
         append(bytes: first)
@@ -53,14 +52,14 @@ extension OutputSpan<UInt8> {
         appendLineEnd()
     }
 
-    /// Writes a text as the next word.
+    /// Appends a string as the next argument.
     mutating func appendWord(_ word: String) {
         appendHeader(UInt8(ascii: "$"), word.utf8.count)
         for byte in word.utf8 { append(byte) }
         appendLineEnd()
     }
 
-    /// Writes a number as the next word.
+    /// Appends a decimal number as the next argument.
     @inline(__always)
     mutating func appendWord(_ number: Int64) {
         let digits = Self.digits(of: number.magnitude)
@@ -70,11 +69,11 @@ extension OutputSpan<UInt8> {
         appendLineEnd()
     }
 
-    /// Writes numbers as the next word, each as the eight bytes of a double, the lowest first.
+    /// Appends one argument that packs several numbers, each as a little-endian double of eight bytes.
     ///
     /// - Parameters:
-    ///   - count: how many there are.
-    ///   - write: must call ``appendDouble(_:)`` for each of them.
+    ///   - count: the number of doubles.
+    ///   - write: must call ``appendDouble(_:)`` once for each number.
     @inline(__always)
     mutating func appendWord(doubles count: Int, write: (inout OutputSpan<UInt8>) -> Void) {
         appendHeader(UInt8(ascii: "$"), count * RESPCommands.doubleBytes)
@@ -82,7 +81,7 @@ extension OutputSpan<UInt8> {
         appendLineEnd()
     }
 
-    /// Writes the next number of a word of them; exact below 2^53.
+    /// Appends the next number of a packed argument; exact below 2^53.
     @inline(__always)
     mutating func appendDouble(_ number: Int64) {
         let bits = Double(number).bitPattern

@@ -1,34 +1,34 @@
 internal import CHiredis
 
-/// One reply as it is read: a note for each value in it, an array's before those of what is in the array.
+/// The values of one reply as hiredis parses them, in one flat list: an array precedes its elements.
 struct RESPNotes: ~Copyable {
     private struct Note {
-        /// hiredis' number for the type.
+        /// The hiredis type code.
         let type: Int32
-        /// The integer; of an array how many values are in it, of a text how many bytes it has.
+        /// The integer itself, the element count of an array, or the byte count of a string.
         let number: Int64
-        /// Of a text, where it begins among all texts.
+        /// Where a string begins in `texts`.
         let start: Int
     }
 
-    /// Room that is kept for the next reply, in notes and in bytes.
+    /// The capacity to keep for the next reply, in values and in bytes.
     private static let keptCapacity = 1 << 14
 
     private var notes: [Note] = []
     private var texts: [UInt8] = []
 
-    /// Makes room for the next reply.
+    /// Removes all values, ready for the next reply.
     mutating func clear() {
         notes.removeAll(keepingCapacity: notes.capacity <= Self.keptCapacity)
         texts.removeAll(keepingCapacity: texts.capacity <= Self.keptCapacity)
     }
 
-    /// How deep arrays may lie in one another; replies here have two.
+    /// The maximum nesting depth of arrays; replies to this client use two levels.
     private static let deepestNesting = 8
 
-    /// The whole reply.
+    /// Builds the complete reply.
     ///
-    /// - Throws: `RESPReader.ProtocolError`, where it has types that RESP2 has not, or is nested too deeply.
+    /// - Throws: `RESPReader.ProtocolError` if it contains types outside RESP2 or is nested too deeply.
     func reply() throws(RESPReader.ProtocolError) -> RESPReply {
         if let numbers { return .numbers(numbers) }
         var position = 0
@@ -48,7 +48,7 @@ struct RESPNotes: ~Copyable {
 
     private func value(at position: inout Int, depth: Int) throws(RESPReader.ProtocolError) -> RESPValue {
         guard position < notes.count, depth <= Self.deepestNesting else {
-            throw RESPReader.ProtocolError(description: "a reply that is no RESP2")
+            throw RESPReader.ProtocolError(description: "a reply that is not valid RESP2")
         }
         let note = notes[position]
         position += 1
@@ -61,7 +61,7 @@ struct RESPNotes: ~Copyable {
             for _ in 0..<max(0, note.number) { values.append(try value(at: &position, depth: depth + 1)) }
             return .array(values)
         case REDIS_REPLY_NIL: return .null
-        default: throw RESPReader.ProtocolError(description: "a reply of a type that RESP2 has not")
+        default: throw RESPReader.ProtocolError(description: "a reply of a type outside RESP2")
         }
     }
 
@@ -69,12 +69,12 @@ struct RESPNotes: ~Copyable {
         texts[note.start..<note.start + Int(note.number)]
     }
 
-    // MARK: What hiredis calls
+    // MARK: hiredis callbacks
 
-    /// The functions that take the place of those that make objects.
+    /// The hiredis callbacks, which record values here instead of allocating reply objects.
     ///
-    /// hiredis wants a pointer for each object and looks at none of them. Members that later versions have beside these
-    /// are for types that RESP2 has not.
+    /// hiredis requires a non-null pointer for each object and never dereferences it. Later versions of hiredis have
+    /// more callbacks, for types outside RESP2.
     static var functions: redisReplyObjectFunctions {
         var functions = redisReplyObjectFunctions()
         functions.createString = { task, bytes, count in
@@ -97,7 +97,7 @@ struct RESPNotes: ~Copyable {
         return functions
     }
 
-    /// Adds to the notes that a reader has as its private data.
+    /// Appends to the `RESPNotes` that a hiredis reader carries as its private data.
     private static func of(
         _ task: UnsafePointer<redisReadTask>?, _ add: (inout RESPNotes, _ type: Int32) -> Void
     ) -> UnsafeMutableRawPointer? {

@@ -1,14 +1,14 @@
 internal import CHiredis
 internal import NIOCore
 
-/// Cuts the bytes of a connection into replies: hiredis' reader in Swift clothes.
+/// Splits a connection's bytes into replies: a Swift wrapper around the hiredis reader.
 ///
-/// hiredis would allocate an object for each value of a reply. It is given functions that note the values one after the
-/// other in room that is used again, so that a reply of numbers, as lease requests have, allocates nothing.
+/// By default hiredis allocates an object for each value of a reply. The callbacks passed here append the values to a
+/// reused buffer instead, so a reply that consists of numbers, as for lease requests, allocates nothing.
 struct RESPReader: ~Copyable {
-    /// The most bytes that may lie unread, before one reply is complete.
+    /// The maximum number of unparsed bytes while a reply is incomplete.
     ///
-    /// Replies here have under a hundred, but for the overrides of limits, all of which come in one.
+    /// Most replies have fewer than a hundred bytes, but all limit overrides arrive in one reply.
     private static let maximumPendingBytes = 1 << 22
 
     private let reader: UnsafeMutablePointer<redisReader>
@@ -16,7 +16,7 @@ struct RESPReader: ~Copyable {
     private let notes: UnsafeMutablePointer<RESPNotes>
     private var pendingBytes = 0
 
-    /// Bytes that are no RESP.
+    /// The bytes are not valid RESP.
     struct ProtocolError: Error, CustomStringConvertible {
         let description: String
     }
@@ -41,7 +41,7 @@ struct RESPReader: ~Copyable {
         notes.deallocate()
     }
 
-    /// Takes in bytes as they came.
+    /// Feeds received bytes to the parser.
     mutating func feed(_ bytes: ByteBuffer) throws(ProtocolError) {
         pendingBytes += bytes.readableBytes
         guard pendingBytes <= Self.maximumPendingBytes else {
@@ -53,12 +53,12 @@ struct RESPReader: ~Copyable {
         guard status == REDIS_OK else { throw failure }
     }
 
-    /// The next complete reply; nil until more bytes have come.
+    /// The next complete reply; nil until more bytes arrive.
     mutating func next() throws(ProtocolError) -> RESPValue? {
         try nextReply()?.value
     }
 
-    /// The same, without a value for one of numbers alone.
+    /// The same, but an array of nine integers, as the lease script returns, needs no allocation.
     mutating func nextReply() throws(ProtocolError) -> RESPReply? {
         var reply: UnsafeMutableRawPointer?
         guard redisReaderGetReply(reader, &reply) == REDIS_OK else { throw failure }

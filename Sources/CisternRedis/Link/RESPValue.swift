@@ -10,16 +10,16 @@ package enum RESPValue: Equatable, Sendable {
     case error(String)
 }
 
-/// One reply, in which that of the lease script takes no memory of its own.
+/// One reply; the lease script's reply is stored inline, without heap allocation.
 enum RESPReply {
     typealias Numbers = InlineArray<9, Int64>
 
-    /// An array of seven integers, as the lease script answers.
+    /// An array of nine integers, as the lease script returns.
     case numbers(Numbers)
-    /// Any other.
+    /// Any other reply.
     case value(RESPValue)
 
-    /// As a value like any other.
+    /// The reply as a `RESPValue`.
     var value: RESPValue {
         switch self {
         case .numbers(let numbers): .array(numbers.indices.map { .integer(numbers[$0]) })
@@ -29,9 +29,9 @@ enum RESPReply {
 }
 
 extension RESPValue {
-    /// A time on a store's clock, in milliseconds since 1970; nil for anything else, and beyond the year 9999.
+    /// A time on a store's clock, in milliseconds since 1970; nil for any other value and after the year 9999.
     ///
-    /// Arithmetic on such times cannot overflow.
+    /// The range ensures that arithmetic on these times cannot overflow.
     var storeMilliseconds: Int64? {
         guard case .integer(let number) = self, LimitOverrides.times ~= number else { return nil }
         return number

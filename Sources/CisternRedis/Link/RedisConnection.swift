@@ -2,11 +2,12 @@ internal import Cistern
 internal import DequeModule
 internal import NIOCore
 
-/// One connection to a node: commands out in the order given, replies matched to them in the order they come.
+/// One pipelined connection to a node: replies are matched to commands in order.
 ///
-/// Commands written in one turn of the event loop leave in one write. Each has a deadline. A command that is late fails
-/// alone, and a probe is sent; a probe or another vital command that is late ends the connection. Whatever ends it,
-/// every command is answered once, and `ended` is called once with the reason. It lives on its channel's event loop.
+/// Commands written in one turn of the event loop are sent in one write. Each command has a deadline. A late command
+/// fails alone, and a probe is sent. If the probe or another vital command is late, the connection ends. In every case
+/// each command is completed once, and `ended` is called once with the reason. The handler runs on its channel's event
+/// loop.
 final class RedisConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -24,40 +25,40 @@ final class RedisConnection: ChannelInboundHandler {
         let deadline: NIODeadline
         let sentAt: NIODeadline
         let isVital: Bool
-        /// Nil once the command has failed: its reply, which may still come, is of no account.
+        /// Nil once the command has failed: a reply that still arrives is ignored.
         var completion: Completion?
     }
 
-    /// The shortest time that a probe has for its answer.
+    /// The minimum timeout of a probe.
     private static let shortestProbe = TimeAmount.milliseconds(100)
 
-    /// How long after a deadline a reply is still taken: one turn of the event loop.
+    /// How long after its deadline a reply is still accepted, so that the event loop can take one more turn.
     private static let secondLookDelay = TimeAmount.milliseconds(1)
 
     private let maximumPending: Int
     private let ended: (RedisConnection, NodeFailure) -> Void
     private var reader: RESPReader?
     private var pending: Deque<Pending> = []
-    /// A command whose answer shows that the node still answers; nil for none, and then any late command is vital.
+    /// Returns a command that tests whether the node still replies; if it returns nil, any late command is vital.
     var probe: () -> [[UInt8]]? = { nil }
     private var unsent = RESPCommands()
     private var isFlushDue = false
     private var deadlineCheck: Scheduled<Void>?
-    /// When `deadlineCheck` is due.
+    /// The due time of `deadlineCheck`.
     private var deadlineCheckAt = NIODeadline.distantFuture
     private var context: ChannelHandlerContext?
-    /// Whether the connection has come about; until then its end is the connecting side's to report.
+    /// Whether the channel has become active; until then the connecting code reports its failure.
     private var isOpen = false
-    /// Set once the connection has ended, by whatever came first.
+    /// Whether the connection has ended, for any reason.
     private var hasEnded = false
-    /// Why it ends as soon as nothing waits on it any more; nil while it goes on.
+    /// Why to close once no command waits for a reply; nil unless the connection is draining.
     private var finishing: NodeFailure?
 
     /// Creates the handler of one connection.
     ///
-    /// - Parameters:
-    ///   - maximumPending: how many commands may wait for replies; more fail at once, but for vital ones.
-    ///   - ended: called once, with this connection and why it ended.
+    /// - Parameter maximumPending: how many commands may wait for replies; beyond it all but vital ones fail
+    ///   immediately.
+    /// - Parameter ended: called once, with this connection and the reason why it ended.
     init(maximumPending: Int, ended: @escaping (RedisConnection, NodeFailure) -> Void) {
         self.maximumPending = maximumPending
         self.ended = ended
@@ -70,9 +71,8 @@ final class RedisConnection: ChannelInboundHandler {
 
     /// Sends one command; its completion is called once.
     ///
-    /// - Parameter prefix: a command to send right before it, whose reply is of no account; neither goes without the
-    ///   other.
-    /// - Parameter isVital: whether the connection is of no more use where no reply comes by the deadline.
+    /// - Parameter prefix: a command to send directly before it, whose reply is ignored; both are sent or neither.
+    /// - Parameter isVital: whether the connection must close if no reply arrives by the deadline.
     func send(
         _ words: [[UInt8]], after prefix: [[UInt8]]? = nil, isVital: Bool = false, deadline: NIODeadline,
         completion: @escaping (Result<RESPValue, Failure>) -> Void
@@ -82,7 +82,7 @@ final class RedisConnection: ChannelInboundHandler {
         }
     }
 
-    /// The same for a command that `write` writes.
+    /// Sends one command that `write` serializes.
     func send(
         after prefix: [[UInt8]]? = nil, isVital: Bool = false, deadline: NIODeadline, completion: @escaping Completion,
         write: (inout RESPCommands) -> Void
@@ -131,7 +131,7 @@ final class RedisConnection: ChannelInboundHandler {
         }
         guard earliest <= context.eventLoop.now else { return scheduleDeadlineCheck(at: earliest) }
         if isSecondLook { return failLate(context) }
-        // Perhaps it was this event loop that was late, and the reply lies in the socket: read once more first.
+        // Perhaps this event loop was late, and the reply waits in the socket: read once more first.
         let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
         deadlineCheckAt = earliest
         deadlineCheck = context.eventLoop.scheduleTask(in: Self.secondLookDelay) {
@@ -139,12 +139,12 @@ final class RedisConnection: ChannelInboundHandler {
         }
     }
 
-    /// Fails the commands that are late, and tries whether the node still answers; where that is late, it is over.
+    /// Fails the late commands and probes the node; ends the connection if a vital command is late.
     private func failLate(_ context: ChannelHandlerContext) {
         let now = context.eventLoop.now
         let late = pending.indices.filter { pending[$0].completion != nil && pending[$0].deadline <= now }
         let patience = late.map { pending[$0].deadline - pending[$0].sentAt }.reduce(Self.shortestProbe, max)
-        // A vital command that may take longer does not tell soon enough.
+        // A vital command in flight serves as the probe, unless its deadline is too far off.
         let isProbing = pending.contains { $0.isVital && $0.deadline <= now + patience }
         let probe = isProbing ? nil : self.probe()
         let isOver = late.contains { pending[$0].isVital } || probe == nil && !isProbing
@@ -156,7 +156,7 @@ final class RedisConnection: ChannelInboundHandler {
         }
         if let probe {
             send(probe, isVital: true, deadline: now + patience) { [weak self] result in
-                // Whatever it says, the node answers; what is wrong with it otherwise its user sees.
+                // Any reply shows that the node responds; close only if the reply names a node failure.
                 if case .success(.error(let message)) = result, Redirect(message) == nil,
                     let trouble = NodeFailure(reply: message)
                 {
@@ -171,15 +171,15 @@ final class RedisConnection: ChannelInboundHandler {
         if let finishing, !isAwaited { close(finishing) }
     }
 
-    /// Whether anybody still waits for a reply.
+    /// Whether any command still waits for a reply.
     private var isAwaited: Bool { pending.contains { $0.completion != nil } }
 
-    /// Closes the connection, failing whatever waits on it.
+    /// Closes the connection and fails all pending commands.
     func close(_ trouble: NodeFailure) {
         end(trouble, failure: .closed)
     }
 
-    /// Takes no more commands, and closes the connection once all that wait on it have been answered or are too late.
+    /// Accepts no more commands, and closes the connection once all pending commands are answered or late.
     func finish(_ trouble: NodeFailure) {
         finishing = trouble
         if !isAwaited { close(trouble) }
@@ -193,7 +193,7 @@ final class RedisConnection: ChannelInboundHandler {
         let waiting = pending
         pending = []
         context?.close(promise: nil)
-        // The node goes down before anyone is told, so that nobody who asks again is sent back here.
+        // Mark the node as down before completing the commands, so that no retry is sent to it.
         if isOpen { ended(self, trouble) }
         for command in waiting { command.completion?(.failure(failure)) }
     }
@@ -229,7 +229,7 @@ final class RedisConnection: ChannelInboundHandler {
             try reader?.feed(unwrapInboundIn(data))
             while !hasEnded, let reply = try reader?.nextReply() {
                 guard let command = pending.popFirst() else {
-                    throw RESPReader.ProtocolError(description: "a reply that nothing asked for")
+                    throw RESPReader.ProtocolError(description: "an unsolicited reply")
                 }
                 command.completion?(.success(reply))
             }

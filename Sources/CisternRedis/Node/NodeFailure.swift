@@ -3,29 +3,29 @@ internal import NIOCore
 internal import NIOPosix
 internal import NIOSSL
 
-/// Why a node is not in use: a name for machines, words for people, and what to do about it.
+/// Why a node is not in use: a kind for programs, a text for people, and a remedy.
 package struct NodeFailure: Error, Sendable, Equatable, CustomStringConvertible {
-    /// The names of troubles, as `/health`, the log and `cistern nodes` show them.
+    /// The kinds of node failures, as shown in `/health`, in the log and by `cistern nodes`.
     package enum Kind: String, Sendable, CaseIterable {
-        /// No connection: nobody listens there.
+        /// The connection was refused: no process listens at the address.
         case refused
-        /// No connection: the name or the network is at fault.
+        /// The node cannot be reached: name resolution or the network fails.
         case unreachable
-        /// No answer in time: the node hangs, or the way to it swallows what is sent.
+        /// No reply in time: the node hangs, or its packets are dropped on the way.
         case timeout
         /// The connection broke.
         case closed
-        /// No secure connection: a certificate, or a name in it, is wrong.
+        /// TLS failed: a certificate, or a name in it, is wrong.
         case tls
-        /// What came is not the Redis protocol.
+        /// The received bytes are not the Redis protocol.
         case `protocol`
-        /// A password is wanted and none was given.
+        /// The node requires a password, and none was given.
         case noAuth = "no-auth"
-        /// The password, or the user, is wrong.
+        /// The user or the password is wrong.
         case wrongPassword = "wrong-password"
-        /// The user may not do what is needed.
+        /// The user lacks a required permission.
         case noPermission = "no-permission"
-        /// The node reads its data from disk.
+        /// The node is loading its data from disk.
         case loading
         /// The node is a replica.
         case readOnly = "read-only"
@@ -33,34 +33,34 @@ package struct NodeFailure: Error, Sendable, Equatable, CustomStringConvertible 
         case outOfMemory = "out-of-memory"
         /// The node is a replica that has lost its primary.
         case masterDown = "master-down"
-        /// The node cannot save its data, and refuses writes for that.
+        /// The node cannot save its data, and therefore rejects writes.
         case cannotPersist = "cannot-persist"
-        /// The node has fewer replicas than it was told to have, and refuses writes for that.
+        /// The node has fewer replicas than configured, and therefore rejects writes.
         case tooFewReplicas = "too-few-replicas"
-        /// Somebody's script has been running on the node for too long.
+        /// Some client's script has been running on the node for too long.
         case busy
-        /// The node is one of a Redis Cluster that does not serve.
+        /// The node belongs to a Redis Cluster that is down.
         case clusterDown = "cluster-down"
-        /// The node is one of a Redis Cluster, and is taken for one on its own.
+        /// The node belongs to a Redis Cluster, but is configured as an independent node.
         case isCluster = "is-a-cluster"
-        /// The node stands on its own, and is taken for one of a Redis Cluster.
+        /// The node is independent, but is configured as a Redis Cluster node.
         case notACluster = "not-a-cluster"
-        /// The node is one of another Redis Cluster than the one that is in use.
+        /// The node belongs to a different Redis Cluster than the one in use.
         case otherCluster = "other-cluster"
-        /// The node takes connections from its own machine alone.
+        /// The node accepts connections only from its own machine.
         case protectedMode = "protected-mode"
-        /// The node has as many clients as it may.
+        /// The node has reached its maximum number of clients.
         case tooManyClients = "too-many-clients"
         /// The node answers every request with an error.
         case rejecting
-        /// Any other error of the node's.
+        /// Any other error that the node reports.
         case error
-        /// The server is stopping, or has no use for the node any more.
+        /// The server is stopping, or no longer uses the node.
         case stopped
     }
 
     package let kind: Kind
-    /// What was seen, in the words of who saw it.
+    /// The text of the error as it was reported.
     package let words: String
 
     package init(_ kind: Kind, _ words: String) {
@@ -68,29 +68,29 @@ package struct NodeFailure: Error, Sendable, Equatable, CustomStringConvertible 
         self.words = words
     }
 
-    /// The words.
+    /// The same as ``words``.
     package var description: String { words }
 
-    /// What to do about it; nil where the node has to be looked at.
+    /// What to do about it; nil if the node itself must be examined.
     package var remedy: String? {
         switch kind {
         case .refused: "start Redis there, or correct the host and port"
-        case .unreachable: "correct the host's name, or its network"
-        case .timeout: "the node hangs, or a firewall drops what is sent; see also storeTimeout"
+        case .unreachable: "correct the host name, or fix the network to the host"
+        case .timeout: "check whether the node hangs or a firewall drops packets; see also storeTimeout"
         case .tls: "check redisCaFile, redisCertFile and the names in the node's certificate; see redisServerName"
-        case .protocol: "something else listens there, or it wants TLS: use rediss://"
+        case .protocol: "check that Redis listens on this port; if it requires TLS, use rediss://"
         case .noAuth: "give a password: redisPasswordFile, or in the URL"
-        case .wrongPassword: "correct user and password"
-        case .noPermission: "grant the user the rights that the README lists"
+        case .wrongPassword: "correct the user and the password"
+        case .noPermission: "grant the user the permissions that the README lists"
         case .readOnly, .masterDown: "name the primary, not a replica"
         case .outOfMemory:
-            "give the node more maxmemory; keep maxmemory-policy noeviction, since evicting a bucket admits too much"
-        case .otherCluster: "another cluster has taken over the address: correct redis, or the node's address"
-        case .protectedMode: "set a password on the node, or bind it and turn protected-mode off"
+            "raise the node's maxmemory; keep maxmemory-policy noeviction, because evicting a bucket admits too much"
+        case .otherCluster: "another cluster uses this address now: correct the setting redis, or the node's address"
+        case .protectedMode: "set a password on the node, or set bind and turn protected-mode off"
         case .tooManyClients: "raise maxclients on the node, or let fewer clients connect"
-        case .rejecting: "look at the node's own log, and at what stands between it and this server"
-        case .cannotPersist: "mend the node's disk, or turn its snapshots off"
-        case .tooFewReplicas: "bring the node's replicas back"
+        case .rejecting: "check the node's log, and any proxy between the node and this server"
+        case .cannotPersist: "fix the node's disk, or turn its snapshots off"
+        case .tooFewReplicas: "restart or reconnect the node's replicas"
         case .busy: "end the script with SCRIPT KILL on the node"
         case .isCluster: "set topology to cluster"
         case .notACluster: "set topology to ring"
@@ -100,9 +100,9 @@ package struct NodeFailure: Error, Sendable, Equatable, CustomStringConvertible 
 }
 
 extension NodeFailure {
-    /// What an error reply says of the node; nil where it is about one request.
+    /// Interprets an error reply; nil if the error concerns only one request.
     ///
-    /// A node in trouble is left alone until it has recovered.
+    /// A failed node gets no requests until it has recovered.
     package init?(reply: String) {
         // Before Redis 7 an error inside a script is wrapped: "ERR Error running script (…): …: -READONLY …".
         let code =
@@ -121,17 +121,17 @@ extension NodeFailure {
     }
 
     static var otherCluster: NodeFailure {
-        NodeFailure(.otherCluster, "none of the nodes that it names is of the cluster in use")
+        NodeFailure(.otherCluster, "none of the nodes in its slot map belongs to the cluster in use")
     }
 
-    /// Proxies and other servers put ERR before what Redis says.
+    /// Removes the `ERR` that proxies and other servers put before a Redis error.
     private static func withoutPrefix(_ reply: String) -> Substring {
         var rest = reply[...]
         while let word = ["ERR ", "-"].first(where: { rest.hasPrefix($0) }) { rest = rest.dropFirst(word.count) }
         return rest
     }
 
-    /// The same in the words of others than Redis, of whatever begins with ERR.
+    /// Error texts of Redis-compatible servers that have no error code other than `ERR`.
     private static let phrases: [(text: String, kind: Kind)] = [
         ("max number of clients", .tooManyClients), ("read-only mode", .readOnly), ("read only replica", .readOnly),
         ("readonly replica", .readOnly),
@@ -144,19 +144,19 @@ extension NodeFailure {
         "ASK": .isCluster, "DENIED": .protectedMode,
     ]
 
-    /// What an error reply to one of the commands of logging in says: whatever it is, the node cannot be used.
+    /// Interprets an error reply to a login command: any such error makes the node unusable.
     init(loginReply reply: String) {
         if let trouble = NodeFailure(reply: reply) {
             self = trouble
         } else if reply.contains("AUTH") || reply.contains("invalid password") {
-            // Before Redis 6 a wrong password, or one that is not wanted, is an ERR.
+            // Before Redis 6, a wrong or unexpected password is a plain ERR.
             self.init(.wrongPassword, reply)
         } else {
             self.init(.error, reply)
         }
     }
 
-    /// What a failed connection says.
+    /// Interprets a connection error.
     init(_ error: any Error) {
         switch error {
         case let error as NIOConnectionError:
@@ -171,7 +171,7 @@ extension NodeFailure {
             self.init(.closed, String(cString: strerror(error.errnoCode)))
         case let error as IOError: self.init(.unreachable, String(cString: strerror(error.errnoCode)))
         case ChannelError.connectTimeout: self.init(.timeout, "no connection within the connect timeout")
-        // A node that merely ends does not say goodbye in TLS.
+        // A node that terminates sends no TLS close_notify.
         case NIOSSLError.uncleanShutdown: self.init(.closed, "the connection broke")
         case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError:
             self.init(.tls, "no secure connection: \(Self.tlsWords(String(describing: error)))")
@@ -179,7 +179,7 @@ extension NodeFailure {
         }
     }
 
-    /// What went wrong, out of a description that names source files and lines as well.
+    /// Extracts the reason from a description that also contains source files and lines.
     private static func tlsWords(_ description: String) -> String {
         guard let mark = description.firstRange(of: "OPENSSL_internal:") else { return description }
         return String(description[mark.upperBound...].prefix { $0 != " " })

@@ -2,9 +2,9 @@ internal import Cistern
 internal import CisternCluster
 internal import Synchronization
 
-/// This server's part of all limits, whichever connection it is renewed over.
+/// This server's local fraction of all limits, independent of the connection that renews it.
 final class NodeFraction: Sendable {
-    /// The name under which the node has it on record.
+    /// The name under which the node records the fraction.
     private let server: String
     let lease = Mutex(FractionLease())
 
@@ -12,12 +12,12 @@ final class NodeFraction: Sendable {
         self.server = server
     }
 
-    /// The command that renews the part, or gives it up.
+    /// The command that renews the fraction, or gives it up if `isLeaving`.
     func request(now: Instant, isLeaving: Bool = false) -> [[UInt8]] {
         FractionScript.command(server: server, lease.withLock { $0.ask(now: now) }, isLeaving: isLeaving)
     }
 
-    /// Takes in the answer to a request that left at `sentAt`; returns whether it was one.
+    /// Applies the reply to a request that left at `sentAt`; returns false if the reply is malformed.
     @discardableResult
     func take(_ reply: RESPValue, sentAt: Instant, clockDriftPerMille: Int64) -> Bool {
         guard let granted = FractionScript.share(in: reply) else { return false }

@@ -1,24 +1,24 @@
 package import Cistern
 
-/// What one node was asked and how it answered, since the start.
+/// Counters and latencies of one node's lease requests since the start.
 package struct NodeStatistics: Sendable {
-    /// Requests that were granted what waited, and what was wished for as far as others left it.
+    /// Requests whose waiting costs were paid in full, without a trickle grant.
     package var granted: UInt64 = 0
-    /// Requests that the bucket could not pay in full, or only as the refill comes.
+    /// Requests that the bucket could not pay in full, or that got a trickle grant.
     package var short: UInt64 = 0
-    /// Requests that asked for nothing: that gave tokens back, or reported what was spent.
+    /// Requests for no tokens, which only return tokens or report spending.
     package var returned: UInt64 = 0
-    /// Requests that the node answered with an error.
+    /// Requests that the node rejected with an error.
     package var rejected: UInt64 = 0
     /// Requests that were not answered by their deadline.
     package var timedOut: UInt64 = 0
-    /// Requests that were not sent, or lost with the connection.
+    /// Requests that were not sent, or whose connection ended before a reply.
     package var unreachable: UInt64 = 0
-    /// Requests that were not sent because too many were waiting.
+    /// Requests that were not sent because too many were pending.
     package var overloaded: UInt64 = 0
-    /// Requests that the node sent on to another one, of a Redis Cluster.
+    /// Requests that a Redis Cluster node redirected to another node.
     package var redirected: UInt64 = 0
-    /// How long answers took, from when the request was sent.
+    /// Reply latency, from when the request was sent.
     package var latency = LatencyHistogram()
 
     package init() {}
@@ -42,21 +42,21 @@ package struct NodeStatistics: Sendable {
     }
 }
 
-/// What is known of one node now.
+/// The current state of one node.
 package struct NodeReport: Sendable {
-    /// The name in logs and metrics.
+    /// The node's name in logs and metrics.
     package let name: String
-    /// Whether it is in use.
+    /// Whether the node is in use.
     package let isUp: Bool
-    /// Why it is not; nil while it is up or before the first attempt.
+    /// Why the node is not in use; nil while it is up and before the first attempt.
     package let trouble: NodeFailure?
-    /// What it was asked and how it answered.
+    /// The counters of its requests.
     package let statistics: NodeStatistics
-    /// The part of all organizations that it keeps, 0 to 1.
+    /// The fraction of all keys that the node stores, 0 to 1.
     package var share = 0.0
-    /// Of a Redis Cluster's node, the slots that it keeps, as ranges.
+    /// The slots that the node owns in a Redis Cluster, as ranges.
     package var slots: [ClosedRange<Int>] = []
 
-    /// Why it is not in use, in words.
+    /// Why the node is not in use, as text.
     package var reason: String? { trouble?.words }
 }

@@ -1,9 +1,9 @@
 internal import Cistern
 internal import Synchronization
 
-/// Which homes can be reached: a bit each, to be read by any thread without waiting.
+/// Which partitions are reachable: one bit each, readable from any thread without locking.
 final class Reachability: Sendable {
-    /// How many homes there are; a Redis Cluster has as many slots.
+    /// The number of partitions, which equals the number of slots in a Redis Cluster.
     static let partitionCount = 16384
 
     private let words = InlineArray<256, Atomic<UInt64>> { _ in Atomic(0) }
@@ -13,7 +13,7 @@ final class Reachability: Sendable {
         return words[number / 64 % 256].load(ordering: .relaxed) >> UInt64(number % 64) & 1 == 1
     }
 
-    /// Whether every home can be reached.
+    /// Whether every partition is reachable.
     var areAllUp: Bool {
         words.indices.allSatisfy { words[$0].load(ordering: .relaxed) == .max }
     }

@@ -5,22 +5,18 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// How lease requests are carried.
+/// Lease requests.
 extension RedisNode {
     typealias Reply = @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
 
-    /// Told that the node has not acted on a request: in a Redis Cluster another one has to, or this one later.
+    /// Called if the node did not act on a request: in a Redis Cluster another node must, or this node later.
     typealias Redirected = @Sendable (Redirect) -> Void
 
-    /// Carries one lease request.
+    /// Sends one lease request; any thread may call it.
     ///
-    /// Any thread may call; either `reply` or `redirected` is called once, on the node's event loop or before this
-    /// returns.
+    /// Either `reply` or `redirected` is called once, on the node's event loop or before this returns.
     ///
-    /// - Parameters:
-    ///   - keys: which of the organization's keys the node is told.
-    ///   - isAsking: whether another node has sent the request on to this one, while a slot is being moved.
-    ///   - redirected: for a node of a Redis Cluster.
+    /// - Parameter isAsking: whether another node redirected the request here with `ASK`, during a slot migration.
     func lease(
         _ request: LeaseRequest, keys: KeyNames.Choice, isAsking: Bool = false, redirected: Redirected? = nil,
         reply: @escaping Reply
@@ -35,7 +31,7 @@ extension RedisNode {
         }
     }
 
-    /// - Parameter call: how the node is told to run the script; by the digest that it gave unless said.
+    /// - Parameter call: how the command refers to the script; nil for the digest that the node returned at login.
     private func send(
         _ request: LeaseRequest, as call: LeaseScript.Call?, keys: KeyNames.Choice, isAsking: Bool,
         _ redirected: Redirected?, _ reply: @escaping Reply
@@ -45,18 +41,18 @@ extension RedisNode {
         }
         let now = clock.now()
         let remaining = request.deadline.nanoseconds - now.nanoseconds
-        // One that has waited too long already says nothing about the node.
+        // A request that has already waited too long says nothing about the node.
         guard remaining > 0 else { return finish(request, .failure(.timedOut), reply) }
         let isFirst = call == nil
         guard !isFirst || loop.value.ramp.permits(now: now) else {
             return finish(request, .failure(.overloaded), reply)
         }
-        // It is good for one command, and that is used up even where the command fails.
+        // `ASKING` covers one command, and is used up even if that command fails.
         connection.send(
             after: isAsking ? Self.asking : nil, deadline: eventLoop.now + .nanoseconds(remaining),
             completion: { result in
                 if isFirst, case .success(.value(.error(let message))) = result, message.hasPrefix("NOSCRIPT") {
-                    // Somebody has emptied the node's script cache; EVAL runs the script and fills it again.
+                    // The node's script cache was flushed; EVAL runs the script and caches it again.
                     return self.send(request, as: .source, keys: keys, isAsking: isAsking, redirected, reply)
                 }
                 self.take(result, of: request, connection, redirected, reply)
@@ -67,7 +63,7 @@ extension RedisNode {
             })
     }
 
-    /// Takes in the answer to a request, or that there is none.
+    /// Handles the reply to a request, or its failure.
     private func take(
         _ result: Result<RESPReply, RedisConnection.Failure>, of request: LeaseRequest, _ connection: RedisConnection,
         _ redirected: Redirected?, _ done: Reply
@@ -82,7 +78,7 @@ extension RedisNode {
             if let trouble = NodeFailure(reply: message) {
                 connection.close(trouble)
             } else if !message.hasPrefix("STALE") {
-                // A late give-back that comes after a later request has nothing more to say.
+                // `STALE` needs no log line: a later request has overtaken a late return of tokens.
                 logRejection(message)
                 noteRejection(message, connection)
             }
@@ -100,7 +96,7 @@ extension RedisNode {
         }
     }
 
-    /// Logs what the script found wrong with a bucket, and has put right.
+    /// Logs what the script has repaired in a bucket, and steps of the node's clock.
     private func logRemarks(_ answer: LeaseScript.Answer, on request: LeaseRequest) {
         guard answer.repairedValues > 0 || answer.stepBackMilliseconds > 0,
             let suppressed = loop.value.remarkLog.permit(now: clock.now())
@@ -110,12 +106,12 @@ extension RedisNode {
         ]
         if answer.repairedValues > 0 {
             metadata["values"] = "\(answer.repairedValues)"
-            metadata["remedy"] = "find what else writes to keys that begin with ratelimit:"
+            metadata["remedy"] = "find the other client that writes to keys with the prefix ratelimit:"
             logger.warning("Redis held values that no server wrote; they were removed", metadata: metadata)
         } else {
             metadata["milliseconds"] = "\(answer.stepBackMilliseconds)"
             metadata["remedy"] = "let the time service of the Redis host slew its clock instead of stepping it"
-            logger.warning("Redis' clock stepped back; leases begin again", metadata: metadata)
+            logger.warning("Redis' clock stepped back; leases restart from the new time", metadata: metadata)
         }
     }
 
@@ -125,12 +121,12 @@ extension RedisNode {
         reply(result, now)
     }
 
-    /// How many rejections in a row are the node's trouble and not the requests'.
+    /// After this many rejections in a row, the failure is the node's and not the requests'.
     private static let mostRejections = 5
 
-    /// A node that grants nothing in between is of no use: it is entered anew, by its name.
+    /// Reconnects to a node that rejects request after request, and resolves its host name again.
     private func noteRejection(_ message: String, _ connection: RedisConnection) {
-        // That is about one key, whatever others get.
+        // A wrong type concerns one key, not the node.
         guard !message.contains("WRONGTYPE") else { return }
         loop.value.rejections += 1
         guard loop.value.rejections >= Self.mostRejections else { return }

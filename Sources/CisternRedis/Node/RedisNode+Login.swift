@@ -4,11 +4,11 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// How a connection comes into use, and how it is kept.
+/// Login, and the heartbeat of a connection in use.
 extension RedisNode {
-    /// Authenticates, chooses the database, tries whether writes are taken, and loads the script, all in one flight.
+    /// Authenticates, selects the database, probes for writes, and loads the script, all pipelined.
     ///
-    /// The node is up once it has told the script's digest.
+    /// The node is up once it has returned the script's digest and passed a trial run.
     func logIn(deadline: NIODeadline, whenDone: @escaping @Sendable () -> Void) {
         guard let connection = loop.value.connection else {
             fail(NodeFailure(.closed, "the connection was lost"))
@@ -41,14 +41,14 @@ extension RedisNode {
             case .success(let other):
                 let words = "unexpected answer to SCRIPT LOAD: \(other)".prefix(200)
                 connection.close(NodeFailure(.protocol, String(words)))
-            // Nothing new where the connection has told why it ended.
+            // This has no effect if the connection has already reported why it ended.
             case .failure(let failure): self.fail(NodeFailure(.closed, "\(failure)"))
             }
             whenDone()
         }
     }
 
-    /// Has the script do nothing: a node that lets it be loaded and not be run is of no use.
+    /// Runs the script as a trial, because a node may accept `SCRIPT LOAD` and still refuse to run the script.
     private func tryScript(
         _ digest: [UInt8], _ connection: RedisConnection, deadline: NIODeadline,
         _ whenDone: @escaping @Sendable () -> Void
@@ -69,7 +69,7 @@ extension RedisNode {
         }
     }
 
-    /// Makes sure that the node is one of the cluster in use, and not of one that has taken over its address.
+    /// Verifies that the node belongs to the cluster in use; another cluster may have taken over its address.
     private func checkCluster(_ connection: RedisConnection, deadline: NIODeadline) {
         connection.send(Self.command(["CLUSTER", "SLOTS"]), isVital: true, deadline: deadline) { result in
             switch result {
@@ -82,13 +82,13 @@ extension RedisNode {
         }
     }
 
-    /// An error to a command that the node need not know closes the connection only where it says what the node is at.
+    /// Closes the connection if the error of an optional command names a node failure other than a missing permission.
     private func closeIfUnusable(_ connection: RedisConnection, _ message: String) {
         guard let trouble = NodeFailure(reply: message), trouble.kind != .noPermission else { return }
         connection.close(trouble)
     }
 
-    /// Warns where Redis would evict buckets: the limit is not kept then.
+    /// Warns if Redis may evict buckets, because an evicted bucket admits too much.
     private func askForEvictionPolicy(_ connection: RedisConnection, deadline: NIODeadline) {
         connection.send(Self.command(["INFO", "memory"]), isVital: true, deadline: deadline) { result in
             switch result {
@@ -127,7 +127,7 @@ extension RedisNode {
         }
     }
 
-    /// A reply without what was sent: a node that does not know a command repeats the beginning of its arguments.
+    /// Removes secrets from an error reply: for an unknown command, Redis repeats the first arguments.
     private static func without(_ secrets: [String], _ message: String) -> String {
         guard !secrets.isEmpty else { return message }
         let end = message.firstRange(of: " args")?.lowerBound ?? message.endIndex
@@ -150,26 +150,26 @@ extension RedisNode {
         [Array("SET".utf8), key, Array("1".utf8), Array("XX".utf8)]
     }
 
-    /// Tries whether the node takes writes.
+    /// Probes whether the node accepts writes.
     ///
-    /// With XX this writes nothing, since the key never exists; but a replica, a full node and one that cannot persist
-    /// refuse it as they would refuse the script.
+    /// With XX the command writes nothing, because the key never exists. A replica, a full node, or a node that cannot
+    /// persist still rejects it, as it would reject the script.
     private func sendWriteProbe(_ connection: RedisConnection, deadline: NIODeadline) {
         guard let key = role.probeKey() else { return }
         let isClustered = role.isClustered
         connection.send(Self.writeProbe(key), isVital: true, deadline: deadline) { result in
             guard case .success(.error(let message)) = result else { return }
-            // The key's slot has moved on since the slots were last looked at; that says nothing of the node.
+            // The key's slot has moved since the last slot map, which says nothing about the node.
             if isClustered, Redirect(message) != nil { return }
             connection.close(NodeFailure(loginReply: message))
         }
     }
 
-    // MARK: Keeping it
+    // MARK: Heartbeat
 
-    /// Once in a while: renews the part of all limits, and tries a connection that nothing else has tried.
+    /// The heartbeat: renews the local fraction, and probes the connection if it has been idle for `interval`.
     ///
-    /// So one that is dead without having been closed is found before a request has to wait for it in vain.
+    /// A half-open connection is thus found before a request waits on it.
     func beat(interval: TimeAmount) {
         guard isUp, let connection = loop.value.connection else { return }
         let deadline = eventLoop.now + .milliseconds(settings.connectTimeoutMilliseconds)
@@ -191,10 +191,10 @@ extension RedisNode {
         }
     }
 
-    /// Gives the part of all limits up for others; `whenDone` is called once that is known there, or cannot be.
+    /// Gives up the local fraction; calls `whenDone` once the node has confirmed it, or cannot.
     func releaseFraction(whenDone: @escaping @Sendable () -> Void) {
         guard isUp, let share = role.share, let connection = loop.value.connection else { return whenDone() }
-        // A node that hangs must not keep the server from stopping; there the part lapses by itself.
+        // A hanging node must not delay the server's stop; the fraction expires there by itself.
         let deadline = eventLoop.now + .milliseconds(settings.connectTimeoutMilliseconds / 4)
         connection.send(share.request(now: clock.now(), isLeaving: true), deadline: deadline) { _ in whenDone() }
     }

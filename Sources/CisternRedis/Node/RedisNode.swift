@@ -8,50 +8,51 @@ internal import NIOPosix
 internal import NIOSSL
 internal import Synchronization
 
-/// One Redis node: keeps a connection to it for as long as it can be had, and carries commands over it.
+/// One Redis node: maintains a connection to it and sends commands over it.
 ///
-/// What to do is decided by ``NodeHealth``; this is the shell that does it. Everything but what any thread may read
-/// happens on one event loop. Logging in is in `RedisNode+Login.swift`, lease requests are in `RedisNode+Lease.swift`.
+/// ``NodeHealth`` decides when to connect and when to use the node; this class carries that out. All state belongs to
+/// one event loop, except for what other threads may read. For login see `RedisNode+Login.swift`, for lease requests
+/// `RedisNode+Lease.swift`.
 final class RedisNode: Sendable {
-    /// What a node is for, as whoever has several of them says.
+    /// The node's role in its store, as the owning ring or cluster defines it.
     struct Role: Sendable {
-        /// Whether it is one of a Redis Cluster, which may send a request on to another node.
+        /// Whether the node belongs to a Redis Cluster, and may redirect requests.
         var isClustered = false
-        /// A key with which to try whether the node takes writes; nil where it keeps none.
+        /// Returns a Redis key for write probes, or nil if the node stores no keys.
         var probeKey: @Sendable () -> [UInt8]? = { KeyNames.probe }
-        /// Of one of a Redis Cluster: whether a map of slots is of the cluster that is known.
+        /// For a Redis Cluster: whether a slot map belongs to the known cluster.
         var belongs: @Sendable (SlotMap) -> Bool = { _ in true }
-        /// This server's part of all limits from this node; nil for none.
+        /// This server's local fraction at this node; nil if there is none.
         var share: NodeFraction?
-        /// Whether it is sent few requests at first even though it has not been lost itself.
+        /// Whether requests to the node ramp up even if it has not failed before.
         var startsSlowly = false
-        /// Told, on the event loop, when the node comes into use and when it is lost.
+        /// Called on the event loop when the node comes into use and when it is lost.
         var changed: @Sendable (_ node: RedisNode, _ isUp: Bool) -> Void = { _, _ in }
     }
 
-    /// What lives on the event loop.
+    /// State that only the event loop may access.
     struct Loop {
         var health: NodeHealth
         var ramp: RecoveryRamp
         var connection: RedisConnection?
-        /// The digest by which the node knows the script.
+        /// The script's digest, as the node returned it.
         var scriptDigest: [UInt8] = []
         var retry: Scheduled<Void>?
         var heartbeat: RepeatedTask?
         var rejectionLog = LogThrottle()
-        /// Requests answered with errors that tell nothing of the node, since one was granted last.
+        /// Rejections since the last grant, not counting errors that name a node failure.
         var rejections = 0
-        /// What keys Redis evicts when its memory is full, as was warned of last.
+        /// The node's `maxmemory-policy` at the last login, so that a warning is not repeated.
         var evictionPolicy = ""
-        /// Of what the script found wrong with buckets.
+        /// Throttles log lines about buckets that the script repaired.
         var remarkLog = LogThrottle()
     }
 
-    /// What other threads may read.
+    /// State that any thread may access.
     struct Shared {
         var statistics = NodeStatistics()
         var trouble: NodeFailure?
-        /// Redis's version as it says it in scripts, 0x070000 for 7.0; 0 before that, and where nobody has asked.
+        /// The Redis version as scripts see it, 0x070000 for 7.0; 0 for older versions and if it was not requested.
         var version: Int64 = 0
     }
 
@@ -64,10 +65,10 @@ final class RedisNode: Sendable {
     let loop: NIOLoopBoundBox<Loop>
     private let isUpFlag = Atomic(false)
     let shared: Mutex<Shared>
-    /// Nil for a link without TLS.
+    /// Nil for a connection without TLS.
     private let certificates: LinkCertificates?
 
-    /// Creates a node, which does nothing before ``start()``.
+    /// Creates a node, which is inactive before ``start()``.
     init(
         endpoint: RedisEndpoint, settings: RedisSettings, certificates: LinkCertificates, role: Role,
         clock: any TimeSource,
@@ -93,33 +94,27 @@ final class RedisNode: Sendable {
             eventLoop: eventLoop)
     }
 
-    /// Whether requests are sent to the node now.
-    ///
-    /// Any thread may ask.
+    /// Whether requests are sent to the node now; any thread may read it.
     var isUp: Bool { isUpFlag.load(ordering: .relaxed) }
 
-    /// What is known of the node now.
-    ///
-    /// Any thread may ask.
+    /// The current state of the node; any thread may read it.
     var report: NodeReport {
         shared.withLock {
             NodeReport(name: endpoint.name, isUp: isUp, trouble: $0.trouble, statistics: $0.statistics)
         }
     }
 
-    /// Whether the node has been tried since it was made, and whatever came of it is known.
-    ///
-    /// Any thread may ask.
+    /// Whether the first connection attempt has succeeded or failed; any thread may read it.
     var hasBeenTried: Bool { isUp || shared.withLock { $0.trouble != nil } }
 
-    /// Whether the node sends a request on (`ASK`) only once none of its keys is left with it: from Redis 7 on.
+    /// Whether the node sends `ASK` only if it has none of the requested Redis keys; true from Redis 7 on.
     ///
-    /// Any thread may ask.
+    /// Any thread may read it.
     var asksForWholeBuckets: Bool { shared.withLock { $0.version >= 0x070000 } }
 
-    // MARK: Life
+    // MARK: Lifecycle
 
-    /// Starts connecting, and returns once the first attempt has succeeded or failed.
+    /// Starts connecting; returns once the first attempt has succeeded or failed.
     func start() async {
         await withCheckedContinuation { continuation in
             begin { continuation.resume() }
@@ -128,22 +123,22 @@ final class RedisNode: Sendable {
 
     /// Starts connecting.
     ///
-    /// Any thread may call; `whenDone` is called on the event loop, once the first attempt has succeeded or failed.
+    /// Any thread may call it. `whenDone` is called on the event loop once the first attempt has succeeded or failed.
     func begin(whenDone: @escaping @Sendable () -> Void = {}) {
         eventLoop.execute { self.probe(whenDone: whenDone) }
     }
 
-    /// Takes no more requests, and closes the connection for good once those in flight are answered or too late.
+    /// Accepts no more requests, and closes the connection permanently once pending requests are answered or late.
     func stop() async {
         await withCheckedContinuation { continuation in
             end { continuation.resume() }
         }
     }
 
-    /// The same; any thread may call, and `whenDone` is called on the event loop once no more requests are taken.
+    /// Does the same as ``stop()``; any thread may call it.
     ///
-    /// - Parameter isReplaced: whether another connection to the same node takes its place, and with it this server's part
-    ///   of all limits.
+    /// - Parameter isReplaced: whether another connection to the same node takes over, including the local fraction.
+    /// - Parameter whenDone: called on the event loop once no more requests are accepted.
     func end(isReplaced: Bool = false, whenDone: @escaping @Sendable () -> Void = {}) {
         eventLoop.execute {
             self.loop.value.health.stop()
@@ -155,7 +150,7 @@ final class RedisNode: Sendable {
     }
 
     private func finish(isReplaced: Bool, _ whenDone: () -> Void) {
-        let trouble = NodeFailure(.stopped, "the server has no more use for it")
+        let trouble = NodeFailure(.stopped, "the server is stopping or no longer uses this node")
         setUp(false, trouble: trouble, keepsShare: isReplaced)
         loop.value.connection?.finish(trouble)
         loop.value.connection = nil
@@ -176,7 +171,7 @@ final class RedisNode: Sendable {
         connected.whenComplete { result in
             switch result {
             case .success(let channel):
-                // Of a host with several addresses more than one may have been tried: this is the one that answered.
+                // If the host has several addresses, several connections may have been tried: this one succeeded.
                 self.loop.value.connection =
                     try? channel.pipeline.syncOperations.handler(type: RedisConnection.self)
                 self.logIn(deadline: deadline, whenDone: whenDone)
@@ -202,7 +197,7 @@ final class RedisNode: Sendable {
         try channel.pipeline.syncOperations.addHandler(connection)
     }
 
-    /// Logging in has succeeded: the node is used from now on.
+    /// Marks the node as up after a successful login.
     func becomeUp(scriptDigest: [UInt8]) {
         guard let isNews = loop.value.health.succeed() else { return }
         loop.value.scriptDigest = scriptDigest
@@ -211,7 +206,7 @@ final class RedisNode: Sendable {
         setUp(true, trouble: nil)
         if isNews { logger.notice("Redis node is up; decisions are metered") }
         let interval = TimeAmount.milliseconds(settings.heartbeatMilliseconds)
-        // Spread, so that the nodes of a fleet are not all asked in the same instant.
+        // Random first delay, so that heartbeats to several nodes do not coincide.
         let first = TimeAmount.nanoseconds(Int64.random(in: 0..<interval.nanoseconds))
         loop.value.heartbeat = eventLoop.scheduleRepeatedTask(initialDelay: first, delay: interval) { _ in
             self.beat(interval: interval)
@@ -220,7 +215,7 @@ final class RedisNode: Sendable {
 
     /// The attempt to connect, or the connection in use, has failed.
     func fail(_ trouble: NodeFailure) {
-        // What tells one trouble from another is its name: its words may differ each time.
+        // Compare failures by kind, because the text may differ each time.
         let reason = trouble.kind == .error ? trouble.words : trouble.kind.rawValue
         let action = loop.value.health.fail(reason, jitter: Double.random(in: 0...1))
         guard let action else { return }
@@ -237,7 +232,7 @@ final class RedisNode: Sendable {
         loop.value.retry = eventLoop.scheduleTask(in: .milliseconds(action.retryAfterMilliseconds)) { self.probe() }
     }
 
-    /// Makes it known whether the node is in use; with the part of the limits to go on with before anyone needs it.
+    /// Publishes whether the node is in use, and updates the local fraction before any request needs it.
     private func setUp(_ isUp: Bool, trouble: NodeFailure?, keepsShare: Bool = false) {
         let now = clock.now()
         let isChange = isUp != self.isUp
@@ -251,9 +246,9 @@ final class RedisNode: Sendable {
         if isChange { role.changed(self, isUp) }
     }
 
-    /// Takes the node out of use for a reason that only those who ask it can know.
+    /// Takes the node out of use for a failure that its caller has detected.
     ///
-    /// Any thread may call.
+    /// Any thread may call it.
     func reject(_ trouble: NodeFailure) {
         eventLoop.execute { self.loop.value.connection?.close(trouble) }
     }
@@ -264,7 +259,7 @@ final class RedisNode: Sendable {
 
     /// Sends one command; `reply` is called once, on the event loop or before this returns.
     ///
-    /// Any thread may call. An error that the node answers with is a reply like any other.
+    /// Any thread may call it. An error reply from the node counts as a success.
     func command(
         _ words: [[UInt8]], isAsking: Bool = false, timeoutMilliseconds: Int64,
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
@@ -281,7 +276,7 @@ final class RedisNode: Sendable {
         }
     }
 
-    /// The same for those that can wait.
+    /// The same as an async function.
     func command(
         _ words: [[UInt8]], timeoutMilliseconds: Int64
     ) async -> Result<RESPValue, LeaseFailure> {

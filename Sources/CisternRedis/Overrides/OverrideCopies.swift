@@ -3,18 +3,18 @@ package import CisternCluster
 internal import CisternSupport
 package import Logging
 
-/// The copies of all overrides of limits on the nodes of a store: one on each node of a ring, one in a Redis Cluster.
+/// Keeps the copies of all limit overrides in a store synchronized: one on each ring node, or one in a Redis Cluster.
 ///
-/// What any of them knows is known, and is brought to the others: so overrides survive the loss of a node, and are on one
-/// that joins a moment later.
+/// An entry found in any copy is written to the others. Overrides therefore survive the loss of a node, and reach a new
+/// node moments after it joins.
 package actor OverrideCopies {
-    /// A place with a copy.
+    /// A node or cluster that holds a copy.
     struct Holder: Sendable {
         let name: String
         let ask: @Sendable (_ words: [[UInt8]]) async -> Result<RESPValue, LeaseFailure>
     }
 
-    /// What a holder had when it was last looked at.
+    /// A holder's copy when it was last read.
     private struct Copy {
         var version = ""
         var content = LimitOverrides()
@@ -25,12 +25,12 @@ package actor OverrideCopies {
     private let logger: Logger
     private var copies: [String: Copy] = [:]
     private var log = LogThrottle()
-    /// Everything that is known.
+    /// The merged entries of all copies.
     package private(set) var overrides = LimitOverrides()
-    /// What to add to this process's clock for the nodes'; nil until one has answered.
+    /// The nodes' clock minus this process's clock, in milliseconds; nil until a node has replied.
     private var offsetMilliseconds: Int64?
 
-    /// Nothing can be put on record now.
+    /// The override cannot be stored now.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String
     }
@@ -41,12 +41,12 @@ package actor OverrideCopies {
         self.logger = logger
     }
 
-    /// The time on the nodes' clocks, in milliseconds since 1970; nil until one has answered.
+    /// The time on the nodes' clocks, in milliseconds since 1970; nil until a node has replied.
     package var nowMilliseconds: Int64? {
         offsetMilliseconds.map { clock.now().milliseconds + $0 }
     }
 
-    /// Looks at every copy within reach, and changes nothing there.
+    /// Reads every reachable copy, and changes none.
     package func look() async {
         let holders = nodes.overrideHolders
         let names = Set(holders.map(\.name))
@@ -54,7 +54,7 @@ package actor OverrideCopies {
         for holder in holders { await read(holder) }
     }
 
-    /// Looks at every copy within reach, and brings what is missing to each.
+    /// Reads every reachable copy, and writes the missing entries to each.
     package func synchronize() async {
         await look()
         let holders = nodes.overrideHolders
@@ -71,19 +71,20 @@ package actor OverrideCopies {
         }
     }
 
-    /// Says something of an organization, on every copy within reach.
+    /// Sets or removes a key's override in every reachable copy.
     ///
-    /// - Parameter lifeMilliseconds: how long it holds; nil for ever.
-    /// - Throws: ``Failure`` where no copy has taken it.
+    /// - Parameter limit: the limit; nil to remove the override.
+    /// - Parameter lifeMilliseconds: how long the override lasts, in milliseconds; nil for no end.
+    /// - Throws: ``Failure`` if no copy has stored it.
     package func set(
         _ limit: Limit?, of key: String, lifeMilliseconds: Int64?, by who: String
     ) async throws(Failure) -> LimitOverrides.Entry {
-        // Where somebody else was quicker, on a clock that is a little ahead, what he said is known by the second time.
+        // A concurrent writer whose clock is slightly ahead may win; the second attempt then knows its entry.
         for _ in 0..<2 {
             await synchronize()
             guard let now = nowMilliseconds else {
                 throw Failure(
-                    description: "no Redis node can be reached, and nothing has changed: try again when one is up")
+                    description: "no Redis node is reachable, so nothing has changed: try again when one is up")
             }
             let entry = overrides.entry(
                 for: key, limit: limit, expiresAtMilliseconds: lifeMilliseconds.map { now + $0 }, setBy: who,
@@ -95,13 +96,13 @@ package actor OverrideCopies {
             guard let written else {
                 throw Failure(
                     description:
-                        "no Redis node has confirmed it, though one may have taken it: look again when one is up")
+                        "no Redis node confirmed the change, but one may have stored it: check when one is up")
             }
             guard written > 0 else { continue }
             overrides.merge(key, entry)
             return entry
         }
-        throw Failure(description: "others change it at the same time: look at it, and try again")
+        throw Failure(description: "others are changing this override at the same time: check it, and try again")
     }
 
     private func read(_ holder: Holder) async {
@@ -121,9 +122,9 @@ package actor OverrideCopies {
         }
     }
 
-    /// Puts entries on record at a holder, and says how many were news there; nil where it does not answer.
+    /// Writes entries to a holder; returns how many were new there, or nil if it does not reply.
     ///
-    /// What is there afterwards is read with the next look.
+    /// The next ``look()`` reads the result.
     @discardableResult
     private func write(_ entries: [String: LimitOverrides.Entry], to holder: Holder) async -> Int64? {
         switch await holder.ask(OverrideScript.write(entries)) {
@@ -137,13 +138,13 @@ package actor OverrideCopies {
     private func complain(_ answer: String, of holder: Holder) {
         guard let suppressed = log.permit(now: clock.now()) else { return }
         logger.warning(
-            "overrides of limits cannot be read or written",
+            "limit overrides cannot be read or written",
             metadata: ["node": "\(holder.name)", "answer": "\(answer)", "notLogged": "\(suppressed)"])
     }
 }
 
 extension RedisStore {
-    /// The copies of all overrides on its nodes.
+    /// The copies of all limit overrides in this store.
     package func overrideCopies(clock: any TimeSource, logger: Logger) -> OverrideCopies {
         OverrideCopies(nodes: nodes, clock: clock, logger: logger)
     }

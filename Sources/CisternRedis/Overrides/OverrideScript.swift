@@ -1,14 +1,14 @@
 internal import Cistern
 internal import CisternCluster
 
-/// The scripts that keep a copy of all overrides of limits on a node.
+/// The scripts that read and write a node's copy of all limit overrides.
 ///
-/// A hash has a field for each organization, and a key beside it changes with each write, so that servers which look
-/// every second read all of it only when something is new. Both names have one hash tag: in a Redis Cluster there is one
-/// copy, in the slot of that.
+/// A hash has one field per key. A version beside it changes with each write, so servers that poll every second read
+/// the hash only after a change. Both Redis keys share a hash tag: a Redis Cluster has one copy, in the slot of that
+/// tag.
 enum OverrideScript {
     static let keys = ["ratelimit:{overrides}", "ratelimit:{overrides}:version"].map { Array($0.utf8) }
-    /// Where the copy is in a Redis Cluster.
+    /// The partition of the copy in a Redis Cluster.
     static let partition = PartitionID(UInt16(HashSlot.of(Array("overrides".utf8))))
 
     private static let readSource = """
@@ -19,16 +19,16 @@ enum OverrideScript {
         return { now, version, redis.call('HGETALL', KEYS[1]) }
         """
 
-    /// The command that asks for what has changed since a version.
+    /// The command that reads the copy if its version is not the given one.
     static func read(since version: String) -> [[UInt8]] {
         command(readSource, [version])
     }
 
-    /// What a node answers to ``read(since:)``.
+    /// A node's reply to ``read(since:)``.
     struct Reading {
         let nowMilliseconds: Int64
         let version: String
-        /// Nil where nothing has changed.
+        /// Nil if nothing has changed.
         var overrides: LimitOverrides?
 
         init?(_ reply: RESPValue) {
@@ -69,15 +69,16 @@ enum OverrideScript {
         return written
         """
 
-    /// The command that puts what was said of some organizations on record, unless something later is; it answers how many
-    /// that were.
+    /// The command that stores entries, unless a later entry for the same key exists.
+    ///
+    /// Its reply is the number of entries that were stored.
     static func write(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
         command(
             writeSource,
             entries.sorted { $0.key < $1.key }.flatMap { [$0.key, "\($0.value.setAtMilliseconds)", $0.value.text] })
     }
 
-    /// The command that forgets what was said of some organizations, unless something later is on record.
+    /// The command that deletes entries, unless a later entry for the same key exists.
     static func drop(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
         command(
             writeSource, entries.sorted { $0.key < $1.key }.flatMap { [$0.key, "\($0.value.setAtMilliseconds)", ""] })

@@ -4,18 +4,18 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// Independent nodes on a ring: each organization's bucket is on one of them.
+/// Independent nodes on a consistent-hash ring; each bucket is on one of them.
 final class RingNodes: StoreNodes {
     private struct State {
         var ring: Ring
-        /// The home that each member of the ring stands for.
+        /// The partition of each ring member.
         var partitions: [PartitionID]
         var nodes: [PartitionID: RedisNode]
-        /// Homes by the names of their nodes, of all that there ever were.
+        /// The partitions of all nodes that were ever used, by node name.
         ///
-        /// A number is never given to another node: it would pass for the same bucket.
+        /// A partition ID is never reused for another node: its bucket would be mistaken for the old node's.
         var numbers: [String: PartitionID]
-        /// Nodes that keep nothing any more, but may have leases to take back.
+        /// Nodes that no longer store buckets, but to which leases may still be returned.
         var leaving: [PartitionID: RedisNode] = [:]
         var isStopped = false
     }
@@ -36,7 +36,7 @@ final class RingNodes: StoreNodes {
         }
     }
 
-    /// - Parameter other: another connection to the same node, whose part of all limits goes over to this one.
+    /// - Parameter other: another connection to the same node, whose local fraction this one takes over.
     private func makeNode(
         _ endpoint: RedisEndpoint, partition: PartitionID, inPlaceOf other: RedisNode? = nil
     ) -> RedisNode {
@@ -49,7 +49,7 @@ final class RingNodes: StoreNodes {
     }
 
     private func note(_ node: RedisNode, at partition: PartitionID, isUp: Bool) {
-        // One that another connection to the same node has replaced has no say any more.
+        // A node object that another connection has replaced must not change reachability.
         state.withLock { state in
             guard (state.nodes[partition] ?? state.leaving[partition]) === node else { return }
             reachability.set(partition, isUp: isUp)
@@ -104,9 +104,9 @@ final class RingNodes: StoreNodes {
 
     // MARK: Changing the nodes
 
-    /// Turns to other nodes, or other weights.
+    /// Switches to other nodes or weights.
     ///
-    /// Nodes that stay keep their connections. Returns once each new one has been tried; only then does anything move.
+    /// Nodes that stay keep their connections. Buckets move only after each new node has been tried; then this returns.
     func change(to endpoints: [RedisEndpoint]) async throws {
         var (numbers, current) = state.withLock { ($0.numbers, $0.nodes.merging($0.leaving) { node, _ in node }) }
         var nodes: [PartitionID: RedisNode] = [:]
@@ -126,7 +126,7 @@ final class RingNodes: StoreNodes {
             }
         }
         await fresh.forAll { await $0.start() }
-        // A new password that is wrong must not take the place of one that works.
+        // A wrong new password must not replace one that works.
         let failed = nodes.filter { partition, node in
             !node.isUp && current[partition]?.isUp == true && current[partition] !== node
         }
@@ -136,7 +136,7 @@ final class RingNodes: StoreNodes {
         }
         let ring = Ring(endpoints.map { Ring.Member(name: $0.name, weight: $0.weight) })
         for (partition, node) in nodes { current[partition] = current[partition] === node ? nil : current[partition] }
-        // Where a node has another address or password now, the old connection has nothing more to do.
+        // If a node's address or password has changed, its old connection is not needed any more.
         let replaced = current.filter { nodes[$0.key] != nil }
         let leaving = current.filter { nodes[$0.key] == nil }
         state.withLock { state in
@@ -146,7 +146,7 @@ final class RingNodes: StoreNodes {
         replaced.values.forEach { $0.end(isReplaced: true) }
     }
 
-    /// Closes the connections of nodes that keep nothing any more.
+    /// Closes the connections to nodes that no longer store any bucket.
     func dropLeavingNodes() async {
         let leaving = state.withLock { state in
             defer { state.leaving = [:] }

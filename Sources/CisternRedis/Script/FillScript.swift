@@ -1,8 +1,8 @@
 internal import Cistern
 
-/// The script that makes an organization's bucket full again: as full as it may be while tokens are leased of it.
+/// The script that refills a bucket completely, except for tokens that are still leased.
 ///
-/// It is the twin of `StoreBucket.fill`. A bucket that is not there is full already.
+/// It mirrors `StoreBucket.fill`. A missing bucket counts as full.
 enum FillScript {
     private static let source =
         LeaseScript.plausibility + """

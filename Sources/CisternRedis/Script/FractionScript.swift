@@ -1,16 +1,16 @@
 internal import Cistern
 internal import CisternCluster
 
-/// The script that lets each server have a part of all limits to itself, for the failure policy `local`.
+/// The script that grants each server a local fraction of all limits, for the failure policy `local`.
 ///
-/// A hash has a field for each server: its part in millionths, when that lapses, and the number of its last request. Parts are
-/// equal as far as they can be: a server gets the whole divided by the number of servers, less what the others have not
-/// given up yet. So they add up to the whole at most, at every moment. What a server still holds of an earlier answer stays
-/// on record until it says that it holds less; its answer may be lost.
+/// A hash has one field per server: its fraction in millionths, the expiry, and the sequence number of its last
+/// request. With n servers each is entitled to 1/n, but gets at most what the records of the other servers leave. The
+/// fractions therefore never add up to more than the whole. A server may report a larger fraction than it is granted
+/// now. The larger one stays on record until the server reports a smaller one, because the reply may be lost.
 ///
-/// The field without a name says when the hash began. Where it was lost, with the node's data or because nobody could renew
-/// it, servers may be going on at parts that it knows nothing of: until those must have lapsed, nobody gets more than
-/// he says that he has.
+/// The field with the empty name holds the creation time of the hash. A hash can be lost with the node's data, or
+/// because no server could renew it. Servers may then still use fractions that a new hash does not contain. Until these
+/// fractions have expired, each server gets at most the fraction that it reports.
 enum FractionScript {
     static let source = """
         local time = redis.call('TIME')
@@ -43,7 +43,7 @@ enum FractionScript {
         return { share, count }
         """
 
-    /// The command by which a server asks for its part, or, with `isLeaving`, gives it up.
+    /// The command that requests this server's local fraction, or gives it up if `isLeaving`.
     static func command(server: String, _ ask: FractionLease.Ask, isLeaving: Bool = false) -> [[UInt8]] {
         [
             "EVAL", source, "1", String(decoding: KeyNames.servers, as: UTF8.self), server, "\(ask.held)",
@@ -51,8 +51,7 @@ enum FractionScript {
         ].map { Array($0.utf8) }
     }
 
-    /// The part in the script's answer, in millionths, and how many servers there are; nil where the answer is not one of
-    /// the script's.
+    /// Parses the script's reply: the fraction in millionths and the number of servers; nil if it is malformed.
     static func share(in reply: RESPValue) -> (millionths: Int64, servers: Int64)? {
         guard case .array(let fields) = reply, fields.count == 2, case .integer(let share) = fields[0],
             case .integer(let servers) = fields[1]

@@ -1,18 +1,18 @@
 internal import Cistern
 
-/// The names of keys in Redis.
+/// The names of the Redis keys.
 ///
-/// An organization has three, `ratelimit:<org>:tokens`, `…:lastRefill` and `…:leases`. In a Redis Cluster its name is a
-/// hash tag, `ratelimit:{<org>}:tokens`, so that all three are in one slot.
+/// A bucket has three: `ratelimit:<key>:tokens`, `…:lastRefill` and `…:leases`. In a Redis Cluster the bucket's key is
+/// a hash tag, as in `ratelimit:{<key>}:tokens`, so that all three are in one slot.
 enum KeyNames {
-    /// A key that never exists, for trying whether a node takes writes.
+    /// A Redis key that never exists, for write probes.
     static let probe = Array("ratelimit:probe".utf8)
-    /// The hash of servers that use the failure policy `local`.
+    /// The hash of the servers that use the failure policy `local`.
     static let servers = Array("ratelimit:servers".utf8)
 
     private static let fields = ["tokens", "lastRefill", "leases"]
 
-    /// The names of an organization's keys: tokens, time of the last refill, leases.
+    /// The names of a bucket's Redis keys: tokens, time of the last refill, leases.
     static func bucket(of key: [UInt8], isTagged: Bool) -> [[UInt8]] {
         fields.map { redisKey(of: key, $0, isTagged: isTagged) }
     }
@@ -27,17 +27,17 @@ enum KeyNames {
     private static let suffixes = fields.map { Array(":\($0)".utf8) }
     private static let taggedSuffixes = fields.map { Array("}:\($0)".utf8) }
 
-    /// Which of an organization's keys a script is told, and how they are written.
+    /// Which of a bucket's Redis keys are passed to a script, and how their names are written.
     struct Choice: Sendable {
         let isTagged: Bool
-        /// 3 for all of them, 1 for the first alone.
+        /// 3 for all Redis keys, 1 for only the first.
         var count = 3
     }
 
-    /// The bytes of three keys beside the organization's name, at most.
+    /// An upper bound for the bytes of the three names, not counting the bucket's key in each.
     static let bytesBesideName = 3 * (taggedPrefix.count + taggedSuffixes[1].count + 1)
 
-    /// Writes an organization's keys as the next words of a command: the same names, without making them first.
+    /// Appends the names of a bucket's Redis keys to a command as arguments, without allocating them.
     static func append(_ choice: Choice, of key: [UInt8], to output: inout OutputSpan<UInt8>) {
         let name = choice.isTagged ? tag(of: key) : key
         for index in 0..<choice.count {
@@ -49,10 +49,10 @@ enum KeyNames {
         }
     }
 
-    /// An organization's name as a hash tag.
+    /// A bucket's key as a hash tag; an empty key, or one that begins with a brace, gets a `{` in front.
     ///
-    /// An empty tag is none, and a tag ends at the first brace. A brace put before such names, and before those that
-    /// would then be the same as one of them, keeps keys apart and each organization's keys together.
+    /// Redis ignores an empty hash tag, and a tag ends at the first closing brace. The added brace keeps the Redis keys
+    /// of different buckets distinct, and those of one bucket in one slot.
     static func tag(of key: [UInt8]) -> [UInt8] {
         switch key.first {
         case nil, UInt8(ascii: "{"), UInt8(ascii: "}"): [UInt8(ascii: "{")] + key

@@ -1,20 +1,20 @@
 internal import Cistern
 
-/// The script that keeps a bucket in Redis: expiry of leases, refill, give-back and grant in one atomic step.
+/// The lease script: expires leases, refills the bucket, takes returned tokens and grants new ones, in one atomic step.
 ///
-/// It reads and writes the tokens as a decimal string and the time of the last refill in milliseconds since 1970, as
-/// plain Redis clients that keep such buckets do, and computes in whole microtokens, all below 2^53, where a double is
-/// exact. Redis's own clock is the only one. A request's numbers come as doubles, all in one word, and none is turned
-/// into text twice: the way between text and number was much of what a call took.
+/// The balance is stored as a decimal string, and the time of the last refill in milliseconds since 1970. Plain Redis
+/// clients with token buckets use the same format. The script computes in whole microtokens below 2^53, which doubles
+/// represent exactly, and uses only the clock of Redis. Conversion between text and numbers took much of a call's time.
+/// A request's numbers therefore arrive as doubles packed into one argument, and no number is formatted twice.
 ///
-/// Refill stops at the capacity less what is leased, at every moment and not just at the end: a lease that ran out an
-/// hour ago made room an hour ago. So the script walks through the moments at which leases ended, in their order, and
-/// refills up to each before it lets that lease go.
+/// At every moment, refill stops at the capacity minus the outstanding tokens: a lease that expired an hour ago has
+/// left room since then. The script therefore visits the moments at which leases ended, in order. It refills up to each
+/// moment and then releases that lease.
 enum LeaseScript {
-    /// A function of scripts that read records: whether a server can have written one.
+    /// A Lua function that tells whether a server can have written a lease record; used by scripts that read records.
     ///
-    /// No lease lasts longer than the bound, or than the one that is asked for; a trickle grant brings its tokens at
-    /// most.
+    /// A lease lasts at most `LeaseSettings.longestMilliseconds`, or the requested duration if that is longer. A
+    /// trickle grant delivers at most the tokens of its record.
     static let plausibility = """
         local function plausible(tokens, ends, pace, paced, at, duration)
           return tokens <= \(Limit.maximumCapacity) and at < 4503599627370496 and ends > at
@@ -31,9 +31,9 @@ enum LeaseScript {
             local lessee, numbers = ARGV[1], ARGV[2]
             local capacity, rate, sequence, acknowledged, duration, held, quiet, returned, early, early_for,
               ahead, weight, window, lone, next_number = unpack('<dddddddddddddd', numbers)
-            -- A trial at login: it writes nothing, and fails where a request would.
+            -- Trial at login: writes nothing, but fails wherever a real request would fail.
             if capacity == 0 then return call('SET', KEYS[1], '1', 'XX') and 1 or 0 end
-            -- While a Redis Cluster moves a slot it is told the first key alone; the others follow from it.
+            -- While a Redis Cluster migrates a slot, only the first Redis key may be passed. The others derive from it.
             local tokens_key = KEYS[1]
             local refill_key = KEYS[2] or (string.gsub(tokens_key, 'tokens$', 'lastRefill'))
             local leases_key = KEYS[3] or (string.gsub(tokens_key, 'tokens$', 'leases'))
@@ -43,9 +43,8 @@ enum LeaseScript {
             local time = call('TIME')
             local now = time[1] * 1000 + floor(time[2] / 1000)
 
-            -- Leases as they stand. One that has ended is due to go at its end; the lessee's own is lowered to what it says
-            -- it holds, one part at the moment since which about half was spent, the rest at the last spend. What it was
-            -- granted and has not acknowledged is taken back.
+            -- Collect when leased tokens ended. A lease ends at its expiry. The lessee's spent tokens end in two parts:
+            -- about half at the earlier reported time, the rest at the last spend. Unacknowledged grants are credited.
             local outstanding, own, credit, spilled, endings = 0, 0, 0, 0, {}
             local weights, paces, coming = 0, 0, 0
             local asked, spilled_then
@@ -64,10 +63,10 @@ enum LeaseScript {
                 spilled = (tonumber(spilled) or 0) % wrap
               elseif not spill or not plausible(tokens, ends, pace, paced, at, duration)
                 or #last > 16 or #share > 13 or #unseen > 16 or #spill > 16 then
-                -- No server writes this: it is removed, and the caller logs it.
+                -- No server writes this record: remove it. The caller logs the repair.
                 gone[#gone + 1], repaired = name, repaired + 1
               else
-                -- Written in the future: the clock has stepped back since. The record begins again now.
+                -- Written in the future, so the clock has stepped back since: the record restarts now.
                 if at > now then
                   latest = max(latest, at)
                   ends, paced, at = now + ends - at, max(0, now + paced - at), now
@@ -101,7 +100,7 @@ enum LeaseScript {
               end
             end
 
-            -- A balance that somebody deleted or evicted alone is known from its copy beside the leases.
+            -- If only the balance was deleted or evicted, use its copy in the leases hash.
             local balance, since = call('GET', tokens_key) or copy, call('GET', refill_key)
             if balance and not tonumber(balance) or since and not tonumber(since) then repaired = repaired + 1 end
             since = tonumber(since or now) or now
@@ -110,11 +109,11 @@ enum LeaseScript {
             else
               balance = capacity
             end
-            -- A clock that stepped back must not stop the refill until it is where it was.
+            -- After a clock step back, refill from now on instead of waiting until the clock catches up.
             if not (since >= 0 and since <= now) then since = now end
             since = floor(since)
-            -- After a step back it is not known what has come of running trickle grants: all of it is charged. What spilled
-            -- before belongs to times that cannot be compared any more.
+            -- After a clock step back, the delivered part of a running trickle grant is unknown, so charge all of it.
+            -- Earlier overflow earns no credit, because times before the step cannot be compared.
             if latest > now then
               for _, run in ipairs(runs) do balance = balance - run[1] * run[2] end
               spilled_then = spilled
@@ -130,12 +129,14 @@ enum LeaseScript {
                 end
               end
             end
-            -- Below 0 by what paces were promised of the inflow to come, and never by more than is on record.
+            -- Trickle grants are charged before their refill arrives, so the balance may be negative: at most by the
+            -- outstanding tokens.
             if not (balance >= -outstanding * token) then balance = -outstanding * token end
             balance = min(balance, max(0, capacity - outstanding * token))
 
-            -- What spilled since the lessee's tokens were spent, for want of the room that they had left, is made good. How
-            -- much spilled since its last request is known; it was less by at most what can have flowed in between.
+            -- Credit the overflow (`spilled`) that found no room because spent tokens were still on record. The
+            -- overflow since the lessee's last request is known; subtract the most that can have flowed in before the
+            -- spend.
             if asked then
               for _, ending in ipairs(endings) do
                 if ending[3] and ending[1] < since then
@@ -163,8 +164,9 @@ enum LeaseScript {
             outstanding = outstanding - credit
             balance = balance + credit * token
 
-            -- What waits is paid in its order, each in full or not at all, out of what the lessee holds and what is open:
-            -- the balance, and the part of running paces that has not come yet, which the balance has been charged with.
+            -- Pay the waiting requests in order, each in full or not at all, from the lessee's tokens and the open
+            -- balance. Trickle tokens that have not arrived yet (`coming`) are already charged to the balance, so add
+            -- them back.
             local room = max(0, capacity / token - outstanding)
             local whole = min(room, floor(max(0, balance + coming) / token))
             local left, everything = own + whole, true
@@ -177,8 +179,8 @@ enum LeaseScript {
             end
             local granted = max(0, whole - left)
 
-            -- Ahead of use: at once as far as the lessee's share of the balance goes, the rest as a pace out of its share of
-            -- the inflow. Who is alone may have more.
+            -- Prefetch: at once up to the lessee's share of the balance, the rest as a trickle grant from its share of
+            -- the refill. A sole lessee gets a multiple of it (solo multiplier, `lone`).
             local alone = weights == 0
             local function share(amount)
               if alone then return amount end
@@ -186,7 +188,7 @@ enum LeaseScript {
               return floor(amount * (weight / (weight + weights)))
             end
             if alone then ahead, window = ahead * lone, window * lone end
-            -- At most half of the capacity is out ahead of use at any time: the rest stays within reach of everybody.
+            -- Prefetch stops once half of the capacity is outstanding: the rest stays available to every server.
             local spare = max(0, floor(capacity / token / 2) - outstanding - granted)
             if everything then
               local rest = whole - granted
@@ -195,25 +197,24 @@ enum LeaseScript {
               due = min(ahead, spare, due)
               granted, ahead, spare = granted + due, ahead - due, spare - due
             end
-            -- Only where nothing is left is the inflow promised: a pace tells the lessee to wait.
+            -- Promise future refill only if the balance is used up, because a trickle grant makes the lessee wait.
             local free = max(0, rate - paces)
             local fair = min(free, alone and free or share(rate))
             local paced, pace, span = 0, 0, 0
             if granted == whole then paced = min(ahead, spare, floor(fair * window / token)) end
             if paced > 0 then
               span = math.ceil(paced * token / fair)
-              -- Rounded down, so that no part of a token seems to be coming that was not granted.
+              -- Rounded down, so that the rate never delivers more than the granted tokens.
               pace = floor(paced * token / span)
             end
             balance = balance - (granted + paced) * token
 
             for _, lessee in ipairs(gone) do call('HDEL', leases_key, lessee) end
             for i = 1, #moved, 2 do call('HSET', leases_key, moved[i], moved[i + 1]) end
-            -- Longer than any lease lasts and the bucket then takes to fill: one that expires comes back full.
+            -- Longer than any lease plus the time to fill the bucket, because an expired bucket comes back full.
             local fill = math.ceil(capacity / rate)
             local life = max(60000, 2 * fill, duration + fill)
-            -- What is written more than once is made text once: of a number as an argument Redis 7.0 makes text itself, and
-            -- slowly.
+            -- Format each repeated number once: Redis 7.0 is slow at formatting numbers that are passed as arguments.
             local life_text = life == 60000 and '60000' or format('%d', life)
             local now_text, spilled_text = format('%d', now), format('%d', spilled)
             local size = balance < 0 and -balance or balance
@@ -226,7 +227,7 @@ enum LeaseScript {
             end
             call('SET', tokens_key, text, 'PX', life_text)
             call('SET', refill_key, now_text, 'PX', life_text)
-            -- The record stays until its end even where nothing is held: it knows which requests have been acted on.
+            -- Keep the record until it expires, even if it holds no tokens: its sequence number detects late requests.
             local record = format('%d:%d:%d:%d:%d:%d:%d:%s:%s', sequence, own + granted + paced, now + duration,
               weight, pace, now + span, granted + paced, now_text, spilled_text)
             call('HSET', leases_key, lessee, record, '', spilled_text .. ':' .. text)
@@ -235,20 +236,20 @@ enum LeaseScript {
             return { granted, own, left, paced, span, free - pace, outstanding + granted + paced, repaired, latest - now }
             """
 
-    /// How a node is told to run the script.
+    /// How a command refers to the script.
     enum Call {
-        /// By the digest under which it knows it.
+        /// By the digest that `SCRIPT LOAD` returned (`EVALSHA`).
         case digest([UInt8])
-        /// By its text, which it remembers.
+        /// By its text, which the node then caches (`EVAL`).
         case source
     }
 
     private static let (byDigest, bySource) = (Array("EVALSHA".utf8), Array("EVAL".utf8))
     private static let sourceBytes = Array(source.utf8)
 
-    /// Writes the command that carries a request.
+    /// Appends the command for a request.
     ///
-    /// - Parameter keys: which of the organization's keys it is told.
+    /// - Parameter keys: which of the bucket's Redis keys are passed.
     static func write(_ request: LeaseRequest, as call: Call, keys: KeyNames.Choice, to commands: inout RESPCommands) {
         let (name, script): ([UInt8], [UInt8]) =
             switch call {
@@ -270,18 +271,18 @@ enum LeaseScript {
         }
     }
 
-    /// The command that has the script do nothing, where it can do anything at all.
+    /// A command that runs the script as a trial: it changes nothing, but fails wherever a lease request would fail.
     static func trial(digest: [UInt8], key: [UInt8]) -> [[UInt8]] {
         let numbers = [UInt8](repeating: 0, count: requestNumbers * RESPCommands.doubleBytes)
         return [byDigest, digest, Array("1".utf8), key, Array("trial".utf8), numbers]
     }
 
-    /// Numbers of a request beside those of what waits.
+    /// Numbers in a request, not counting those of the waiting requests.
     private static let requestNumbers = 14
 
     private static func numberCount(of request: LeaseRequest) -> Int { requestNumbers + 2 * request.waiting.count }
 
-    /// What the script unpacks, in its order.
+    /// Appends the numbers in the order in which the script unpacks them.
     @inline(__always)
     private static func appendNumbers(of request: LeaseRequest, to output: inout OutputSpan<UInt8>) {
         output.appendDouble(request.limit.capacityMicrotokens)
@@ -304,7 +305,7 @@ enum LeaseScript {
         }
     }
 
-    /// The script with a request's numbers in it, told the lessee alone: for who can send it nothing but text.
+    /// The script with a request's numbers embedded, for clients limited to text; `ARGV[1]` is the lessee ID.
     static func source(asking request: LeaseRequest) -> String {
         var bytes: [UInt8] = []
         bytes.append(addingCapacity: numberCount(of: request) * RESPCommands.doubleBytes) { output in
@@ -314,18 +315,18 @@ enum LeaseScript {
         return "local ARGV = { ARGV[1], '\(escapes)' }\n" + source
     }
 
-    /// What the script answers.
+    /// The script's reply.
     struct Answer {
         let grant: Grant
-        /// How many values in the bucket's keys could not be what a server wrote, and were replaced or removed.
+        /// How many values in the bucket's Redis keys no server can have written; they were replaced or removed.
         let repairedValues: Int64
-        /// By how much the store's clock has stepped back, as far as the records show it.
+        /// How far the store's clock has stepped back, in milliseconds, as far as the records show.
         let stepBackMilliseconds: Int64
     }
 
-    /// Reads the answer to a request; nil where no script of ours can have answered that.
+    /// Parses the reply to a request; nil if the script cannot have sent it.
     ///
-    /// Every number is held within its range here, so that arithmetic on a grant cannot overflow.
+    /// Every number is checked against its range or clamped to it, so that arithmetic on a grant cannot overflow.
     static func answer(in reply: RESPReply, to request: LeaseRequest) -> Answer? {
         guard case .numbers(let numbers) = reply else { return nil }
         let tokens = 0...Int64(request.limit.capacity)
@@ -335,7 +336,7 @@ enum LeaseScript {
             0...longestAnsweredMilliseconds ~= numbers[4], exact ~= numbers[5], exact ~= numbers[6],
             exact ~= numbers[7], exact ~= numbers[8]
         else { return nil }
-        // Garbage in the records may make these two as large as it likes; they only say how little is left.
+        // Garbage in the records can make these two arbitrarily large. Clamp them: they only indicate what is left.
         let most = Int64(Limit.maximumCapacity)
         let microtokens = most * Limit.microtokensPerToken
         let grant = Grant(
@@ -346,8 +347,8 @@ enum LeaseScript {
         return Answer(grant: grant, repairedValues: numbers[7], stepBackMilliseconds: numbers[8])
     }
 
-    /// Where doubles, in which the script computes, cease to be exact.
+    /// The script computes in doubles, which represent integers exactly up to this one.
     private static let largestExactInteger: Int64 = 1 << 53
-    /// A day: longer than any trickle grant.
+    /// One day, which is longer than any trickle grant.
     private static let longestAnsweredMilliseconds: Int64 = 86_400_000
 }
