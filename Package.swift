@@ -2,7 +2,7 @@
 
 import PackageDescription
 
-// Debian keeps both libraries on the compiler's own paths; Homebrew's are found through pkg-config.
+// Debian installs both libraries on the compiler's default paths; Homebrew's need pkg-config.
 #if os(macOS)
     let hiredisPkgConfig: String? = "hiredis"
     let jemallocPkgConfig: String? = "jemalloc"
@@ -37,7 +37,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
-        // Libraries of the system. Debian: libhiredis-dev, libjemalloc-dev. Homebrew: hiredis, jemalloc.
+        // System libraries. Debian: libhiredis-dev, libjemalloc-dev. Homebrew: hiredis, jemalloc.
         .systemLibrary(
             name: "CHiredis",
             pkgConfig: hiredisPkgConfig,
@@ -48,13 +48,13 @@ let package = Package(
             pkgConfig: jemallocPkgConfig,
             providers: [.apt(["libjemalloc-dev"]), .brew(["jemalloc"])]
         ),
-        // What Swift has no name for: hints to the processor, and its counter; apart, since the decision module needs the ones and
-        // must not have the other, which is a clock.
+        // Processor hints and the tick counter, which Swift does not expose. They are separate because the engine
+        // needs the hints but must not have a clock, and the counter is one.
         .systemLibrary(name: "CProcessorHints"),
         .systemLibrary(name: "CProcessorTicks"),
 
-        // The layers, lowest first. A target may name only what stands above it in this list;
-        // Tests/RepositoryTests keeps it so.
+        // The layers, lowest first. A target may depend only on targets above it in this list;
+        // Tests/RepositoryTests enforces this.
         .target(
             name: "Cistern",
             dependencies: [
@@ -150,7 +150,7 @@ let package = Package(
             ]
         ),
 
-        // Load benchmarks: `swift run perf`. It starts `cistern serve`, so that is built with it.
+        // Load benchmarks: `swift run perf`. They start `cistern serve`, so they depend on CisternCommand.
         .executableTarget(
             name: "Perf",
             dependencies: [
@@ -175,16 +175,16 @@ let package = Package(
             path: "Perf"
         ),
 
-        // What several test targets share: a clock set by hand, real processes, a plain HTTP client.
+        // Shared test support: a manual clock, real processes, a plain HTTP client.
         .target(
             name: "CisternTesting",
             dependencies: ["Cistern", "CisternSupport", .product(name: "Logging", package: "swift-log")],
             path: "Tests/CisternTesting"
         ),
-        // Decisions whose instructions PerfTests counts, from outside, in a release build: it depends on nothing that takes
-        // long to build.
+        // The program whose instructions per decision PerfTests counts from outside, in a release build. It has few
+        // dependencies so that it builds quickly.
         .executableTarget(name: "DecisionCount", dependencies: ["Cistern"], path: "Tests/DecisionCount"),
-        // Real nodes that fail under load; run apart, so that nothing else takes their time.
+        // Real nodes that fail under load; run separately, so that no other test takes processor time from them.
         .testTarget(
             name: "FaultTests",
             dependencies: [

@@ -9,11 +9,11 @@ internal import UnixSignals
 struct PerfCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "perf",
-        abstract: "Measure Cistern on this machine, beside what it replaces.",
+        abstract: "Benchmark Cistern on this machine, next to the limiters that it replaces.",
         discussion: """
-            Without a subcommand: tiers. Figures are of the release build; a debug build runs that instead. Exit codes: \
-            0; 1 where a count of --smoke is wrong; 64 for an argument that is wrong; 69 where something is missing or \
-            ends early.
+            Without a subcommand, runs tiers. A debug build starts the release build instead, except with --smoke. \
+            Exit codes: 0 for success, 1 if a count of --smoke is wrong, 64 for an invalid argument, 69 if a required \
+            program, file or server is missing or ends early.
             """,
         subcommands: [
             TiersCommand.self, EngineCommand.self, HTTPCommand.self, LeasesCommand.self, BaselineCommand.self,
@@ -26,7 +26,7 @@ struct PerfCommand: AsyncParsableCommand {
         let work = Task { await run(arguments) }
         let interruption = Task {
             for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup) {
-                // What was started ends with the task that holds it.
+                // Started processes end with the task that owns them.
                 work.cancel()
                 return
             }
@@ -36,7 +36,7 @@ struct PerfCommand: AsyncParsableCommand {
         Foundation.exit(code)
     }
 
-    /// Runs one command to its end, and says with what the process exits.
+    /// Runs one command to its end, and returns the exit code of the process.
     private static func run(_ arguments: [String]) async -> Int32 {
         do {
             var command = try parseAsRoot(arguments)
@@ -50,13 +50,13 @@ struct PerfCommand: AsyncParsableCommand {
             complain(error.description)
             return error.code.rawValue
         } catch is CancellationError {
-            complain("interrupted; what was started has been stopped")
+            complain("interrupted; all started processes have been stopped")
             return 130
         } catch let failure as ChildProcess.Failure {
             complain(failure.description)
             return PerfError.Code.unavailable.rawValue
         } catch let failure as Socket.Failure {
-            complain("\(failure.description): something that was measured has gone away")
+            complain("\(failure.description): a server under measurement is no longer reachable")
             return PerfError.Code.unavailable.rawValue
         } catch {
             let code = exitCode(for: error)
@@ -68,7 +68,7 @@ struct PerfCommand: AsyncParsableCommand {
     }
 
     private static func complain(_ text: String) {
-        // Over the bar, where there is one.
+        // Overwrites the progress bar, if there is one.
         let start = isatty(STDERR_FILENO) == 1 ? "\r\u{1b}[K" : ""
         FileHandle.standardError.write(Data("\(start)perf: \(text)\n".utf8))
     }

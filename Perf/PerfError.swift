@@ -1,11 +1,11 @@
-/// Why a benchmark cannot go on: what is wrong, and what would be right.
+/// An error that ends a benchmark; its description names the cause and the remedy.
 struct PerfError: Error, Equatable, CustomStringConvertible {
     /// The exit codes, by sysexits.h.
     enum Code: Int32 {
-        /// A count of a smoke run is not what it must be.
+        /// A count of a smoke run is wrong.
         case wrongCount = 1
         case usage = 64
-        /// Something that is needed is not there, or has gone away.
+        /// Something required is missing, or was lost during the run.
         case unavailable = 69
     }
 

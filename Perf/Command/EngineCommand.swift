@@ -5,17 +5,18 @@ internal import Foundation
 struct EngineCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "engine",
-        abstract: "Measure decisions in memory: ns, allocations, bytes for each organization.",
+        abstract: "Measure decisions in memory: ns, allocations, and bytes per organization.",
         discussion: """
-            Each decision reads the clock, looks up a name of 36 bytes and is allowed from memory. Embedded: the limiter \
-            keeps the bucket. Leased: it hands out tokens that it holds. Both say yes or no; with balance, a decision also tells \
-            what is left and when to come again. The names of all turns lie one after the other in \
-            memory, drawn in advance. The slowest newcomer is the most processor time that any organization's first \
-            request took, each in the quickest of four rounds: what the limiter does, not what else the machine did.
+            Each decision reads the clock, looks up a name of 36 bytes, and is allowed from memory. Embedded: the \
+            limiter keeps the buckets. Leased: it spends leased tokens. Both decide yes or no; with balance, a \
+            decision also returns the remaining tokens and the retry time. Names are drawn in advance and stored \
+            contiguously, in the order of use. The slowest first request is the maximum processor time of any \
+            organization's first request. For each organization, the fastest of four rounds counts, to exclude \
+            interference by other processes.
             """)
 
     @OptionGroup var options: RunOptions
-    @Option(help: ArgumentHelp("Measure only the rows with this in their name.", valueName: "text")) var only: String?
+    @Option(help: ArgumentHelp("Measure only rows whose name contains this text.", valueName: "text")) var only: String?
 
     static let columns: [Metric] = [
         .nanosecondsPerDecision, .decisionsPerSecond, .allocatedBytes, .bytesPerOrganization,
@@ -26,7 +27,7 @@ struct EngineCommand: AsyncParsableCommand {
         let checked = try options.checked("engine", standard: .init(seconds: 1, repetitions: 3))
         guard checked.seconds <= 30 else {
             throw PerfError(
-                "--duration is '\(options.duration ?? "")': use at most 30s, a leased row has no more tokens", .usage)
+                "--duration is '\(options.duration ?? "")': use at most 30s, or leased rows run out of tokens", .usage)
         }
         let cores = ProcessInfo.processInfo.activeProcessorCount
         let mixes = try chosen(Self.mixes(cores: cores, isSmoke: options.smoke))
@@ -50,19 +51,19 @@ struct EngineCommand: AsyncParsableCommand {
         if options.smoke { try Self.checkCounts(result) }
     }
 
-    /// Those that are asked for with `--only`.
+    /// The mixes selected with `--only`.
     private func chosen(_ mixes: [EngineRun.Mix]) throws(PerfError) -> [EngineRun.Mix] {
         guard let only else { return mixes }
         let chosen = mixes.filter { $0.name.contains(only) }
         guard !chosen.isEmpty else {
             throw PerfError(
-                "--only is '\(only)': no row has that in its name; use a part of one, such as '\(mixes[0].name)'",
+                "--only is '\(only)': no row has that in its name; use part of a name, such as '\(mixes[0].name)'",
                 .usage)
         }
         return chosen
     }
 
-    /// Organizations, spread and threads, from one to all cores.
+    /// All mixes of kind, organizations, skew and threads, from one thread to one per core.
     static func mixes(cores: Int, isSmoke: Bool) -> [EngineRun.Mix] {
         var threadCounts: [Int] = []
         var threads = 1
@@ -83,18 +84,18 @@ struct EngineCommand: AsyncParsableCommand {
         }
     }
 
-    /// The most that an organization may take in memory, with a name of 36 bytes and a lease, as the allocator counts.
+    /// The maximum memory of an organization with a 36-byte name and a lease, in bytes as the allocator counts.
     static let mostBytes = 200.0
 
-    /// What a smoke run must have counted: a decision allocates nothing, and an organization takes what it takes.
+    /// Checks the counts of a smoke run: decisions allocate nothing, and an organization takes at most ``mostBytes``.
     static func checkCounts(_ result: PerfResult) throws(PerfError) {
         for row in result.rows {
             if let bytes = row[.allocatedBytes], bytes > 0 {
-                throw PerfError("\(row.name): a decision allocates \(bytes) bytes, where 0 is right", .wrongCount)
+                throw PerfError("\(row.name): a decision allocates \(bytes) bytes; expected 0", .wrongCount)
             }
             if let bytes = row[.bytesPerOrganization], bytes > mostBytes {
                 throw PerfError(
-                    "\(row.name): an organization takes \(bytes) bytes, where \(mostBytes) is much", .wrongCount)
+                    "\(row.name): an organization takes \(bytes) bytes; expected at most \(mostBytes)", .wrongCount)
             }
         }
     }

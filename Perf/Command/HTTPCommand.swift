@@ -9,22 +9,22 @@ struct HTTPCommand: AsyncParsableCommand {
         commandName: "http",
         abstract: "Put load on a server over HTTP, as fast as it answers or at a fixed rate.",
         discussion: """
-            Without --url a server is started and stopped again. Without --rate each connection sends as soon as it is \
-            answered: a closed loop, whose percentiles are corrected for what it did not send while it waited. With it \
-            requests are sent at that rate whatever the server does, and latency counts from when each was meant to be \
-            sent.
+            Without --url, starts a server and stops it at the end. Without --rate, runs a closed loop: each \
+            connection sends a request as soon as the last one is answered, and percentiles are corrected for \
+            coordinated omission. With --rate, runs an open loop: requests are sent at that rate regardless of the \
+            server, and latency counts from the scheduled time of each request.
             """)
 
-    @Option(help: ArgumentHelp("A server that runs, such as http://127.0.0.1:8080/chat.", valueName: "url"))
+    @Option(help: ArgumentHelp("A running server, such as http://127.0.0.1:8080/chat.", valueName: "url"))
     var url: String?
-    @Option(help: ArgumentHelp("Requests a second in all, 1 to 1000000; a closed loop unless given."))
+    @Option(help: ArgumentHelp("Requests per second in all, 1 to 1000000; without it, a closed loop."))
     var rate: String?
     @Option(
-        help: ArgumentHelp("Requests under way at once on a connection, 1 to 1000. (default: 1)", valueName: "count"))
+        help: ArgumentHelp("Requests in flight per connection, 1 to 1000. (default: 1)", valueName: "count"))
     var depth: String?
     @Option(
         help: ArgumentHelp(
-            "Connections besides that stay open and send nothing, 0 to 100000. (default: 0)", valueName: "count"))
+            "Additional connections that stay open and send nothing, 0 to 100000. (default: 0)", valueName: "count"))
     var idle: String?
     @Option(
         help: ArgumentHelp(
@@ -64,20 +64,20 @@ struct HTTPCommand: AsyncParsableCommand {
         settings.warmUpSeconds = options.smoke ? 0 : 1
         guard settings.limit == nil || checked.seconds <= 300 else {
             throw PerfError(
-                "--duration is '\(options.duration ?? "")': use at most 5m with a limit, since every request is kept to tell "
-                    + "the excess", .usage)
+                "--duration is '\(options.duration ?? "")': use at most 5m with a limit, because every request is kept "
+                    + "to compute the over-admission", .usage)
         }
         if settings.target != nil {
             for (flag, value) in [("nodes", nodes), ("port", port), ("threads", threads)] where value != nil {
                 throw PerfError(
-                    "--\(flag) and --url do not go together: that server runs already; leave one out", .usage)
+                    "--\(flag) and --url do not go together: the server at --url already runs; leave one out", .usage)
             }
         }
         try FileLimit.ensure(settings.connections + settings.idleConnections + 200)
         let result = try await measure(HTTPRun(settings), repetitions: checked.repetitions)
         try options.deliver(result, columns: Self.columns, comparedWith: checked.old)
         if options.smoke, let failed = result.rows.first?[.failed], failed > 0 {
-            throw PerfError("\(Int(failed)) requests failed, where none should", .wrongCount)
+            throw PerfError("\(Int(failed)) requests failed; expected 0", .wrongCount)
         }
     }
 

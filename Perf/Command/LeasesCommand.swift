@@ -3,26 +3,26 @@ internal import Cistern
 internal import CisternServer
 internal import Foundation
 
-/// `perf leases`: what each choice of lease settings costs and buys, on real servers.
+/// `perf leases`: the costs and benefits of lease settings, on real servers.
 struct LeasesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "leases",
         abstract: "Sweep lease settings on real servers and a real Redis, for your workload.",
         discussion: """
-            Requests come at a fixed rate, spread over the servers. Lost is what an ideal bucket would have admitted and \
-            was not; outstanding are tokens that the servers hold, stranded those beyond what they spend in a horizon. \
-            'cistern simulate' tries the same without a machine for it.
+            Requests arrive at a fixed rate, spread over the servers. Lost counts requests that an ideal bucket would \
+            have admitted and the servers did not. Outstanding tokens are held by the servers. Stranded tokens are \
+            held beyond what a server spends in a horizon. 'cistern simulate' does the same in a simulation.
             """)
 
     @Option(help: ArgumentHelp("Servers that share the limits, 1 to 16. (default: 2)", valueName: "count"))
     var servers: String?
     @Option(
         help: ArgumentHelp(
-            "Load in multiples of what the buckets refill, 0.01 to 100. (default: 1.2)", valueName: "factor"))
+            "Load in multiples of the buckets' refill, 0.01 to 100. (default: 1.2)", valueName: "factor"))
     var load: String?
     @Option(
         help: ArgumentHelp(
-            "Which server is asked: even for all alike, moving for one at a time, a second each. (default: even)",
+            "Servers that get the requests: even for all, moving for one at a time, a second each. (default: even)",
             valueName: "name"))
     var spread: String?
     @Option(help: ArgumentHelp("Lease horizons to try. (default: 50ms,100ms,250ms,500ms,1s)", valueName: "times"))
@@ -75,7 +75,7 @@ struct LeasesCommand: AsyncParsableCommand {
         if options.smoke { try Self.checkCounts(result) }
     }
 
-    /// Every horizon with every duration that it goes with.
+    /// All combinations of a horizon and a duration in which the horizon is at most half of the duration.
     func chosen() throws(PerfError) -> [LeaseRun.Choice] {
         let isSmoke = options.smoke
         let horizons = try Self.times(
@@ -144,7 +144,7 @@ struct LeasesCommand: AsyncParsableCommand {
         for row in result.rows {
             for metric in [Metric.excessTokens, .failed] {
                 guard let value = row[metric], value > 0 else { continue }
-                throw PerfError("\(row.name): \(metric.heading) is \(value), where 0 is right", .wrongCount)
+                throw PerfError("\(row.name): \(metric.heading) is \(value); expected 0", .wrongCount)
             }
         }
     }

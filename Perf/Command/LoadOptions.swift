@@ -1,15 +1,15 @@
 internal import ArgumentParser
 internal import Cistern
 
-/// The flags that say who asks, and what the limit is.
+/// The flags for the organizations, their limit and the connections.
 struct LoadOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Organizations, 1 to 1000000.", valueName: "count")) var organizations: String?
     @Option(
         help: ArgumentHelp(
-            "Exponent of Zipf's law by which they ask, 0 to 3; 0 for all alike. (default: 0)", valueName: "exponent"))
+            "Zipf exponent of requests per organization, 0 to 3; 0 for all alike. (default: 0)", valueName: "exponent"))
     var skew: String?
-    @Option(help: ArgumentHelp("Burst of each, in tokens.", valueName: "tokens")) var capacity: String?
-    @Option(help: ArgumentHelp("Refill rate of each.", valueName: "tokens/s")) var refillPerSecond: String?
+    @Option(help: ArgumentHelp("Burst of each organization, in tokens.", valueName: "tokens")) var capacity: String?
+    @Option(help: ArgumentHelp("Refill rate of each organization.", valueName: "tokens/s")) var refillPerSecond: String?
     @Option(help: ArgumentHelp("HTTP connections, 1 to 100000. (default: 64)", valueName: "count"))
     var connections: String?
 
@@ -23,7 +23,7 @@ struct LoadOptions: ParsableArguments {
         try RunOptions.integer("connections", connections ?? "64", in: 1...100_000)
     }
 
-    /// The limit, as far as it was given; nil where neither part was and there is no standard.
+    /// The limit from the flags, completed from `standard`; nil without flags and without a standard.
     func limit(standard: Limit?) throws(PerfError) -> Limit? {
         guard capacity != nil || refillPerSecond != nil || standard != nil else { return nil }
         let base = standard ?? .standard

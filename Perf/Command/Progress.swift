@@ -1,7 +1,7 @@
 internal import Foundation
 internal import Synchronization
 
-/// Tells on standard error how far a run has come: a bar on a terminal, a line a step elsewhere.
+/// Shows the progress of a run on standard error: a bar on a terminal, otherwise one line per step.
 final class Progress: Sendable {
     private let steps: Int
     private let done = Atomic(0)
@@ -12,13 +12,13 @@ final class Progress: Sendable {
         isTerminal = isatty(STDERR_FILENO) == 1
     }
 
-    /// A step begins; those before it are done.
+    /// Marks the start of a step, and the end of the steps before it.
     func begin(_ what: String) {
         let number = done.add(1, ordering: .relaxed).oldValue
         write(Self.line(number, of: steps, what, isTerminal: isTerminal))
     }
 
-    /// All is done: the bar goes away.
+    /// Marks the end of all steps, and removes the bar.
     func end() {
         if isTerminal { write("\r\u{1b}[K") }
     }

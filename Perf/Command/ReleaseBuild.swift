@@ -1,17 +1,17 @@
 internal import ArgumentParser
 internal import Foundation
 
-/// A debug build measures nothing worth knowing.
+/// Replaces a debug build with the release build, because timings of a debug build are meaningless.
 enum ReleaseBuild {
-    /// In a debug build: says so, and becomes the release build, with the same arguments.
+    /// In a debug build, prints a notice and executes the release build with the same arguments.
     ///
-    /// Not for a smoke run: that looks at counts, which are the same.
+    /// Smoke runs continue in the debug build, because they check counts, which are the same.
     static func turnToIt(_ arguments: [String]) {
         guard !Machine.isRelease, !arguments.contains("--smoke"), !isHelp(arguments),
             arguments.first != BaselineCommand.configuration.commandName
         else { return }
         FileHandle.standardError.write(
-            Data("perf: this is a debug build, whose figures say nothing; going on with the release build\n".utf8))
+            Data("perf: timings of a debug build are meaningless; switching to the release build\n".utf8))
         let package = URL(fileURLWithPath: #filePath)
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
         let words = ["swift", "run", "-c", "release", "--package-path", package, "perf"] + arguments

@@ -4,20 +4,20 @@ internal import Foundation
 
 /// The flags that every benchmark has.
 struct RunOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("How long each row counts, such as 4s or 500ms.", valueName: "time"))
+    @Option(help: ArgumentHelp("Length of each measurement, such as 4s or 500ms.", valueName: "time"))
     var duration: String?
     @Option(
-        name: .customLong("repeat"), help: ArgumentHelp("How often each row is measured, 1 to 100.", valueName: "count")
+        name: .customLong("repeat"), help: ArgumentHelp("Repetitions of each row, 1 to 100.", valueName: "count")
     )
     var repetitions: String?
-    @Flag(help: "Run for a few seconds in all, show counts alone, and fail where one is not what it must be.")
+    @Flag(help: "Run for a few seconds in all, show only counts, and fail if one is wrong.")
     var smoke = false
-    @Option(help: ArgumentHelp("Write everything that was measured to a file.", valueName: "file")) var json: String?
-    @Option(help: ArgumentHelp("Write one self-contained page with plots.", valueName: "file.html")) var report: String?
-    @Option(help: ArgumentHelp("Show what has changed since a result that --json wrote.", valueName: "old.json"))
+    @Option(help: ArgumentHelp("Write all measurements to a JSON file.", valueName: "file")) var json: String?
+    @Option(help: ArgumentHelp("Write a self-contained page with plots.", valueName: "file.html")) var report: String?
+    @Option(help: ArgumentHelp("Show the changes since a result that --json wrote.", valueName: "old.json"))
     var compare: String?
 
-    /// What was given, checked.
+    /// The values of the flags, checked.
     struct Checked {
         var seconds: Double
         var repetitions: Int
@@ -28,7 +28,7 @@ struct RunOptions: ParsableArguments {
     ///
     /// - Parameters:
     ///   - kind: the benchmark's name.
-    ///   - standard: what it does unless told otherwise.
+    ///   - standard: the defaults.
     func checked(_ kind: String, standard: Checked) throws(PerfError) -> Checked {
         var checked = standard
         if let duration {
@@ -44,11 +44,11 @@ struct RunOptions: ParsableArguments {
             guard let path else { continue }
             var isFolder: ObjCBool = false
             guard !FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) || !isFolder.boolValue else {
-                throw PerfError("--\(flag) is '\(path)': that is a folder, name a file", .usage)
+                throw PerfError("--\(flag) is '\(path)': that is a folder; name a file", .usage)
             }
             let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
             guard FileManager.default.isWritableFile(atPath: folder) else {
-                throw PerfError("--\(flag) is '\(path)': \(folder) is no folder that can be written to", .usage)
+                throw PerfError("--\(flag) is '\(path)': \(folder) is not a writable folder", .usage)
             }
         }
         if smoke {
@@ -88,14 +88,14 @@ struct RunOptions: ParsableArguments {
         number == number.rounded() ? "\(Int(number))" : "\(number)"
     }
 
-    /// Shows a result, and writes what was asked for.
+    /// Prints a result, and writes the requested files.
     func deliver(_ result: PerfResult, columns: [Metric], comparedWith old: PerfResult?) throws(PerfError) {
         let comparison = old.map { Comparison(old: $0, new: result) }
         let text = TextReport(result, columns: smoke ? columns.filter(\.isCount) : columns)
         print(text.table)
         if !smoke, !text.notes.isEmpty { print("\n" + text.notes) }
         if let comparison { print("\n" + TextReport.text(comparison, columns: columns)) }
-        // After that, so that a full disk does not cost the figures.
+        // Files come last, so that a full disk does not lose the printed figures.
         if let json { try result.write(to: json) }
         if let report { try HTMLReport(result, columns: columns, comparison: comparison).write(to: report) }
     }

@@ -1,28 +1,28 @@
 internal import ArgumentParser
 internal import Foundation
 
-/// `perf tiers`: what each stage of a rate limiter gives on this machine.
+/// `perf tiers`: the performance of each stage of a rate limiter on this machine.
 struct TiersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tiers",
         abstract: "Measure each stage of a rate limiter: the reference, one script, a ring, leases (the default).",
         discussion: """
-            Each tier is measured through the library, in this process, and through HTTP, with a server of its own. \
-            Redis servers and servers are started on free ports and stopped again. Latencies are a closed loop's, \
-            corrected for what it did not send while it waited. Excess are tokens that an ideal bucket would not have \
-            given: one request in 32 is of four organizations that are far over their limit of 100 and 10 a second.
+            Each tier is measured through the library, in this process, and through HTTP, with its own server. Redis \
+            servers and HTTP servers are started on free ports and stopped at the end. Latencies are of a closed loop, \
+            corrected for coordinated omission. Excess counts tokens beyond what an ideal bucket would have admitted: \
+            one request in 32 is for one of four organizations far over their limit of 100 tokens and 10 per second.
             """)
 
-    @Option(help: ArgumentHelp("Organizations besides those four, 1 to 1000000. (default: 100)", valueName: "count"))
+    @Option(help: ArgumentHelp("Organizations within their limit, 1 to 1000000. (default: 100)", valueName: "count"))
     var organizations: String?
-    @Option(help: ArgumentHelp("Exponent of Zipf's law by which they ask, 0 to 3; 0 for all alike. (default: 0)"))
+    @Option(help: ArgumentHelp("Zipf exponent of requests per organization, 0 to 3; 0 for all alike. (default: 0)"))
     var skew: String?
     @Option(help: ArgumentHelp("HTTP connections, 1 to 100000. (default: 64)", valueName: "count"))
     var connections: String?
     @Option(
-        help: ArgumentHelp("Requests under way at once through the library, for each node, 1 to 10000. (default: 256)"))
+        help: ArgumentHelp("Requests in flight through the library, for each node, 1 to 10000. (default: 256)"))
     var depth: String?
-    @Option(help: ArgumentHelp("Threads that decide, 1 to 64. (default: half of the cores)", valueName: "count"))
+    @Option(help: ArgumentHelp("Decision threads, 1 to 64. (default: half of the cores)", valueName: "count"))
     var threads: String?
     @Option(
         help: ArgumentHelp(
@@ -59,7 +59,7 @@ struct TiersCommand: AsyncParsableCommand {
 
     private typealias Step = (tier: Tier, door: Tier.Door)
 
-    /// Every tier through every door, or those that were asked for.
+    /// All combinations of a tier and an interface, or the selected ones.
     private func plan() throws(PerfError) -> [Step] {
         var (chosenTiers, doors) = (Tier.allCases, Tier.Door.allCases)
         if let tiers {
@@ -71,7 +71,7 @@ struct TiersCommand: AsyncParsableCommand {
                 }
                 if !chosenTiers.contains(tier) { chosenTiers.append(tier) }
             }
-            guard !chosenTiers.isEmpty else { throw PerfError("--tiers is '\(tiers)': name one at least", .usage) }
+            guard !chosenTiers.isEmpty else { throw PerfError("--tiers is '\(tiers)': name at least one", .usage) }
         }
         if let through {
             doors = Tier.Door.allCases.filter { $0.rawValue.lowercased() == through.lowercased() }
@@ -98,13 +98,13 @@ struct TiersCommand: AsyncParsableCommand {
         let progress = Progress(steps: repetitions * (plan.count + (needsBenchmark ? 1 : 0)))
         let run = TierRun(settings)
         var benchmarks: [Double] = []
-        // One after the other and round again, so that a machine that slows down slows all of them.
+        // Tiers are interleaved, so that a slowdown of the machine affects all of them.
         for repetition in 1...repetitions {
             let suffix = repetitions > 1 ? " (\(repetition) of \(repetitions))" : ""
             for (index, step) in plan.enumerated() {
                 progress.begin(step.tier.rowName(step.door) + suffix)
                 result.rows[index].samples.append(try await run.run(step.tier, step.door))
-                // Right after the tier that it is compared with.
+                // Runs right after the tier with which it is compared.
                 if needsBenchmark, step.tier == .cluster, step.door == .library {
                     progress.begin("redis-benchmark" + suffix)
                     let benchmark = RedisBenchmark(
@@ -125,7 +125,7 @@ struct TiersCommand: AsyncParsableCommand {
         return result
     }
 
-    /// What must hold between the tiers, whatever the machine.
+    /// The ratios between tiers, with minimums that hold on every machine.
     static func ratios(_ result: PerfResult) -> [PerfResult.Ratio] {
         func ratio(_ name: String, over other: String) -> Double? {
             guard let row = result.rows.first(where: { $0.name == name })?[.decisionsPerSecond],
@@ -134,7 +134,7 @@ struct TiersCommand: AsyncParsableCommand {
             return row / base
         }
         let cluster = result.rows.first { $0.name == Tier.cluster.rowName(.library) }?[.decisionsPerSecond] ?? 0
-        // Where the cores carry what the reference promises, that is what counts.
+        // If the cluster tier reaches the reference's figure, its ratio to redis-benchmark has no minimum.
         let isReached = cluster >= Tier.cluster.referencePerSecond
         let wanted: [(what: String, value: Double?, wanted: Double?)] = [
             (
@@ -152,7 +152,7 @@ struct TiersCommand: AsyncParsableCommand {
         }
     }
 
-    /// What a smoke run must have counted.
+    /// Checks the counts of a smoke run.
     static func checkCounts(_ result: PerfResult) throws(PerfError) {
         for row in result.rows {
             for (metric, range) in expectedCounts(row.name) {
@@ -171,7 +171,7 @@ struct TiersCommand: AsyncParsableCommand {
     private static func expectedCounts(_ row: String) -> [(Metric, ClosedRange<Double>)] {
         var counts: [(Metric, ClosedRange<Double>)] = [(.failed, 0...0), (.unmetered, 0...0)]
         if row.hasPrefix("reference") {
-            // Two calls for a request that is denied, four for the others.
+            // A denied request takes two calls, any other takes four.
             counts.append((.storeCallsPerThousand, 2000...4000))
         } else if row.hasPrefix("single") || row.hasPrefix("cluster,") {
             counts += [(.storeCallsPerThousand, 1000...1000), (.excessTokens, 0...0)]

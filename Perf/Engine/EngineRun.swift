@@ -5,13 +5,13 @@ internal import Foundation
 
 /// Measures decisions in memory, without a server, a store or a network.
 struct EngineRun {
-    /// Where the tokens are.
+    /// Where the tokens come from.
     enum Kind: String, CaseIterable, Sendable {
         /// The limiter keeps the buckets itself.
         case embedded
-        /// The limiter hands out what it has leased.
+        /// The limiter spends leased tokens.
         case leased
-        /// The same, and the decision tells what is left and when to come again.
+        /// The same two, with decisions that include the balance and the retry time.
         case embeddedDecision = "embedded with balance"
         case leasedDecision = "leased with balance"
 
@@ -36,7 +36,7 @@ struct EngineRun {
     let seconds: Double
     /// How many turns are drawn for each thread.
     let turns: Int
-    /// Whether to measure how long newcomers take, which takes five times as many of them.
+    /// Whether to measure the time of first requests, which needs five times as many of them.
     let timesNewcomers: Bool
     private let clock = TickClock()
 
@@ -52,13 +52,13 @@ struct EngineRun {
         let cycles = (1...UInt64(mix.threads)).map {
             NameCycle(names: names, skew: mix.skew, turns: turns, seed: $0)
         }
-        // Of few organizations they would tell more of the allocator than of them; and what a decision tells changes nothing.
+        // With few organizations the allocator dominates these figures, and rows with balance only repeat them.
         let tellsOrganizations = mix.organizations >= 100_000 && !mix.kind.tellsBalance
         let slowest = tellsOrganizations && timesNewcomers ? slowestNewcomer(names) : nil
         let before = Jemalloc.allocatedBytes()
         let limiter = makeLimiter()
         enter(names, limiter) { _, _ in }
-        // The names were there before, and the compiler would give them back with their last use.
+        // Keeps the names alive: the first reading includes them, and Swift may release them after their last use.
         let bytes = withExtendedLifetime(names) { Jemalloc.allocatedBytes() - before }
         var sample = PerfResult.Sample()
         if tellsOrganizations {
@@ -80,7 +80,7 @@ struct EngineRun {
 
     private func makeLimiter() -> RateLimiter {
         var settings = LimiterSettings()
-        // Room to spare, since names fall unevenly onto the shards.
+        // Extra room, because names are distributed unevenly over the stripes of the table.
         settings.maximumBuckets = max(settings.maximumBuckets, mix.organizations * 2)
         settings.lease.durationMilliseconds = 60_000
         settings.lease.prefetchMilliseconds = 0
@@ -94,8 +94,10 @@ struct EngineRun {
         }
     }
 
-    /// Lets every organization come for the first time, and lease what it will need; `body` is told of each how long that took,
-    /// in nanoseconds of this thread's processor time, so that what other threads take from it does not count.
+    /// Makes the first request of every organization, which also leases the tokens that it will need.
+    ///
+    /// Reports each request's duration to `body`, in nanoseconds of this thread's processor time, so that preemption by
+    /// other threads does not count.
     private func enter(
         _ names: [UInt8], _ limiter: RateLimiter, _ body: (_ number: Int, _ nanoseconds: Int64) -> Void
     ) {
@@ -108,15 +110,14 @@ struct EngineRun {
         }
     }
 
-    /// How long the slowest newcomer took, in nanoseconds, in the quickest of several rounds.
+    /// The slowest first request of any organization, in nanoseconds, with the fastest of four rounds for each.
     ///
-    /// The same names come in the same order to the same hash each time, so what the limiter has to do for a newcomer is the
-    /// same. What one of them took longer in one round than in another is the machine's, which on a shared one may be
-    /// milliseconds, or the allocator's, which asks the system for memory in the first round alone.
+    /// The limiter does the same work in every round, so the minimum excludes delays by the machine (milliseconds on a
+    /// shared one) and by the allocator, which requests memory from the system in the first round.
     private func slowestNewcomer(_ names: [UInt8]) -> Int64 {
         var least = [Int64](repeating: .max, count: mix.organizations)
         for _ in 0..<4 {
-            // The last limiter has been freed, and a newcomer must not pay for that.
+            // Purge the last limiter's memory now, so that no first request pays for it.
             Jemalloc.purge()
             enter(names, makeLimiter()) { number, nanoseconds in least[number] = min(least[number], nanoseconds) }
         }
@@ -124,7 +125,7 @@ struct EngineRun {
         return least.max() ?? 0
     }
 
-    // MARK: The loop that is measured
+    // MARK: The measured loop
 
     private struct Counts {
         var decisions = 0
@@ -147,7 +148,7 @@ struct EngineRun {
             for cycle in cycles {
                 group.addTask {
                     await withCheckedContinuation { continuation in
-                        // A thread of its own: the loop gives way to nobody.
+                        // A dedicated thread, because the loop never yields.
                         Thread.detachNewThread {
                             continuation.resume(
                                 returning: Self.decide(
@@ -172,16 +173,16 @@ struct EngineRun {
         var counts = Counts()
         let names = cycle.bytes.span
         var start = 0
-        /// The next name.
+        /// The range of the next name.
         ///
-        /// Unchecked: it is not of the decision, and the programs that this is compared with check nothing.
+        /// Unchecked, because it is not part of the decision, and the benchmarks compared with this one check nothing.
         @inline(__always)
         func next() -> Range<Int> {
             let range = Range(uncheckedBounds: (start, start &+ NameCycle.nameLength))
             start = range.upperBound == names.count ? 0 : range.upperBound
             return range
         }
-        /// Whether to go on.
+        /// Makes 256 decisions, and returns whether to continue.
         func decideSome(_ names: Span<UInt8>) -> Bool {
             if tellsBalance {
                 for _ in 0..<256 {
@@ -199,10 +200,10 @@ struct EngineRun {
             }
             return phase.current.sends
         }
-        // The first of a thread find nothing in the caches and pay for what the runtime sets up once. The programs that this is
-        // compared with begin with as many that do not count, too.
+        // Warm-up: a thread's first decisions miss the caches and pay for the runtime's one-time setup. The benchmarks
+        // compared with this one have a warm-up of the same length.
         for _ in 0...names.count / NameCycle.nameLength / 5 / 256 { _ = decideSome(names) }
-        // So does reading the counter, and it does so each time.
+        // Reading the counter has a one-time setup, too, and may allocate each time; that is subtracted below.
         _ = Jemalloc.allocatedByThisThread()
         let first = Jemalloc.allocatedByThisThread()
         let second = Jemalloc.allocatedByThisThread()
@@ -215,7 +216,7 @@ struct EngineRun {
     }
 }
 
-/// A store that grants whatever is asked for, at once.
+/// A store that immediately grants everything that is requested.
 private struct GenerousStore: LeaseStore {
     let clock: TickClock
 

@@ -1,10 +1,10 @@
 internal import CJemalloc
 
-/// The allocator's own counts; this process is linked with it, so it sees every allocation.
+/// Statistics of jemalloc, which is linked into this process and sees every allocation.
 enum Jemalloc {
-    /// Bytes that are allocated now, by all threads.
+    /// Returns the bytes that all threads have allocated and not freed.
     static func allocatedBytes() -> Int {
-        // The counts are those of the last epoch; a new one begins with this.
+        // Statistics are those of the last epoch; this begins a new one.
         var epoch: UInt64 = 1
         mallctl("epoch", nil, nil, &epoch, MemoryLayout<UInt64>.size)
         var bytes = 0
@@ -14,7 +14,7 @@ enum Jemalloc {
         return bytes
     }
 
-    /// Bytes that this thread has ever allocated.
+    /// Returns the bytes that this thread has ever allocated.
     static func allocatedByThisThread() -> UInt64 {
         var bytes: UInt64 = 0
         var size = MemoryLayout<UInt64>.size
@@ -23,10 +23,10 @@ enum Jemalloc {
         return bytes
     }
 
-    /// Gives what was freed back to the system now, instead of while something is measured.
+    /// Returns freed memory to the system now, so that this does not happen during a measurement.
     static func purge() {
         // All arenas: MALLCTL_ARENAS_ALL.
         let status = mallctl("arena.4096.purge", nil, nil, nil, 0)
-        precondition(status == 0, "jemalloc has no such control")
+        precondition(status == 0, "jemalloc cannot purge all arenas")
     }
 }

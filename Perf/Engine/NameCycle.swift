@@ -1,23 +1,23 @@
 internal import CisternSupport
 internal import CisternTesting
 
-/// The names of one thread's turns, one after the other in memory, to be gone through again and again.
+/// The names of one thread's requests, contiguous in memory and used again and again.
 ///
-/// In a server the name of a request is in the processor's cache, because it has just been read; what may not be is the
-/// limiter's table. Names all over the heap would measure where the benchmark keeps them.
+/// In a server, a request's name was just read, so it is in the processor's cache; the limiter's table may not be.
+/// Names scattered over the heap would add cache misses that belong to the benchmark.
 struct NameCycle: Sendable {
-    /// As a UUID has.
+    /// The length of a name in bytes, that of a UUID.
     static let nameLength = 36
-    /// How many turns: as many as in the programs this is compared with, and more than a processor learns.
+    /// The usual number of names: as in the benchmarks compared with this one, and too many for a processor to learn.
     static let usualTurns = 1 << 20
 
     let bytes: [UInt8]
 
     /// - Parameters:
-    ///   - names: of all organizations, as ``names(_:)`` makes them.
-    ///   - skew: the exponent of Zipf's law; 0 for all alike.
+    ///   - names: the names of all organizations, from ``names(_:)``.
+    ///   - skew: the Zipf exponent; 0 for all alike.
     init(names: [UInt8], skew: Double, turns: Int, seed: UInt64) {
-        precondition(turns > 0, "a cycle has a turn at least")
+        precondition(turns > 0, "a cycle needs at least one turn")
         let sampler = ZipfSampler(count: names.count / Self.nameLength, skew: skew)
         var random = SeededRandom(seed: seed)
         var bytes: [UInt8] = []
@@ -29,13 +29,13 @@ struct NameCycle: Sendable {
         self.bytes = bytes
     }
 
-    /// So many names one after the other: random UUIDs, the same ones each time, all of them distinct.
+    /// Returns distinct random UUIDs, one after the other; they are the same on every call.
     static func names(_ count: Int) -> [UInt8] {
         var random = SeededRandom(seed: 42)
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count * nameLength)
         for _ in 0..<count {
-            // 122 random bits: that two of a million are the same does not happen.
+            // 120 random bits: two of a million are practically never the same.
             let (high, low) = (random.next(), random.next())
             append(high >> 32, digits: 8, to: &bytes)
             append(high >> 16 & 0xffff, digits: 4, after: "-", to: &bytes)

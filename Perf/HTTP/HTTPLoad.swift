@@ -3,37 +3,36 @@ internal import Foundation
 internal import NIOCore
 internal import NIOPosix
 
-/// Requests over HTTP, on connections that stay open.
+/// A load over HTTP, on connections that stay open.
 ///
-/// A *closed loop* sends a request as soon as one is answered. An *open loop* sends at a fixed rate whatever the server
-/// does, and counts latency from when each request was meant to be sent: one that found every connection busy has waited
-/// since then.
+/// A *closed loop* sends a request as soon as one is answered. An *open loop* sends at a fixed rate regardless of the
+/// server. It counts latency from the scheduled time of each request, so the wait for a free connection is included.
 final class HTTPLoad: Load {
-    /// How requests are sent, and where.
+    /// Where and how requests are sent.
     struct Plan: Sendable {
         /// The servers; connections are spread over them evenly.
         var targets: [HTTPTarget]
         var connections = 64
-        /// Connections besides, which stay open and send nothing.
+        /// Additional connections that stay open and send nothing.
         var idleConnections = 0
-        /// How many requests each connection has under way at once.
+        /// The maximum number of requests in flight per connection.
         var depth = 1
-        /// Whether all requests of an open loop go to one of the servers at a time: to the next one each second.
+        /// Whether an open loop sends all requests to one server at a time, and to the next one each second.
         var moves = false
-        /// Requests a second, over all connections; nil for a closed loop.
+        /// Requests per second, over all connections; nil for a closed loop.
         var ratePerSecond: Double?
     }
 
     let phase = LoadPhase()
     let isOpenLoop: Bool
-    /// How many threads send: half of the cores.
+    /// The number of threads that send requests: half of the cores.
     static var threads: Int { max(1, ProcessInfo.processInfo.activeProcessorCount / 2) }
 
     private let parts: LoadParts<HTTPLoadPart>
 
     /// Opens the connections.
     ///
-    /// - Throws: `PerfError` where one cannot be opened.
+    /// - Throws: `PerfError` if a connection cannot be opened.
     init(_ plan: Plan, workload: Workload, loops: [any EventLoop], clock: any TimeSource) async throws {
         isOpenLoop = plan.ratePerSecond != nil
         let phase = phase
@@ -53,13 +52,13 @@ final class HTTPLoad: Load {
                 try channel.pipeline.syncOperations.addHandler(
                     HTTPLoadConnection(target, server: server, part: part.value))
             }
-            // Of a name with several addresses more than one may have been tried: this is the one that answered.
+            // For a host name with several addresses, several channels may have been tried; this one is connected.
             try await channel.eventLoop.submit {
                 let connection = try channel.pipeline.syncOperations.handler(type: HTTPLoadConnection.self)
                 part.value.connections.append(connection)
             }.get()
         }
-        // They end with their event loops.
+        // Idle connections end with their event loops.
         for index in 0..<plan.idleConnections {
             _ = try await Self.connect(
                 to: plan.targets[index % plan.targets.count], loop: loops[index % loops.count], prepare: { _ in })
@@ -97,7 +96,7 @@ final class HTTPLoad: Load {
     }
 }
 
-/// Where requests go.
+/// The server and path that requests go to.
 struct HTTPTarget: Sendable, Equatable, CustomStringConvertible {
     let host: String
     let port: Int
@@ -105,7 +104,7 @@ struct HTTPTarget: Sendable, Equatable, CustomStringConvertible {
 
     var description: String { "http://\(authority)\(path)" }
 
-    /// Host and port, as they stand in a URL and in the Host header.
+    /// Host and port, as in a URL and in the Host header.
     private var authority: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
     private static let body = #"{"message":"hello"}"#
@@ -115,7 +114,7 @@ struct HTTPTarget: Sendable, Equatable, CustomStringConvertible {
         Array("POST \(path) HTTP/1.1\r\nHost: \(authority)\r\nx-org-id: ".utf8)
     }
 
-    /// A request's bytes from there on.
+    /// A request's bytes after the organization's name.
     static let rest = Array(
         """
         \r\nx-user-id: u\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)

@@ -2,7 +2,7 @@ internal import Cistern
 internal import DequeModule
 internal import NIOCore
 
-/// One connection of a load: requests out, answers matched to them in their order.
+/// One connection of a load: sends requests, and matches responses to them in order.
 final class HTTPLoadConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -14,7 +14,7 @@ final class HTTPLoadConnection: ChannelInboundHandler {
     }
 
     let target: HTTPTarget
-    /// The number of the server, where there are several.
+    /// The index of the server among the targets.
     let server: Int
     private let head: [UInt8]
     private let part: HTTPLoadPart
@@ -31,17 +31,17 @@ final class HTTPLoadConnection: ChannelInboundHandler {
         self.part = part
     }
 
-    /// Requests that have no answer yet.
+    /// The number of requests without a response.
     var inFlight: Int { waiting.count }
 
     var hasRoom: Bool { context != nil && waiting.count < part.depth }
 
-    /// Sends as many as there is room for.
+    /// Sends requests until the connection has no more room.
     func fill(now: Instant) {
         while hasRoom, part.phase.current.sends { send(intended: now, now: now) }
     }
 
-    /// Writes one request, to be sent with ``flush()``.
+    /// Buffers one request; ``flush()`` sends it.
     func send(intended: Instant, now: Instant) {
         guard let context else { return }
         let organization = part.nextOrganization()
@@ -81,14 +81,14 @@ final class HTTPLoadConnection: ChannelInboundHandler {
         do {
             while let status = try ResponseReader.next(in: &bytes) {
                 guard let request = waiting.popFirst() else {
-                    throw ResponseReader.Malformed(description: "an answer that nothing asked for")
+                    throw ResponseReader.Malformed(description: "a response without a request")
                 }
                 part.take(
                     status, organization: request.organization, intended: request.intended, sentAt: request.sentAt,
                     now: now)
             }
         } catch {
-            return end(context, "sent what cannot be read: \(error)")
+            return end(context, "sent an invalid response (\(error))")
         }
         unread = bytes.readableBytes > 0 ? bytes : ByteBuffer()
         part.answersTaken(on: self, now: now)

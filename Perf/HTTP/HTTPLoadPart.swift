@@ -2,7 +2,7 @@ internal import Cistern
 internal import Histogram
 internal import NIOCore
 
-/// One event loop's part of a load over HTTP; it lives there.
+/// One event loop's part of a load over HTTP, confined to that loop.
 final class HTTPLoadPart: LoadPart {
     let workload: Workload
     let phase: LoadPhase
@@ -11,16 +11,16 @@ final class HTTPLoadPart: LoadPart {
     private let loop: any EventLoop
     private var schedule: SendSchedule?
     private let ratePerSecond: Double?
-    /// How many servers take turns; 1 where all are asked at all times.
+    /// The number of servers that take turns; 1 if requests go to all servers at all times.
     private let movesOver: Int
     private var turn: Int
     private var timer: Scheduled<Void>?
     private var tally = LoadTally()
     private var done: EventLoopPromise<LoadTally>?
     private var failure: PerfError?
-    /// Requests that have been sent and not answered.
+    /// The number of requests in flight.
     private var underWay = 0
-    /// Where to look for a connection with room next.
+    /// The index at which the search for a connection with room continues.
     private var nextConnection = 0
     var connections: [HTTPLoadConnection] = []
 
@@ -50,7 +50,7 @@ final class HTTPLoadPart: LoadPart {
         sendDue()
     }
 
-    /// Whose turn it is, for a request that is sent now.
+    /// Returns the organization of the next request, and counts the request as in flight.
     func nextOrganization() -> UInt32 {
         underWay += 1
         let organization = workload.turns[turn]
@@ -60,7 +60,7 @@ final class HTTPLoadPart: LoadPart {
 
     // MARK: Open loop
 
-    /// Sends what is due on connections that have room; what finds none is sent as soon as one has.
+    /// Sends due requests on connections with room; the others are sent as soon as a connection has room.
     private func sendDue() {
         guard phase.current.sends, schedule != nil else { return }
         let now = clock.now()
@@ -92,7 +92,7 @@ final class HTTPLoadPart: LoadPart {
         return nil
     }
 
-    // MARK: Answers
+    // MARK: Responses
 
     func take(_ status: Int, organization: UInt32, intended: Instant, sentAt: Instant, now: Instant) {
         underWay -= 1
@@ -113,7 +113,7 @@ final class HTTPLoadPart: LoadPart {
         }
     }
 
-    /// A connection has taken in all that had come, and may have room again.
+    /// Called when a connection has handled all received responses and may have room again.
     func answersTaken(on connection: HTTPLoadConnection, now: Instant) {
         if !phase.current.sends { return checkDone() }
         if ratePerSecond == nil {
@@ -139,7 +139,7 @@ final class HTTPLoadPart: LoadPart {
         let promise = loop.makePromise(of: LoadTally.self)
         done = promise
         timer?.cancel()
-        // What was due and found no connection to the end has waited since then, and is not forgotten.
+        // Due requests that never found a connection count as failed, with the wait since their scheduled time.
         let now = clock.now()
         while phase.current.counts, connectionWithRoom(at: now) == nil, let intended = schedule?.due(at: now) {
             schedule?.sent()
@@ -147,7 +147,7 @@ final class HTTPLoadPart: LoadPart {
             tally.waits.record(from: intended, to: now)
         }
         checkDone()
-        // A server that hangs must not hold the benchmark up.
+        // A server that hangs must not block the benchmark.
         let bound = NIOLoopBound(self, eventLoop: loop)
         timer = loop.scheduleTask(in: .seconds(10)) {
             guard bound.value.done != nil else { return }
@@ -167,7 +167,7 @@ final class HTTPLoadPart: LoadPart {
     }
 }
 
-/// When the requests of an open loop are meant to be sent: at equal distances, from one moment on.
+/// The schedule of an open loop: requests at equal intervals from a start time.
 struct SendSchedule {
     private let start: Instant
     private let interval: Double
@@ -178,12 +178,12 @@ struct SendSchedule {
         interval = 1e9 / perSecond
     }
 
-    /// When the next request is meant to be sent; it may be long ago.
+    /// The scheduled time of the next request; it may be long ago.
     var next: Instant { Instant(nanoseconds: start.nanoseconds + Int64(Double(count) * interval)) }
 
-    /// When the next request was meant to be sent, if that has come.
+    /// The scheduled time of the next request; nil if it is in the future.
     func due(at now: Instant) -> Instant? { next > now ? nil : next }
 
-    /// The next one has been sent.
+    /// Marks the next request as sent.
     mutating func sent() { count += 1 }
 }

@@ -8,18 +8,18 @@ internal import NIOPosix
 struct HTTPRun {
     struct Settings: Sendable {
         var workload: Workload
-        /// A server that runs; nil to start one.
+        /// A running server; nil to start one.
         var target: HTTPTarget?
         /// Requests a second; nil for a closed loop.
         var rate: Double?
         var depth = 1
         var connections = 64
-        /// Connections besides, which stay open and send nothing.
+        /// Additional connections that stay open and send nothing.
         var idleConnections = 0
         var nodes = 0
         var port = 0
         var threads = 1
-        /// The limit of every organization; nil for one that is not reached, or is not known.
+        /// The limit of every organization; nil if it is not reached or not known.
         var limit: Limit?
         var seconds = 5.0
         var warmUpSeconds = 1.0

@@ -1,21 +1,21 @@
 internal import Foundation
 internal import NIOCore
 
-/// Cuts the bytes of a connection into HTTP answers, of which it wants the status and no more.
+/// Splits the bytes of a connection into HTTP responses, and reads only their status.
 ///
-/// It reads what servers that limit requests send: a head with a Content-Length, and a body.
+/// It reads the responses of rate limiters: a head with a Content-Length, and a body.
 struct ResponseReader {
-    /// Bytes that are no such answer.
+    /// An error for bytes that are not a supported response.
     struct Malformed: Error, CustomStringConvertible {
         let description: String
     }
 
-    /// The longest head that is waited for.
+    /// The maximum length of a response head.
     private static let maximumHeadBytes = 1 << 16
     private static let lengthName = Array("content-length:".utf8)
     private static let chunkedName = Array("transfer-encoding:".utf8)
 
-    /// The status of the next complete answer, whose bytes are taken out of the buffer; nil until more have come.
+    /// Removes the next complete response from the buffer and returns its status; nil if it is incomplete.
     static func next(in buffer: inout ByteBuffer) throws(Malformed) -> Int? {
         let found: Result<(status: Int, count: Int)?, Malformed> = buffer.withUnsafeReadableBytes { bytes in
             Result { () throws(Malformed) in try read(bytes) }
@@ -40,14 +40,14 @@ struct ResponseReader {
             } else if hasName(line, lengthName) {
                 length = try number(in: line.dropFirst(lengthName.count))
             } else if hasName(line, chunkedName) {
-                throw Malformed(description: "an answer without Content-Length")
+                throw Malformed(description: "a response without Content-Length")
             }
         }
-        guard bytes.count <= maximumHeadBytes else { throw Malformed(description: "a head of over 64 KiB") }
+        guard bytes.count <= maximumHeadBytes else { throw Malformed(description: "a response head over 64 KiB") }
         return nil
     }
 
-    /// Where the line ends that begins at a position: before its CR and LF.
+    /// Returns the end of the line that begins at `start`, before its CR LF; nil if there is none.
     private static func endOfLine(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
         guard let base = bytes.baseAddress, start < bytes.count,
             let found = memchr(base + start, 0x0a, bytes.count - start)
@@ -58,7 +58,7 @@ struct ResponseReader {
 
     private static func statusCode(_ line: UnsafeRawBufferPointer) throws(Malformed) -> Int {
         guard line.count >= 12, line.starts(with: "HTTP/1.".utf8), line[8] == 0x20 else {
-            throw Malformed(description: "no HTTP/1.x answer: \(String(decoding: line.prefix(40), as: UTF8.self))")
+            throw Malformed(description: "no HTTP/1.x response: \(String(decoding: line.prefix(40), as: UTF8.self))")
         }
         return try number(in: line[9..<12])
     }

@@ -4,15 +4,15 @@ internal import Foundation
 internal import NIOCore
 internal import NIOPosix
 
-/// Measures a fleet of real servers at a real Redis, with one choice of lease settings, once.
+/// Measures several real servers with a real Redis and one choice of lease settings, once.
 struct LeaseRun {
-    /// What all choices are measured with.
+    /// The settings of all choices.
     struct Settings: Sendable {
         var servers = 2
         var organizations = 10
         var skew = 0.0
         var limit = Limit.standard
-        /// Load in multiples of what the buckets refill.
+        /// Load in multiples of the buckets' refill.
         var load = 1.2
         var connections = 64
         var spread = Spread.even
@@ -23,15 +23,15 @@ struct LeaseRun {
         var ratePerSecond: Double { load * limit.refillPerSecond * Double(organizations) }
     }
 
-    /// Which of the servers is asked.
+    /// Which servers get the requests.
     enum Spread: String, CaseIterable, Sendable {
-        /// All alike.
+        /// All servers equally.
         case even
-        /// One at a time, for a second: what the others hold is stranded until it goes back.
+        /// One server at a time, a second each; the tokens of the others are stranded until they are returned.
         case moving
     }
 
-    /// One choice.
+    /// One choice of lease settings.
     struct Choice: Sendable, Equatable {
         var horizonMilliseconds: Int64
         var durationMilliseconds: Int64
@@ -40,7 +40,7 @@ struct LeaseRun {
             "horizon \(Self.written(horizonMilliseconds)), duration \(Self.written(durationMilliseconds))"
         }
 
-        /// As flags of `cistern serve`; a lease is renewed no earlier than half of its horizon before it runs dry.
+        /// The flags of `cistern serve`. Prefetch is 20 ms, or half of the horizon if that is shorter.
         var flags: [String] {
             [
                 "--lease-horizon", "\(horizonMilliseconds)ms", "--lease-duration", "\(durationMilliseconds)ms",
@@ -103,10 +103,10 @@ struct LeaseRun {
     }
 }
 
-/// What servers hold, looked at again and again.
+/// The tokens that servers hold, sampled repeatedly.
 ///
-/// Stranded is what a server holds beyond what it spends in a horizon at the pace of the last moment: tokens that it does
-/// not need yet, and others might.
+/// A server's stranded tokens are those beyond what it spends in a horizon at its current rate: it does not need them
+/// yet, and other servers might.
 struct Holdings {
     private let horizonSeconds: Double
     private var last: (spent: [Double], at: Instant)?
@@ -119,7 +119,7 @@ struct Holdings {
         self.horizonSeconds = horizonSeconds
     }
 
-    /// Takes in what each server holds, and what it has spent since its start.
+    /// Adds a sample: the tokens that each server holds, and those that it has spent since its start.
     mutating func note(outstanding: [Double], spent: [Double], now: Instant) {
         outstandingSum += outstanding.reduce(0, +)
         outstandingCount += 1
@@ -137,6 +137,6 @@ struct Holdings {
     /// Tokens that all servers together held, on average.
     var meanOutstanding: Double { outstandingSum / Double(max(1, outstandingCount)) }
 
-    /// Of these, the stranded ones.
+    /// Stranded tokens of all servers together, on average.
     var meanStranded: Double { strandedSum / Double(max(1, strandedCount)) }
 }

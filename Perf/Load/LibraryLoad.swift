@@ -3,18 +3,18 @@ internal import Histogram
 internal import NIOCore
 internal import Synchronization
 
-/// Requests to limiters in this process, each thread with so many under way at once.
+/// A load on a limiter in this process, with a fixed number of requests in flight per thread.
 ///
-/// Every thread is an event loop, as in a service: what memory decides comes back at once, what the store decides comes
-/// back on the loop, and a request that is answered makes room for the next.
+/// Every thread is an event loop, as in a service. Decisions on the fast path return at once; decisions by the store
+/// return on the loop. Each answered request makes room for the next.
 final class LibraryLoad: Load {
     private let parts: LoadParts<Part>
     let phase = LoadPhase()
     let isOpenLoop = false
 
     /// - Parameters:
-    ///   - depth: how many requests each loop has under way at once.
-    ///   - decidesElsewhere: whether decisions are made where their time is not known: between asking and answering.
+    ///   - depth: the number of requests in flight per loop.
+    ///   - decidesElsewhere: whether decisions are made remotely, at an unknown time between request and answer.
     init(
         loops: [any EventLoop], decider: any Decider, workload: Workload, depth: Int, clock: any TimeSource,
         decidesElsewhere: Bool = false
@@ -38,17 +38,17 @@ final class LibraryLoad: Load {
         return try await parts.sum()
     }
 
-    /// One loop's part of the load; it lives there.
+    /// One event loop's part of the load, confined to that loop.
     private final class Part: LoadPart {
-        /// One request after the other.
+        /// A client that sends one request after the other.
         final class Client {
             var organization: UInt32 = 0
             var startedAt = Instant(nanoseconds: 0)
-            /// Made once, so that asking allocates nothing.
+            /// Created once, so that requests allocate nothing.
             var resume: @Sendable (Decision) -> Void = { _ in }
         }
 
-        /// How many are decided before the loop may see to its connections.
+        /// The maximum number of decisions before the loop handles its connections again.
         private static let decisionsPerTurn = 1024
 
         private let loop: any EventLoop
@@ -98,7 +98,7 @@ final class LibraryLoad: Load {
             pump()
         }
 
-        /// Asks for all that are idle, and again in the loop's next turn for those that were answered at once.
+        /// Sends a request for each idle client, up to ``decisionsPerTurn``; then continues in the loop's next turn.
         private func pump() {
             isPumping = true
             var now = clock.now()
@@ -163,7 +163,7 @@ final class LibraryLoad: Load {
         private func checkDone() {
             guard let done, idle.count == clientCount else { return }
             self.done = nil
-            // Its clients hold it, and it them.
+            // Breaks the reference cycle between this part and its clients.
             for client in idle { client.resume = { _ in } }
             done.succeed(tally)
         }

@@ -1,30 +1,31 @@
 internal import NIOCore
 
-/// Requests that go on until they are told to end.
+/// A stream of requests that continues until ``finish(countingAll:)``.
 protocol Load: Sendable {
-    /// Where it stands; whoever measures turns it on.
+    /// The phase of the load; the measurement sets it.
     var phase: LoadPhase { get }
 
-    /// Whether requests are sent at their time, whatever becomes of those before; those that are under way at the end
-    /// count then, or a stall at the end would not be seen.
+    /// Whether requests are sent on schedule, regardless of earlier requests.
+    ///
+    /// Requests in flight at the end of an open loop also count. Otherwise, a stall at the end would not be seen.
     var isOpenLoop: Bool { get }
 
     /// Sends the first requests.
     func start()
 
-    /// Sends no more, and returns what came of all that counted, once each is answered.
+    /// Stops sending, waits for all answers, and returns the results that counted.
     ///
-    /// - Parameter countingAll: whether what is answered from now on counts, too.
-    /// - Throws: where something broke on the way.
+    /// - Parameter countingAll: whether answers from now on count, too.
+    /// - Throws: the error that ended the load early.
     func finish(countingAll: Bool) async throws -> LoadTally
 }
 
-/// One event loop's part of a load; it lives there.
+/// One event loop's part of a load, confined to that loop.
 protocol LoadPart: AnyObject, SendableMetatype {
     /// Sends the first requests.
     func start()
 
-    /// What came of all that counted, once each request is answered; no more are sent.
+    /// Returns the results that counted, once every request is answered; called after the last request is sent.
     func whenDone() -> EventLoopFuture<LoadTally>
 }
 
@@ -45,7 +46,7 @@ struct LoadParts<Part: LoadPart>: Sendable {
         self.parts = parts
     }
 
-    /// The loop and the part with a number, which goes round.
+    /// The loop and the part at an index, which wraps around.
     subscript(number: Int) -> (loop: any EventLoop, part: NIOLoopBound<Part>) {
         (loops[number % loops.count], parts[number % loops.count])
     }
@@ -54,7 +55,7 @@ struct LoadParts<Part: LoadPart>: Sendable {
         for (loop, part) in zip(loops, parts) { loop.execute { part.value.start() } }
     }
 
-    /// Waits for all of them, and adds up what came of them.
+    /// Waits for all parts, and adds up their results.
     func sum() async throws -> LoadTally {
         var sum = LoadTally()
         for (loop, part) in zip(loops, parts) {

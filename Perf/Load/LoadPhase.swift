@@ -1,15 +1,15 @@
 internal import Synchronization
 
-/// Where a load stands; whoever measures turns it on, every thread of the load looks.
+/// The phase of a load. The measurement sets it, and every thread of the load reads it.
 final class LoadPhase: Sendable {
     enum Phase: Int, AtomicRepresentable, Sendable {
-        /// Requests go, and do not count yet.
+        /// Requests are sent, but answers do not count yet.
         case warmingUp
-        /// What comes in now counts.
+        /// Requests are sent, and answers count.
         case counting
-        /// No more requests go; what is still answered counts.
+        /// No more requests are sent, but answers still count.
         case ending
-        /// No more requests go, and nothing counts.
+        /// No more requests are sent, and answers do not count.
         case over
 
         var counts: Bool { self == .counting || self == .ending }
@@ -22,7 +22,7 @@ final class LoadPhase: Sendable {
 
     private let failure = Atomic(false)
 
-    /// Whether something broke: the load is of no more use, and its end says why.
+    /// Whether the load has failed; ``Load/finish(countingAll:)`` then throws the reason.
     var hasFailed: Bool { failure.load(ordering: .relaxed) }
 
     func fail() {

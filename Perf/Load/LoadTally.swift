@@ -1,40 +1,40 @@
 internal import Cistern
 internal import Histogram
 
-/// Durations in nanoseconds, three significant digits each.
+/// A histogram of durations in nanoseconds, with three significant digits.
 typealias LatencyRecord = Histogram<UInt64>
 
 extension LatencyRecord {
-    /// The longest duration that is told from longer ones: ten minutes.
+    /// The longest duration that is distinguished from longer ones: ten minutes.
     static var longestNanoseconds: UInt64 { 600_000_000_000 }
 
     static func make() -> LatencyRecord {
         LatencyRecord(highestTrackableValue: longestNanoseconds, numberOfSignificantValueDigits: .three)
     }
 
-    /// Counts a duration; one below 0, by a clock that was read on another core, counts as 0.
+    /// Records a duration. A negative one, from a clock read on another core, counts as 0.
     @inline(__always)
     mutating func record(from start: Instant, to end: Instant) {
         record(Swift.min(UInt64(Swift.max(0, end.nanoseconds - start.nanoseconds)), Self.longestNanoseconds))
     }
 }
 
-/// What came of the requests of one load.
+/// The results of the requests of one load.
 struct LoadTally: Sendable {
-    /// How long decisions took that came in while it counted.
+    /// Latencies of counted decisions that were not immediate.
     var waits = LatencyRecord.make()
-    /// Those of them that were made at once, by memory, one after the other.
+    /// Latencies of counted decisions made at once on the fast path, one after the other.
     var immediate = LatencyRecord.make()
     var allowed = 0
     var denied = 0
     var unmetered = 0
     var refused = 0
-    /// Answers that are none of these, and requests that were due and found no connection to the end.
+    /// Other answers, and scheduled requests that never found a free connection.
     var failed = 0
     /// Every decided request of a metered organization since the load began, warm-up included.
     var metered: [MeteredRequest] = []
 
-    /// The decisions that came in while it counted.
+    /// The number of counted decisions.
     var decisions: Int { allowed + denied + unmetered + refused + failed }
 
     mutating func count(_ outcome: Decision.Outcome) {
@@ -62,10 +62,10 @@ struct LoadTally: Sendable {
 struct MeteredRequest: Sendable, BitwiseCopyable {
     let organization: UInt32
     let isAllowed: Bool
-    /// When it was meant to be sent.
+    /// When it was scheduled to be sent.
     let arrivedAt: Int64
-    /// The earliest moment at which it can have been decided.
+    /// The earliest time at which it may have been decided.
     let earliest: Int64
-    /// The latest one; the same where the decision says when it was made.
+    /// The latest time at which it may have been decided; equal to the earliest if the decision carries its time.
     let latest: Int64
 }

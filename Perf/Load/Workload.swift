@@ -2,28 +2,27 @@ internal import CisternSupport
 internal import CisternTesting
 internal import Foundation
 
-/// Who asks: organizations, and how often each of them does.
+/// The organizations of a load, and how often each sends requests.
 ///
-/// A part of the organizations may be *metered*: theirs is the limit that is meant to be hit, and only of them every
-/// admission is noted. They come first.
+/// Some organizations may be *metered*: they are meant to exceed their limit, and only their requests are recorded one
+/// by one. They come first.
 struct Workload: Sendable {
-    /// The names, 36 bytes each, as UUIDs have.
+    /// The names, 36 bytes each, as long as UUIDs.
     let names: [[UInt8]]
-    /// How many of them, from the first on, are metered.
+    /// The number of metered organizations, which come first in ``names``.
     private(set) var metered: Int
-    /// Whose turn it is, as positions in ``names``: drawn in advance, so that drawing costs nothing while it counts.
+    /// The organization of each request, as an index into ``names``; drawn in advance, so that drawing is not measured.
     let turns: [UInt32]
 
     /// Draws a workload.
     ///
     /// - Parameters:
     ///   - organizations: how many organizations there are without the metered ones.
-    ///   - skew: the exponent of Zipf's law; the n-th organization comes n^−skew times as often as the first. 0 for all
-    ///     alike.
-    ///   - metered: how many more organizations there are whose limit is meant to be hit.
-    ///   - meteredShare: their part of all requests, 0 to 1.
-    ///   - turns: how many turns to draw; they come round again after that.
-    ///   - seed: the same seed draws the same turns.
+    ///   - skew: the Zipf exponent. The n-th organization occurs n^−skew times as often as the first; 0 for all alike.
+    ///   - metered: the number of additional organizations that are meant to exceed their limit.
+    ///   - meteredShare: the fraction of all requests that are for metered organizations, 0 to 1.
+    ///   - turns: the number of requests to draw; the sequence repeats after that.
+    ///   - seed: the seed; the same seed gives the same sequence.
     init(
         organizations: Int, skew: Double, metered: Int = 0, meteredShare: Double = 0, turns: Int = 1 << 18,
         seed: UInt64 = 1
@@ -41,10 +40,10 @@ struct Workload: Sendable {
         }
     }
 
-    /// How many turns to draw so that all but every organization comes.
+    /// The number of requests to draw so that almost every organization occurs.
     static func turns(for organizations: Int) -> Int { max(1 << 18, organizations * 8) }
 
-    /// The same with all of its organizations metered.
+    /// The same workload with all of its organizations metered.
     func withAllMetered() -> Workload {
         var workload = self
         workload.metered = names.count
@@ -59,14 +58,14 @@ struct Workload: Sendable {
     }
 }
 
-/// Draws numbers from 0 up with Zipf's law.
+/// Draws integers from 0 up with a Zipf distribution.
 struct ZipfSampler: Sendable {
-    /// The sums of all weights up to each number, the last one 1; empty where all are alike.
+    /// The cumulative distribution, up to 1; empty if all numbers are equally likely.
     private let cumulative: [Double]
     private let count: Int
 
     init(count: Int, skew: Double) {
-        precondition(count > 0, "somebody must ask")
+        precondition(count > 0, "a Zipf distribution needs at least one number")
         self.count = count
         guard skew > 0 else {
             cumulative = []

@@ -1,15 +1,14 @@
 internal import Cistern
 internal import HeapModule
 
-/// What an ideal bucket would have done with the same requests: one that is in one place, knows all of them, and takes no
-/// time.
+/// An ideal bucket: one bucket in one place that sees every request, with no delay.
 struct IdealBucket {
     private let capacity: Double
     private let perNanosecond: Double
     private var level: Double
     private var last: Int64?
 
-    /// - Parameter allowance: tokens that may be there beyond the capacity, for clocks that are read in steps.
+    /// - Parameter allowance: tokens beyond the capacity, to allow for clocks with a coarse resolution.
     init(_ limit: Limit, allowance: Double = 0) {
         capacity = Double(limit.capacity) + allowance
         perNanosecond = limit.refillPerSecond / 1e9
@@ -27,7 +26,7 @@ struct IdealBucket {
         return true
     }
 
-    /// How many of these requests an ideal bucket would have admitted, as they arrived.
+    /// Returns how many of the requests an ideal bucket would have admitted, in order of arrival.
     static func admissible(_ requests: [MeteredRequest], limit: Limit) -> Int {
         grouped(requests).reduce(0) { sum, requests in
             var bucket = IdealBucket(limit)
@@ -39,11 +38,10 @@ struct IdealBucket {
         }
     }
 
-    /// How many of the admissions an ideal bucket could not have made, at whatever moment each was decided.
+    /// Returns a lower bound of the admissions that an ideal bucket could not have made, for any decision times.
     ///
-    /// Each is given the best moment that it can have been decided at: tokens go, as soon as they are there, to the
-    /// admission that was over first. One that is over and has had none is in excess; so what is counted is certain.
-    /// A millisecond of refill is allowed for, since Redis counts time in whole ones.
+    /// Tokens go to the admission whose latest decision time comes first; one that is unpaid by then counts as excess.
+    /// A millisecond of refill is allowed for, because Redis counts time in whole milliseconds.
     static func excess(_ requests: [MeteredRequest], limit: Limit) -> Int {
         grouped(requests.filter(\.isAllowed)).reduce(0) { $0 + excessOfOne($1, limit: limit) }
     }
@@ -53,7 +51,7 @@ struct IdealBucket {
         var waiting = Heap<Int64>()
         var excess = 0
         func serve(until moment: Int64) {
-            // Whatever can be paid by then is, each as early as the tokens come.
+            // Pays every admission that can be paid by `moment`, each as soon as its token is there.
             while let deadline = waiting.min {
                 if bucket.take() {
                     waiting.removeMin()

@@ -1,18 +1,18 @@
 internal import CisternTesting
 internal import Foundation
 
-/// What a figure was measured on.
+/// The machine and software of a measurement.
 struct Machine: Codable, Sendable {
     let cores: Int
     /// The processor's model as the system names it.
     let processor: String
     let memoryGibibytes: Int
     let system: String
-    /// The version of redis-server; nil where there is none.
+    /// The version of redis-server; nil if it is not installed.
     let redis: String?
-    /// The commit of the working tree, with "+" where files have changed since; nil outside of one.
+    /// The commit of the working tree, with "+" if files have changed since; nil outside of a working tree.
     let commit: String?
-    /// Whether the optimiser was on: release or debug.
+    /// Whether the optimizer was on: release or debug.
     let build: String
 
     #if DEBUG
@@ -21,7 +21,7 @@ struct Machine: Codable, Sendable {
         static let isRelease = true
     #endif
 
-    /// Looks at this machine.
+    /// Returns a description of this machine.
     static func current() async -> Machine {
         let process = ProcessInfo.processInfo
         let redis = await output(of: "redis-server", ["--version"])?.firstMatch(of: /v=([0-9.]+)/)?.1
@@ -49,7 +49,7 @@ struct Machine: Codable, Sendable {
         return process.text.trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
-    /// One line for people.
+    /// A one-line summary.
     var summary: String {
         "\(cores) cores of \(processor), \(memoryGibibytes) GiB, \(system), "
             + "Redis \(redis ?? "none"), commit \(commit ?? "unknown"), \(build) build"

@@ -2,20 +2,20 @@ internal import Cistern
 internal import Foundation
 internal import Histogram
 
-/// What was counted and read off while a load went on.
+/// The counts and readings taken during a load.
 struct Measurement: Sendable {
     var tally: LoadTally
     var seconds: Double
-    /// Of whoever decides; nil where the system does not tell.
+    /// Processor time of the deciding processes; nil if the system does not report it.
     var processorMicroseconds: Double?
-    /// Of the Redis servers.
+    /// Processor time of the Redis servers.
     var storeProcessorMicroseconds: Double?
-    /// Calls of the commands that a decision may make, by Redis's own count.
+    /// Calls of the commands that a decision may need, by Redis's own count.
     var storeCalls: Int?
 
-    /// What is looked at from outside.
+    /// The processes to read from.
     struct Subject {
-        /// Processes that decide.
+        /// Processes that make decisions.
         var deciders: [Int32]
         var stores: StoreProbe?
         /// The commands that count as store calls.
@@ -36,12 +36,12 @@ struct Measurement: Sendable {
         }
     }
 
-    /// Lets a load warm up, counts for a while, and ends it.
+    /// Warms up a load, counts for a while, and ends the load.
     ///
-    /// Without a warm-up everything counts, to the last answer: then the store's calls are exactly those of the decisions
-    /// that are counted. With one, those that are under way at either end count on one side only.
+    /// Without a warm-up, everything up to the last answer counts, so the store calls are exactly those of the counted
+    /// decisions. With a warm-up, requests in flight at the start or the end are counted on one side only.
     ///
-    /// - Parameter during: run once a tenth of a second while it counts.
+    /// - Parameter during: called every 100 ms while the load is counted.
     static func take(
         of load: some Load, subject: Subject, warmUpSeconds: Double, seconds: Double, clock: any TimeSource,
         during: () async throws -> Void = {}
@@ -66,12 +66,12 @@ struct Measurement: Sendable {
             tally = try await load.finish(countingAll: isWhole || load.isOpenLoop)
             after = isWhole ? try Reading(subject, clock: clock) : atEnd
         } catch {
-            // Its threads must not go on behind the back of whoever is told.
+            // Stop the load's threads before the caller gets the error.
             _ = try? await load.finish(countingAll: false)
             throw error
         }
         guard tally.decisions > 0 else {
-            throw PerfError("nothing was decided in \(seconds) s: use a longer --duration", .unavailable)
+            throw PerfError("no request was decided in \(seconds) s: use a longer --duration", .unavailable)
         }
         func difference(_ value: (Reading) -> Double?) -> Double? {
             value(before).flatMap { start in value(after).map { $0 - start } }
@@ -82,12 +82,11 @@ struct Measurement: Sendable {
             storeCalls: difference { $0.storeCalls.map(Double.init) }.map { Int($0) })
     }
 
-    /// The figures, for a result.
+    /// Returns the figures as a sample of a result.
     ///
     /// - Parameters:
-    ///   - limit: the limit of metered organizations; nil where there are none.
-    ///   - correctedFor: how many requests at once a closed loop had under way; nil where each was sent when it was meant
-    ///     to be.
+    ///   - limit: the limit of metered organizations; nil if there are none.
+    ///   - correctedFor: the number of requests in flight in a closed loop; nil for an open loop.
     func sample(limit: Limit?, correctedFor inFlight: Int? = nil) -> PerfResult.Sample {
         var sample = PerfResult.Sample(seconds: seconds, decisions: tally.decisions)
         let decisions = Double(max(1, tally.decisions))
@@ -111,7 +110,7 @@ struct Measurement: Sendable {
         if let inFlight, tally.decisions > inFlight {
             sample.uncorrectedPercentiles = latency.percentileList
             if tally.immediate.totalCount > 0 {
-                // What memory decides comes one by one. What waits for the store holds nothing up: it stands for itself.
+                // Fast-path decisions are sequential. Slow-path decisions delay no others and need no correction.
                 let interval = UInt64(max(1, tally.immediate.mean))
                 latency = tally.immediate.corrected(expectedIntervalNanoseconds: interval)
                 latency.add(tally.waits)
@@ -140,11 +139,10 @@ extension LatencyRecord {
             ? [] : Self.listed.map { PerfResult.Percentile(percent: $0, microseconds: microseconds($0)) }
     }
 
-    /// The same with those added that a closed loop did not send while it waited for a slow one: as if each client had
-    /// sent one request each so many nanoseconds.
+    /// Returns the latencies corrected for coordinated omission, as if each client had sent one request per interval.
     ///
-    /// The correction of HdrHistogram, and wrk's: a request that took n intervals stands for n requests, each of which
-    /// waited one interval less.
+    /// This is the correction of HdrHistogram and wrk: a request that took n intervals counts as n requests, each with
+    /// a wait one interval shorter than the one before.
     func corrected(expectedIntervalNanoseconds interval: UInt64) -> LatencyRecord {
         var corrected = LatencyRecord.make()
         for entry in recordedValues() {

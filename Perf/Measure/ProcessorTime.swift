@@ -1,9 +1,8 @@
 internal import Foundation
 
-/// Processor time that processes have used, as the system counts it.
+/// Processor time of processes and threads, as the system counts it.
 enum ProcessorTime {
-    /// User and system time of some processes together, in microseconds; nil where the system does not tell (it is read
-    /// from /proc).
+    /// Returns the user and system time of processes, in microseconds; nil if /proc does not provide it.
     ///
     /// Resolution: a hundredth of a second.
     static func microseconds(of processes: [Int32]) -> Double? {
@@ -17,16 +16,16 @@ enum ProcessorTime {
         return sum / Double(sysconf(Int32(_SC_CLK_TCK))) * 1_000_000
     }
 
-    /// What this thread has used, in nanoseconds.
+    /// Returns the processor time of this thread, in nanoseconds.
     static func nanosecondsOfThisThread() -> Int64 {
         var time = timespec()
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
         return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 
-    /// User and system time in a line of /proc/PID/stat; see proc(5).
+    /// Returns the user and system time in a line of /proc/PID/stat, in clock ticks; see proc(5).
     ///
-    /// The program's name, in parentheses, may hold anything; what is wanted comes after its end.
+    /// The program's name in parentheses may contain any character, so fields are counted from the last parenthesis.
     static func ticks(in text: String) -> (user: Double, system: Double)? {
         guard let end = text.lastIndex(of: ")") else { return nil }
         let fields = text[end...].split(separator: " ")

@@ -1,9 +1,9 @@
 internal import CisternTesting
 internal import Foundation
 
-/// Asks Redis servers what they have been asked, by Redis's own count.
+/// Reads how often commands have been called, from the statistics of Redis servers.
 ///
-/// Its connections stay open, so that a look takes no new process and next to no time.
+/// Its connections stay open, so that a reading needs no new process and takes almost no time.
 final class StoreProbe {
     private let servers: [RedisServer]
     private let connections: [Socket]
@@ -15,7 +15,7 @@ final class StoreProbe {
 
     var processIdentifiers: [Int32] { servers.map(\.process.processIdentifier) }
 
-    /// How often these commands have been called at all of the servers together.
+    /// Returns the number of calls of these commands, on all servers together.
     func calls(of commands: [String]) throws -> Int {
         try connections.reduce(0) { sum, connection in
             let counts = Self.counts(in: try Self.info(connection))
@@ -38,7 +38,7 @@ final class StoreProbe {
         }
     }
 
-    /// Calls by command in what `INFO commandstats` answers.
+    /// Returns the calls by command in a reply to `INFO commandstats`.
     static func counts(in text: String) -> [String: Int] {
         var counts: [String: Int] = [:]
         for match in text.matches(of: /cmdstat_(\S+?):calls=(\d+)/) { counts[String(match.1)] = Int(match.2) }

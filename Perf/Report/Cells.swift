@@ -1,12 +1,12 @@
 internal import CisternServer
 
-/// A result as rows of words, the same on a terminal and on a page.
+/// A result as rows of text cells, the same for the terminal and for the HTML page.
 struct Cells {
-    /// The headings, without the first, which names the rows.
+    /// The headings, without that of the first column, which has the names of the rows.
     let headings: [String]
     let rows: [[String]]
 
-    /// The figures, with those of the reference where the result has any.
+    /// The figures of a result, with the reference's figures if it has any.
     init(_ result: PerfResult, columns: [Metric]) {
         let hasReference =
             result.rows.contains { $0.referencePerSecond != nil } && columns.contains(.decisionsPerSecond)
@@ -20,7 +20,7 @@ struct Cells {
         }
     }
 
-    /// What has changed.
+    /// The changes of a comparison.
     init(_ comparison: Comparison, columns: [Metric]) {
         headings = ["figure", "before", "now", "change %", "noise %", "verdict"]
         rows = comparison.changes.filter { columns.contains($0.metric) }.map { change in

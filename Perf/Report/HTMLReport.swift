@@ -1,7 +1,7 @@
 internal import CisternServer
 internal import Foundation
 
-/// A result as one page with plots, which needs nothing else: no script, no font, no request.
+/// A result as one self-contained HTML page with plots: no scripts, fonts or requests.
 struct HTMLReport {
     private let result: PerfResult
     private let columns: [Metric]
@@ -73,7 +73,7 @@ struct HTMLReport {
         }
     }
 
-    /// Latencies by percentile, of the rows whose name ends in a word: each ten times rarer one is as far along.
+    /// Plots the latency by percentile of one interface's rows; the x axis is logarithmic in 1 / (1 − percentile).
     private func latencies(of door: String?) -> String {
         let rows = result.rows.filter { row in door.map { row.name.hasSuffix(", \($0)") } ?? true }
         let series = rows.compactMap { row -> LinePlot.Series? in
@@ -106,7 +106,7 @@ struct HTMLReport {
         }
     }
 
-    /// What fewer store calls cost: a line for each duration, a point for each horizon.
+    /// Plots the cost of fewer store calls, with a line for each duration and a point for each horizon.
     private var tradeOffs: [String] {
         [
             (Metric.lostPercent, "Requests lost against store calls", Axis.Scale.linear),
@@ -148,13 +148,13 @@ struct HTMLReport {
 
     private var changes: String {
         guard let comparison else { return "" }
-        let unlike = comparison.differences.map { "<p>not run alike: \(SVG.escaped($0))</p>" }.joined()
+        let unlike = comparison.differences.map { "<p>different: \(SVG.escaped($0))</p>" }.joined()
         let cells = Cells(comparison, columns: columns)
-        return "<h2>Since then</h2>\(unlike)" + HTMLPage.table([""] + cells.headings, cells.rows)
+        return "<h2>Changes</h2>\(unlike)" + HTMLPage.table([""] + cells.headings, cells.rows)
     }
 }
 
 extension Axis {
-    /// A percentage as it is spoken of: 99.9 and not 99.900.
+    /// A percentage without trailing zeros: 99.9, not 99.900.
     static func percent(_ value: Double) -> String { String(format: "%g", value) }
 }

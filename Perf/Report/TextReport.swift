@@ -1,12 +1,12 @@
 internal import CisternServer
 internal import Foundation
 
-/// A result as text: a table, aligned, with units in its headings.
+/// A result as an aligned text table, with units in the headings.
 struct TextReport {
     private let result: PerfResult
     private let columns: [Metric]
 
-    /// - Parameter columns: what to show, as far as it was measured.
+    /// - Parameter columns: the metrics to show; those that were not measured are left out.
     init(_ result: PerfResult, columns: [Metric]) {
         self.result = result
         self.columns = columns.filter { metric in result.rows.contains { $0[metric] != nil } }
@@ -22,7 +22,7 @@ struct TextReport {
         return table.text
     }
 
-    /// Whether a tier gives what the reference architecture says of it; nil where that says nothing.
+    /// Whether a row reaches the reference architecture's figure; nil if there is none.
     static func met(_ row: PerfResult.Row) -> String? {
         guard let wanted = row.referencePerSecond, let measured = row[.decisionsPerSecond] else { return nil }
         return measured >= wanted ? "yes" : "no, \(decimal(measured / wanted * 100, 0)) %"
@@ -36,16 +36,16 @@ struct TextReport {
         return (ratios + [settings.joined(separator: ", "), result.machine.summary]).joined(separator: "\n")
     }
 
-    /// What a ratio should be at least, and whether it is.
+    /// The required minimum of a ratio, and whether it is reached; nil if there is none.
     static func verdict(_ ratio: PerfResult.Ratio) -> String? {
         guard let wanted = ratio.wanted, let isMet = ratio.isMet else { return nil }
         return "wanted \(decimal(wanted, 1)): \(isMet ? "met" : "not met")"
     }
 
     static func text(_ comparison: Comparison, columns: [Metric]) -> String {
-        let table = table("SINCE THEN", Cells(comparison, columns: columns), texts: ["figure", "verdict"])
+        let table = table("CHANGES", Cells(comparison, columns: columns), texts: ["figure", "verdict"])
         let unlike =
-            comparison.differences.isEmpty ? "" : "\nnot run alike: \(comparison.differences.joined(separator: "; "))"
+            comparison.differences.isEmpty ? "" : "\ndifferent: \(comparison.differences.joined(separator: "; "))"
         let rest =
             comparison.unmatched.isEmpty
             ? "" : "\nonly in one of the two: \(comparison.unmatched.joined(separator: "; "))"
@@ -59,7 +59,7 @@ struct TextReport {
         return metric.decimals == 0 ? grouped(Int(value.rounded())) : decimal(value, metric.decimals)
     }
 
-    /// A whole number with its thousands apart.
+    /// A whole number with commas between groups of three digits.
     static func grouped(_ number: Int) -> String {
         var digits = String(number.magnitude)
         var groups: [String] = []

@@ -1,8 +1,9 @@
-/// What has changed from an earlier result to this one, and whether that is more than noise.
+/// The changes from an earlier result to this one, and whether each is more than noise.
 ///
-/// The noise of a figure is how far its repetitions lie apart, in either result. A change counts where the two do not
-/// overlap, the worst repetition of one being better than the best of the other, and the medians differ by more than the
-/// noise. With fewer than two repetitions on either side nothing is known of the noise, and no change counts.
+/// The noise of a metric is the spread of its repetitions, in either result. A change counts under two conditions.
+/// First, the repetitions do not overlap: the worst of one result is better than the best of the other. Second, the
+/// medians differ by more than the noise. With fewer than two repetitions on either side, the noise is unknown, and no
+/// change counts.
 struct Comparison {
     enum Verdict: String {
         case better
@@ -17,29 +18,29 @@ struct Comparison {
         let metric: Metric
         let old: Double
         let new: Double
-        /// How far the repetitions lie apart, in percent of the median; of both results the larger.
+        /// The spread of the repetitions, in percent of the median; the larger one of the two results.
         let noisePercent: Double
         let verdict: Verdict
 
-        /// In percent of the old value; nil where that is 0.
+        /// The change in percent of the old value; nil if that is 0.
         var percent: Double? { old == 0 ? nil : (new - old) / old * 100 }
     }
 
     let changes: [Change]
-    /// Rows that only one of the two has.
+    /// The names of rows that only one of the two results has.
     let unmatched: [String]
 
-    /// What the two were not run with alike: name, then, now.
+    /// Settings and machines that differ between the two results, each with the old and the new value.
     let differences: [String]
 
-    /// Compares rows of the same name, of two results of one kind.
+    /// Compares the rows with the same name in two results of the same kind.
     init(old: PerfResult, new: PerfResult) {
         var differences = Set(old.settings.keys).union(new.settings.keys).sorted().compactMap { name -> String? in
             let (before, now) = (old.settings[name] ?? "none", new.settings[name] ?? "none")
-            return before == now ? nil : "\(name) \(before) then, \(now) now"
+            return before == now ? nil : "\(name) was \(before), now \(now)"
         }
         let machines = [old.machine, new.machine].map { "\($0.cores) cores of \($0.processor), \($0.build) build" }
-        if machines[0] != machines[1] { differences.append("\(machines[0]) then, \(machines[1]) now") }
+        if machines[0] != machines[1] { differences.append("machine was \(machines[0]), now \(machines[1])") }
         self.differences = differences
         let before = Dictionary(old.rows.map { ($0.name, $0) }) { first, _ in first }
         changes = new.rows.flatMap { row in

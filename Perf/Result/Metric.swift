@@ -1,4 +1,4 @@
-/// What is measured; the raw values are the names in the JSON.
+/// The measured metrics. The raw values are the names in the JSON.
 enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
     case decisionsPerSecond
     case nanosecondsPerDecision
@@ -21,7 +21,7 @@ enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
     case bytesPerOrganization
     case slowestNewcomerMicroseconds
 
-    /// What a change of it means.
+    /// Whether a higher or a lower value is better.
     enum Direction {
         case higherIsBetter
         case lowerIsBetter
@@ -50,7 +50,7 @@ enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
         case .strandedTokens: "stranded"
         case .allocatedBytes: "bytes allocated/decision"
         case .bytesPerOrganization: "bytes/organization"
-        case .slowestNewcomerMicroseconds: "slowest newcomer µs"
+        case .slowestNewcomerMicroseconds: "slowest first request µs"
         }
     }
 
@@ -72,7 +72,7 @@ enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
         }
     }
 
-    /// Whether it is counted and comes out alike on any machine: what a short run under a test may look at.
+    /// Whether it is a count that is the same on every machine, so that a smoke run can check it.
     var isCount: Bool {
         switch self {
         case .storeCallsPerThousand, .failed, .unmetered, .excessTokens, .allocatedBytes, .bytesPerOrganization: true

@@ -1,23 +1,23 @@
 internal import Foundation
 
-/// Everything that one run of `perf` has measured: what `--json` writes and `--compare` reads.
+/// The result of one run of `perf`, as `--json` writes it and `--compare` reads it.
 ///
-/// The README describes it. What is added later is optional; a change of meaning raises ``version``.
+/// The README describes the format. New fields are optional; a change of meaning raises ``version``.
 struct PerfResult: Codable, Sendable {
     /// The version that this program writes, and the only one that it reads.
     static let currentVersion = 1
 
-    /// One tier, one setting or one mix of organizations and threads.
+    /// One tier, one choice of settings, or one mix of organizations and threads.
     struct Row: Codable, Sendable {
         let name: String
-        /// What the row was run with, beyond what all rows were.
+        /// The settings of this row, in addition to those of all rows.
         var settings: [String: String] = [:]
-        /// Decisions a second that the reference architecture states for this tier; nil where it states none.
+        /// Decisions per second that the reference architecture states for this tier; nil if it states none.
         var referencePerSecond: Double?
         /// One for each repetition.
         var samples: [Sample]
 
-        /// The medians of the repetitions; what was measured in none is left out.
+        /// The median of a metric over the repetitions; nil if no repetition measured it.
         subscript(metric: Metric) -> Double? {
             let values = samples.compactMap { $0.values[metric] }.sorted()
             guard !values.isEmpty else { return nil }
@@ -29,13 +29,13 @@ struct PerfResult: Codable, Sendable {
     /// One repetition.
     struct Sample: Codable, Sendable {
         var values: [Metric: Double] = [:]
-        /// Seconds that counted.
+        /// The length of the measurement in seconds.
         var seconds = 0.0
-        /// Decisions that counted.
+        /// The number of decisions counted.
         var decisions = 0
-        /// The whole distribution of latencies; none where no latency was measured.
+        /// Percentiles of the latency; empty if no latency was measured.
         var percentiles: [Percentile] = []
-        /// A closed loop's without the correction for requests that were not sent in time; see the README.
+        /// Percentiles of a closed loop without the correction for coordinated omission; see the README.
         var uncorrectedPercentiles: [Percentile] = []
     }
 
@@ -44,14 +44,14 @@ struct PerfResult: Codable, Sendable {
         let microseconds: Double
     }
 
-    /// Two rows of the same run set against each other.
+    /// The ratio of two rows of the same run.
     struct Ratio: Codable, Sendable {
         let what: String
         let value: Double
-        /// What it should be at least; nil where it may be anything.
+        /// The required minimum; nil if there is none.
         var wanted: Double?
 
-        /// Whether it is that; nil where nothing is wanted.
+        /// Whether the ratio reaches the minimum; nil if there is none.
         var isMet: Bool? { wanted.map { value >= $0 } }
     }
 
@@ -63,7 +63,7 @@ struct PerfResult: Codable, Sendable {
     /// ISO 8601, UTC.
     let startedAt: String
     let machine: Machine
-    /// What all rows were run with.
+    /// The settings of all rows.
     let settings: [String: String]
     var rows: [Row] = []
     var ratios: [Ratio] = []
@@ -89,7 +89,7 @@ struct PerfResult: Codable, Sendable {
         }
     }
 
-    /// Reads a result that an earlier run has written.
+    /// Reads the result of an earlier run.
     static func read(_ path: String) throws(PerfError) -> PerfResult {
         let data: Data
         do {
@@ -102,22 +102,22 @@ struct PerfResult: Codable, Sendable {
         }
         let decoder = JSONDecoder()
         guard let head = try? decoder.decode(Head.self, from: data) else {
-            throw PerfError("--compare \(path): this is no result of perf; name a file that --json wrote", .usage)
+            throw PerfError("--compare \(path): not a result of perf; name a file that --json wrote", .usage)
         }
         guard head.version == currentVersion else {
             throw PerfError(
                 "--compare \(path): its version is \(head.version), and this perf reads \(currentVersion); "
-                    + "measure anew with the older code", .usage)
+                    + "measure the older code again", .usage)
         }
         do {
             return try decoder.decode(PerfResult.self, from: data)
         } catch {
-            throw PerfError("--compare \(path): this is no result of perf: \(error)", .usage)
+            throw PerfError("--compare \(path): not a result of perf: \(error)", .usage)
         }
     }
 }
 
-/// What Foundation says of an error, in one line.
+/// Foundation's description of an error, in one line.
 func readable(_ error: any Error) -> String {
     (error as NSError).localizedDescription
 }

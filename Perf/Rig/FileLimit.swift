@@ -2,9 +2,9 @@ internal import Foundation
 
 /// How many files and sockets this process may have open.
 enum FileLimit {
-    /// Makes room for so many, as far as the system lets it.
+    /// Raises the limit to `wanted`, as far as the system allows.
     ///
-    /// - Throws: where that is not enough.
+    /// - Throws: `PerfError` if the system allows fewer.
     static func ensure(_ wanted: Int) throws(PerfError) {
         var limit = rlimit()
         guard getrlimit(resource, &limit) == 0, limit.rlim_cur < rlim_t(wanted) else { return }

@@ -5,18 +5,18 @@ internal import Logging
 internal import NIOCore
 internal import NIOPosix
 
-/// What a benchmark starts for itself: Redis servers and servers that decide, on free ports of 127.0.0.1, gone with it.
+/// The Redis servers and rate limit servers that a benchmark starts, on free ports of 127.0.0.1; they end with it.
 final class Rig {
     let stores: [RedisServer]
     let servers: [ListeningProcess]
     let probe: StoreProbe?
     private let folder: TemporaryDirectory?
 
-    /// The limits of a workload: as good as none, but for organizations that are metered.
+    /// The limits of a workload: practically unlimited, except for metered organizations.
     struct Limits {
         /// The limit of the metered organizations.
         let metered: Cistern.Limit
-        /// How many they are, from the first name on; nil for all there are.
+        /// The number of metered organizations, from the first name on; nil for all.
         let count: Int?
 
         var asLimits: Cistern.Limits {
@@ -26,7 +26,7 @@ final class Rig {
                 standard: Rig.boundless, byKey: Dictionary(uniqueKeysWithValues: names.map { ($0, metered) }))
         }
 
-        /// The same as a limits file.
+        /// The same limits as the text of a limits file.
         var text: String {
             func written(_ limit: Cistern.Limit) -> String {
                 "{capacity: \(limit.capacity), refillPerSecond: \(limit.refillPerSecond)}"
@@ -38,28 +38,28 @@ final class Rig {
         }
     }
 
-    /// What starts a server, besides its port, its Redis and its limits.
+    /// The kind of server to start; its port, Redis and limits are given separately.
     enum Server {
         /// `cistern serve` with these flags.
         case cistern([String])
         case baseline(Baseline)
     }
 
-    /// A limit that no load reaches: 10^9 tokens and 10^8 a second.
+    /// A limit that no load reaches: 10^9 tokens, and 10^8 per second.
     static let boundless: Cistern.Limit = {
         guard let limit = try? Cistern.Limit(capacity: 1_000_000_000, refillPerSecond: 100_000_000) else {
-            preconditionFailure("within the bounds of a limit")
+            preconditionFailure("the limit is out of bounds")
         }
         return limit
     }()
 
-    /// Starts Redis servers, and then the servers that decide.
+    /// Starts the Redis servers, then the rate limit servers.
     ///
     /// - Parameters:
-    ///   - server: what decides; nil where that happens in this process.
-    ///   - count: how many of them.
-    ///   - port: the port of the first; a free one unless given.
-    ///   - connections: how many each must be able to take.
+    ///   - server: the kind of server; nil if this process makes the decisions.
+    ///   - count: the number of servers.
+    ///   - port: the port of the first server; by default, a free one.
+    ///   - connections: the number of connections that each server must accept.
     init(
         stores storeCount: Int, server: Server?, count: Int = 1, port: Int = 0, limits: Limits, threads: Int,
         connections: Int = 0
@@ -106,7 +106,7 @@ final class Rig {
         }
     }
 
-    /// Ends the run where a process that it needs has ended.
+    /// Ends the run if a required process has ended.
     func checkAlive() throws(PerfError) {
         for (name, process) in servers.map({ ("the server", $0.process) })
             + stores.map({ ("redis-server", $0.process) })
@@ -116,7 +116,7 @@ final class Rig {
         }
     }
 
-    /// How many requests the servers have let through unmetered; an answer does not say so.
+    /// Returns the number of requests that the servers admitted unmetered; responses do not show this.
     func unmetered() async throws -> Double {
         try await metric(Self.unmeteredMetric).reduce(0, +)
     }
@@ -138,11 +138,11 @@ final class Rig {
 }
 
 extension Logger {
-    /// One that says nothing: a benchmark ends its Redis servers while it is connected to them.
+    /// A logger that discards everything: a benchmark ends its Redis servers while still connected to them.
     static let silent = Logger(label: "perf") { _ in SwiftLogNoOpLogHandler() }
 }
 
-/// Runs `body` with so many event loops, and ends them with it.
+/// Runs `body` with event loops, and shuts them down afterwards.
 func withEventLoops<Result>(
     _ count: Int, _ body: (MultiThreadedEventLoopGroup) async throws -> Result
 ) async throws -> Result {

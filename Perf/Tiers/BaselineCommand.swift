@@ -8,14 +8,14 @@ internal import Logging
 internal import NIOCore
 internal import NIOPosix
 
-/// The algorithms that tiers without a lease stand for.
+/// The algorithms of the tiers without leases.
 enum Baseline: String, CaseIterable, ExpressibleByArgument, Sendable {
     /// GET, GET, SET, SET.
     case reference
     /// One call of the atomic script.
     case script
 
-    /// What Redis counts as a call of it.
+    /// The Redis commands that count as its store calls.
     var commands: [String] {
         switch self {
         case .reference: ["get", "set"]
@@ -23,12 +23,14 @@ enum Baseline: String, CaseIterable, ExpressibleByArgument, Sendable {
         }
     }
 
-    /// How many connections it has to each node.
+    /// The number of connections to each node.
     var connections: Int { self == .reference ? ReferenceLimiter.connections : 1 }
 
+    /// Creates a limiter with this algorithm.
+    ///
     /// - Parameters:
-    ///   - stores: as many as it has connections.
-    ///   - loops: those on which it is asked.
+    ///   - stores: one for each of its ``connections``.
+    ///   - loops: the event loops that call the limiter.
     func limiter(
         stores: [RedisStore], limits: Limits, loops: [any EventLoop], clock: any TimeSource
     ) -> any BaselineLimiter {
@@ -39,13 +41,13 @@ enum Baseline: String, CaseIterable, ExpressibleByArgument, Sendable {
     }
 }
 
-/// A limiter that stands for a tier without leases.
+/// The limiter of a tier without leases.
 protocol BaselineLimiter: Decider {
-    /// Requests that it has let through because Redis did not answer.
+    /// Requests admitted unmetered because Redis did not answer.
     var unmetered: Int { get }
 }
 
-/// `perf baseline-server`: the HTTP server of `cistern serve` with another algorithm behind it, for the tiers to start.
+/// `perf baseline-server`: the HTTP server of `cistern serve` with a baseline algorithm, started by the tiers.
 struct BaselineCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "baseline-server", abstract: "Serve HTTP with an algorithm that has no leases.",
@@ -77,7 +79,7 @@ struct BaselineCommand: AsyncParsableCommand {
                 }), group: group, logger: Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() }))
         let port = try await server.start()
         FileHandle.standardOutput.write(Data("listening on http://127.0.0.1:\(port)\n".utf8))
-        // Until whoever started it ends it.
+        // Runs until the parent process ends it.
         while true { try await Task.sleep(for: .seconds(3600)) }
     }
 }

@@ -4,14 +4,14 @@ internal import NIOPosix
 
 /// Connections to the Redis nodes of a tier.
 enum Link {
-    /// Opens some, each to all of the nodes, and returns once they can be used.
+    /// Opens connections, each to all of the nodes, and returns when they are ready.
     static func open(
         _ count: Int, to endpoints: [RedisEndpoint], group: MultiThreadedEventLoopGroup, clock: any TimeSource
     ) async throws -> [RedisStore] {
         var settings = RedisSettings()
-        // Room for every request that is under way at once.
+        // Room for every request in flight.
         settings.maximumPendingRequests = 1_000_000
-        // Whether a node lives is not the question here, and asking would count as a store call.
+        // No heartbeats: they are not needed here, and would count as store calls.
         settings.heartbeatMilliseconds = 3_600_000
         var stores: [RedisStore] = []
         for _ in 0..<count {

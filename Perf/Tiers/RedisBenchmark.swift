@@ -3,8 +3,9 @@ internal import CisternRedis
 internal import CisternTesting
 internal import Foundation
 
-/// What `redis-benchmark` drives through the same script at as many nodes, with the same pipelining: the most that these
-/// cores carry, with next to no client.
+/// Measures `redis-benchmark` with the same script, number of nodes and pipelining as the cluster tier.
+///
+/// Its client costs almost nothing, so the result is the most that these cores can carry.
 struct RedisBenchmark {
     static let rowName = "redis-benchmark, cluster's script"
 
@@ -13,7 +14,7 @@ struct RedisBenchmark {
     let organizations: Int
     let seconds: Double
 
-    /// Script calls a second, of all nodes together, by Redis's own count.
+    /// Returns the script calls per second of all nodes together, by Redis's own count.
     func run() async throws -> Double {
         let rig = try await Rig(stores: nodes, server: nil, limits: .init(metered: .standard, count: 0), threads: 1)
         var digest = ""
@@ -34,18 +35,16 @@ struct RedisBenchmark {
         let (start, before) = (clock.now, try probe.calls(of: ["evalsha"]))
         try await Task.sleep(for: .seconds(seconds))
         let (end, after) = (clock.now, try probe.calls(of: ["evalsha"]))
-        // It ends at the first error.
+        // redis-benchmark ends at the first error.
         if let driver = drivers.first(where: { !$0.isRunning }) {
             throw PerfError("redis-benchmark ended early; it wrote:\n\(driver.text.suffix(1000))", .unavailable)
         }
         return Double(after - before) / ((end - start) / .seconds(1))
     }
 
-    /// Leases one token of an organization to a server that holds none.
-    ///
-    /// redis-benchmark cannot count, and the script acts on a request's number once: so each call is another lessee's, whose
-    /// lease ends at once. The script then finds one record as for a lessee that comes back, and has to remove it: one HDEL
-    /// more for Redis. Nor can it send bytes that are no text, as a request's numbers are: the script has them in it.
+    /// Each call leases one token to a new lessee, because redis-benchmark cannot increment a sequence number. A lease
+    /// ends at once, so the next call finds one record, as for a returning lessee, and removes it: one more HDEL.
+    /// The script contains the request's numbers, because redis-benchmark cannot send binary arguments.
     static let script = RedisStore.leaseScript(
         asking: LeaseRequest(
             key: [], limit: Rig.boundless, lesseeID: "", sequence: 1, acknowledged: 0, held: 0,
@@ -53,13 +52,13 @@ struct RedisBenchmark {
             waiting: [WaitingCost(cost: 1, count: 1)], requested: .none, durationMilliseconds: 0,
             sentAt: Instant(milliseconds: 0), deadline: Instant(milliseconds: 0)))
 
-    /// A call of the script.
+    /// Returns the words of a call of the script.
     ///
-    /// - Parameter range: how many different numbers redis-benchmark puts in for each of its placeholders.
+    /// - Parameter range: the number of different values that redis-benchmark draws for each placeholder.
     static func command(digest: String, range: Int) -> [String] {
         let organization = "ratelimit:\(String(decoding: Workload.name(0), as: UTF8.self).dropLast(12))__rand_int__"
         let keys = ["tokens", "lastRefill", "leases"].map { "\(organization):\($0)" }
-        // So many that the same lessee all but never comes twice in a row.
+        // Enough random digits that consecutive calls almost never have the same lessee.
         let placeholders = Int((12 / log10(Double(range))).rounded(.up))
         let lesseeID = "perf-" + String(repeating: "__rand_int__", count: placeholders)
         return ["EVALSHA", digest, "3"] + keys + [lesseeID]

@@ -4,13 +4,13 @@ internal import DequeModule
 internal import Foundation
 internal import Synchronization
 
-/// The limiter that most services begin with: GET, GET, compute, SET, SET, one after the other.
+/// The limiter that most services start with: GET, GET, compute, SET, SET, one after the other.
 ///
-/// Each request takes a connection out of a pool, and waits for each answer before it asks on; nothing is pipelined. It
-/// reads and writes the keys that Cistern does. Two requests of an organization that overlap read the same balance, and
-/// both take the same token: it exceeds the limit, and how far is measured.
+/// Each request takes a connection from a pool and waits for each reply before the next command; nothing is pipelined.
+/// It uses the same Redis keys as Cistern. Two overlapping requests of an organization read the same balance and take
+/// the same token, so admissions exceed the limit. The benchmark measures by how much.
 final class ReferenceLimiter: BaselineLimiter {
-    /// How many connections the pool has.
+    /// The number of connections in the pool.
     static let connections = 64
     private static let timeoutMilliseconds: Int64 = 1000
     private static let timeToLive = Array("60".utf8)
@@ -18,7 +18,7 @@ final class ReferenceLimiter: BaselineLimiter {
 
     private struct Pool {
         var idle: [RedisStore]
-        /// Requests for which there was no connection.
+        /// Requests that wait for a connection.
         var waiting: Deque<@Sendable (RedisStore) -> Void> = []
     }
 
@@ -29,7 +29,7 @@ final class ReferenceLimiter: BaselineLimiter {
 
     var unmetered: Int { unmeteredCount.load(ordering: .relaxed) }
 
-    /// - Parameter stores: the pool, a connection each.
+    /// - Parameter stores: the pool; each store has one connection.
     init(stores: [RedisStore], limits: Limits, clock: any TimeSource) {
         pool = Mutex(Pool(idle: stores))
         self.limits = limits
@@ -92,7 +92,7 @@ final class ReferenceLimiter: BaselineLimiter {
         }
     }
 
-    /// Carries one command; where there is no answer the request is let through, as the reference does.
+    /// Sends one command. If it fails, the request is admitted unmetered, as in the reference.
     private func call(
         _ words: [[UInt8]], for request: Request, then: @escaping @Sendable (RESPValue) -> Void
     ) {

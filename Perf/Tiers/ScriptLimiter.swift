@@ -5,19 +5,19 @@ internal import Synchronization
 
 /// A limiter without memory: one call of the atomic script for each request.
 ///
-/// What Redis alone gives, and the base from which leasing starts. Calls are pipelined, and each asks for one token that
-/// its request takes at once; nothing is leased ahead, and no denial is remembered.
+/// It shows the performance of Redis alone, and is the baseline for leases. Calls are pipelined, and each leases only
+/// the tokens that its request takes at once. Nothing is prefetched, and no denial is cached.
 final class ScriptLimiter: BaselineLimiter {
     private let store: RedisStore
     private let limits: Limits
-    /// As a server would have it, but for the timeout: under full load no answer is given up.
+    /// The settings of a server, except for the timeout: under full load, requests should not time out.
     private let settings = LeaseSettings()
     private static let timeoutMilliseconds: Int64 = 1000
     private let clock: any TimeSource
     private let lanes: [Lane]
     private let unmeteredCount = Atomic(0)
 
-    /// Requests of one event loop come to Redis in their order, those of two need not; so each loop is a lessee of its own.
+    /// One lessee per event loop, because only requests of the same loop are sure to reach Redis in order.
     private final class Lane: Sendable {
         let loop: any EventLoop
         let lesseeID: String
@@ -29,7 +29,7 @@ final class ScriptLimiter: BaselineLimiter {
         }
     }
 
-    /// - Parameter loops: those on which it is asked.
+    /// - Parameter loops: the event loops that call the limiter.
     init(store: RedisStore, limits: Limits, loops: [any EventLoop], clock: any TimeSource) {
         lanes = loops.enumerated().map { Lane(loop: $0.element, lesseeID: "\(store.serverName)-\($0.offset)") }
         self.store = store
@@ -43,12 +43,12 @@ final class ScriptLimiter: BaselineLimiter {
         _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void
     ) -> Decision? {
         guard let lane = lanes.first(where: { $0.loop.inEventLoop }) else {
-            preconditionFailure("it is asked on the loops that it was made for")
+            preconditionFailure("decide must be called on one of the limiter's event loops")
         }
         let name = organization.withUnsafeBufferPointer { Array($0) }
         let limit = limits.limit(of: name)
         let number = lane.sequence.add(1, ordering: .relaxed).newValue
-        // Requests of one connection are answered in their order: what was granted before is spent and known to be.
+        // Redis answers a connection's requests in order, so all earlier grants count as acknowledged and spent.
         let request = LeaseRequest(
             key: name, partition: store.partition(of: organization),
             limit: limit, lesseeID: lane.lesseeID, sequence: number, acknowledged: number - 1, held: 0,

@@ -1,17 +1,17 @@
-/// The stages by which a rate limiter grows, as the reference architecture draws them.
+/// The stages in which a rate limiter grows, according to the reference architecture.
 enum Tier: String, CaseIterable, Sendable {
     /// GET, GET, SET, SET for each request, at one Redis.
     case reference
     /// One atomic script call for each request, pipelined, at one Redis.
     case single
-    /// The same at three nodes of a ring.
+    /// The same with a ring of three nodes.
     case cluster
     /// Leases, from one Redis.
     case cache
-    /// Leases, from three nodes of a ring.
+    /// Leases, from a ring of three nodes.
     case clusterAndCache = "cluster + cache"
 
-    /// How a request comes in.
+    /// The interface through which a request arrives.
     enum Door: String, CaseIterable, Sendable {
         /// By a call in the same process.
         case library
@@ -25,7 +25,7 @@ enum Tier: String, CaseIterable, Sendable {
         }
     }
 
-    /// What decides where there are no leases.
+    /// The algorithm of a tier without leases; nil for a tier with leases.
     var baseline: Baseline? {
         switch self {
         case .reference: .reference
@@ -34,10 +34,10 @@ enum Tier: String, CaseIterable, Sendable {
         }
     }
 
-    /// Redis's commands that a decision may take.
+    /// The Redis commands that a decision may need.
     var commands: [String] { baseline?.commands ?? Baseline.script.commands }
 
-    /// What the reference architecture says it gives: decisions a second.
+    /// The throughput that the reference architecture states for it, in decisions per second.
     var referencePerSecond: Double {
         switch self {
         case .reference, .single: 10_000

@@ -5,29 +5,29 @@ internal import Foundation
 internal import NIOCore
 internal import NIOPosix
 
-/// Measures one tier, through one door, once.
+/// Measures one tier through one interface, once.
 struct TierRun {
-    /// What all tiers are run with.
+    /// The settings of all tiers.
     struct Settings: Sendable {
         var organizations = 100
         var skew = 0.0
-        /// Requests under way at once through the library, for each node.
+        /// Requests in flight through the library, for each node.
         var depth = 256
-        /// Connections, through HTTP.
+        /// Connections through HTTP.
         var connections = 64
-        /// Threads that decide.
+        /// Threads that make decisions.
         var threads = 1
         var seconds = 4.0
         var warmUpSeconds = 1.0
-        /// Which part of the requests is of organizations whose limit is meant to be hit, so that excess can be seen.
+        /// The fraction of requests for organizations that exceed their limit, so that over-admission can be measured.
         var meteredShare = 1.0 / 32
 
-        /// How many these organizations are.
+        /// The number of these organizations.
         static let metered = 4
         /// Their limit.
         static let meteredLimit = Limit.standard
 
-        /// A short run of which nothing but counts is looked at, on a machine that may be slow and busy.
+        /// A short run that only checks counts, on a machine that may be slow and busy.
         static let smoke: Settings = {
             var settings = Settings()
             settings.organizations = 4

@@ -1,11 +1,11 @@
 #include <stdint.h>
 
-// Asks the processor to fetch a line of memory ahead of its use: one instruction, which waits for nothing and faults at no address.
+// Prefetches a cache line: one instruction, which never waits and never faults.
 static inline void processor_fetch_line(uintptr_t address) {
     __builtin_prefetch((const void *)address);
 }
 
-// Tells the processor that this thread looks at one place until another thread changes it.
+// Tells the processor that this thread is spinning until another thread changes a value.
 static inline void processor_pause(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -14,11 +14,11 @@ static inline void processor_pause(void) {
 #endif
 }
 
-// Of unistd.h, which has much that must not be seen from here: this module is let into the decision module, where there is no IO.
+// Declared here because unistd.h declares too much: the engine imports this module and must not do I/O.
 int usleep(unsigned int microseconds);
 
-// Gives the processor to other threads for some 50 microseconds, as short as the system sleeps. It is no measure of time: whoever
-// calls it looks again at what it waits for, since the holder of a ShardLock, let go by a plain store, wakes nobody.
+// Yields the processor for about 50 microseconds, the shortest sleep of the system; the time is not exact. Callers must
+// poll their condition again, since a ShardLock is released by a plain store, which wakes no thread.
 static inline void thread_sleep_briefly(void) {
     usleep(1);
 }

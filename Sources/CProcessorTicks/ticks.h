@@ -1,6 +1,6 @@
 #include <stdint.h>
 
-// The processor's own counter, which goes at a constant rate: one instruction, no call.
+// Reads the processor's constant-rate tick counter: one instruction, no call. Returns 0 on other architectures.
 static inline uint64_t processor_ticks(void) {
 #if defined(__x86_64__)
     return __builtin_ia32_rdtsc();

@@ -6,7 +6,7 @@ package import Logging
 internal import NIOCore
 internal import NIOPosix
 
-/// The operators' plane: the API, its events, and the dashboard, on a port and an event loop of their own.
+/// The admin interface: API, event streams and dashboard, on a separate port and event loop.
 package struct AdminServer: Sendable {
     private let settings: AdminSettings
     private let monitor: Monitor
@@ -14,10 +14,10 @@ package struct AdminServer: Sendable {
     private let gate: AdminGuard
     private let logger: Logger
 
-    /// Creates a server; it does not listen before ``run(onListening:)``.
+    /// Creates a server, which listens once ``run(onListening:)`` is called.
     ///
     /// - Parameters:
-    ///   - tokens: who may use it at this moment; nil for everybody who can reach it.
+    ///   - tokens: returns the tokens accepted now; nil accepts every client.
     ///   - seed: a secret random number.
     package init(
         operations: any Operations, settings: AdminSettings, tokens: @escaping @Sendable () -> AdminTokens?,
@@ -30,10 +30,10 @@ package struct AdminServer: Sendable {
         gate = AdminGuard(tokens: tokens, pace: try AdminRateLimit(clock: clock, seed: seed), logger: logger)
     }
 
-    /// The event loop, apart from the data plane's.
+    /// The event loop, separate from the data plane's.
     ///
-    /// It is one for the process and goes on as long as that: Hummingbird lets go of its server at some time after that has ended,
-    /// and tells its loop so, where SwiftNIO may one day trap if the loop is no more.
+    /// It lives as long as the process: Hummingbird uses the loop when it releases an ended server, at some later time.
+    /// If the loop were shut down by then, a future SwiftNIO might trap.
     private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
     private static let maximumConnections = 256
@@ -41,7 +41,7 @@ package struct AdminServer: Sendable {
     /// Serves until the task is canceled.
     ///
     /// - Parameter onListening: called with the port once requests are answered.
-    /// - Throws: the socket's error where the address cannot be listened on.
+    /// - Throws: the socket's error if the server cannot listen on the address.
     package func run(onListening: @escaping @Sendable (_ port: Int) async -> Void) async throws {
         let places = ConnectionPlaces(maximum: Self.maximumConnections)
         var quiet = logger
@@ -92,7 +92,7 @@ package struct AdminServer: Sendable {
         return router
     }
 
-    /// Says which methods a path takes to whoever uses another one.
+    /// Answers other methods of a known path with 405 and the allowed methods.
     private static func refuseOtherMethods(of router: Router<AdminContext>) {
         var methods: [String: [HTTPRequest.Method]] = [:]
         for file in PageFile.dashboard { methods[file.path, default: []].append(.get) }
@@ -103,7 +103,7 @@ package struct AdminServer: Sendable {
             where !allowed.contains(method) {
                 router.on(RouterPath(path), method: method) { _, _ -> Response in
                     throw Problem(
-                        .methodNotAllowed, "\(method.rawValue) is not for this path: use \(words)",
+                        .methodNotAllowed, "\(method.rawValue) is not allowed for this path: use \(words)",
                         headers: [.allow: words])
                 }
             }
@@ -111,21 +111,21 @@ package struct AdminServer: Sendable {
     }
 }
 
-/// Refuses requests that name several hosts: a proxy in front may have meant another one than is read here.
+/// Rejects requests with several Host headers: a proxy in front may have routed by another one than this server reads.
 private struct OneHost: RouterMiddleware {
     func handle(
         _ request: Request, context: AdminContext, next: @concurrent (Request, AdminContext) async throws -> Response
     ) async throws -> Response {
-        // The first Host becomes the authority, and any other stays a field.
+        // The first Host header becomes the authority; any other stays a header field.
         let hasOthers = HTTPField.Name("Host").map { request.headers[$0] != nil } ?? false
         guard !hasOthers else {
-            throw Problem(.badRequest, "a request has one Host header at most: send one")
+            throw Problem(.badRequest, "the request has several Host headers: send one")
         }
         return try await next(request, context)
     }
 }
 
-/// Answers every error as problem details.
+/// Turns every error into problem details (RFC 9457).
 private struct ProblemMiddleware: RouterMiddleware {
     func handle(
         _ request: Request, context: AdminContext, next: @concurrent (Request, AdminContext) async throws -> Response
@@ -133,7 +133,7 @@ private struct ProblemMiddleware: RouterMiddleware {
         do {
             return try await next(request, context)
         } catch let error as any HTTPResponseError where error.status == .notFound && !(error is Problem) {
-            let problem = Problem(.notFound, "there is no such path: see /openapi.json for those that there are")
+            let problem = Problem(.notFound, "there is no such path: see /openapi.json for the paths")
             return try problem.response(from: request, context: context)
         } catch {
             return try Problem(error).response(from: request, context: context)
@@ -141,7 +141,7 @@ private struct ProblemMiddleware: RouterMiddleware {
     }
 }
 
-/// Header fields that keep a browser from doing with an answer what it is not for.
+/// Adds security headers to every response: content policy, no sniffing, no framing, same origin, no caching.
 private struct SecurityHeaders: RouterMiddleware {
     private static let policy = """
         default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \

@@ -1,12 +1,12 @@
-/// One thing that happened to a server, as its log has it.
+/// One event of a server, as logged.
 package struct JournalEntry: Sendable, Equatable {
-    /// Counts up from 1.
+    /// The sequence number, from 1.
     package var number: Int
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     package var unixMilliseconds: Int64
     package var level: String
     package var message: String
-    /// What the log says besides, by name.
+    /// The log metadata, by name.
     package var details: [String: String]
 
     package init(

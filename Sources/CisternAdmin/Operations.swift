@@ -2,12 +2,12 @@ package import Cistern
 package import CisternCluster
 package import CisternSupport
 
-/// What the operators' plane asks of the server that it belongs to; whoever composes the server answers.
+/// The operations of a server that the admin interface needs; `CisternServer` implements them.
 package protocol Operations: Sendable {
-    /// Everything that is shown, as it is now.
+    /// The current state of the server.
     func snapshot() -> ServerSnapshot
 
-    /// The organizations that are decided for most often, the busiest first.
+    /// Up to `most` organizations with the most decisions of one kind, busiest first.
     func busiest(_ most: Int, by order: BusiestOrder) -> [SpaceSavingSketch.Entry]
 
     /// One organization's limit and bucket.
@@ -16,32 +16,32 @@ package protocol Operations: Sendable {
     /// Every override in force, by organization.
     func overridesInForce() -> [String: LimitOverrides.Entry]
 
-    /// The last hundred things that happened to the server, the latest last.
+    /// The last 100 events of the server, oldest first.
     func journal() -> [JournalEntry]
 
-    /// Notes that decisions went unmetered since the last call.
+    /// Records how many decisions went unmetered since the last call.
     func noteUnmetered(_ decisions: UInt64)
 
-    /// The limit of an organization in force here.
+    /// The limit of an organization that is in force on this server.
     func limit(of organization: String) -> Limit
 
-    /// Makes an organization's bucket full again, less what is leased of it.
+    /// Refills an organization's bucket to its capacity, minus its leased tokens.
     func fillBucket(of organization: String) async throws(OperationFailure)
 
-    /// Sets a limit that overrides the others, or removes it.
+    /// Sets the override of an organization's limit; removes it if `limit` is nil.
     ///
-    /// - Parameter lifeSeconds: how long it holds; nil for ever.
+    /// - Parameter lifeSeconds: seconds until the override expires; nil for no expiry.
     func overrideLimit(
         of organization: String, with limit: Limit?, lifeSeconds: Int64?, by who: String
     ) async throws(OperationFailure) -> LimitOverrides.Entry
 
-    /// Leases in another way from now on.
+    /// Changes the lease settings, from the next store request on.
     func changeLease(to settings: LeaseSettings)
 }
 
-/// Something could not be done, and nothing has changed.
+/// An operation that failed and changed nothing.
 package struct OperationFailure: Error, CustomStringConvertible {
-    /// Why, and what to do.
+    /// The reason and the remedy.
     package let description: String
 
     package init(_ description: String) {
@@ -49,9 +49,9 @@ package struct OperationFailure: Error, CustomStringConvertible {
     }
 }
 
-/// One organization, as a server and its store have it.
+/// The state of one organization on a server and in its store.
 package struct OrganizationView: Sendable {
-    /// One server that leases of its bucket.
+    /// A server that holds a lease of the organization's bucket.
     package struct Lessee: Codable, Sendable, Equatable {
         package var name: String
         package var isThisServer: Bool
@@ -79,9 +79,9 @@ package struct OrganizationView: Sendable {
     package struct Bucket: Sendable, Equatable {
         package var node: String
         package var slot: Int?
-        /// Whether there is one; one that is not there is full.
+        /// Whether the store has a record of the bucket; without a record the bucket is full.
         package var isStored: Bool
-        /// Tokens; below 0 by what has been promised of the refill to come.
+        /// Balance in tokens; below 0 by the tokens promised from future refill.
         package var balance: Double
         package var outstanding: Int
         package var lessees: [Lessee]
@@ -99,13 +99,13 @@ package struct OrganizationView: Sendable {
     }
 
     package var limit: Limit
-    /// `default`, `file` or `override`.
+    /// The source of the limit: `default`, `file` or `override`.
     package var limitSource: String
-    /// What was last said of its limit; nil where no override is in force.
+    /// The override in force; nil if there is none.
     package var override: LimitOverrides.Entry?
     /// Tokens leased by this server and not spent.
     package var leasedTokens: Int
-    /// The bucket, or why it cannot be looked at.
+    /// The bucket, or why it cannot be read.
     package var bucket: Result<Bucket, OperationFailure>
 
     package init(

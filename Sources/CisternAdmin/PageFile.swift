@@ -2,7 +2,7 @@ internal import HTTPTypes
 internal import Hummingbird
 internal import NIOCore
 
-/// A file that is part of the program: the dashboard's, and the description of the API.
+/// A file embedded in the program: one of the dashboard's files, or the API description.
 struct PageFile: Sendable {
     let path: String
     let contentType: String

@@ -1,20 +1,20 @@
 package import Cistern
 
-/// Everything that the operators' plane shows of one server, as it was at one moment.
+/// The state of one server at one moment: everything that the admin interface shows.
 package struct ServerSnapshot: Sendable {
     /// One node of the store.
     package struct Node: Sendable {
         package var name: String
         package var isUp: Bool
-        /// Why it is down, by name; nil while it is up or before the first attempt.
+        /// The kind of failure, such as `refused`; nil while the node is up or before the first attempt.
         package var trouble: String?
-        /// The same in words.
+        /// The reason of the failure, as text.
         package var reason: String?
-        /// What to do about it.
+        /// The remedy for the failure.
         package var remedy: String?
-        /// The part of all organizations that it keeps, 0 to 1.
+        /// The fraction of all organizations whose buckets are on this node, 0 to 1.
         package var share: Double
-        /// Lease requests by how they came out.
+        /// Lease requests by result.
         package var requests: [(result: String, count: UInt64)]
         package var latency: LatencyHistogram
 
@@ -33,7 +33,7 @@ package struct ServerSnapshot: Sendable {
         }
     }
 
-    /// Answers of one route.
+    /// The responses of one route.
     package struct Route: Sendable {
         package var label: String
         package var answers: [(status: Int, count: UInt64)]
@@ -46,17 +46,17 @@ package struct ServerSnapshot: Sendable {
         }
     }
 
-    /// Where the limits come from, and how that went.
+    /// The sources of the limits, and the results of reading them.
     package struct Limits: Sendable {
-        /// The limit of organizations without one of their own.
+        /// The default limit, for organizations without their own.
         package var standard = Limit.standard
-        /// How many organizations have one in the file or the settings.
+        /// The number of organizations with their own limit in the file or the settings.
         package var organizations = 0
-        /// How many organizations have one that overrides the others.
+        /// The number of organizations with an override in force.
         package var overrides = 0
-        /// The file, as it was named; nil for none.
+        /// The path of the limits file, as configured; nil for none.
         package var file: String?
-        /// Why the file on disk is not in force; nil where it is.
+        /// Why the file on disk was rejected; nil if it is in force.
         package var rejection: String?
         package var fileReadsApplied: UInt64 = 0
         package var fileReadsRejected: UInt64 = 0
@@ -64,25 +64,25 @@ package struct ServerSnapshot: Sendable {
         package init() {}
     }
 
-    /// The server's name among those that share a store; with the embedded store `local`.
+    /// The server's name among the servers that share a store; `local` with the embedded store.
     package var server = "local"
     /// The kind of store: `memory` or `redis`.
     package var store = "memory"
-    /// How several nodes share the buckets; nil with the embedded store.
+    /// How the nodes share the buckets, `ring` or `cluster`; nil with the embedded store.
     package var topology: String?
     package var failurePolicy = FailurePolicy.open
     package var uptimeSeconds: Int64 = 0
-    /// Whether the server is about to stop.
+    /// Whether the server is draining, before it stops.
     package var isDraining = false
-    /// How long ago the last decision was unmetered, in milliseconds; nil where none was.
+    /// Milliseconds since the last unmetered decision; nil if there was none.
     package var lastUnmeteredMillisecondsAgo: Int64?
     /// The number of the latest entry of the journal.
     package var latestJournalEntry = 0
-    /// Whether it is told why a node is down, and what to do.
+    /// Whether the health page shows why a node is down, and the remedy.
     package private(set) var showsReasons = true
     package var limiter = LimiterStatistics()
     package var limits = Limits()
-    /// How tokens are leased; nil with the embedded store.
+    /// The lease settings in force; nil with the embedded store.
     package var lease: LeaseSettings?
     package var nodes: [Node] = []
     package var routes: [Route] = []
@@ -94,16 +94,16 @@ package struct ServerSnapshot: Sendable {
 
     package init() {}
 
-    /// The same without what only operators should know: why nodes are down, and what to do about it.
+    /// A copy for clients without a token: it hides why nodes are down, and the remedies.
     package var forAnybody: ServerSnapshot {
         var snapshot = self
         snapshot.showsReasons = false
         return snapshot
     }
 
-    /// Requests to the store.
+    /// The number of requests sent to the store.
     var storeCalls: UInt64 {
-        // What was never sent is no call.
+        // Requests that were never sent do not count.
         nodes.reduce(0) { sum, node in
             sum + node.requests.reduce(0) { Self.unsent.contains($1.result) ? $0 : $0 + $1.count }
         }

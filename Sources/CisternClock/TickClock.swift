@@ -3,60 +3,63 @@ public import Cistern
 internal import Foundation
 public import Synchronization
 
-/// The ordinary clock, read cheaply: a look at the processor's counter, which is set by the ordinary clock every millisecond.
+/// A fast monotonic clock: the processor's tick counter, resynchronized with `ContinuousClock` every millisecond.
 ///
-/// Reading `ContinuousClock` costs about as much as all the rest of a decision from memory. The counter is one instruction, so
-/// this clock follows it for a millisecond at most; whoever reads later than that reads the ordinary clock and sets it anew.
+/// Reading `ContinuousClock` costs about as much as the rest of a decision from memory; reading the counter takes one
+/// instruction. A reading more than one millisecond after the last synchronization reads `ContinuousClock` and
+/// synchronizes again.
 ///
-/// **How wrong it may be.** Never ahead of the ordinary clock, and behind it by at most ``largestLagNanoseconds``. The counter
-/// is taken to go more slowly than was measured by one part in 256; the measurement errs by a thousandth at most, and that
-/// to the slow side, and the system's corrections of its clock by a thousandth between their extremes. So in a millisecond
-/// this clock loses up to six microseconds, and what lay between the two readings that set it is at most fifteen.
+/// **Error bound.** This clock is never ahead of `ContinuousClock`, and at most ``largestLagNanoseconds`` behind it:
+/// - The clock runs slow on purpose: it reduces the measured rate by 1/256.
+/// - The measured rate is too low by at most 1/1000, and never too high.
+/// - The system's own clock corrections differ by at most 1/1000 between their extremes.
+/// - So the clock loses at most 6 µs per millisecond. The time between the two counter readings of a synchronization
+///   adds at most 15 µs.
 ///
-/// Where either was wrong by more, because the ordinary clock was being put right at a great rate, the counter is found to be
-/// ahead at the next setting, after a millisecond, and is followed no more; until the ordinary clock has come up, time stands.
+/// If the system corrects its clock faster than that, the next synchronization, after a millisecond, finds the counter
+/// ahead. The clock then stops using the counter, and its time does not advance until `ContinuousClock` catches up.
 ///
-/// **It never goes back**, for any thread. What it shows is the counter times a constant, plus an offset that only grows:
-/// each setting raises it to what the ordinary clock says, and that is more than before since this clock has been slow.
-/// Threads on different processors see one counter, as the kernel vouches by using it for its own clock (on ARM it always
-/// is one). Where it does not, each reading is one of the ordinary clock. While the machine sleeps the counter may stand
-/// still or start anew; the next reading finds it too far from the last setting, or before it, or at most a millisecond
-/// after it.
+/// **Monotonic for every thread.** A reading is the counter times a constant, plus an offset that only grows. Each
+/// synchronization raises the offset to match `ContinuousClock`, because this clock has been slow.
+///
+/// **Requirements.** All processors must share one counter. On x86-64, the clock relies on the counter only if the
+/// kernel uses it for its own clock; on ARM, the counter is always shared. Otherwise, each reading is a reading of
+/// `ContinuousClock`. The counter may stop or restart while the machine sleeps. The next reading then synchronizes
+/// again, unless the counter is within one millisecond after the last synchronization, which is harmless.
 public final class TickClock: TimeSource {
-    /// How far behind the ordinary clock a reading may be.
+    /// The maximum lag of a reading behind `ContinuousClock`, in nanoseconds.
     public static let largestLagNanoseconds: Int64 = 25_000
-    /// How long the counter is followed.
+    /// How long the counter is used after a synchronization, in nanoseconds.
     private static let followedNanoseconds = 1_000_000.0
-    /// How far apart the two looks at the counter may be between which the ordinary clock was read.
+    /// The maximum time between the counter readings before and after a reading of `ContinuousClock`, in nanoseconds.
     private static let settingNanoseconds = 15_000.0
 
-    // What a caller's module sees of these it needs to read the clock in place, without a call.
-    /// Nanoseconds a tick, in 2^-32, and lower than it is; 0 where the counter is not to be followed.
+    // Some of these properties are `@usableFromInline` so that `now()` can be inlined into other modules.
+    /// The nanoseconds per tick, reduced by 1/256, in units of 2^-32; 0 if the counter is not used.
     @usableFromInline let rate: UInt64
     private let settingTicks: UInt64
-    /// How many ticks a setting is good for; 0 where the counter is followed no more.
+    /// How many ticks a synchronization is valid for; 0 if the counter is not used, or no longer.
     @usableFromInline let followedTicks: Atomic<UInt64>
-    /// The counter when it was last set.
+    /// The counter's value at the last synchronization.
     @usableFromInline let setAtTicks: Atomic<UInt64>
-    /// What to add to the ticks times ``rate`` to have the time.
+    /// The offset to add to ticks times ``rate`` to get the time, in nanoseconds.
     ///
-    /// It is raised before ``setAtTicks`` is written, and read after
-    /// that is, so it is never of an earlier setting.
+    /// Writers raise it before ``setAtTicks`` and readers load it after, so it is never older than ``setAtTicks``.
     @usableFromInline let offsetNanoseconds: Atomic<Int64>
-    /// The latest time that was shown by the counter, once that is followed no more.
+    /// The latest time that a reading of the counter can have shown; set when the counter is no longer used.
     private let lastShown = Atomic<Int64>(.min)
-    /// It stands last: the compiler does not know its size, and would have to look up where all that follows it stands.
+    /// The last property, because its size is unknown at compile time, which makes later offsets dynamic.
     private let clock = Timeline(ContinuousClock())
 
-    /// Starts at the present instant.
+    /// Creates a clock that starts now.
     ///
-    /// The first one in a process waits for some hundredths of a second, in which it measures
-    /// how fast the counter goes.
+    /// The first call in a process blocks while it measures the rate of the counter: 20 ms, or up to 140 ms if the
+    /// measurement has to be repeated.
     public convenience init() {
         self.init(nanosecondsPerTick: Self.nanosecondsPerTick)
     }
 
-    /// Starts with a rate that was measured; 0 where the counter is not to be followed.
+    /// Creates a clock with a measured tick duration; 0 means that the clock must not use the counter.
     init(nanosecondsPerTick: Double) {
         rate = UInt64(nanosecondsPerTick * (1 - 1.0 / 256) * 4_294_967_296)
         let isFollowed = nanosecondsPerTick > 0
@@ -67,7 +70,7 @@ public final class TickClock: TimeSource {
         _ = readAndSet()
     }
 
-    /// The time since this value was made.
+    /// The time since this clock was created.
     @inlinable
     public func now() -> Instant {
         let setAt = setAtTicks.load(ordering: .acquiring)
@@ -77,35 +80,35 @@ public final class TickClock: TimeSource {
         return Instant(nanoseconds: nanoseconds(ticks) &+ offset)
     }
 
-    /// Reads the ordinary clock, and sets this one by it.
+    /// Reads `ContinuousClock` and synchronizes with it.
     @inline(never)
     @usableFromInline
     func readAndSet() -> Instant {
         guard rate > 0, followedTicks.load(ordering: .acquiring) > 0 else {
             return max(clock.now(), Instant(nanoseconds: lastShown.load(ordering: .relaxed)))
         }
-        // A thread that was stopped between two looks at the counter cannot tell when the clock was read: it tries again.
+        // A thread that is preempted between the counter readings cannot tell when it read the clock, so it retries.
         for _ in 0..<64 {
             let before = processor_ticks()
             let now = clock.now()
             let after = processor_ticks()
             guard after &- before <= settingTicks else { continue }
-            // It was read no earlier than the first look: what the counter showed then must not be ahead of it.
+            // `now` was read after `before`, so this clock's time at `before` must not be ahead of `now`.
             let old = offsetNanoseconds.load(ordering: .relaxed)
             guard old == .min || nanoseconds(before) &+ old <= now.nanoseconds else { break }
-            // It was read no later than the second look: what is set is behind, and never ahead.
+            // `now` was read before `after`, so the new offset puts this clock behind, never ahead.
             let offset = now.nanoseconds &- nanoseconds(after)
             let raised = offsetNanoseconds.max(offset, ordering: .relaxed).newValue
             setAtTicks.store(after, ordering: .releasing)
             return Instant(nanoseconds: nanoseconds(after) &+ raised)
         }
-        // Reading the clock takes too long to tell when it was read, or the counter was ahead of it.
+        // The clock took too long to read in every attempt, or the counter was ahead of it.
         return followNoMore()
     }
 
     private func followNoMore() -> Instant {
         followedTicks.store(0, ordering: .sequentiallyConsistent)
-        // Who still follows the counter has looked at it before this.
+        // Threads that still use the counter have read it before this point.
         let offset = offsetNanoseconds.load(ordering: .relaxed)
         guard offset != .min else { return clock.now() }
         let shown = nanoseconds(processor_ticks()) &+ offset
@@ -121,16 +124,16 @@ public final class TickClock: TimeSource {
 
     // MARK: The counter's rate
 
-    /// How long a tick takes; less by up to a thousandth, never more.
+    /// The measured duration of a tick: too low by at most 1/1000, never too high.
     ///
-    /// 0 where the counter cannot be followed.
+    /// 0 if the counter cannot be used.
     static let nanosecondsPerTick: Double = {
         guard isCounterSteady() else { return 0 }
         let clock = Timeline(ContinuousClock())
         for milliseconds in [20.0, 40, 80] {
-            // Looks at the counter outside the readings of the clock: a thread that is stopped in between finds it slower.
+            // The counter readings enclose the clock readings, so preemption in between makes a tick appear shorter.
             let first = (before: processor_ticks(), now: clock.now(), after: processor_ticks())
-            // No wait for something: a rate is measured over time, and the ordinary clock is what says how long this was.
+            // A rate needs elapsed time, so this sleep waits for no event; the clock measures its actual length.
             Thread.sleep(forTimeInterval: milliseconds / 1000)
             let last = (before: processor_ticks(), now: clock.now(), after: processor_ticks())
             guard last.before > first.after else { return 0 }
@@ -142,9 +145,9 @@ public final class TickClock: TimeSource {
         return 0
     }()
 
-    /// Whether the counter goes at a constant rate, the same on every processor, and never stops.
+    /// Whether the counter has a constant rate, is the same on every processor, and never stops.
     ///
-    /// What the processor can do is not enough: where the kernel has found it otherwise, it uses another clock itself.
+    /// The processor's flags are not enough: if the kernel finds the counter unreliable, it uses another clock source.
     private static func isCounterSteady() -> Bool {
         #if arch(arm64)
             return true
@@ -153,7 +156,7 @@ public final class TickClock: TimeSource {
             let flags = text.split(separator: "\n").first { $0.hasPrefix("flags") }?.split(separator: " ") ?? []
             let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
             let used = (try? String(contentsOfFile: source, encoding: .utf8)) ?? ""
-            // Those of virtual machines are made of the counter, too.
+            // The clock sources of virtual machines are based on the counter, too.
             let counters = ["tsc\n", "kvm-clock\n", "hyperv_clocksource_tsc_page\n"]
             return flags.contains("constant_tsc") && flags.contains("nonstop_tsc") && counters.contains(used)
         #else

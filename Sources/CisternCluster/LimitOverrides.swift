@@ -1,20 +1,20 @@
 package import Cistern
 
-/// Limits that operators have set for single organizations while servers run.
+/// Limits that operators set for single keys while servers run.
 ///
-/// Copies of it may be in any number of places: whichever was set last for an organization wins, wherever it is found, and
-/// what was removed leaves a trace that wins over what was set before. So copies can be merged in any order and end up the
-/// same (a last-writer-wins map: Shapiro et al., 2011). Times are milliseconds since 1970, on the clock that all share.
+/// There may be any number of copies. For each key, the entry that was set last wins. A removal leaves a tombstone,
+/// which wins over earlier entries. So copies can be merged in any order with the same result (a last-writer-wins map:
+/// Shapiro et al., 2011). Times are milliseconds since 1970, on a clock that all copies share.
 package struct LimitOverrides: Sendable, Equatable {
-    /// What was last said of one organization.
+    /// The last change to the override of one key.
     package struct Entry: Sendable, Equatable {
-        /// The limit; nil where it was removed.
+        /// The limit; nil if the override was removed, which makes this entry a tombstone.
         package let limit: Limit?
-        /// When that was said.
+        /// When the change was made.
         package let setAtMilliseconds: Int64
-        /// When it ends by itself; nil for never.
+        /// When the override expires; nil for never.
         package let expiresAtMilliseconds: Int64?
-        /// By whom, by name.
+        /// The name of the operator who made the change.
         package let setBy: String
 
         package init(limit: Limit?, setAtMilliseconds: Int64, expiresAtMilliseconds: Int64?, setBy: String) {
@@ -24,44 +24,44 @@ package struct LimitOverrides: Sendable, Equatable {
             self.setBy = setBy
         }
 
-        /// Whether it is the limit at a time.
+        /// Whether the override is in force at a time.
         package func isInForce(atMilliseconds now: Int64) -> Bool {
             limit != nil && expiresAtMilliseconds.map { now < $0 } ?? true
         }
 
-        /// When a removal was said, or what was set ended.
+        /// When the override was removed or expires.
         var endedAtMilliseconds: Int64 {
             limit == nil ? setAtMilliseconds : expiresAtMilliseconds ?? .max
         }
 
-        /// Whether it wins over another of the same organization; of two of the same millisecond one does, everywhere.
+        /// Whether this entry wins over another of the same key; ties within a millisecond resolve alike in every copy.
         func wins(over other: Entry) -> Bool {
             if setAtMilliseconds != other.setAtMilliseconds { return setAtMilliseconds > other.setAtMilliseconds }
             return self != other && text > other.text
         }
     }
 
-    /// How many organizations may have an override, or a trace of one: what is beyond makes the oldest traces go.
+    /// The most keys that may have an override or a tombstone; above it, the oldest tombstones are dropped.
     package static let maximumCount = 10_000
-    /// How long a trace is kept of what has been removed or has ended: thirty days.
+    /// How long the tombstone of a removed or expired override is kept: thirty days, in milliseconds.
     ///
-    /// A copy that was out of reach for longer may bring it back.
+    /// A copy that was unreachable for longer may bring the override back.
     static let traceMilliseconds: Int64 = 30 * 86_400_000
 
-    /// The times that there can be: milliseconds from 1970 to the end of the year 9999.
+    /// The valid times: milliseconds from 1970 to the end of the year 9999.
     package static let times: ClosedRange<Int64> = 0...253_402_300_799_999
 
-    /// By organization.
+    /// Entries by key.
     package private(set) var entries: [String: Entry] = [:]
 
     package init() {}
 
-    /// Those that are the limit at a time.
+    /// The limits in force at a time, by key.
     package func inForce(atMilliseconds now: Int64) -> [String: Limit] {
         entries.compactMapValues { $0.isInForce(atMilliseconds: now) ? $0.limit : nil }
     }
 
-    /// Takes in what was said of an organization, unless something later is known.
+    /// Merges an entry of a key, unless a later one is known; returns whether it was merged.
     @discardableResult
     package mutating func merge(_ key: String, _ entry: Entry) -> Bool {
         if let known = entries[key], !entry.wins(over: known) { return false }
@@ -69,19 +69,19 @@ package struct LimitOverrides: Sendable, Equatable {
         return true
     }
 
-    /// Takes in another copy.
+    /// Merges another copy into this one.
     package mutating func merge(_ other: LimitOverrides) {
         for (key, entry) in other.entries { merge(key, entry) }
     }
 
-    /// What is known here and is not, or was said earlier, in another copy.
+    /// The entries that another copy does not have, or has in an earlier version.
     package func missing(in other: LimitOverrides) -> [String: Entry] {
         entries.filter { key, entry in
             other.entries[key].map { entry.wins(over: $0) } ?? true
         }
     }
 
-    /// Something to be said of an organization, such that it wins over everything known.
+    /// Creates an entry for a key that wins over the known one.
     package func entry(
         for key: String, limit: Limit?, expiresAtMilliseconds: Int64?, setBy: String, nowMilliseconds: Int64
     ) -> Entry {
@@ -91,9 +91,9 @@ package struct LimitOverrides: Sendable, Equatable {
             expiresAtMilliseconds: expiresAtMilliseconds, setBy: setBy)
     }
 
-    /// Forgets traces that are old enough, and the oldest where there are too many, and returns what they were.
+    /// Drops tombstones that are old enough and, above `most` entries, the oldest ones; returns the dropped entries.
     ///
-    /// - Parameter most: how many entries there may be.
+    /// - Parameter most: the maximum number of entries, tombstones included.
     package mutating func dropTraces(atMilliseconds now: Int64, most: Int = maximumCount) -> [String: Entry] {
         let traces = entries.filter { !$0.value.isInForce(atMilliseconds: now) }
         var dropped = traces.filter { $0.value.endedAtMilliseconds < now - Self.traceMilliseconds }
@@ -109,7 +109,7 @@ package struct LimitOverrides: Sendable, Equatable {
 }
 
 extension LimitOverrides.Entry {
-    /// As a copy keeps it: when, by whom, until when, and the limit, `setAt:expiresAt:shadow:capacity:thousandths:setBy`.
+    /// The stored form of the entry: `setAt:expiresAt:shadow:capacity:thousandths:setBy`.
     package var text: String {
         let shadow = limit?.isShadow == true ? 1 : 0
         let capacity = limit?.capacity ?? 0
@@ -117,7 +117,7 @@ extension LimitOverrides.Entry {
         return "\(setAtMilliseconds):\(expiresAtMilliseconds ?? 0):\(shadow):\(capacity):\(thousandths):\(setBy)"
     }
 
-    /// Reads what a copy keeps; nil where it is not such a text.
+    /// Parses the stored form; nil if the text is invalid.
     package init?(text: String) {
         let parts = text.split(separator: ":", maxSplits: 5, omittingEmptySubsequences: false)
         guard parts.count == 6, let setAt = Int64(parts[0]), let expiresAt = Int64(parts[1]),

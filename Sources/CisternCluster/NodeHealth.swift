@@ -1,20 +1,20 @@
 internal import Cistern
 
-/// Whether one node of the store is to be used, and when to try it again: a state machine without IO.
+/// Whether to use one node of the store, and when to probe it again: a state machine without IO.
 ///
-/// A node is up from the moment a probe succeeds until anything fails on it. While it is down nothing is sent to it
-/// but one probe at a time, after pauses that double up to a bound and are spread at random, so that the servers of a
-/// fleet do not all come back in the same instant.
+/// A node is up from a successful probe until the next failure. While it is down, it gets only probes, one at a time.
+/// The pauses between probes double up to a bound. They have random jitter, so that the servers of a fleet do not
+/// reconnect all at once.
 package struct NodeHealth: Sendable {
-    /// What is known of the node.
+    /// The state of the node.
     package enum State: Sendable, Equatable {
-        /// Not used: waiting to try it again.
+        /// Not in use; waiting for the next probe.
         case down
-        /// Not used: a probe is under way.
+        /// Not in use; a probe is in flight.
         case probing
         /// In use.
         case up
-        /// Not used, and never again.
+        /// Not in use, for good.
         case stopped
     }
 
@@ -31,16 +31,16 @@ package struct NodeHealth: Sendable {
     package private(set) var state = State.down
     /// Why the node is down; nil before the first probe and while it is up.
     package private(set) var reason: String?
-    /// Failures in a row, of probes and of a node that was up but has not served a request yet.
+    /// Consecutive failures: of probes, and of a node that was up but had not served a request yet.
     private var failures = 0
-    /// Why the last of those failed.
+    /// The reason of the last of these failures.
     private var lastReason: String?
     /// Whether the node has served a request since it came up.
     ///
-    /// Until then its failures count like those of probes, or one that takes probes and nothing else would be tried and
-    /// told of without a pause.
+    /// Until then its failures count like failed probes. Otherwise a node that answers only probes would be retried and
+    /// reported without a pause.
     private var hasServed = false
-    /// Whether the last failure was one of a node that was up and had not served.
+    /// Whether the node failed while it was up, and has not served a request since.
     private var isFlapping = false
     private let backOff: BackOff
 
@@ -48,18 +48,18 @@ package struct NodeHealth: Sendable {
         self.backOff = backOff
     }
 
-    /// A probe is due.
+    /// Starts a probe if the node is down.
     ///
-    /// Returns whether to start one.
+    /// Returns whether the caller should send one.
     package mutating func probe() -> Bool {
         guard state == .down else { return false }
         state = .probing
         return true
     }
 
-    /// The probe has succeeded: the node is to be used from now on.
+    /// Records that the probe has succeeded: the node is in use from now on.
     ///
-    /// Returns whether that is news, or nil where it changes nothing.
+    /// Returns whether to report the change, or nil if nothing changed.
     package mutating func succeed() -> Bool? {
         guard state == .probing else { return nil }
         let isNews = !isFlapping
@@ -69,9 +69,9 @@ package struct NodeHealth: Sendable {
         return isNews
     }
 
-    /// The node has served a request.
+    /// Records that the node has served a request.
     ///
-    /// Returns whether that is news.
+    /// Returns whether to report that the node is up.
     package mutating func serve() -> Bool {
         guard state == .up, !hasServed else { return false }
         let isNews = isFlapping
@@ -82,17 +82,17 @@ package struct NodeHealth: Sendable {
         return isNews
     }
 
-    /// What to do about a failure.
+    /// The action to take after a failure.
     package struct FailureAction: Equatable {
         /// When to probe next, in milliseconds from now.
         package var retryAfterMilliseconds: Int64
-        /// Whether to tell: the node was up, or has never been, or its probes now fail for another reason.
+        /// Whether to report the failure: the node was serving, was never up, or its probes fail for a new reason.
         package var isNews: Bool
     }
 
-    /// The probe, or the node in use, has failed.
+    /// Records that the probe, or the node in use, has failed.
     ///
-    /// Returns nil where that changes nothing.
+    /// Returns nil if that changes nothing.
     ///
     /// - Parameter jitter: a random number from 0 to 1; the pause is between half of its nominal length and all of it.
     package mutating func fail(_ reason: String, jitter: Double) -> FailureAction? {
@@ -114,7 +114,7 @@ package struct NodeHealth: Sendable {
         return FailureAction(retryAfterMilliseconds: max(1, Int64(pause)), isNews: isNews)
     }
 
-    /// The node will not be used any more.
+    /// Stops using the node, for good.
     package mutating func stop() {
         state = .stopped
     }

@@ -1,20 +1,20 @@
 package import Cistern
 
-/// How many requests a node is sent that has just come back: few at first, twice as many in each further step.
+/// Limits the requests to a node that has just recovered: few at first, twice as many in each further step.
 ///
-/// Every organization has something to ask when its node returns. Without a bound they would all ask in the same
-/// instant, and the node would be lost again to the load that it cannot answer in time.
+/// Every key has a request to send when its node returns. Without a bound, all of them would arrive at once. The node
+/// could not answer them in time and would be lost again.
 package struct RecoveryRamp: Sendable {
     /// The length of a step, in milliseconds.
     package static let stepMilliseconds: Int64 = 100
-    /// How many steps there are; after the last there is no bound.
+    /// The number of steps; after the last one there is no bound.
     package static let steps: Int64 = 5
 
     /// Requests in the first step.
     private let first: Int
-    /// Whether there is a bound at all.
+    /// Whether the ramp is running.
     private var isRising = false
-    /// When the first request went, from which the steps count.
+    /// When the first request was sent; the steps count from then.
     private var startedAt: Instant?
     private var step: Int64 = 0
     private var sent = 0
@@ -23,7 +23,7 @@ package struct RecoveryRamp: Sendable {
         self.first = first
     }
 
-    /// The node has come back.
+    /// Starts the ramp: the node has recovered.
     package mutating func start() {
         isRising = true
         startedAt = nil
@@ -31,7 +31,7 @@ package struct RecoveryRamp: Sendable {
         sent = 0
     }
 
-    /// Whether one more request may go now; if so it counts.
+    /// Whether one more request may be sent now; if so, counts it.
     package mutating func permits(now: Instant) -> Bool {
         guard isRising else { return true }
         let start = startedAt ?? now

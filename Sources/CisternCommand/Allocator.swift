@@ -1,6 +1,6 @@
 internal import CJemalloc
 
-/// Keeps jemalloc linked, which replaces the system's allocator, and says which version it is.
+/// Keeps jemalloc linked, which replaces the system's allocator, and returns its version.
 enum Allocator {
     static var version: String {
         var version: UnsafePointer<CChar>?

@@ -3,22 +3,22 @@ internal import Cistern
 internal import CisternServer
 internal import Foundation
 
-/// `cistern check`: says whether a file can be used, without a server.
+/// `cistern check`: validates a limits or settings file without a server.
 struct CheckCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
-        abstract: "Check a file of limits or of settings.",
+        abstract: "Check a limits or settings file.",
         discussion: """
-            A file with default or organizations is one of limits, any other one of settings; it is read as a server would \
-            read it, and nothing is connected to. Exit codes: 0 where it can be used, 65 where it is wrong, with the line, \
-            the field and what would be right, 66 where it cannot be read.
+            A file with the field default or organizations is read as a limits file, any other as a settings file. \
+            The check applies the server's rules and makes no connections. Exit codes: 0 if the file is valid; 65 if \
+            it is not, with line, field and remedy; 66 if it cannot be read.
             """)
 
     @Argument(help: "The file.") var file: String
 
     func run() async throws {
         guard FileManager.default.isReadableFile(atPath: file) else {
-            throw Exit.say("\(file): it cannot be read: there is no such file, or no permission", code: .noInput)
+            throw Exit.say("\(file): the file cannot be read: no such file, or no permission", code: .noInput)
         }
         do {
             print(try FileCheck.describe(file))

@@ -5,7 +5,7 @@ internal import ArgumentParser
 struct CisternCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cistern",
-        abstract: "A rate limiter that decides from its own memory and never lets one request too many through.",
+        abstract: "A distributed rate limiter that decides from local memory and never admits more than the limit.",
         version: "0.1.0",
         subcommands: [
             ServeCommand.self, SimulateCommand.self, TuneCommand.self, NodesCommand.self, InspectCommand.self,

@@ -1,11 +1,11 @@
-/// Passwords on the command line, which everybody on the machine can read in `ps`.
+/// Hides passwords on the command line, which every user of the machine can read in `ps`.
 enum CommandLineSecrets {
-    /// Overwrites user and password of every URL among the process's arguments, where the system keeps them.
+    /// Overwrites user and password of every URL in the process's argument memory.
     ///
-    /// Those that have been read already stay what they are. Between the start of the process and this they could be
-    /// seen: the environment or a file is the better place.
+    /// Arguments that Swift has already copied keep their values. The credentials are visible between the start of the
+    /// process and this call, so the environment or a file is safer.
     static func hide() {
-        // Swift copies the arguments when they are first read; it must not read the stars.
+        // Makes Swift copy the arguments before they are overwritten.
         guard CommandLine.arguments.count > 1 else { return }
         for index in 1..<Int(CommandLine.argc) {
             guard let argument = CommandLine.unsafeArgv[index] else { continue }
@@ -18,9 +18,9 @@ enum CommandLineSecrets {
         }
     }
 
-    /// Where credentials stand in a text: from each `://` to the last `@` before the next one.
+    /// The ranges of credentials in a text: from each `://` to the last `@` before the next `://`.
     ///
-    /// A comma may part two URLs or stand in a password; so it says nothing here.
+    /// A comma does not end a range, because it may separate two URLs or be part of a password.
     static func secrets(in text: [UInt8]) -> [Range<Int>] {
         var ranges: [Range<Int>] = []
         var start: Int?

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import CisternAdmin
 internal import CisternRedis
 
-/// `cistern export`: prints what else a fleet needs around its servers.
+/// `cistern export`: prints files for monitoring and deployment.
 struct ExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
@@ -11,7 +11,7 @@ struct ExportCommand: ParsableCommand {
 
     struct Alerts: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Alert rules for Prometheus, as a file that rule_files names.")
+            abstract: "Alert rules for Prometheus, as a file for rule_files.")
 
         func run() {
             print(AlertRules.yaml)
@@ -19,7 +19,7 @@ struct ExportCommand: ParsableCommand {
     }
 
     struct Grafana: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "A dashboard for Grafana, to be imported.")
+        static let configuration = CommandConfiguration(abstract: "A dashboard for Grafana, as JSON to import.")
 
         func run() throws {
             print(try GrafanaDashboard.json)
@@ -28,10 +28,10 @@ struct ExportCommand: ParsableCommand {
 
     struct Systemd: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "A unit for systemd that may do nothing that a server need not do.")
+            abstract: "A unit for systemd, sandboxed to what the server needs.")
 
-        @Option(help: ArgumentHelp("Where the program is.", valueName: "file")) var program = "/usr/local/bin/cistern"
-        @Option(help: ArgumentHelp("Its file of settings.", valueName: "file")) var config = "/etc/cistern/cistern.yaml"
+        @Option(help: ArgumentHelp("Path of the program.", valueName: "file")) var program = "/usr/local/bin/cistern"
+        @Option(help: ArgumentHelp("Settings file.", valueName: "file")) var config = "/etc/cistern/cistern.yaml"
 
         func run() throws {
             for (flag, path) in [("program", program), ("config", config)] {
@@ -45,12 +45,12 @@ struct ExportCommand: ParsableCommand {
 
     struct Kubernetes: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "A deployment for Kubernetes: settings, servers with probes, a service.")
+            abstract: "A manifest for Kubernetes: settings, servers with probes, and a service.")
 
         @Option(help: ArgumentHelp("The image with the program as its entry point.", valueName: "name"))
         var image = "cistern:latest"
-        @Option(help: ArgumentHelp("How many servers, 1 to 1000.", valueName: "count")) var replicas = "3"
-        @Option(help: ArgumentHelp("The Redis that they share.", valueName: "url")) var redis = "redis://redis:6379"
+        @Option(help: ArgumentHelp("Number of servers, 1 to 1000.", valueName: "count")) var replicas = "3"
+        @Option(help: ArgumentHelp("Redis that the servers share.", valueName: "url")) var redis = "redis://redis:6379"
 
         func run() throws {
             guard let count = Int(replicas), 1...1000 ~= count else {

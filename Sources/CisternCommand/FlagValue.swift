@@ -1,7 +1,7 @@
 internal import Cistern
 internal import CisternServer
 
-/// An argument that is wrong: which one, its value, and what would be right.
+/// An invalid argument: its flag, its value and how to correct it.
 struct FlagError: Error, CustomStringConvertible {
     let description: String
 
@@ -14,7 +14,7 @@ struct FlagError: Error, CustomStringConvertible {
     }
 }
 
-/// Reads the values of flags; each error says what would be right.
+/// Parses the values of flags; each error says how to correct the value.
 enum FlagValue {
     static func integer(_ flag: String, _ text: String, in range: ClosedRange<Int>) throws(FlagError) -> Int {
         guard let number = Int(text), range ~= number else {
@@ -62,7 +62,7 @@ enum FlagValue {
         }
     }
 
-    /// A number without a fraction of nothing: 1000 and not 1000.0.
+    /// Formats a number without a trailing `.0`: 1000, not 1000.0.
     static func shortest(_ value: Double) -> String {
         value == value.rounded() && abs(value) < 1e15 ? "\(Int(value))" : "\(value)"
     }

@@ -5,15 +5,15 @@ internal import CisternRedis
 internal import CisternServer
 internal import Foundation
 
-/// `cistern inspect`: shows one organization's bucket as Redis has it.
+/// `cistern inspect`: shows one organization's bucket as Redis stores it.
 struct InspectCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect",
         abstract: "Show one organization's bucket in Redis: balance, leases, limit.",
         discussion: """
-            The bucket is read from its node, entered as `cistern serve` would with the same settings, and nothing is \
-            changed. The limit is the one that those settings give, or an override in Redis. Exit codes: 0; 69 where the node \
-            cannot be asked; 64 for an argument or a setting that is wrong.
+            Reads the bucket from its node and changes nothing. The connection settings are those of `cistern serve`. \
+            The limit comes from the settings, or from an override in Redis. Exit codes: 0; 69 if the node cannot be \
+            reached; 64 for an invalid argument or setting.
             """)
 
     @Argument(help: "The organization.") var organization: String
@@ -41,7 +41,7 @@ struct InspectCommand: AsyncParsableCommand {
     }
 }
 
-/// What `cistern inspect` shows; its JSON is described in the README.
+/// The output of `cistern inspect`; the README describes its JSON.
 struct BucketReport: Encodable {
     struct Lessee: Encodable {
         let name: String
@@ -58,12 +58,12 @@ struct BucketReport: Encodable {
     let slot: Int?
     let capacity: Int
     let refillPerSecond: Double
-    /// Who has overridden the limit; nil for nobody.
+    /// The operator who overrode the limit; nil if it is not overridden.
     let overriddenBy: String?
-    /// What Redis would have now; below 0 by what has been promised of the refill to come.
+    /// The balance as of now, in tokens; it may be negative, since trickle grants are debited in advance.
     let balance: Double
     let outstanding: Int
-    /// Whether Redis has keys of the organization; one that has none is full.
+    /// Whether Redis stores the bucket; a missing bucket is full.
     let isStored: Bool
     let storedBalance: Double?
     let storedMillisecondsAgo: Int64?
@@ -103,7 +103,7 @@ struct BucketReport: Encodable {
             lines.append("balance       \(decimal(balance, 3)) of \(capacity)")
             lines.append("outstanding   \(outstanding), leased to \(lessees.count { $0.tokens > 0 })")
         } else {
-            lines.append("balance       \(capacity): there is no bucket in Redis, and one that is not there is full")
+            lines.append("balance       \(capacity): no bucket is stored in Redis; a missing bucket is full")
         }
         if let storedBalance, let storedMillisecondsAgo {
             lines.append("stored        \(decimal(storedBalance, 3)), \(seconds(storedMillisecondsAgo)) ago")
@@ -111,7 +111,7 @@ struct BucketReport: Encodable {
         if let expiresInMilliseconds { lines.append("expires in    \(seconds(expiresInMilliseconds)) unless used") }
         guard !lessees.isEmpty else { return lines.joined(separator: "\n") }
         var table = TextTable(
-            ["LESSEE", "TOKENS", "ENDS IN", "DEMAND/s", "PACE/s", "LAST ASKED"], texts: ["LESSEE"])
+            ["LESSEE", "TOKENS", "ENDS IN", "DEMAND/s", "TRICKLE/s", "LAST ASKED"], texts: ["LESSEE"])
         for lessee in lessees {
             table.add([
                 lessee.name, "\(lessee.tokens)", seconds(lessee.endsInMilliseconds), decimal(lessee.demandPerSecond, 1),

@@ -3,15 +3,14 @@ internal import CisternServer
 internal import Foundation
 internal import Logging
 
-/// What the commands that look into Redis have in common.
+/// Options shared by the commands that inspect Redis.
 struct InspectionOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("YAML file with any of the settings of a server.", valueName: "file")) var config:
-        String?
+    @Option(help: ArgumentHelp("YAML file with settings of a server.", valueName: "file")) var config: String?
     @Flag(help: "Print one JSON object.") var json = false
 
     /// Reads the settings and prepares to connect.
     ///
-    /// - Throws: an exit with 64 where a setting is wrong, or Redis is not named.
+    /// - Throws: exit code 64 if a setting is invalid or `redis` is unset.
     func inspector(flags: [String: String]) throws -> FleetInspector {
         LoggingSystem.bootstrap { _ in SwiftLogNoOpLogHandler() }
         do {
@@ -23,7 +22,7 @@ struct InspectionOptions: ParsableArguments {
         }
     }
 
-    /// A value as one JSON object, its members in the order of their names.
+    /// Encodes a value as one JSON object with sorted keys.
     static func json(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

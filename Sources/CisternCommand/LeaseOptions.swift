@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Cistern
 internal import CisternServer
 
-/// The flags that say how tokens are leased, of a server and of a simulated one.
+/// The lease flags, shared by `serve`, `simulate` and `tune`.
 struct LeaseOptions: ParsableArguments {
     @Option(help: .of("leaseDuration")) var leaseDuration: String?
     @Option(help: .of("leaseHorizon")) var leaseHorizon: String?
@@ -26,17 +26,17 @@ struct LeaseOptions: ParsableArguments {
         ]
     }
 
-    /// The values given, by the names of their settings.
+    /// The given values, by setting name.
     var values: [String: String] {
         flags.reduce(into: [:]) { $0[$1.setting] = $1.value }
     }
 
-    /// The values given, as they would be typed.
+    /// The given values, by flag.
     var arguments: [(flag: String, value: String?)] {
         flags.map { ($0.flag, $0.value) }
     }
 
-    /// The settings of a limiter, read and checked as those of `cistern serve`.
+    /// The limiter settings, parsed and validated like those of `cistern serve`.
     func limiter() throws(FlagError) -> LimiterSettings {
         do {
             return try ServerSettings(flags: values, environment: [:], configPath: nil).limiter

@@ -3,15 +3,15 @@ internal import CisternRedis
 internal import CisternServer
 internal import Foundation
 
-/// `cistern nodes`: asks every Redis node how it is.
+/// `cistern nodes`: shows the state of every Redis node.
 struct NodesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "nodes",
         abstract: "Show the Redis nodes: state, latency, share, organizations.",
         discussion: """
-            Each node is entered as `cistern serve` would with the same settings, from these flags, the environment and \
-            the file that --config names; so what is shown is what a server would find. Exit codes: 0 where every node \
-            can be used, 69 where one cannot, 64 for a setting that is wrong.
+            Connects to each node with the settings of `cistern serve`, from these flags, the environment and the \
+            --config file, and so shows the nodes as a server sees them. Exit codes: 0 if every node can be used, 69 \
+            if one cannot, 64 for an invalid setting.
             """)
 
     @OptionGroup var link: RedisOptions
@@ -28,7 +28,7 @@ struct NodesCommand: AsyncParsableCommand {
     }
 }
 
-/// What `cistern nodes` shows; its JSON is described in the README.
+/// The output of `cistern nodes`; the README describes its JSON.
 struct NodesReport: Encodable {
     struct Node: Encodable {
         let name: String

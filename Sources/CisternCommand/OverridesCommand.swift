@@ -9,16 +9,16 @@ internal import Foundation
 struct OverridesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "overrides",
-        abstract: "List the overrides of limits that are in force.",
+        abstract: "List the limit overrides in force.",
         discussion: """
-            They are read from the Redis nodes, entered as `cistern serve` would with the same settings, and nothing is \
-            changed. Exit codes: 0; 69 where no node can be asked; 64 for an argument or a setting that is wrong.
+            Reads the overrides from the Redis nodes and changes nothing. The connection settings are those of \
+            `cistern serve`. Exit codes: 0; 69 if no node can be reached; 64 for an invalid argument or setting.
             """)
 
     @OptionGroup var link: RedisOptions
     @OptionGroup var output: InspectionOptions
 
-    /// One override, as JSON has it.
+    /// One override in the JSON output.
     private struct Item: Encodable {
         let organization: String
         let capacity: Int

@@ -1,6 +1,6 @@
 internal import ArgumentParser
 
-/// The flags that say how to reach Redis, of a server and of the commands that look into Redis themselves.
+/// The Redis connection flags, shared by `serve` and the commands that inspect Redis.
 struct RedisOptions: ParsableArguments {
     @Option(help: .of("redis")) var redis: [String] = []
     @Option(help: .of("topology")) var topology: String?
@@ -12,7 +12,7 @@ struct RedisOptions: ParsableArguments {
     @Option(help: .of("redisServerName")) var redisServerName: String?
     @Option(help: .of("redisVerify")) var redisVerify: String?
 
-    /// The values given, by the names of their settings.
+    /// The given values, by setting name.
     var values: [String: String] {
         let single: [(String, String?)] = [
             ("topology", topology), ("redisUser", redisUser), ("redisPasswordFile", redisPasswordFile),

@@ -12,9 +12,10 @@ struct ServeCommand: AsyncParsableCommand {
         abstract: "Serve the data plane over HTTP.",
         discussion: """
             Settings come from these flags, then from environment variables (CISTERN_ and the flag's name in upper \
-            case with underscores), then from the file that --config names. SIGTERM drains, gives every lease back \
-            and exits with 0. SIGHUP reads limits, tokens and the Redis nodes anew; the limits file is also read when it \
-            changes. Exit codes: 64 for a setting that is wrong, 69 where an address cannot be listened on.
+            case with underscores), then from the --config file. SIGTERM drains connections, returns every lease and \
+            exits with code 0. SIGHUP reloads limits, admin tokens, certificates and the Redis nodes. The limits file \
+            and the certificates are also reloaded when they change. Exit codes: 64 for an invalid setting, 69 if the \
+            server cannot listen on an address.
             """)
 
     @OptionGroup var options: ServeOptions
@@ -66,17 +67,18 @@ struct ServeCommand: AsyncParsableCommand {
     }
 }
 
-/// How the command ends when it cannot do what it was asked: one line on standard error, and a code of sysexits.h.
+/// The exit codes of failed commands; all but `broken` are from sysexits.h.
 enum Exit: Int32 {
     /// A promise was broken in a simulated world.
     case broken = 1
     case usage = 64
-    /// What a file says is wrong.
+    /// A file has invalid contents.
     case data = 65
     /// A file cannot be read.
     case noInput = 66
     case unavailable = 69
 
+    /// Writes one line to standard error and returns the exit code to throw.
     static func say(_ text: String, code: Exit) -> ExitCode {
         StandardStreams.write("cistern: \(text)\n", to: STDERR_FILENO)
         return ExitCode(code.rawValue)

@@ -1,9 +1,9 @@
 internal import ArgumentParser
 internal import CisternServer
 
-/// The flags of `cistern serve`: one for each setting.
+/// The flags of `cistern serve`: one for each setting except `redisPassword`.
 ///
-/// Values stay text here; `ServerSettings` checks them, wherever they come from.
+/// Values stay text here; `ServerSettings` validates them, whatever their source.
 struct ServeOptions: ParsableArguments {
     @Option(help: .of("host")) var host: String?
     @Option(help: .of("port")) var port: String?
@@ -31,10 +31,10 @@ struct ServeOptions: ParsableArguments {
     @Option(help: .of("drainTimeout")) var drainTimeout: String?
     @Option(help: .of("threads")) var threads: String?
     @Option(help: .of("logLevel")) var logLevel: String?
-    @Option(help: ArgumentHelp("YAML file with any of these settings, by the names in the README.", valueName: "file"))
+    @Option(help: ArgumentHelp("YAML file with settings; the README lists their names.", valueName: "file"))
     var config: String?
 
-    /// The values given, by the names of their settings.
+    /// The given values, by setting name.
     var values: [String: String] {
         let single: [(String, String?)] = [
             ("host", host), ("port", port), ("adminHost", adminHost), ("adminPort", adminPort),
@@ -55,7 +55,7 @@ struct ServeOptions: ParsableArguments {
 }
 
 extension ArgumentHelp {
-    /// The help of a setting, from the list of settings.
+    /// The help text and default of a setting, from `Setting.all`.
     static func of(_ name: String) -> ArgumentHelp {
         guard let setting = Setting.all.first(where: { $0.name == name }) else {
             preconditionFailure("there is no setting '\(name)'")

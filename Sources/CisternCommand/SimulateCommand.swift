@@ -3,15 +3,15 @@ internal import Cistern
 internal import CisternSimulation
 internal import Foundation
 
-/// `cistern simulate`: runs a fleet in memory, or thousands of small ones, and says whether a promise was broken.
+/// `cistern simulate`: runs one simulated fleet or thousands of small ones, and reports broken promises.
 struct SimulateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate",
         abstract: "Run the limiter in a simulated fleet and check every promise.",
         discussion: """
-            One world, in detail, from the flags below; or with --seeds many small ones, each drawn from its seed. The \
-            same seed gives the same output on every run. Exit codes: 0; 1 where a promise was broken, with the command \
-            that shows it again; 64 for an argument that is wrong.
+            Simulates one world in detail from the flags below, or with --seeds many small worlds, each generated from \
+            its seed. The same seed gives the same output on every run. Exit codes: 0; 1 if a promise was broken, with \
+            the command that reproduces it; 64 for an invalid argument.
             """)
 
     @OptionGroup var options: SimulateOptions
@@ -52,15 +52,14 @@ struct SimulateCommand: AsyncParsableCommand {
         let faults = try options.chosenFaults()
         if !options.json {
             say("seeds \(seeds.lowerBound)..\(seeds.upperBound), faults \(faults.rawValue)")
-            // One alone is looked at closely.
+            // A single seed also gets a description of its world.
             if seeds.count == 1 {
                 say(try WorldSettings.small(seed: seeds.lowerBound, faults: faults).summary)
             }
         }
         var summary = SweepSummary(seeds: seeds, faults: faults)
         var progress = SimulationProgress(total: seeds.count, isLong: seeds.count >= 1000)
-        // As many at a time as there are cores; taken in by their order, so that the output does not depend on which
-        // of them was quicker.
+        // Batches of 16 worlds per core. Outcomes are added in seed order, so that timing does not change the output.
         let width = UInt64(max(1, ProcessInfo.processInfo.activeProcessorCount) * 16)
         var first = seeds.lowerBound
         while first <= seeds.upperBound {
@@ -86,7 +85,7 @@ struct SimulateCommand: AsyncParsableCommand {
         }
     }
 
-    /// Writes a line at once, so that the seed is seen first, whatever happens afterwards and wherever output goes.
+    /// Writes a line unbuffered, so that the seed is visible even if the run then fails.
     private func say(_ text: String) {
         FileHandle.standardOutput.write(Data("\(text)\n".utf8))
     }
@@ -100,7 +99,7 @@ struct SimulateCommand: AsyncParsableCommand {
         let time = String(format: "%.6f", violation.time.seconds)
         return """
             broken promise of \(policy.rawValue) at \(time) s, \(violation.checker): \(violation.what)
-            cistern: see it again with: \(replay)
+            cistern: reproduce it with: \(replay)
             """
     }
 }

@@ -3,48 +3,51 @@ internal import Cistern
 internal import CisternServer
 internal import CisternSimulation
 
-/// The flags of `cistern simulate`; values stay text until they are checked, so that each error says what would be right.
+/// The flags of `cistern simulate`.
+///
+/// Values stay text until they are validated, so that each error can say how to correct them.
 struct SimulateOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Seed of the world, 0 to 2^64 − 1; a fresh one unless given.", valueName: "number"))
+    @Option(help: ArgumentHelp("Seed of the world, 0 to 2^64 − 1; random if not given.", valueName: "number"))
     var seed: String?
     @Option(
         help: ArgumentHelp(
-            "Run a small world for each seed, drawn from everything that may vary; goes with --faults only.",
+            "Simulate a small random world for each seed; of the flags for a world, only --faults is allowed.",
             valueName: "first..last"))
     var seeds: String?
-    @Option(help: ArgumentHelp("Servers, 1 to 1000. (default: 8)", valueName: "count")) var servers: String?
+    @Option(help: ArgumentHelp("Number of servers, 1 to 1000. (default: 8)", valueName: "count")) var servers: String?
     @Option(help: ArgumentHelp("Redis nodes, 1 to 100. (default: 1; 3 with faults crash and all)", valueName: "count"))
     var nodes: String?
     @Option(help: ArgumentHelp("Organizations, 1 to 10000. (default: 1)", valueName: "count")) var organizations:
         String?
-    @Option(help: ArgumentHelp("Burst of each, in tokens. (default: 1000)", valueName: "tokens")) var capacity: String?
-    @Option(help: ArgumentHelp("Refill rate of each. (default: 1000)", valueName: "tokens/s")) var refillPerSecond:
-        String?
+    @Option(help: ArgumentHelp("Burst of each organization, in tokens. (default: 1000)", valueName: "tokens"))
+    var capacity: String?
+    @Option(help: ArgumentHelp("Refill rate of each organization. (default: 1000)", valueName: "tokens/s"))
+    var refillPerSecond: String?
     @Option(
         help: ArgumentHelp(
-            "What comes in: \(WorkloadKind.allCases.map(\.rawValue).joined(separator: ", ")). (default: even)",
+            "Workload: \(WorkloadKind.allCases.map(\.rawValue).joined(separator: ", ")). (default: even)",
             valueName: "name"))
     var workload: String?
     @Option(
         help: ArgumentHelp(
-            "Load in multiples of what the buckets refill, 0.001 to 1000; each workload has its own unless given.",
+            "Load in multiples of the buckets' refill rate, 0.001 to 1000; the default depends on the workload.",
             valueName: "factor"))
     var load: String?
     @Option(
-        help: ArgumentHelp("What goes wrong: none, network, crash, clock or all. (default: none)", valueName: "kind"))
+        help: ArgumentHelp("Faults to inject: none, network, crash, clock or all. (default: none)", valueName: "kind"))
     var faults: String?
-    @Option(help: ArgumentHelp("How long, in the world's time: 1s to 24h. (default: 30s)", valueName: "time"))
+    @Option(help: ArgumentHelp("Simulated time, 1s to 24h. (default: 30s)", valueName: "time"))
     var duration: String?
     @Option(
         help: ArgumentHelp(
-            "Shortest and longest time that a message takes, in microseconds, 1 to 10000000. (default: 200..800)",
+            "Shortest and longest latency of a message, in microseconds, 1 to 10000000. (default: 200..800)",
             valueName: "shortest..longest"))
     var latency: String?
     @Option(
         help: ArgumentHelp(
             """
-            Which limiter: cistern, or to compare with write-behind, fixed-lease, per-request; all for each in turn. \
-            (default: cistern)
+            Limiter to simulate: cistern, or for comparison write-behind, fixed-lease or per-request; all runs each in \
+            turn. (default: cistern)
             """, valueName: "name"))
     var policy: String?
     @OptionGroup var lease: LeaseOptions
@@ -92,7 +95,7 @@ struct SimulateOptions: ParsableArguments {
         let chosen: Policy = try FlagValue.choice("policy", policy ?? "cistern")
         guard isCalm || chosen != .writeBehind else {
             throw FlagError(
-                "--policy write-behind goes without --faults: it is there to compare figures, and repeats nothing")
+                "--policy write-behind does not support --faults: it serves to compare figures, and retries nothing")
         }
         return [chosen]
     }
@@ -106,7 +109,7 @@ struct SimulateOptions: ParsableArguments {
         settings.servers = try FlagValue.integer("servers", servers ?? "8", in: 1...1000)
         settings.keys = try FlagValue.integer("organizations", organizations ?? "1", in: 1...10_000)
         settings.faults = try chosenFaults()
-        // Organizations move between nodes only where there are several.
+        // Organizations move between nodes only if there are several.
         settings.nodes = try FlagValue.integer(
             "nodes", nodes ?? (settings.faults.breaksMachines ? "3" : "1"), in: 1...100)
         if let load {
@@ -118,7 +121,7 @@ struct SimulateOptions: ParsableArguments {
         settings.latencyMicroseconds = range
         settings.limiter = try lease.limiter()
         guard range.upperBound * 2 <= settings.limiter.lease.timeoutMilliseconds * 1000 else {
-            throw FlagError("latency", times, "use at most half of --store-timeout, or every round trip ends at it")
+            throw FlagError("latency", times, "use at most half of --store-timeout, or every round trip times out")
         }
         settings.durationMilliseconds = try FlagValue.milliseconds(
             "duration", duration ?? "30s", in: 1000...86_400_000, "1s to 24h")
@@ -139,7 +142,7 @@ struct SimulateOptions: ParsableArguments {
         return settings
     }
 
-    /// The flags that describe one world, but for its seed and its faults.
+    /// The flags that describe one world, except its seed and its faults.
     private var worldFlags: [(flag: String, value: String?)] {
         [
             ("servers", servers), ("nodes", nodes), ("organizations", organizations), ("capacity", capacity),
@@ -148,7 +151,7 @@ struct SimulateOptions: ParsableArguments {
         ] + lease.arguments
     }
 
-    /// The command that shows the world of a seed again.
+    /// The command that reproduces the world of a seed.
     func replay(seed: UInt64) -> String {
         let given = [("faults", faults)] + worldFlags
         let flags = given.compactMap { flag, value in value.map { " --\(flag) \($0)" } }.joined()

@@ -1,7 +1,8 @@
 internal import Foundation
 
-/// A line on standard error that says how far a run has come: rewritten in place on a terminal, and else one every tenth of
-/// the way of a long one.
+/// Reports progress on standard error.
+///
+/// On a terminal it rewrites one line in place. Otherwise it writes a line for every 10 % of a long run.
 struct SimulationProgress {
     private let total: Int
     private let isLong: Bool

@@ -3,7 +3,7 @@ internal import CisternServer
 internal import CisternSimulation
 internal import Foundation
 
-/// What worlds of one seed came to: a row for each limiter.
+/// The results of the worlds of one seed, with a row for each limiter.
 struct SimulationReport {
     private let seed: UInt64
     private var outcomes: [Outcome] = []
@@ -20,7 +20,7 @@ struct SimulationReport {
     var broken: Outcome? { outcomes.first { !$0.violations.isEmpty } }
 
     private static let columns = [
-        "policy", "requests", "store calls/s", "peak excess %", "lost %", "wait p50 ms", "wait p99 ms", "stranded",
+        "policy", "requests", "store calls/s", "peak over %", "lost %", "wait p50 ms", "wait p99 ms", "stranded",
         "unmetered", "refused",
     ]
 
@@ -37,7 +37,7 @@ struct SimulationReport {
         return table.text
     }
 
-    /// The same as one JSON object; its members are described in the README.
+    /// The results as one JSON object, which the README describes.
     var json: String {
         let worlds = outcomes.map { outcome in
             """
@@ -58,7 +58,7 @@ struct SimulationReport {
     }
 }
 
-/// What a sweep over many small worlds came to.
+/// The results of a sweep over many small worlds.
 struct SweepSummary {
     private let seeds: ClosedRange<UInt64>
     private let faults: FaultKind
@@ -103,7 +103,7 @@ struct SweepSummary {
 }
 
 extension Violation {
-    /// As a JSON object; the texts are our own and hold nothing that needs escaping.
+    /// The violation as a JSON object; its texts come from the checkers and need no escaping.
     fileprivate var json: String {
         #"{"checker":"\#(checker)","seconds":\#(decimal(time.seconds, 9)),"what":"\#(what)"}"#
     }

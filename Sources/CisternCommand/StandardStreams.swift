@@ -4,11 +4,11 @@
     internal import Glibc
 #endif
 
-/// Descriptors 0 to 2, which a program may be started without, or with nobody at their other end.
+/// File descriptors 0 to 2, which may be closed at start or have no reader.
 enum StandardStreams {
-    /// Opens `/dev/null` in the place of those that are closed.
+    /// Opens `/dev/null` for each closed standard descriptor.
     ///
-    /// Otherwise the next descriptors that the process opens would take their numbers, and log lines go into them.
+    /// Otherwise the next files that the process opens would get their numbers, and log lines would go there.
     static func openClosed() {
         while true {
             let descriptor = open("/dev/null", O_RDWR)
@@ -19,7 +19,7 @@ enum StandardStreams {
         }
     }
 
-    /// Writes a short text, unless a reader that is not there would have to be waited for.
+    /// Writes a short text; drops it if the descriptor is not writable within 500 ms.
     static func write(_ text: String, to descriptor: Int32) {
         let longestWaitMilliseconds: Int32 = 500
         var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)

@@ -10,9 +10,9 @@ internal import Synchronization
     internal import Glibc
 #endif
 
-/// Pauses accepting when the system has no descriptor or memory for another connection, and logs it.
+/// Pauses accepting when the system runs out of file descriptors or memory, and logs accept errors.
 ///
-/// Without the pause the event loop would try again at once, for ever, and do nothing else.
+/// Without the pause, the event loop would retry `accept` in a busy loop.
 final class AcceptErrorHandler: ChannelInboundHandler {
     typealias InboundIn = any Channel
 
@@ -23,7 +23,7 @@ final class AcceptErrorHandler: ChannelInboundHandler {
     private let counted: @Sendable () -> Void
     private var throttle = LogThrottle()
 
-    /// - Parameter counted: called for each failure.
+    /// - Parameter counted: called once per failed accept.
     init(clock: any TimeSource, logger: Logger, counted: @escaping @Sendable () -> Void) {
         self.clock = clock
         self.logger = logger

@@ -1,7 +1,7 @@
 internal import Cistern
 internal import CisternSupport
 
-/// Which organizations are decided for most often, by what was decided.
+/// The organizations with the most decisions, by outcome.
 package struct BusiestOrganizations: Sendable {
     private var allowed = SpaceSavingSketch()
     private var denied = SpaceSavingSketch()

@@ -5,18 +5,18 @@ package import NIOCore
 internal import NIOPosix
 internal import Synchronization
 
-/// The data plane: an HTTP/1.1 server that asks a limiter about each request.
+/// The data plane: an HTTP/1.1 server that asks a limiter for a decision on each request.
 package final class HTTPServer: Sendable {
     private let limiter: any Decider
     private let settings: HTTPSettings
     private let clock: any TimeSource
     private let logger: Logger
     private let group: any EventLoopGroup
-    /// What each event loop's connections share, by the loop.
+    /// The state that an event loop's connections share, by event loop.
     private let loops: [ObjectIdentifier: NIOLoopBoundBox<LoopContext>]
     private let loopStatistics: [LoopContext.Statistics]
     private let connections = Atomic(0)
-    /// Connections beyond the bound that wait for their clients to hang up.
+    /// Rejected connections that wait for their clients to close.
     private let refusing = Atomic(0)
     private let refusedConnections = Atomic<UInt64>(0)
     private let acceptFailures = Atomic<UInt64>(0)
@@ -24,15 +24,13 @@ package final class HTTPServer: Sendable {
     private let listening = Mutex<(any Channel)?>(nil)
     private let lagChecks = Mutex<[RepeatedTask]>([])
 
-    /// Creates a server.
-    ///
-    /// It does not listen before ``start()``.
+    /// Creates a server, which listens only after ``start()``.
     ///
     /// - Parameters:
-    ///   - clock: where the limiter's `now` comes from.
-    ///   - unixMilliseconds: the wall clock, for dates; in milliseconds since 1970-01-01 UTC.
-    ///   - pages: what stands on the pages for operators.
-    ///   - logger: told of each decision, at level debug, and now and then of what limits in shadow would have denied.
+    ///   - clock: the source of the limiter's `now`.
+    ///   - unixMilliseconds: the wall clock for dates, in milliseconds since 1970-01-01 UTC.
+    ///   - pages: the contents of `/health` and `/metrics`.
+    ///   - logger: logs each decision at level debug, and some of the denials that shadow limits would have made.
     package init(
         limiter: any Decider, settings: HTTPSettings, clock: any TimeSource,
         unixMilliseconds: @escaping @Sendable () -> Int64, pages: OperatorPages, group: any EventLoopGroup,
@@ -59,10 +57,10 @@ package final class HTTPServer: Sendable {
         self.loopStatistics = loopStatistics
     }
 
-    /// Starts to listen.
+    /// Starts listening.
     ///
-    /// - Returns: the port, which is the system's choice where the settings say 0.
-    /// - Throws: the socket's error, where the address cannot be listened on.
+    /// - Returns: the bound port; the system chooses a free one if the setting is 0.
+    /// - Throws: the socket error if the server cannot listen on the address.
     package func start() async throws -> Int {
         let channel = try await ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
@@ -87,7 +85,9 @@ package final class HTTPServer: Sendable {
         return channel.localAddress?.port ?? settings.port
     }
 
-    /// Makes every answer from now on its connection's last, and `/health` say so; connections are still accepted.
+    /// From now on, closes each connection after its next response.
+    ///
+    /// `/health` reports the drain from its next request on. The server still accepts connections.
     package func beginDraining() async {
         for loop in group.makeIterator() {
             let context = context(of: loop)
@@ -95,10 +95,12 @@ package final class HTTPServer: Sendable {
         }
     }
 
-    /// Stops listening, lets the requests at hand finish, and returns once every connection is closed; a second call
-    /// returns at once.
+    /// Stops listening, finishes the requests in flight, and returns when every connection is closed.
     ///
-    /// - Parameter time: how long the caller waits; at most half of it is for connections that are just being made.
+    /// A second call returns immediately.
+    ///
+    /// - Parameter time: the caller's drain timeout. At most half of it, and at most 1 s, waits for connections that
+    ///   are still being established. This method does not enforce the timeout; the caller does.
     package func drain(within time: Duration) async throws {
         guard let channel = listening.withLock({ $0.take() }) else { return }
         for check in lagChecks.withLock({ $0 }) { check.cancel() }
@@ -116,31 +118,32 @@ package final class HTTPServer: Sendable {
         for closed in closing { try? await closed.get() }
     }
 
-    /// Waits until every connection that the system has established, or is about to, is accepted: closing the listener
-    /// resets the others.
+    /// Waits until the accept queue is empty and the handshakes in progress are complete.
+    ///
+    /// Closing the listener resets every connection that it has not accepted.
     private func emptyBacklog(of channel: any Channel, within time: Duration) async {
-        // A handshake that has begun takes a round trip to end.
+        // A handshake in progress needs up to one more round trip.
         let (shortest, longest) = (min(.milliseconds(200), time / 4), min(.seconds(1), time / 2))
         let isRefusing = try? await channel.eventLoop.submit {
             SocketState.setTakesNewConnections(false, channel)
         }.get()
         if isRefusing == false {
-            logger.warning("new connections cannot be kept off while the server drains: some may be reset")
+            logger.warning("cannot block new connections while draining: some clients may see a connection reset")
         }
         let start = ContinuousClock.now
         while ContinuousClock.now - start < longest {
             let isWaiting = (try? await channel.eventLoop.submit { SocketState.hasWaitingConnections(channel) }.get())
-            // An accepted connection goes to its own loop, and must be there before the listener closes.
+            // Every accepted connection must be registered on its own event loop before the listener closes.
             for loop in group.makeIterator() { try? await loop.submit {}.get() }
             if isWaiting != true, ContinuousClock.now - start >= shortest { return }
             guard (try? await Task.sleep(for: .milliseconds(2))) != nil else { return }
         }
     }
 
-    /// Closes every connection, whatever it is at, and returns once all are closed.
+    /// Closes every connection, even with a request in flight, and returns when all are closed.
     ///
-    /// For a server that has drained for long enough: the loops must be there still when a connection that was on one of them
-    /// takes itself off the books of another.
+    /// Call this after the drain timeout and before the event loops shut down: a connection that closes may update
+    /// state on another event loop.
     package func cutOff() async {
         let closing = group.makeIterator().map { loop in
             let context = context(of: loop)
@@ -153,21 +156,21 @@ package final class HTTPServer: Sendable {
         for closed in closing { try? await closed.get() }
     }
 
-    /// Requests answered since the start, summed over the event loops.
+    /// The statistics of all requests since the server started, summed over the event loops.
     package var statistics: HTTPStatistics {
         var sum = HTTPStatistics()
         for loop in loopStatistics { sum += loop.mutex.withLock { $0.requests } }
         return sum
     }
 
-    /// How late the event loops come to what is due, ten times a second for each.
+    /// The event-loop lag: the delay of a task that each loop runs ten times a second.
     package var lag: LatencyHistogram {
         var sum = LatencyHistogram()
         for loop in loopStatistics { sum += loop.mutex.withLock { $0.lag } }
         return sum
     }
 
-    /// The organizations that are decided for most often, the busiest first.
+    /// The organizations with the most decisions of one kind, busiest first; at most `most` of them.
     package func busiest(_ most: Int, by order: BusiestOrder, now: Instant) -> [SpaceSavingSketch.Entry] {
         SpaceSavingSketch.busiest(
             most, of: loopStatistics.map { loop in loop.mutex.withLock { $0.busiest[order] } },
@@ -176,7 +179,7 @@ package final class HTTPServer: Sendable {
 
     private static let lagInterval = TimeAmount.milliseconds(100)
 
-    /// Measures how late each loop is: what is due waits for what the loop is at.
+    /// Measures each loop's lag: a task that is due waits until the loop has finished its current work.
     private func checkLag() {
         let checks = zip(group.makeIterator(), loopStatistics).map { loop, statistics in
             let due = NIOLoopBoundBox.makeBoxSendingValue(NIODeadline.now() + Self.lagInterval, eventLoop: loop)
@@ -195,10 +198,10 @@ package final class HTTPServer: Sendable {
         connections.load(ordering: .relaxed)
     }
 
-    /// Connections answered 503 for being beyond the bound, since the start.
+    /// Connections rejected with 503 since the start, because `maximumConnections` were open.
     package var refusedConnectionCount: UInt64 { refusedConnections.load(ordering: .relaxed) }
 
-    /// How often the system could not accept a connection, for want of descriptors or memory.
+    /// Failed accepts since the start, usually for lack of file descriptors or memory.
     package var acceptFailureCount: UInt64 { acceptFailures.load(ordering: .relaxed) }
 
     private static let mostRefusing = 16
@@ -209,14 +212,16 @@ package final class HTTPServer: Sendable {
         loop.value.open[id] = channel
         channel.closeFuture.whenComplete { _ in loop.value.open[id] = nil }
         setNoDelay(channel)
-        // It has inherited from the listener that it takes next to no packet.
+        // An accepted socket inherits the draining listener's minimum TTL, which drops nearly every packet: reset it.
         if loop.value.isDraining { _ = SocketState.setTakesNewConnections(true, channel) }
         guard Self.takeOne(of: settings.maximumConnections, from: connections) else { return try refuse(channel) }
         channel.closeFuture.whenComplete { _ in self.connections.subtract(1, ordering: .relaxed) }
         try Self.addHandlers(to: channel, limiter: limiter, settings: settings, loop: loop.value)
     }
 
-    /// Answers a connection beyond the bound; it takes none of the places, and only few wait for their clients.
+    /// Rejects a connection above the limit.
+    ///
+    /// It does not count toward `maximumConnections`. At most `mostRefusing` of them wait for their clients to close.
     private func refuse(_ channel: any Channel) throws {
         refusedConnections.add(1, ordering: .relaxed)
         let lingers = Self.takeOne(of: Self.mostRefusing, from: refusing)
@@ -224,14 +229,14 @@ package final class HTTPServer: Sendable {
         try channel.pipeline.syncOperations.addHandler(RefusedConnectionHandler(lingers: lingers))
     }
 
-    /// Counts one more, unless there are as many as may be.
+    /// Increments `count` unless that exceeds `most`; returns whether it was incremented.
     private static func takeOne(of most: Int, from count: borrowing Atomic<Int>) -> Bool {
         if count.add(1, ordering: .relaxed).newValue <= most { return true }
         count.subtract(1, ordering: .relaxed)
         return false
     }
 
-    /// Without the option answers are sent later; the connection works all the same.
+    /// Sets TCP_NODELAY; without it, the connection works but sends responses later.
     private func setNoDelay(_ channel: any Channel) {
         do {
             try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -245,12 +250,12 @@ package final class HTTPServer: Sendable {
 
     private func context(of loop: any EventLoop) -> NIOLoopBoundBox<LoopContext> {
         guard let context = loops[ObjectIdentifier(loop)] else {
-            preconditionFailure("a connection is on an event loop of the server's group")
+            preconditionFailure("the event loop does not belong to the server's group")
         }
         return context
     }
 
-    /// Puts the handler of one connection into its pipeline.
+    /// Adds the connection handler to the channel's pipeline.
     static func addHandlers(
         to channel: any Channel, limiter: any Decider, settings: HTTPSettings, loop: LoopContext
     ) throws {

@@ -1,27 +1,28 @@
-/// Where the data plane listens and the bounds it keeps.
+/// The listening address and the limits of the data plane.
 package struct HTTPSettings: Sendable, Equatable {
     /// The address or name to listen on.
     package var host = "127.0.0.1"
     /// The TCP port; 0 lets the system choose a free one.
     package var port = 8080
-    /// How many connections may be open; one more is answered 503 and closed.
+    /// The maximum number of open connections; a further one gets a 503 and is closed.
     package var maximumConnections = 10_000
-    /// The longest body, in bytes; a longer one is answered 413.
+    /// The maximum size of a body, in bytes; a larger one gets a 413.
     package var maximumBodyBytes = 1 << 20
-    /// The most bytes that names and values of one request's header fields may take; more are answered 431.
+    /// The maximum total size of one request's header names and values, in bytes; a larger one gets a 431.
     package var maximumHeaderBytes = 32 << 10
-    /// How long a request may take to arrive, in milliseconds; a slower one is answered 408.
+    /// How long a request may take to arrive, in milliseconds; a slower one gets a 408.
     package var requestTimeoutMilliseconds: Int64 = 30_000
     /// How long a connection may stay open between two requests, in milliseconds.
     package var idleTimeoutMilliseconds: Int64 = 75_000
 
-    /// How old a connection may get before an answer closes it, in milliseconds; 0 for any age.
+    /// The maximum age of a connection, in milliseconds; 0 means no maximum.
     ///
-    /// Each connection's own is up to a tenth shorter or longer, so that not all are closed at once.
+    /// An older connection closes after its next response. A random jitter of up to 10 % either way keeps
+    /// connections from closing all at once.
     package var maximumConnectionAgeMilliseconds: Int64 = 0
-    /// How many bytes of bodies that have not come whole may be kept, of all connections together.
+    /// The maximum total size of incomplete bodies that all connections together buffer, in bytes.
     package var maximumBufferedBodyBytes = 64 << 20
-    /// Whether `/health` and `/metrics` are served on this port; the operators' port has them in any case.
+    /// Whether this port serves `/health` and `/metrics`; the admin port always serves them.
     package var servesOperatorPages = true
 
     package init() {}

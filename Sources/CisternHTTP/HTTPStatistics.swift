@@ -1,8 +1,8 @@
 package import Cistern
 
-/// Requests answered and how long they took, by route and status, since the start.
+/// Request counts by route and status, and request durations by route, since the start.
 package struct HTTPStatistics: Sendable {
-    /// How many answers of each status, in the order of `Status.allCases`, for one route.
+    /// One route's response counts, in the order of `Status.allCases`, and its request durations.
     private struct Row: Sendable {
         var counts = InlineArray<15, UInt64>(repeating: 0)
         var durations = LatencyHistogram()
@@ -11,7 +11,7 @@ package struct HTTPStatistics: Sendable {
     private var rows = InlineArray<5, Row>(repeating: Row())
 
     package init() {
-        precondition(Status.allCases.count == 15 && Route.allCases.count == 5, "a place for each status and route")
+        precondition(Status.allCases.count == 15 && Route.allCases.count == 5, "resize the arrays for the new cases")
     }
 
     mutating func count(_ route: Route, _ status: Status, nanoseconds: Int64) {
@@ -19,21 +19,21 @@ package struct HTTPStatistics: Sendable {
         rows[route.rawValue].durations.record(nanoseconds: nanoseconds)
     }
 
-    /// Where each status stands in the counts, by code less 200.
+    /// Maps a status code minus 200 to its index in the counts.
     private static let position: [Int] = {
         var position = [Int](repeating: 0, count: 400)
         for (index, status) in Status.allCases.enumerated() { position[status.rawValue - 200] = index }
         return position
     }()
 
-    /// Every route and status that was answered, with its count.
+    /// The number of responses by route and status, without zeros.
     package var requests: [(route: Route, status: Status, count: UInt64)] {
         Route.allCases.flatMap { route in
             Status.allCases.enumerated().map { (route, $1, rows[route.rawValue].counts[$0]) }.filter { $0.2 > 0 }
         }
     }
 
-    /// How long a route's requests took, from their head to their answer.
+    /// The durations of a route's requests, from the request's head to its response.
     package func durations(of route: Route) -> LatencyHistogram {
         rows[route.rawValue].durations
     }

@@ -3,7 +3,7 @@ internal import Logging
 internal import NIOSSL
 internal import Synchronization
 
-/// Goes over to other certificates for the links to Redis when their files change, or when it is told to.
+/// Reloads the certificates of the Redis connections when their files change, or on request.
 final class CertificateWatcher: Sendable {
     private let store: RedisStore
     private let verification: CertificateVerification
@@ -13,7 +13,7 @@ final class CertificateWatcher: Sendable {
 
     /// - Parameters:
     ///   - current: the settings that the store was made with.
-    ///   - read: reads the settings anew, with the certificates that they name.
+    ///   - read: reads the settings again, including the certificates that they name.
     init(
         store: RedisStore, current: ServerSettings, read: @escaping @Sendable () throws -> ServerSettings,
         logger: Logger
@@ -25,7 +25,7 @@ final class CertificateWatcher: Sendable {
         files = Mutex(Self.watched(current.certificatePaths))
     }
 
-    /// Looks at the files once a second, until the task is canceled.
+    /// Checks the files once a second until the task is canceled.
     func run() async {
         while !Task.isCancelled {
             try? await Task.sleep(for: .seconds(1))
@@ -33,7 +33,7 @@ final class CertificateWatcher: Sendable {
         }
     }
 
-    /// Files that have been taken in as they are now.
+    /// Watched files whose current contents count as already applied.
     private static func watched(_ paths: [String]) -> [String: WatchedFile] {
         var files: [String: WatchedFile] = [:]
         for path in paths {
@@ -46,7 +46,7 @@ final class CertificateWatcher: Sendable {
 
     private func renewIfChanged() {
         let hasChanged = files.withLock { files in
-            // All are looked at: a certificate and its key change one after the other.
+            // Checks every file, because a certificate and its key change one after the other.
             files.keys.reduce(false) { hasChanged, path in
                 let settled = WatchedFile.look(at: path).flatMap { files[path]?.settle($0) }
                 return hasChanged || settled != nil
@@ -56,24 +56,24 @@ final class CertificateWatcher: Sendable {
         do {
             renew(try read())
         } catch {
-            // A certificate without its key yet, or a name that does not lead anywhere now: it is tried again.
+            // The key may not match the certificate yet, or a symbolic link may dangle: try again later.
             files.withLock { files in for path in files.keys { files[path] = WatchedFile() } }
-            logger.warning("changed certificates are not used yet", metadata: ["reason": "\(error)"])
+            logger.warning("changed certificates cannot be loaded yet, will retry", metadata: ["reason": "\(error)"])
         }
     }
 
-    /// Makes connections with the certificates of these settings from now on; those that are open stay.
+    /// Uses the certificates of these settings for new connections; open connections keep theirs.
     func renew(_ settings: ServerSettings) {
         guard var tls = settings.redis?.settings.tls, !settings.certificatePaths.isEmpty else { return }
-        // What is checked of a certificate needs a restart, as any other setting of the link.
+        // Changing the verification needs a restart, like every other connection setting.
         tls.certificateVerification = verification
         do {
             let watched = Self.watched(settings.certificatePaths)
             try store.renew(tls: tls)
             files.withLock { $0 = watched }
-            logger.notice("certificates are read anew", metadata: ["files": "\(settings.certificatePaths)"])
+            logger.notice("certificates reloaded", metadata: ["files": "\(settings.certificatePaths)"])
         } catch {
-            logger.error("the certificates are refused, keeping the previous ones", metadata: ["reason": "\(error)"])
+            logger.error("the certificates are invalid, keeping the previous ones", metadata: ["reason": "\(error)"])
         }
     }
 }

@@ -10,8 +10,9 @@ internal import ServiceLifecycle
 internal import Synchronization
 internal import UnixSignals
 
-/// A whole server: the store's link, the limiter, the data plane and the operators' plane, started in that order and stopped
-/// in reverse.
+/// A complete server: the store connection, the limiter, the data plane and the admin interface, started in this order.
+///
+/// The admin interface stops last, after the data plane has drained.
 package struct CisternService: Service, CustomStringConvertible {
     private let settings: ServerSettings
     private let rereadSettings: @Sendable () throws -> ServerSettings
@@ -23,9 +24,9 @@ package struct CisternService: Service, CustomStringConvertible {
     /// Creates a server.
     ///
     /// - Parameters:
-    ///   - rereadSettings: reads the settings anew, when SIGHUP says that they have changed.
-    ///   - droppedLogLines: how many log lines were dropped so far.
-    ///   - onListening: called once requests are answered.
+    ///   - rereadSettings: reads the settings again, after SIGHUP or when a certificate file has changed.
+    ///   - droppedLogLines: returns how many log lines were dropped so far.
+    ///   - onListening: called once the server accepts requests.
     package init(
         settings: ServerSettings, rereadSettings: @escaping @Sendable () throws -> ServerSettings,
         droppedLogLines: @escaping @Sendable () -> UInt64 = { 0 }, logger: Logger,
@@ -38,12 +39,12 @@ package struct CisternService: Service, CustomStringConvertible {
         self.onListening = onListening
     }
 
-    /// The lifecycle's log names services by their description; this keeps every setting out of it.
+    /// ServiceLifecycle logs services by their description; this keeps settings out of the log.
     package var description: String { "CisternService" }
 
-    /// Serves until it is told to stop; then finishes the requests at hand and gives every lease back.
+    /// Serves until graceful shutdown; then finishes in-flight requests and returns every lease.
     ///
-    /// - Throws: `StartError`, where an address cannot be listened on.
+    /// - Throws: `StartError` if the server cannot listen on an address.
     package func run() async throws {
         let threads = settings.threads == 0 ? System.coreCount : settings.threads
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
@@ -56,7 +57,7 @@ package struct CisternService: Service, CustomStringConvertible {
             logger: logger)
         let overrides = OverrideSynchronizer(
             copies: store?.overrideCopies(clock: clock, logger: logger), limiter: limiter, clock: clock)
-        // What others have overridden holds from the first request on.
+        // Load existing overrides before the first request.
         await overrides.refresh()
         let operations = ServerOperations(
             limiter: limiter, store: store, limits: limits, overrides: overrides,
@@ -70,10 +71,10 @@ package struct CisternService: Service, CustomStringConvertible {
         let tokens = CurrentTokens(settings.admin?.tokens)
         let port = try await start(server)
         let admin = try await startAdmin(operations, tokens: tokens, clock: clock)
-        // Trapped before anyone can know that the server is there: until then the signal would end it.
+        // Trapped before the server announces itself: an untrapped SIGHUP would terminate the process.
         let hangups = await UnixSignalsSequence(trapping: .sighup)
         onListening(settings.http.host, port)
-        // Often enough that a silent organization's tokens go back soon after they may.
+        // Often enough that an idle organization's tokens are returned soon after `leaseIdle`.
         let interval = TimeAmount.milliseconds(max(10, min(100, settings.limiter.lease.idleMilliseconds / 4)))
         let idleTask = store.map { _ in
             group.next().scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
@@ -98,14 +99,14 @@ package struct CisternService: Service, CustomStringConvertible {
         for task in keeping + [reloading] { task.cancel() }
         idleTask?.cancel()
         await stop(server, limiter: limiter, store: store, clock: clock)
-        // Their requests have failed by now, as the store has stopped.
+        // The stopped store has failed their pending requests, so these tasks end soon.
         for task in keeping + [reloading] { await task.value }
         admin?.cancel()
         await admin?.value
         try await group.shutdownGracefully()
     }
 
-    /// The settings of the data plane, with no more connections than there are descriptors for.
+    /// The data plane's settings, with `maximumConnections` capped by the limit of open files.
     private func httpSettings(threads: Int) -> HTTPSettings {
         var http = settings.http
         let nodes = settings.redis?.endpoints.count ?? 0
@@ -113,22 +114,22 @@ package struct CisternService: Service, CustomStringConvertible {
         let limit = DescriptorLimit.raise(for: http.maximumConnections, reserved: reserved)
         guard limit.connections < http.maximumConnections else { return http }
         logger.warning(
-            "fewer connections are possible than maxConnections says: the limit of open files is low",
+            "fewer connections are possible than maxConnections: the limit of open files is too low",
             metadata: [
                 "connections": "\(limit.connections)", "maxConnections": "\(http.maximumConnections)",
-                "remedy": "raise it: ulimit -n, LimitNOFILE=",
+                "remedy": "raise the limit of open files: ulimit -n, or LimitNOFILE= in the systemd unit",
             ])
         http.maximumConnections = limit.connections
         return http
     }
 
-    /// Lets load balancers look elsewhere: connections are accepted for a while yet, and every answer closes its own.
+    /// Gives load balancers time to move away: accepts connections for `drainDelay`, and closes each after a response.
     private func beginDraining(_ operations: ServerOperations, _ server: HTTPServer) async {
         operations.beginDraining()
         await server.beginDraining()
         guard settings.drainDelayMilliseconds > 0 else { return }
         logger.notice(
-            "about to drain: connections are still accepted", metadata: ["for": "\(settings.drainDelayMilliseconds) ms"]
+            "drain delay: still accepting connections", metadata: ["for": "\(settings.drainDelayMilliseconds) ms"]
         )
         try? await Task.sleep(for: .milliseconds(settings.drainDelayMilliseconds))
     }
@@ -152,7 +153,7 @@ package struct CisternService: Service, CustomStringConvertible {
         }
     }
 
-    /// Starts the operators' plane, if there is to be one; the task ends when it is canceled.
+    /// Starts the admin interface, if it is configured; canceling the returned task stops it.
     private func startAdmin(
         _ operations: ServerOperations, tokens: CurrentTokens, clock: any TimeSource
     ) async throws -> Task<Void, Never>? {
@@ -161,20 +162,20 @@ package struct CisternService: Service, CustomStringConvertible {
             operations: operations, settings: admin, tokens: { tokens.value.withLock { $0 } }, clock: clock,
             seed: UInt64.random(in: 0 ... .max), logger: logger)
         let (starts, start) = AsyncStream.makeStream(of: Result<Int, any Error>.self)
-        // Detached: it goes on while the data plane drains.
+        // Detached, so that the admin interface keeps running while the data plane drains.
         let task = Task.detached { [logger] in
             do {
                 try await server.run { port in start.yield(.success(port)) }
             } catch {
                 start.yield(.failure(error))
-                logger.error("the operators' plane has ended", metadata: ["reason": "\(error)"])
+                logger.error("the admin interface has stopped", metadata: ["reason": "\(error)"])
             }
         }
         for await result in starts {
             switch result {
             case .success(let port):
                 let host = admin.host.contains(":") ? "[\(admin.host)]" : admin.host
-                logger.notice("the operators' plane listens", metadata: ["address": "http://\(host):\(port)"])
+                logger.notice("the admin interface is listening", metadata: ["address": "http://\(host):\(port)"])
                 return task
             case .failure(let error):
                 throw StartError(
@@ -193,7 +194,7 @@ package struct CisternService: Service, CustomStringConvertible {
 
     private func stop(_ server: HTTPServer, limiter: RateLimiter, store: RedisStore?, clock: some TimeSource) async {
         logger.notice("draining")
-        // Most of the time is for the requests at hand; what is left of it, and a quarter at least, for the leases.
+        // In-flight requests get at most three quarters of the time; returning leases gets the rest.
         let limit = settings.drainTimeoutMilliseconds
         let start = clock.now()
         let forRequests = limit - limit / 4
@@ -202,19 +203,19 @@ package struct CisternService: Service, CustomStringConvertible {
         }
         if !drained {
             logger.warning(
-                "connections are cut off: they were still busy near the end of drainTimeout",
+                "connections are cut off: they were still busy after three quarters of drainTimeout",
                 metadata: ["connections": "\(server.connectionCount)"])
             await server.cutOff()
         }
         let left = limit - (clock.now().milliseconds - start.milliseconds)
         let returned = await withDeadline(milliseconds: max(1, left)) { await limiter.returnLeases(clock: clock) }
-        if !returned { logger.warning("not every lease is given back: drainTimeout is over; the rest expires") }
+        if !returned { logger.warning("not every lease was returned within drainTimeout; the others expire") }
         await store?.stop()
         logger.notice("stopped")
     }
 }
 
-/// Runs `body` to its end or to the deadline, and says whether it came to its end.
+/// Runs `body` until it returns or the deadline passes; returns whether it finished in time.
 private func withDeadline(milliseconds: Int64, _ body: @escaping @Sendable () async -> Void) async -> Bool {
     let (outcomes, outcome) = AsyncStream.makeStream(of: Bool.self)
     let work = Task {
@@ -233,7 +234,7 @@ private func withDeadline(milliseconds: Int64, _ body: @escaping @Sendable () as
     return false
 }
 
-/// Who may use the operators' plane at this moment.
+/// The tokens that currently grant access to the admin interface.
 final class CurrentTokens: Sendable {
     let value: Mutex<AdminTokens?>
 
@@ -242,18 +243,18 @@ final class CurrentTokens: Sendable {
     }
 }
 
-/// The server cannot serve where it was told to.
+/// The server cannot listen on a configured address.
 package struct StartError: Error, CustomStringConvertible {
     package let description: String
 
-    /// - Parameter flags: those that choose another address and another port.
+    /// - Parameter flags: the flags that set the address and the port.
     init(host: String, port: Int, flags: (host: String, port: String), cause: any Error) {
         let address = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         let remedy =
             switch (cause as? IOError)?.errnoCode {
-            case EADDRINUSE: "the port is in use: stop what listens there, or choose another with \(flags.port)"
+            case EADDRINUSE: "the port is in use: stop the process that uses it, or choose another with \(flags.port)"
             case EACCES: "no permission: choose a port from 1024 up with \(flags.port)"
-            case EADDRNOTAVAIL: "this machine has no such address: choose one it has with \(flags.host)"
+            case EADDRNOTAVAIL: "this machine has no such address: choose one of its addresses with \(flags.host)"
             default: "\(cause)"
             }
         description = "cannot listen on \(address): \(remedy)"

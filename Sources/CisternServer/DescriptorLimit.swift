@@ -6,16 +6,16 @@ internal import Foundation
     internal import Glibc
 #endif
 
-/// How many files and sockets the process may have open.
+/// The process's limit of open files and sockets.
 struct DescriptorLimit {
-    /// How many connections the limit has room for, beside whatever else the server opens.
+    /// How many connections fit within the limit, besides the reserved descriptors.
     let connections: Int
 
-    /// Raises the soft limit, as far as it may be and is needed.
+    /// Raises the soft limit as far as needed and permitted.
     ///
     /// - Parameters:
-    ///   - wanted: connections that shall be possible.
-    ///   - reserved: descriptors that are needed beside those.
+    ///   - wanted: the number of connections to allow.
+    ///   - reserved: descriptors needed for other purposes.
     static func raise(for wanted: Int, reserved: Int) -> DescriptorLimit {
         var limit = rlimit()
         #if canImport(Darwin)
@@ -27,16 +27,16 @@ struct DescriptorLimit {
         let needed = rlim_t(wanted + reserved)
         if limit.rlim_cur < needed, limit.rlim_cur < limit.rlim_max {
             var raised = limit
-            // Some to spare, for what is opened now and then.
+            // Spare descriptors for files that are opened occasionally.
             raised.rlim_cur = min(needed + 512, limit.rlim_max)
-            // A sandbox may forbid it; then the limit of before holds.
+            // A sandbox may forbid it; then the previous limit applies.
             if setrlimit(resource, &raised) == 0 { limit = raised }
         }
         let all = Int(clamping: limit.rlim_cur)
         return DescriptorLimit(connections: max(1, min(wanted, all - reserved)))
     }
 
-    /// Descriptors that the process has open now.
+    /// The number of descriptors that the process has open.
     static var openCount: Int {
         let usualCount = 32
         return (try? FileManager.default.contentsOfDirectory(atPath: "/dev/fd").count) ?? usualCount

@@ -4,14 +4,14 @@ package import CisternRedis
 internal import Logging
 internal import NIOPosix
 
-/// Looks into the Redis nodes that servers share, as one of them would, and changes nothing there.
+/// Reads the state of the Redis nodes that servers share, without changing it.
 package struct FleetInspector {
     private let settings: ServerSettings
     private let store: RedisStore
 
     /// Prepares to connect.
     ///
-    /// - Throws: `SettingsError` where no Redis is named.
+    /// - Throws: `SettingsError` if `redis` is unset.
     package init(_ settings: ServerSettings) throws {
         guard let redis = settings.redis else {
             throw SettingsError(.redis, value: "", remedy: "name the nodes that the servers share, redis://HOST:PORT")
@@ -22,7 +22,7 @@ package struct FleetInspector {
             clock: Timeline(ContinuousClock()))
     }
 
-    /// Every node, asked how it is.
+    /// The state of every node.
     package func nodes() async -> [NodeInspection] {
         await store.start()
         let nodes = await store.inspectNodes()
@@ -30,9 +30,9 @@ package struct FleetInspector {
         return nodes
     }
 
-    /// One organization's limit, and its bucket.
+    /// One organization's limit, override and bucket.
     ///
-    /// - Throws: `BucketInspection.Failure` where its node cannot be asked.
+    /// - Throws: `BucketInspection.Failure` if its node cannot be read.
     package func bucket(
         of organization: String
     ) async throws -> (limit: Limit, override: LimitOverrides.Entry?, bucket: BucketInspection) {
@@ -45,7 +45,7 @@ package struct FleetInspector {
 
     /// Every override that is in force, by organization.
     ///
-    /// - Throws: `BucketInspection.Failure` where no node can be asked.
+    /// - Throws: `BucketInspection.Failure` if no node can be read.
     package func overrides() async throws -> [String: LimitOverrides.Entry] {
         try await connected { try await overridesInForce() }
     }
@@ -62,7 +62,7 @@ package struct FleetInspector {
         }
     }
 
-    /// A limit that is shown without the overrides could be a wrong one: where they cannot be read, nothing is shown.
+    /// The overrides in force; throws if they cannot be read, because a limit shown without them could be wrong.
     private func overridesInForce() async throws -> [String: LimitOverrides.Entry] {
         let copies = store.overrideCopies(
             clock: Timeline(ContinuousClock()),

@@ -4,10 +4,10 @@ internal import CisternRedis
 internal import Logging
 internal import Synchronization
 
-/// Takes in settings that have changed while the server runs: limits, who may use the operators' plane, the Redis nodes and
-/// their weights, and how to enter them.
+/// Applies changed settings while the server runs: limits, admin tokens, certificates and the Redis nodes.
 ///
-/// A file that is wrong changes nothing. Any other setting that has changed is named, and waits for a restart.
+/// For the nodes, weights and credentials may change as well. An invalid file changes nothing. Any other changed
+/// setting is logged and takes effect only after a restart.
 struct Reload {
     private var current: ServerSettings
     private let store: RedisStore?
@@ -17,7 +17,7 @@ struct Reload {
     private let certificates: CertificateWatcher?
     private let clock: any TimeSource
     private let logger: Logger
-    /// Lets nodes go that were left, a while later; the next change can come before.
+    /// Drops removed nodes one lease duration later; a further change may come before that.
     private var dropping: Task<Void, any Error>?
 
     init(
@@ -34,19 +34,19 @@ struct Reload {
         self.logger = logger
     }
 
-    /// Reads the settings anew and goes over to them; returns once every lease of a bucket that moved is back.
+    /// Reads the settings again and applies them; returns once every lease of a moved bucket is returned.
     mutating func apply(_ read: () throws -> ServerSettings) async {
         let settings: ServerSettings
         do {
             settings = try read()
         } catch {
             return logger.error(
-                "the settings are wrong; those of before stay in force", metadata: ["reason": "\(error)"])
+                "the settings are invalid, keeping the previous settings", metadata: ["reason": "\(error)"])
         }
         guard settings.fileSettingCount > 0 || current.fileSettingCount == 0 else {
             return logger.error(
                 "the settings file is empty, keeping the previous settings",
-                metadata: ["remedy": "write its settings again: an empty file may have been cut off"])
+                metadata: ["remedy": "restore its contents: an empty file may have been truncated"])
         }
         limits.change(standard: settings.standard, path: settings.limitsPath)
         if let admin = settings.admin, admin.tokens != nil || current.admin?.tokens == nil {
@@ -56,52 +56,52 @@ struct Reload {
             .filter { settings.written[$0] != current.written[$0] && !Self.settingsOfLimits.contains($0) }
         if !waiting.isEmpty {
             logger.warning(
-                "settings have changed that only a restart puts into force",
+                "changed settings take effect only after a restart",
                 metadata: ["settings": "\(waiting.sorted().joined(separator: ", "))"])
         }
         certificates?.renew(settings)
         guard let store, let redis = settings.redis else {
             if (store == nil) != (settings.redis == nil) {
                 logger.warning(
-                    "only a restart goes from one kind of store to the other", metadata: ["setting": "redis"])
+                    "switching between Redis and the embedded store needs a restart", metadata: ["setting": "redis"])
             }
             return
         }
-        guard redis.endpoints != current.redis?.endpoints else { return logger.notice("the Redis nodes are as before") }
-        // The nodes are entered with what is in force; half of a change would lead to nodes that cannot be used.
+        guard redis.endpoints != current.redis?.endpoints else { return logger.notice("the Redis nodes are unchanged") }
+        // Connections use the settings in force. Changing only the nodes could make the new nodes unusable.
         let link = waiting.intersection(Self.settingsOfLink)
         guard link.isEmpty else {
             return logger.error(
-                "the Redis nodes stay as they were: how to enter them has changed, too, which needs a restart",
+                "keeping the previous Redis nodes: connection settings have changed as well, which needs a restart",
                 metadata: ["settings": "\(link.sorted().joined(separator: ", "))"])
         }
         do {
             try await store.change(to: redis.endpoints)
         } catch {
-            return logger.error("the Redis nodes stay as they were", metadata: ["reason": "\(error)"])
+            return logger.error("keeping the previous Redis nodes", metadata: ["reason": "\(error)"])
         }
         current.redis?.endpoints = redis.endpoints
         logger.notice("the Redis nodes have changed", metadata: ["nodes": "\(redis.endpoints.map(\.name))"])
         await limiter.returnMovedLeases(clock: clock)
         dropping?.cancel()
-        // Those whose request was on its way find their new bucket when it is answered, and give back what they got.
+        // A lease with a request in flight moves when the response arrives, and returns its grant then.
         let leaseDuration = limiter.leaseSettings?.durationMilliseconds ?? current.limiter.lease.durationMilliseconds
         dropping = Task { [logger] in
             try await Task.sleep(for: .milliseconds(leaseDuration))
             await store.dropLeavingNodes()
-            logger.notice("the leases of organizations that moved are back")
+            logger.notice("the leases of moved organizations are returned")
         }
     }
 
     private static let settingsOfLimits: Set<String> = [
         "capacity", "refillPerSecond", "limits", "adminTokenFile", "redisCaFile", "redisCertFile", "redisKeyFile",
     ]
-    /// Settings that every connection is made with.
+    /// Settings that apply to every Redis connection.
     private static let settingsOfLink: Set<String> = [
         "topology", "redisServerName", "redisVerify",
     ]
 
-    /// Nothing is going on any more once this returns.
+    /// Cancels pending work; nothing is running once this returns.
     func stop() async {
         dropping?.cancel()
         _ = await dropping?.result

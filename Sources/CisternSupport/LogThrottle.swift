@@ -1,6 +1,6 @@
 package import Cistern
 
-/// Lets one line through every ten seconds, and counts those it holds back.
+/// Permits one log line every ten seconds and counts the suppressed lines.
 package struct LogThrottle: Sendable {
     private static let pauseMilliseconds: Int64 = 10_000
 
@@ -9,7 +9,7 @@ package struct LogThrottle: Sendable {
 
     package init() {}
 
-    /// How many lines were held back since the last one, if a line may be written now; nil if not.
+    /// The number of lines suppressed since the last permitted one, if a line may be written now; nil if not.
     package mutating func permit(now: Instant) -> Int? {
         if let openFrom, now < openFrom {
             suppressed += 1

@@ -1,5 +1,6 @@
-/// Random numbers that are the same for the same seed on every run and machine: SplitMix64, after Steele, Lea and Flood,
-/// 2014.
+/// A pseudorandom number generator with the same sequence for the same seed on every run and machine.
+///
+/// The algorithm is SplitMix64, after Steele, Lea and Flood, 2014.
 package struct SeededRandom: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
@@ -7,7 +8,7 @@ package struct SeededRandom: RandomNumberGenerator, Sendable {
         state = seed
     }
 
-    /// A generator of its own for one purpose, so that more draws for one do not change another's.
+    /// Creates an independent generator for one purpose, so that draws for one purpose do not affect another.
     package init(seed: UInt64, purpose: UInt64) {
         state = seed
         state = next() ^ purpose &* 0xd129_0d3b_3f6a_5c85
@@ -21,7 +22,7 @@ package struct SeededRandom: RandomNumberGenerator, Sendable {
         return mixed ^ mixed >> 31
     }
 
-    /// A number from 0 up to, and without, 1.
+    /// Returns a number from 0 up to, but not including, 1.
     package mutating func fraction() -> Double {
         Double(next() >> 11) * 0x1p-53
     }
@@ -45,7 +46,7 @@ package struct SeededRandom: RandomNumberGenerator, Sendable {
         elements[number(0...elements.count - 1)]
     }
 
-    /// The index of one of the weights, each as likely as it weighs.
+    /// Returns a random index, with a probability proportional to its weight.
     package mutating func index(weights: [Double]) -> Int {
         var left = fraction() * weights.reduce(0, +)
         for (index, weight) in weights.enumerated() {

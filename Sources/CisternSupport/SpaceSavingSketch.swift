@@ -1,26 +1,26 @@
 internal import Cistern
 
-/// By what the busiest organizations are ranked.
+/// The count by which the busiest organizations are ranked.
 package enum BusiestOrder: String, Sendable, CaseIterable {
     case allowed
     case denied
-    /// Denials that a limit in shadow would have made.
+    /// Denials that a limit in shadow mode would have made.
     case shadowDenied
 }
 
-/// The names that occur most often in a stream of names, with how often a second; in memory that does not grow with them.
+/// The most frequent keys of a stream with their rates, in memory that does not grow with the number of keys.
 ///
-/// The Space-Saving sketch (Metwally, Agrawal and El Abbadi, 2005): as many counters as are kept; a name that has none
-/// takes the smallest one over, together with its count, and that is by how much the name may be overestimated. A name
-/// that makes up more than one part in ``capacity`` of the stream is always among them. What is long past fades: each
-/// occurrence weighs half as much ten seconds later, by giving later ones more weight (forward decay: Cormode et al., 2009).
+/// The Space-Saving sketch (Metwally, Agrawal and El Abbadi, 2005) has ``capacity`` counters. A key without a counter
+/// takes over the smallest one together with its count, which bounds the overestimate of that key. A key that makes up
+/// more than one part in ``capacity`` of the stream always has a counter. Old occurrences fade: each weighs half as
+/// much ten seconds later, because later ones get more weight (forward decay: Cormode et al., 2009).
 package struct SpaceSavingSketch: Sendable {
-    /// One name and how often it occurs.
+    /// A key and its rate.
     package struct Entry: Sendable, Equatable {
         package let name: String
-        /// Occurrences a second, averaged over the last ten or twenty seconds; never an underestimate of one sketch.
+        /// Occurrences per second, averaged over the last ten or twenty seconds; one sketch never underestimates it.
         package let perSecond: Double
-        /// By how much that may be too high.
+        /// The most by which ``perSecond`` may be too high.
         package let errorPerSecond: Double
 
         package init(name: String, perSecond: Double, errorPerSecond: Double) {
@@ -34,44 +34,44 @@ package struct SpaceSavingSketch: Sendable {
         var hash: UInt64
         var count: Double
         var error: Double
-        /// Where in the heap it stands.
+        /// The counter's index in the heap.
         var place: Int
     }
 
-    /// How many names are kept.
+    /// The maximum number of keys.
     package let capacity: Int
     private var counters: [Counter] = []
-    /// The name of each counter; its room is used again by the next.
+    /// The key of each counter; the next key reuses its storage.
     private var names: [[UInt8]] = []
-    /// Counters by the hash of their name, each as its index plus one; 0 where free.
+    /// Hash table of the counters: the index of a counter plus one, or 0 for a free slot.
     ///
-    /// At most a quarter is in use.
+    /// At most a quarter of the slots is in use.
     private var slots: [UInt32]
     /// Indices of counters as a binary heap, the smallest count first.
     private var heap: [Int] = []
-    /// What one occurrence counts in ``second``.
+    /// The weight of one occurrence in ``second``.
     private var weight = 1.0
     private var second: Int64 = 0
 
-    /// 2^(1/10): what weighs 1 now weighs half as much as what comes ten seconds later.
+    /// 2^(1/10): the growth of the weight per second; it doubles in ten seconds.
     private static let growth = 1.071_773_462_536_293_1
-    /// An even stream of one a second has the weight 1 / (1 - 2^(-1/10)).
+    /// 1 - 2^(-1/10): the rate per unit of weight, since a steady stream of one per second weighs the reciprocal.
     private static let perSecondOfWeight = 0.066_967_008_463_192_59
 
     package init(capacity: Int = 256) {
-        precondition(capacity > 0, "a sketch keeps one name at least")
+        precondition(capacity > 0, "a sketch keeps at least one key")
         self.capacity = capacity
         var slotCount = 8
         while slotCount < capacity * 4 { slotCount *= 2 }
         slots = Array(repeating: 0, count: slotCount)
     }
 
-    /// Counts one occurrence of a name.
+    /// Counts one occurrence of a key.
     package mutating func record(_ name: String, second now: Int64) {
         record(name.utf8.span, second: now)
     }
 
-    /// Counts one occurrence of the name with these UTF-8 bytes.
+    /// Counts one occurrence of the key with these UTF-8 bytes.
     package mutating func record(_ name: Span<UInt8>, second now: Int64) {
         if now != second { advance(to: now) }
         let hash = Self.hash(name)
@@ -100,7 +100,7 @@ package struct SpaceSavingSketch: Sendable {
 
     // MARK: Index
 
-    /// No secret is needed: names of one slot make a search as long as the sketch at most.
+    /// Unkeyed: if all keys collide, a search still visits at most ``capacity`` counters.
     private static let hash = SipHash(key: (low: 0, high: 0))
 
     private func find(_ name: Span<UInt8>, hash: UInt64) -> Int? {
@@ -119,7 +119,7 @@ package struct SpaceSavingSketch: Sendable {
         slots[slot] = UInt32(index &+ 1)
     }
 
-    /// Frees the slot of a counter; whatever follows and may stand there moves up, until a free slot ends the run.
+    /// Frees a counter's slot. Backward-shift deletion: later slots of the run move into the hole if they may.
     private mutating func freeSlot(of index: Int) {
         let mask = slots.count &- 1
         var hole = Int(truncatingIfNeeded: counters[index].hash) & mask
@@ -138,10 +138,9 @@ package struct SpaceSavingSketch: Sendable {
 
     // MARK: Reading
 
-    /// The busiest names of several sketches taken together, the busiest first.
+    /// The busiest keys of several sketches combined, the busiest first.
     ///
-    /// Where no name stands out, the counters go from one to the next; names whose figure is more error than not are left
-    /// out.
+    /// If no key is frequent, counters pass from key to key. Keys whose count is more than half error are left out.
     package static func busiest(_ most: Int, of sketches: [SpaceSavingSketch], second now: Int64) -> [Entry] {
         var sums: [String: (count: Double, error: Double)] = [:]
         for var sketch in sketches {
@@ -165,7 +164,7 @@ package struct SpaceSavingSketch: Sendable {
 
     // MARK: Counting
 
-    /// Lets what is past fade; after a quarter of an hour nothing of it is left.
+    /// Moves on to a second, which lets older occurrences fade; after 900 seconds they are dropped.
     private mutating func advance(to now: Int64) {
         guard now > second else { return }
         guard now - second < 900 else {

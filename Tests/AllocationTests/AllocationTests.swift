@@ -3,7 +3,7 @@ import Cistern
 import CisternTesting
 import Testing
 
-/// Counts memory allocations with jemalloc's own counters, of this thread alone.
+/// Counts the memory allocations of the current thread with jemalloc's counters.
 ///
 /// The test process is linked with jemalloc, so every `malloc` in it is counted.
 @Suite("Allocations")
@@ -17,27 +17,27 @@ struct AllocationTests {
         return bytes
     }
 
-    /// What the second of two runs allocates: the first one also pays for what the runtime sets up once.
+    /// The bytes that the second of two runs allocates; the first run includes one-time setup by the runtime.
     @inline(never)
     private func bytesAllocated(by body: () -> Void) -> UInt64 {
         body()
         let before = allocatedBytes()
         let between = allocatedBytes()
         body()
-        // Reading the counter may allocate, too, the same each time.
+        // Subtracts what reading the counter itself allocates, the same each time.
         return allocatedBytes() - between - (between - before)
     }
 
     private let organization = "00000000-0000-4000-8000-000000000001"
 
-    /// What a limiter decides, asked in turns for all of the decision and for yes or no.
+    /// The decision of a limiter, by `decideNow` in even steps and by `allowNow` in odd steps.
     private func isAllowed(_ step: Int, by limiter: RateLimiter, now: Instant) -> Bool? {
         step % 2 == 0
             ? limiter.decideNow(organization.utf8.span, now: now)?.isAllowed
             : limiter.allowNow(organization.utf8.span, now: now)
     }
 
-    @Test("the counter counts")
+    @Test("the allocation counter counts")
     func counts() {
         var array: [Int] = []
         let bytes = bytesAllocated { array = Array(0..<10_000) }
@@ -82,7 +82,7 @@ struct AllocationTests {
         #expect(outcomes == (15_000, 5000))
     }
 
-    @Test("a decision while the store is out of reach allocates nothing")
+    @Test("a decision while the store is unreachable allocates nothing")
     func unmetered() {
         let store = ScriptedStore()
         store.setReachable(false)

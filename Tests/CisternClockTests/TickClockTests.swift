@@ -3,9 +3,9 @@ import Testing
 
 @testable import CisternClock
 
-@Suite("The cheap clock")
+@Suite("The tick clock")
 struct TickClockTests {
-    @Test("never goes back, and is never ahead of the ordinary clock, in four threads at once")
+    @Test("four threads at once never see the tick clock go back or run ahead of the ordinary clock")
     func staysBehind() async {
         let tick = TickClock()
         let ordinary = ContinuousClock()
@@ -20,8 +20,8 @@ struct TickClockTests {
                         let now = tick.now().nanoseconds
                         if now < last { found.backward += 1 }
                         last = now
-                        // Read earlier at first and later now, the ordinary clock shows at least as much, but for what this
-                        // one was behind at first.
+                        // The ordinary clock was read before the first tick reading and after this one, so it shows
+                        // at least as much time, except for the initial lag of the tick clock.
                         let bound = before.duration(to: ordinary.now).attoseconds / 1_000_000_000
                         if Int128(now - started) > bound + Int128(TickClock.largestLagNanoseconds) { found.ahead += 1 }
                     }
@@ -32,7 +32,7 @@ struct TickClockTests {
         }
     }
 
-    @Test("follows the ordinary clock, however long nobody reads it")
+    @Test("the tick clock follows the ordinary clock, even after a pause without readings")
     func follows() async throws {
         let tick = TickClock()
         let ordinary = ContinuousClock()
@@ -46,8 +46,8 @@ struct TickClockTests {
         }
     }
 
-    /// As one has that is measured while the system's clock is being put right, by more than any measurement errs.
-    @Test("follows the counter no more once that is found ahead, and still never goes back")
+    /// The rate is twice too high: a worse error than any measurement makes while the system's clock is corrected.
+    @Test("a tick clock stops following a counter that runs ahead, and still never goes back")
     func isNotLedAhead() {
         let tick = TickClock(nanosecondsPerTick: TickClock.nanosecondsPerTick * 2)
         let ordinary = ContinuousClock()
@@ -62,7 +62,7 @@ struct TickClockTests {
             furthest = max(furthest, now - started - passed)
         }
         #expect(backward == 0)
-        // It follows for a millisecond by its own reckoning, and looks at the ordinary clock then.
+        // It follows the counter for 1 ms of its own time, and then checks the ordinary clock.
         #expect(furthest <= 1_000_000 + TickClock.largestLagNanoseconds)
     }
 }

@@ -15,7 +15,7 @@ struct LimitOverridesTests {
         return Entry(limit: limit, setAtMilliseconds: time, expiresAtMilliseconds: end, setBy: who)
     }
 
-    @Test("copies merged in any order are the same, and what was said last wins", arguments: 0..<50 as Range<UInt64>)
+    @Test("copies merged in any order converge, and the latest entry wins", arguments: 0..<50 as Range<UInt64>)
     func convergence(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         var said: [(String, Entry)] = []
@@ -38,7 +38,7 @@ struct LimitOverridesTests {
         }
     }
 
-    @Test("what is said here wins over what is known, even on a clock that is behind")
+    @Test("a new entry wins over known ones, even if the local clock is behind")
     func wins() throws {
         var overrides = LimitOverrides()
         overrides.merge("org", try entry(5, at: 1000))
@@ -48,7 +48,7 @@ struct LimitOverridesTests {
         #expect(overrides.inForce(atMilliseconds: 2000).isEmpty)
     }
 
-    @Test("it ends when it is to end, and leaves a trace for a month")
+    @Test("an override ends at its expiry, and leaves a trace for 30 days")
     func ends() throws {
         var overrides = LimitOverrides()
         overrides.merge("org", try entry(5, at: 1000, until: 2000))
@@ -60,7 +60,7 @@ struct LimitOverridesTests {
         #expect(Array(dropped.keys) == ["org"] && overrides.entries.isEmpty)
     }
 
-    @Test("there are no more than may be: the oldest traces go first, and what is in force stays")
+    @Test("beyond the maximum count the oldest traces are dropped, and overrides in force stay")
     func bounded() throws {
         var overrides = LimitOverrides()
         for index in 0..<20 { overrides.merge("gone-\(index)", try entry(nil, at: Int64(1000 + index))) }
@@ -72,7 +72,7 @@ struct LimitOverridesTests {
         #expect(further.count == 2 && overrides.entries.count == 8)
     }
 
-    @Test("what a copy keeps is read as it was, and what is not such a text is not read")
+    @Test("an entry survives a round trip through its text form, and a malformed text is rejected")
     func texts() throws {
         for entry in [
             try entry(5, at: 1000), try entry(3, at: 1, until: 2), try entry(nil, at: 7, by: "x:y z"),

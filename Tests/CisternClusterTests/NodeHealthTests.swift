@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The health of a node")
 struct NodeHealthTests {
-    @Test("doubles the pause between probes up to its bound, and starts over once the node was up")
+    @Test("the pause between probes doubles up to its bound, and starts over after the node has served")
     func backsOff() {
         let health = Subject(NodeHealth())
         var pauses: [Int64] = []
@@ -21,7 +21,7 @@ struct NodeHealthTests {
         #expect(health { $0.fail("closed", jitter: 1) }?.retryAfterMilliseconds == 50)
     }
 
-    @Test("spreads the pauses between half and all of their length")
+    @Test("jitter sets each pause between 50 % and 100 % of its nominal length")
     func jitters() {
         for (jitter, pause) in [(0.0, Int64(25)), (0.5, 37), (1, 50)] {
             let health = Subject(NodeHealth())
@@ -30,7 +30,7 @@ struct NodeHealthTests {
         }
     }
 
-    @Test("sends one probe at a time")
+    @Test("only one probe is in flight at a time")
     func probesAlone() {
         let health = Subject(NodeHealth())
         #expect(health { $0.probe() })
@@ -40,7 +40,7 @@ struct NodeHealthTests {
         #expect(health { $0.state } == .up)
     }
 
-    @Test("tells of a failure once, and again only when it fails for another reason")
+    @Test("a failure is reported once, and again only for a different reason")
     func tellsOnce() {
         let health = Subject(NodeHealth())
         var news: [Bool] = []
@@ -55,7 +55,7 @@ struct NodeHealthTests {
         #expect(health { $0.reason } == "WRONGPASS")
     }
 
-    @Test("treats a node that comes up and serves nothing like one whose probes fail")
+    @Test("a node that comes up but serves nothing backs off like one whose probes fail")
     func flapping() {
         let health = Subject(NodeHealth())
         var pauses: [Int64] = []
@@ -68,7 +68,7 @@ struct NodeHealthTests {
             news.append(action?.isNews == true)
         }
         #expect(pauses == [50, 100, 200, 400, 800, 1000])
-        // Up and down are told once; then silence, until it serves.
+        // Recovery and failure are each reported once. Nothing more is reported until the node serves.
         #expect(news == [true, true] + Array(repeating: false, count: 10))
         #expect(health { $0.probe() })
         #expect(health { $0.succeed() } == false)
@@ -77,7 +77,7 @@ struct NodeHealthTests {
         #expect(health { $0.fail("closed", jitter: 1) } == .init(retryAfterMilliseconds: 50, isNews: true))
     }
 
-    @Test("counts one failure once, whoever reports it")
+    @Test("several reports of one failure count once")
     func ignoresEchoes() {
         let health = Subject(NodeHealth())
         _ = health { $0.probe() }

@@ -5,11 +5,11 @@ import Testing
 @testable import Cistern
 @testable import CisternCluster
 
-@Suite("What a lost node leaves behind")
+@Suite("Loss and return of a node")
 struct NodeLossTests {
-    // MARK: The part of all limits
+    // MARK: The fraction lease
 
-    @Test("keeps the part that held when the node was lost, and none that had lapsed")
+    @Test("the fraction valid at the loss of the node is kept, and an expired one is not")
     func freezesTheShare() {
         let start = Instant(milliseconds: 1000)
         let share = Subject(FractionLease())
@@ -31,9 +31,9 @@ struct NodeLossTests {
         #expect(share { $0.localFraction } == nil)
     }
 
-    // MARK: The way back
+    // MARK: The recovery ramp
 
-    @Test("lets few requests through at first, twice as many in each step, and then all")
+    @Test("a returning node gets few requests at first, twice as many in each step, and then all")
     func ramps() {
         let ramp = Subject(RecoveryRamp(first: 10))
         let start = Instant(milliseconds: 1000)
@@ -45,15 +45,15 @@ struct NodeLossTests {
             permitted.append((0..<1000).count { _ in ramp { $0.permits(now: now) } })
         }
         #expect(permitted == [10, 20, 40, 80, 160, 1000])
-        // The steps count from the first request, however long after the node's return that comes.
+        // The steps count from the first request, even if it comes long after the node's return.
         ramp { $0.start() }
         let late = start.advanced(byMilliseconds: 60_000)
         #expect((0..<1000).count { _ in ramp { $0.permits(now: late) } } == 10)
     }
 
-    // MARK: One part of one bucket
+    // MARK: The local bucket
 
-    @Test("n parts admit what one bucket would and no more, beside leases from before, whatever comes when")
+    @Test("n local buckets and leases from before the loss together admit no more than one bucket would")
     func partsAddUp() throws {
         for seed in 1...50 {
             var random = SeededRandom(seed: UInt64(seed))
@@ -65,11 +65,11 @@ struct NodeLossTests {
             let share = LocalFraction(millionths: 1_000_000 / Int64(servers), lostAt: lost)
             var buckets = (0..<servers).map { _ in
                 LocalBucket(
-                    partition: .only, share: share, spentAt: Instant(milliseconds: 0), settings: LeaseSettings())
+                    partition: .only, fraction: share, spentAt: Instant(milliseconds: 0), settings: LeaseSettings())
             }
-            // At most half of the capacity is out when the node is lost; it lapses within a lease's duration.
+            // At most half of the capacity is leased at the loss, and it expires within the duration of a lease.
             var leased = limit.capacity / 2
-            // Of fewer tokens than servers each server gets a whole one at times.
+            // If there are fewer tokens than servers, each server may still get one whole token.
             let ceiling = Int64(max(limit.capacity, servers)) * 1_000_000
             var ideal = TokenBucket(microtokens: ceiling, asOfMilliseconds: lost.milliseconds)
             var now = lost
@@ -96,7 +96,7 @@ struct NodeLossTests {
     }
 
     @Test(
-        "a part of less than a token is paid in the end, whatever the drift, and at the time that a denial says",
+        "a fraction below one token pays eventually, at the time that a denial states, for any drift",
         arguments: [(1, 1), (2, 2), (3, 3), (3, 4), (6, 6), (1, 8)], [Int64(0), 20, 200])
     func smallParts(limitAndServers: (capacity: Int, servers: Int), drift: Int64) throws {
         let limit = try Limit(capacity: limitAndServers.capacity, refillPerSecond: 2)
@@ -104,21 +104,22 @@ struct NodeLossTests {
         settings.clockDriftPerMille = drift
         let lost = Instant(milliseconds: 50_000)
         let share = LocalFraction(millionths: 1_000_000 / Int64(limitAndServers.servers), lostAt: lost)
-        var bucket = LocalBucket(partition: .only, share: share, spentAt: Instant(milliseconds: 0), settings: settings)
+        var bucket = LocalBucket(
+            partition: .only, fraction: share, spentAt: Instant(milliseconds: 0), settings: settings)
         var (now, admitted) = (lost, 0)
         for _ in 0..<40 {
             let decision = bucket.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: now)
             #expect(decision.outcome != .refused)
             if decision.isAllowed { admitted += 1 } else { #expect(decision.retryAfterMilliseconds > 0) }
             if !decision.isAllowed {
-                // Waiting as long as it says is enough, also before the first token.
+                // Waiting for the retry-after time is enough, also before the first token.
                 var later = bucket
                 let then = now.advanced(byMilliseconds: decision.retryAfterMilliseconds)
                 let paid = later.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: then)
                 #expect(paid.isAllowed)
             }
             if admitted > 0, !decision.isAllowed {
-                // Once it has paid, a little less is not.
+                // After the first payment, waiting 2 ms less is not enough.
                 let wait = decision.retryAfterMilliseconds
                 var early = bucket
                 let tooSoon = now.advanced(byMilliseconds: wait - 2)
@@ -132,25 +133,25 @@ struct NodeLossTests {
         #expect(bucket.decide(limit, costMicrotokens: impossible, settings: settings, now: now).outcome == .refused)
     }
 
-    @Test("a cost above what leases from before leave is told when it can really be paid")
+    @Test("the retry-after time of a large cost accounts for leases from before the loss")
     func largeCost() throws {
         let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
         let lost = Instant(milliseconds: 0)
         let share = LocalFraction(millionths: 1_000_000, lostAt: lost)
-        var bucket = LocalBucket(partition: .only, share: share, spentAt: lost, settings: LeaseSettings())
+        var bucket = LocalBucket(partition: .only, fraction: share, spentAt: lost, settings: LeaseSettings())
         let cost: Int64 = 800_000_000
         let denied = bucket.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: lost)
         let then = lost.advanced(byMilliseconds: denied.retryAfterMilliseconds)
         #expect(bucket.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: then).isAllowed)
     }
 
-    @Test("a part that was first looked at late has no more than what could flow in before leases had lapsed")
+    @Test("a local bucket first used late holds its fraction of half the capacity until leases expire")
     func lateFirstLook() throws {
         let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
         let settings = LeaseSettings()
         let lost = Instant(milliseconds: 0)
         let share = LocalFraction(millionths: 250_000, lostAt: lost)
-        var bucket = LocalBucket(partition: .only, share: share, spentAt: lost, settings: settings)
+        var bucket = LocalBucket(partition: .only, fraction: share, spentAt: lost, settings: settings)
         let lapsed = lost.advanced(byMilliseconds: settings.surely(settings.durationMilliseconds))
         let admitted = (0..<1000).count { _ in
             bucket.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: lapsed).isAllowed
@@ -158,7 +159,7 @@ struct NodeLossTests {
         #expect(admitted == 125)
     }
 
-    @Test("a part of a slow refill loses nothing to rounding, and says when it can pay")
+    @Test("a fraction of a slow refill loses nothing to rounding, and states when it can pay")
     func slowRefill() throws {
         let limit = try Limit(capacity: 10, refillPerSecond: 0.001)
         let lost = Instant(milliseconds: 0)
@@ -166,12 +167,12 @@ struct NodeLossTests {
         settings.clockDriftPerMille = 0
         let bucket = Subject(
             LocalBucket(
-                partition: .only, share: LocalFraction(millionths: 333_333, lostAt: lost), spentAt: lost,
+                partition: .only, fraction: LocalFraction(millionths: 333_333, lostAt: lost), spentAt: lost,
                 settings: settings))
         let cost: Int64 = 1_000_000
         let denied = bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: lost) }
         #expect(denied.outcome == .denied)
-        // A third of a token in a thousand seconds, once no pace from before the loss can go on.
+        // A third of a token per 1000 s, starting when trickle grants from before the loss have ended.
         #expect(denied.retryAfterMilliseconds == 3_000_602)
         let due = lost.advanced(byMilliseconds: 3_000_602)
         let early = due.advanced(byMilliseconds: -1)

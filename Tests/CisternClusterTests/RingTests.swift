@@ -12,13 +12,13 @@ struct RingTests {
         Ring((0..<nodes).map { Ring.Member(name: "redis-\($0):6379", weight: weights.isEmpty ? 1 : weights[$0]) })
     }
 
-    /// Which member each of a million organizations belongs to.
+    /// The owner of each of a million keys.
     private static func owners(on ring: Ring) -> [Int] {
         (0..<count).map { ring.owner(of: "org-\($0)".utf8.span) }
     }
 
-    /// These are what servers of every release agree on; if this fails, a rolling upgrade would split every limit.
-    @Test("places the same names at the same nodes in every process and release")
+    /// Servers of all releases must agree on these values; if this fails, a rolling upgrade would split every limit.
+    @Test("a key belongs to the same node in every process and release")
     func goldenVectors() {
         let ring = Ring([
             Ring.Member(name: "10.0.0.1:6379"), Ring.Member(name: "10.0.0.2:6379"),
@@ -32,7 +32,7 @@ struct RingTests {
         #expect(ring.shares.map { ($0 * 1_000_000).rounded() } == [201_611, 197_415, 600_973])
     }
 
-    @Test("gives every node its weight's part of a million organizations, within a tenth", arguments: [3, 5, 16])
+    @Test("nodes of equal weight get equal shares of a million keys, within 10 %", arguments: [3, 5, 16])
     func isEven(nodes: Int) {
         let ring = Self.ring(nodes)
         let counts = Self.owners(on: ring).reduce(into: [Int](repeating: 0, count: nodes)) { $0[$1] += 1 }
@@ -43,7 +43,7 @@ struct RingTests {
         }
     }
 
-    @Test("keeps to unequal weights, within a tenth")
+    @Test("nodes of unequal weight get keys in proportion to their weights, within 10 %")
     func keepsWeights() {
         let weights = [1, 2, 3, 4, 10]
         let counts = Self.owners(on: Self.ring(5, weights: weights)).reduce(into: [0, 0, 0, 0, 0]) { $0[$1] += 1 }
@@ -52,7 +52,7 @@ struct RingTests {
         }
     }
 
-    @Test("moves to an added node at most 1.1 times its part, and back exactly those", arguments: [3, 5, 16])
+    @Test("an added node takes at most 1.1 times its fair share; removal restores all owners", arguments: [3, 5, 16])
     func movesLittle(nodes: Int) {
         let before = Self.owners(on: Self.ring(nodes))
         let after = Self.owners(on: Self.ring(nodes + 1))
@@ -66,14 +66,14 @@ struct RingTests {
         #expect(Self.owners(on: Self.ring(nodes)) == before)
     }
 
-    @Test("moves organizations only to a node whose weight grows")
+    @Test("raising the weight of a node moves keys only to that node")
     func reweights() {
         let before = Self.owners(on: Self.ring(3, weights: [1, 1, 1]))
         let after = Self.owners(on: Self.ring(3, weights: [1, 2, 1]))
         for (old, new) in zip(before, after) where old != new { #expect(new == 1) }
     }
 
-    @Test("does not depend on the order in which nodes are named")
+    @Test("the owner of a key does not depend on the order of the nodes")
     func ordersNothing() {
         let members = (0..<5).map { Ring.Member(name: "node-\($0)", weight: 1 + $0 % 2) }
         let (one, other) = (Ring(members), Ring(members.reversed()))
@@ -83,15 +83,15 @@ struct RingTests {
         }
     }
 
-    @Test("leaves everything to a node that is alone")
+    @Test("a single node owns every key")
     func alone() {
         let ring = Ring([Ring.Member(name: "only")])
         #expect((0..<1000).allSatisfy { ring.owner(of: "org-\($0)".utf8.span) == 0 })
         #expect(ring.shares.count == 1 && abs(ring.shares[0] - 1) < 1e-9)
     }
 
-    /// The bound of a tenth is a matter of luck with each set of names; this shows how much of it.
-    @Test("keeps within a tenth for nearly every choice of names")
+    /// Node names decide whether a ring stays within 10 %; this test measures the worst of 100 sets of names.
+    @Test("100 rings of 16 nodes all stay within 10 % of equal shares")
     func oddsOfNames() {
         var worst = 0.0
         for set in 0..<100 {

@@ -6,12 +6,12 @@ import Testing
 
 @testable import CisternHTTP
 
-/// What a client can make the server hold or do with few bytes is bounded.
-@Suite("Memory and work that a client can cause")
+/// A few bytes from a client cause only a bounded amount of memory and work.
+@Suite("Bounds on the memory and work that a client can cause")
 struct AmplificationTests {
     private static let scrape = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n"
 
-    /// Pages of 12 KB that count how often they are made.
+    /// Renders pages of 12 KB and counts how often.
     private final class Pages: Sendable {
         let made = Atomic(0)
 
@@ -24,7 +24,7 @@ struct AmplificationTests {
         }
     }
 
-    @Test("answers that the client does not take are bounded, and the rest of its requests wait, in their order")
+    @Test("unread responses are bounded, and the remaining requests of the client wait in order")
     func unreadAnswers() throws {
         let pages = Pages()
         let connection = try EmbeddedConnection(pages: pages.pages)
@@ -39,7 +39,7 @@ struct AmplificationTests {
         #expect(pages.made.load(ordering: .relaxed) <= 2)
     }
 
-    @Test("a client that hangs up its sending side meanwhile still gets every answer")
+    @Test("a client that half-closes before it reads still gets every response")
     func unreadAnswersOfAHungUpClient() throws {
         let connection = try EmbeddedConnection(pages: Pages().pages)
         let client = try StalledClient(of: connection)
@@ -50,7 +50,7 @@ struct AmplificationTests {
         #expect(connection.isClosing)
     }
 
-    @Test("a page is made at most ten times a second, and anew where the server drains")
+    @Test("a page is rendered at most ten times a second, and again once the server drains")
     func pagesAreKept() throws {
         let pages = Pages()
         let connection = try EmbeddedConnection(pages: pages.pages)
@@ -65,7 +65,7 @@ struct AmplificationTests {
     }
 
     @Test(
-        "without an identity a request is refused on its head, and its body is not waited for",
+        "a request without an identity is rejected after its head, without waiting for its body",
         arguments: [true, false])
     func anonymousBodies(isChunked: Bool) throws {
         let connection = try EmbeddedConnection()
@@ -78,7 +78,7 @@ struct AmplificationTests {
     }
 
     @Test(
-        "a body that nothing reads is not kept, and what follows it is the next request",
+        "a body that no route reads is discarded, and the bytes after it are the next request",
         arguments: ["POST /chat", "PUT /elsewhere", "GET /chat", "OPTIONS /chat", "GET /metrics"], [true, false])
     func unneededBodies(start: String, isChunked: Bool) throws {
         let connection = try EmbeddedConnection()
@@ -100,7 +100,7 @@ struct AmplificationTests {
         #expect(connection.loop.bodyBudget.bytes == 0)
     }
 
-    @Test("bodies that have not come whole are bounded over all connections, and one too many is told to come back")
+    @Test("incomplete bodies share one bound over all connections, and a body beyond it gets 503 with Retry-After")
     func budget() throws {
         var settings = HTTPSettings()
         settings.maximumBufferedBodyBytes = 300_000

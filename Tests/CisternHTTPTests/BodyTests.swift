@@ -6,14 +6,14 @@ import Testing
 
 @testable import CisternHTTP
 
-@Suite("Bodies")
+@Suite("Request bodies")
 struct BodyTests {
     private func message(_ text: String) throws -> String? {
         try JSONScanner.value(of: "message", in: ByteBuffer(string: text)).map { String(buffer: $0) }
     }
 
     @Test(
-        "the message is found as it is written",
+        "the message is returned exactly as it is written",
         arguments: [
             (#"{"message":"hi"}"#, #""hi""#), (#" { "a" : [1,2] , "message" : null } "#, "null"),
             (#"{"message":{"a":[true,false,-1.5e+3]}}"#, #"{"a":[true,false,-1.5e+3]}"#),
@@ -26,7 +26,7 @@ struct BodyTests {
     }
 
     @Test(
-        "what RFC 8259 does not allow is refused with its place",
+        "text that RFC 8259 does not allow is rejected with the byte offset of the error",
         arguments: [
             ("", 0), ("{", 1), ("{]", 1), (#"{"a"}"#, 4), (#"{"a":}"#, 5), (#"{"a":1,}"#, 7), ("[1,]", 3), ("[1 2]", 3),
             ("01", 1), ("1.", 2), ("1e", 2), ("+1", 0), ("-", 1), (".5", 0), ("tru", 3), ("nul1", 3), ("NaN", 0),
@@ -39,7 +39,7 @@ struct BodyTests {
     }
 
     @Test(
-        "bytes that are not UTF-8 are refused",
+        "bytes that are not UTF-8 are rejected",
         arguments: [
             [0x80], [0xc0, 0x80], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80],
             [0xf5, 0x80, 0x80, 0x80], [0xe2, 0x82],
@@ -49,7 +49,7 @@ struct BodyTests {
         #expect(throws: JSONScanner.Failure.self) { try JSONScanner.value(of: "message", in: text) }
     }
 
-    @Test("agrees with Foundation on thousands of texts that are nearly JSON")
+    @Test("the scanner accepts nothing that Foundation rejects, over 20,000 mutated JSON texts")
     func agreesWithFoundation() throws {
         var random = SeededRandom(seed: 11)
         let alphabet = Array(#"{}[]:,"\truefalsn0123.5-eE+ u00e9"#.utf8)
@@ -74,7 +74,7 @@ struct BodyTests {
     }
 
     @Test(
-        "forms are read as browsers write them",
+        "forms are decoded the way browsers encode them",
         arguments: [
             ("message=hi", "hi"), ("a=b&message=x+y%2B%C3%A9", "x y+é"), ("message", ""), ("message=", ""),
             ("message=1&message=2", "2"), ("message=100%", "100%"), ("message=%zz", "%zz"), ("message=%ff", "\u{fffd}"),
@@ -84,7 +84,7 @@ struct BodyTests {
         #expect(FormDecoder.value(of: "message", in: ByteBuffer(string: text)) == value)
     }
 
-    @Test("strings are quoted so that any JSON reader gets them back")
+    @Test("a JSON parser returns quoted strings unchanged")
     func quoting() throws {
         let text = "\u{0}\u{1f}\"\\/é😀\u{7f}"
         var buffer = ByteBuffer()
@@ -94,7 +94,7 @@ struct BodyTests {
     }
 }
 
-@Suite("Times and ids")
+@Suite("Timestamps and request IDs")
 struct TimestampTests {
     private func written(_ milliseconds: Int64) -> [String] {
         var buffers = [ByteBuffer](repeating: ByteBuffer(), count: 3)
@@ -105,7 +105,7 @@ struct TimestampTests {
         return buffers.map { String(buffer: $0) }
     }
 
-    @Test("are written as the contract has them")
+    @Test("timestamps are written in the formats of the HTTP contract")
     func knownTimes() {
         #expect(
             written(1_707_042_610_123) == [
@@ -118,7 +118,7 @@ struct TimestampTests {
         #expect(written(-1)[0] == "1970-01-01T00:00:00Z")
     }
 
-    @Test("agree with Foundation's calendar at thousands of moments")
+    @Test("timestamps agree with Foundation's calendar at 5000 random seconds")
     func agreesWithFoundation() throws {
         var random = SeededRandom(seed: 5)
         let formatter = ISO8601DateFormatter()
@@ -128,7 +128,7 @@ struct TimestampTests {
         }
     }
 
-    @Test("ids are version 4 UUIDs, and no two of many are the same")
+    @Test("request IDs are version 4 UUIDs, and 10,000 of them are distinct")
     func ids() throws {
         var system = SeededRandom(seed: 9)
         var generator = RequestIDGenerator(seededBy: &system)
@@ -144,7 +144,7 @@ struct TimestampTests {
         #expect(seen.count == 10_000)
     }
 
-    @Test("decimals of every length", arguments: [0, 7, 10, 99, 100, 429, 1_000_000_000])
+    @Test("decimal numbers of every length are written correctly", arguments: [0, 7, 10, 99, 100, 429, 1_000_000_000])
     func decimals(number: Int) {
         var buffer = ByteBuffer()
         buffer.writeDecimal(number)

@@ -18,7 +18,7 @@ struct ContractTests {
 
     private let identity = ["x-org-id: org-1", "x-user-id: u"]
 
-    @Test("POST /chat echoes the message with who sent it, and carries the limit's headers")
+    @Test("POST /chat echoes the message and its sender, and carries the rate-limit headers")
     func chat() throws {
         let reply = try connection.exchange(HTTPRequestText.chat("org-1", body: #"{"message":"hé \"you\""}"#))
         #expect(reply.status == 200)
@@ -54,7 +54,7 @@ struct ContractTests {
     }
 
     @Test(
-        "without a proper identity it is 401 or 400, and no token is taken",
+        "a missing identity gets 401 and a malformed one 400, and neither takes a token",
         arguments: [
             (["x-user-id: u"], 401, "x-org-id"), (["x-org-id: org-1"], 401, "x-user-id"), ([], 401, "x-org-id"),
             (["x-org-id: a b", "x-user-id: u"], 400, "x-org-id is 'a b'"),
@@ -74,13 +74,13 @@ struct ContractTests {
         #expect(try connection.exchange(HTTPRequestText.chat("org-1"))["X-RateLimit-Remaining"] == "99")
     }
 
-    @Test("a name of every allowed character and the full length is an identity")
+    @Test("a name of maximum length with every kind of allowed character is an identity")
     func longestIdentity() throws {
         let name = String(String(repeating: "AZaz09._:@-", count: 12).prefix(128))
         #expect(try connection.exchange(HTTPRequestText.chat(name)).json["orgId"] as? String == name)
     }
 
-    @Test("malformed JSON is 400 and takes no token; without an identity nobody looks at the body")
+    @Test("malformed JSON gets 400 and takes no token; without an identity the body is not parsed")
     func malformedJSON() throws {
         let reply = try connection.exchange(HTTPRequestText.chat("org-1", body: #"{"message":"hi""#))
         #expect(reply.status == 400)
@@ -92,7 +92,7 @@ struct ContractTests {
     }
 
     @Test(
-        "OPTIONS is answered without an identity and without a token",
+        "OPTIONS needs no identity and takes no token",
         arguments: [("/chat", "POST, OPTIONS"), ("/health", "GET, HEAD, OPTIONS"), ("*", "GET, HEAD, POST, OPTIONS")])
     func preflight(target: String, allow: String) throws {
         for fields in [identity, [], ["Origin: https://a.example", "Access-Control-Request-Method: POST"]] {
@@ -106,7 +106,7 @@ struct ContractTests {
         #expect(try connection.exchange(HTTPRequestText.chat("org-1"))["X-RateLimit-Remaining"] == "99")
     }
 
-    @Test("the time of reset is never in the past, and within a second of the exact one")
+    @Test("the reset time is rounded up by less than a second, so it is never in the past")
     func resetIsRoundedUp() throws {
         for milliseconds in stride(from: 1, to: 2000, by: 37) {
             let connection = try EmbeddedConnection()
@@ -118,7 +118,7 @@ struct ContractTests {
         }
     }
 
-    @Test("pages for operators can be taken off this port")
+    @Test("the operator pages can be disabled on the data port")
     func noPages() throws {
         var settings = HTTPSettings()
         settings.servesOperatorPages = false
@@ -130,7 +130,7 @@ struct ContractTests {
     }
 
     @Test(
-        "a Host that is none is refused, and later minor versions are HTTP/1.1",
+        "an invalid Host is rejected, and later minor versions count as HTTP/1.1",
         arguments: [
             ("x:80:90", 400), ("[::1", 400), ("x:abc", 400), ("x:65536", 400), ("[]", 400), ("a]b", 400),
             ("[::1]x", 400), ("x:80", 200), ("[::1]:80", 200), ("x:", 200), ("", 200), ("x:65535", 200),
@@ -146,7 +146,7 @@ struct ContractTests {
         #expect(try EmbeddedConnection().exchange("CONNECT \(host) HTTP/1.1\r\nHost: h\r\n\r\n").status == 400)
     }
 
-    @Test("a form's message is read; a body of another type is left alone")
+    @Test("a form's message is read; a body of another type is ignored")
     func otherBodies() throws {
         func post(_ type: String, _ body: String) -> String {
             HTTPRequestText.plain(
@@ -201,7 +201,7 @@ struct ContractTests {
         #expect(try connection.exchange(HTTPRequestText.chat("org-1")).status == 200)
     }
 
-    @Test("an absolute target means its path; a query does not change the route")
+    @Test("an absolute target is routed by its path, and a query does not change the route")
     func targets() throws {
         let absolute = HTTPRequestText.plain("POST", "http://localhost:8080/chat?x=/health", identity)
         #expect(try connection.exchange(absolute).status == 200)

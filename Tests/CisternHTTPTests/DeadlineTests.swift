@@ -6,7 +6,7 @@ import Testing
 
 @testable import CisternHTTP
 
-/// Every state of a connection ends by itself, also while its client takes nothing.
+/// Every state of a connection has a deadline, even while the client reads nothing.
 @Suite("Deadlines of a connection")
 struct DeadlineTests {
     private static let settings: HTTPSettings = {
@@ -20,7 +20,7 @@ struct DeadlineTests {
         + "Content-Type: application/json\r\n"
 
     @Test(
-        "each state ends within its timeouts, whether the client takes its answers or not",
+        "each state ends within its timeouts, whether or not the client reads its responses",
         arguments: [
             "", "\r", "G", "GET /health HTTP/1.1\r\nHost:", head + "Content-Length: 9\r\n\r\n{",
             head + "Transfer-Encoding: chunked\r\n\r\n", head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{",
@@ -37,14 +37,14 @@ struct DeadlineTests {
             if isHungUp { connection.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
             let isOpen = connection.channel.isActive
             #expect(isOpen || isHungUp || takesAnswers)
-            // The request's time, the idle time for its answer, and a moment for the client to hang up.
+            // The request timeout, the idle timeout for its response, and a second for the client to close.
             connection.channel.embeddedEventLoop.advanceTime(by: .seconds(2 + 3 + 1))
             #expect(!connection.channel.isActive, "\(last.debugDescription), hung up: \(isHungUp)")
             withExtendedLifetime(client) {}
         }
     }
 
-    @Test("a client that never reads and leaves a request half sent is let go")
+    @Test("a client that never reads and stops in the middle of a request is disconnected")
     func neverReads() throws {
         let connection = try EmbeddedConnection(settings: Self.settings)
         let client = try StalledClient(of: connection)
@@ -54,7 +54,7 @@ struct DeadlineTests {
         withExtendedLifetime(client) {}
     }
 
-    @Test("a request that waits for the store is given up where the store never answers")
+    @Test("a connection is closed after 60 s if its request is never decided")
     func decidesForEver() throws {
         let connection = try EmbeddedConnection(decider: NeverDecides(), settings: Self.settings)
         try connection.send(HTTPRequestText.chat("o"))
@@ -64,7 +64,7 @@ struct DeadlineTests {
         #expect(!connection.channel.isActive)
     }
 
-    @Test("the shorter of both timeouts holds for what it is for")
+    @Test("a short idle timeout applies even if the request timeout is longer")
     func shortIdle() throws {
         var settings = HTTPSettings()
         settings.requestTimeoutMilliseconds = 30_000
@@ -75,7 +75,7 @@ struct DeadlineTests {
         #expect(!connection.channel.isActive)
     }
 
-    @Test("a connection that is too old is closed by an answer, and not before")
+    @Test("a response closes a connection at its maximum age, give or take a tenth")
     func age() throws {
         var settings = HTTPSettings()
         settings.maximumConnectionAgeMilliseconds = 10_000
@@ -94,7 +94,7 @@ struct DeadlineTests {
         #expect(ages.count > 1)
     }
 
-    @Test("a draining server closes each connection with its next answer, and says so")
+    @Test("a draining server sends Connection: close with the next response of each connection, and closes it")
     func draining() throws {
         let connection = try EmbeddedConnection()
         #expect(try connection.exchange(HTTPRequestText.chat("o"))["Connection"] == nil)
@@ -104,7 +104,7 @@ struct DeadlineTests {
     }
 }
 
-/// A store that never answers, against its contract.
+/// A decider that never decides, in violation of its contract.
 private struct NeverDecides: Decider {
     func decide(
         _ organization: Span<UInt8>, cost: Int, now: Instant, resume: @escaping @Sendable (Decision) -> Void

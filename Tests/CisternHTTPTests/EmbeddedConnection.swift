@@ -5,9 +5,9 @@ import NIOEmbedded
 
 @testable import CisternHTTP
 
-/// One connection to the data plane, without a socket, on a clock set by hand.
+/// One connection to the data plane, without a socket, on a manual clock.
 final class EmbeddedConnection {
-    /// 2024-02-04 10:30:00 UTC, when the clock stands at 0.
+    /// 2024-02-04 10:30:00 UTC: the wall-clock time when the manual clock reads 0.
     static let epochMilliseconds: Int64 = 1_707_042_600_000
 
     let clock: ManualClock
@@ -39,7 +39,7 @@ final class EmbeddedConnection {
         _ = try? channel.finish(acceptAlreadyClosed: true)
     }
 
-    /// Lets bytes come in as the client sent them.
+    /// Delivers bytes as if the client had sent them.
     func send(_ text: String) throws {
         try send(Array(text.utf8))
     }
@@ -48,7 +48,7 @@ final class EmbeddedConnection {
         try channel.writeInbound(ByteBuffer(bytes: bytes))
     }
 
-    /// All that has been answered since the last call.
+    /// Returns all responses since the last call.
     func replies(isHead: Bool = false) throws -> [HTTPReply] {
         channel.embeddedEventLoop.run()
         while let buffer = try channel.readOutbound(as: ByteBuffer.self) { received += buffer.readableBytesView }
@@ -57,15 +57,17 @@ final class EmbeddedConnection {
         return replies
     }
 
-    /// Sends a request and returns its only answer.
+    /// Sends a request and returns its only response.
     func exchange(_ text: String, isHead: Bool = false) throws -> HTTPReply {
         try send(text)
         let replies = try replies(isHead: isHead)
-        guard replies.count == 1 else { throw Socket.Failure(description: "\(replies.count) answers: \(replies)") }
+        guard replies.count == 1 else { throw Socket.Failure(description: "\(replies.count) responses: \(replies)") }
         return replies[0]
     }
 
-    /// Whether the server has said that it sends no more; an embedded channel knows no half-closure, so it is closed.
+    /// Whether the server has closed its sending side.
+    ///
+    /// An embedded channel cannot be half-closed, so the server closes all of it.
     var isClosing: Bool {
         channel.embeddedEventLoop.run()
         return !channel.isActive

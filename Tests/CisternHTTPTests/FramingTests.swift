@@ -14,7 +14,7 @@ struct FramingTests {
         connection = try EmbeddedConnection()
     }
 
-    @Test("pipelined requests are answered in order, whatever the pieces they come in")
+    @Test("pipelined requests are answered in order, however their bytes are split")
     func pipelining() throws {
         let text =
             HTTPRequestText.chat("a", body: #"{"message":1}"#) + HTTPRequestText.plain("GET", "/health")
@@ -25,7 +25,7 @@ struct FramingTests {
         #expect(replies.map { $0.json["orgId"] as? String } == ["a", nil, "b"])
     }
 
-    @Test("a batch of pipelined requests leaves in one write")
+    @Test("the responses to a batch of pipelined requests leave in one write")
     func oneWrite() throws {
         try connection.send(String(repeating: HTTPRequestText.chat("a"), count: 10))
         let first = try #require(try connection.channel.readOutbound(as: ByteBuffer.self))
@@ -36,7 +36,7 @@ struct FramingTests {
         #expect(count == 10)
     }
 
-    @Test("a chunked body is put together")
+    @Test("the chunks of a body are joined")
     func chunked() throws {
         let reply = try connection.exchange(
             "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\nContent-Type: application/json\r\n"
@@ -45,7 +45,7 @@ struct FramingTests {
         #expect(reply.json["message"] as? String == "hi")
     }
 
-    @Test("the connection stays open in 1.1, closes when asked, and in 1.0 stays only when asked")
+    @Test("HTTP/1.1 keeps the connection open unless asked to close it, and HTTP/1.0 only if asked to keep it")
     func persistence() throws {
         #expect(try connection.exchange(HTTPRequestText.chat("a"))["Connection"] == nil)
         #expect(!connection.isClosing)
@@ -60,7 +60,7 @@ struct FramingTests {
     }
 
     @Test(
-        "an offer to speak another protocol is ignored, and the connection goes on",
+        "an Upgrade header is ignored, and CONNECT closes the connection",
         arguments: ["Connection: Upgrade\r\nUpgrade: websocket", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c"])
     func upgrades(fields: String) throws {
         for _ in 0..<2 {
@@ -75,14 +75,14 @@ struct FramingTests {
         #expect(tunnel.isClosing)
     }
 
-    @Test("what follows a request that closes the connection is not answered")
+    @Test("a request after one that closes the connection gets no response")
     func nothingAfterClose() throws {
         try connection.send(HTTPRequestText.chat("a", close: true) + HTTPRequestText.chat("a"))
         #expect(try connection.replies().count == 1)
     }
 
     @Test(
-        "a request that could be read in two ways is refused and the connection closed",
+        "an ambiguous request is rejected, and the connection is closed",
         arguments: [
             "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
@@ -118,7 +118,7 @@ struct FramingTests {
     }
 
     @Test(
-        "what is not HTTP/1 at all is refused",
+        "an invalid or unsupported request is rejected",
         arguments: [
             ("POST /chat HTTP/1.1\r\n\r\n", 400), ("\u{16}\u{3}\u{1}hello\r\n\r\n", 400),
             ("GET /health HTTP/2.0\r\nHost: h\r\n\r\n", 505),
@@ -132,7 +132,7 @@ struct FramingTests {
         #expect(connection.isClosing)
     }
 
-    @Test("header fields beyond the bound are 431", arguments: ["x-a", "x-org-id"])
+    @Test("header lines beyond the bound get 431", arguments: ["x-a", "x-org-id"])
     func largeHeaders(name: String) throws {
         let value = String(repeating: "x", count: 100 << 10)
         let reply = try connection.exchange(HTTPRequestText.plain("GET", "/health", ["\(name): \(value)"]))
@@ -140,7 +140,7 @@ struct FramingTests {
         #expect(connection.isClosing)
     }
 
-    @Test("many small header fields are bounded, too, and so is the target")
+    @Test("many small header lines get 431, and a long target gets 414")
     func manyHeaders() throws {
         let fields = (0..<5000).map { "x-\($0): y" }
         #expect(try connection.exchange(HTTPRequestText.plain("GET", "/health", fields)).status == 431)
@@ -149,7 +149,7 @@ struct FramingTests {
         #expect(reply.status == 414)
     }
 
-    @Test("a body over the bound is 413 at its announcement, or when it has grown too long")
+    @Test("a body over the bound gets 413, at once if its length is announced")
     func largeBodies() throws {
         let announced = try connection.exchange(
             HTTPRequestText.plain("POST", "/chat", ["x-org-id: org-1", "x-user-id: u", "Content-Length: 2097152"]))
@@ -162,7 +162,7 @@ struct FramingTests {
         for _ in 0..<17 { try grown.send(piece) }
         let replies = try grown.replies()
         #expect(replies.map(\.status) == [413])
-        // One of exactly the bound is taken.
+        // A body of exactly the maximum size is accepted.
         let exact = try EmbeddedConnection()
         let body = String(repeating: "x", count: 1 << 20)
         let reply = try exact.exchange(
@@ -171,7 +171,7 @@ struct FramingTests {
         #expect(reply.status == 200)
     }
 
-    @Test("a client that waits for 100 Continue gets it, and none where the body is refused")
+    @Test("a client that waits for 100 Continue gets it, unless the body is rejected")
     func expectContinue() throws {
         let head = ["x-org-id: org-1", "x-user-id: u", "Expect: 100-continue"]
         try connection.send(HTTPRequestText.plain("POST", "/chat", head + ["Content-Length: 2"]))
@@ -182,7 +182,7 @@ struct FramingTests {
         #expect(try connection.replies().map(\.status) == [413])
     }
 
-    @Test("a request that takes too long to arrive is 408; an idle connection is closed without a word")
+    @Test("a request that arrives too slowly gets 408; an idle connection is closed without a response")
     func slowness() throws {
         let half = "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\nContent-Length: 5\r\n\r\nhe"
         try connection.send(half)
@@ -201,7 +201,7 @@ struct FramingTests {
         #expect(idle.isClosing)
     }
 
-    @Test("a draining server finishes the request at hand and closes idle connections")
+    @Test("a draining server finishes the current request and closes idle connections")
     func quiescing() throws {
         try connection.send(
             "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\nContent-Length: 2\r\n\r\nh")
@@ -212,7 +212,7 @@ struct FramingTests {
         #expect(reply["Connection"] == "close")
         let idle = try EmbeddedConnection()
         idle.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
-        // A request may be on its way; it is answered within a moment, and then the connection closes.
+        // A request may be in flight, so an idle connection stays open for another 250 ms.
         #expect(!idle.isClosing)
         idle.channel.embeddedEventLoop.advanceTime(by: .milliseconds(250))
         #expect(idle.isClosing)

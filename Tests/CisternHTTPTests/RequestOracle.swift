@@ -6,12 +6,13 @@ import NIOHTTP1
 
 @testable import CisternHTTP
 
-/// Reads the same bytes with the server's own reader and with llhttp, and tells where the two understand them differently.
+/// Parses the same bytes with the server's reader and with llhttp, and reports where the two disagree.
 ///
-/// llhttp is strict, but less so than the reader. So what the reader refuses says nothing; what it accepts llhttp must accept
-/// and read in the same way, and where it waits for more llhttp must not have seen a whole request.
+/// llhttp is strict, and the reader is stricter, so a rejection by the reader alone is no disagreement. llhttp must
+/// accept every request that the reader accepts, and parse it alike. While the reader waits for more bytes, llhttp must
+/// not have seen a whole request.
 enum RequestOracle {
-    /// One request, as far as the server cares for it.
+    /// The parts of a request that the server uses.
     struct Reading: Equatable, CustomStringConvertible {
         var method: Request.Method
         var path: String
@@ -27,45 +28,45 @@ enum RequestOracle {
         }
     }
 
-    /// What the reader made of some bytes.
+    /// The result of reading some bytes.
     struct Outcome: Equatable {
         var readings: [Reading] = []
-        /// The status of the refusal at the end.
+        /// The status of the request error that ended the reading; nil if there was none.
         var refusal: Int?
-        /// Whether the last answer closes the connection.
+        /// Whether the last response closes the connection.
         var isClosed = false
     }
 
     static let maximumHeaderBytes = 2048
     static let maximumBodyBytes = 4096
 
-    /// Where the two differ, in words; nil where they do not.
+    /// Describes the first difference between the two; nil if they agree.
     static func difference(on bytes: [UInt8]) -> String? {
         let whole = read([bytes])
-        // The pieces that bytes come in must not matter. Where to cut is taken from the bytes themselves.
+        // The result must not depend on how the bytes are split. The bytes themselves seed the splits.
         let sum = bytes.reduce(into: UInt64(bytes.count)) { $0 = $0 &* 31 &+ UInt64($1) }
         var random = SeededRandom(seed: sum)
         for most in [1, 7, 64] {
             let cut = read(pieces(of: bytes, most: most, using: &random))
-            if cut != whole { return "in pieces of up to \(most) bytes it is \(cut), at once \(whole)" }
+            if cut != whole { return "in pieces of up to \(most) bytes: \(cut), at once: \(whole)" }
         }
         let theirs = readWithLLHTTP(withKnownVersions(bytes))
-        // NIO's decoder stops reading HTTP at an offer to upgrade, which the reader ignores.
+        // NIO's decoder stops at an Upgrade header, which the reader ignores.
         if theirs.offersUpgrade { return nil }
         for (index, reading) in whole.readings.enumerated() {
             guard index < theirs.readings.count else {
-                return "request \(index), \(reading), is none for llhttp: \(theirs.error ?? "it waits")"
+                return "llhttp does not accept request \(index), \(reading): \(theirs.error ?? "it waits")"
             }
-            // Of several x-org-id headers the reader keeps that there are several.
-            guard reading == theirs.readings[index] else { return "\(reading) is for llhttp \(theirs.readings[index])" }
+            // For a repeated x-org-id header, the reader keeps only that it is repeated.
+            guard reading == theirs.readings[index] else { return "\(reading); llhttp: \(theirs.readings[index])" }
         }
         if whole.refusal == nil, !whole.isClosed, theirs.readings.count > whole.readings.count {
-            return "llhttp has read \(theirs.readings[whole.readings.count]), which the reader waits for"
+            return "llhttp has a whole request, \(theirs.readings[whole.readings.count]), and the reader waits"
         }
         return nil
     }
 
-    /// A later minor version is HTTP/1.1 to the reader (RFC 9110, 2.5), and none to llhttp.
+    /// Replaces later minor versions by 1: the reader treats them as HTTP/1.1 (RFC 9110, 2.5), llhttp rejects them.
     private static func withKnownVersions(_ bytes: [UInt8]) -> [UInt8] {
         var bytes = bytes
         let (start, end) = (Array(" HTTP/1.".utf8), Array("\r\n".utf8))
@@ -129,7 +130,7 @@ enum RequestOracle {
         return (collector.readings, collector.error, collector.offersUpgrade)
     }
 
-    /// Puts what the decoder gives out together again.
+    /// Assembles requests from the parts that the decoder emits.
     private final class Collector: ChannelInboundHandler {
         typealias InboundIn = HTTPServerRequestPart
 
@@ -174,7 +175,7 @@ extension RequestOracle.Reading {
 
     fileprivate init(_ head: HTTPRequestHead) {
         let values = { (name: String) -> [String] in
-            // The decoder leaves the space behind a value to its users.
+            // The decoder does not strip the whitespace after a value.
             let found = head.headers[name].map { value in
                 String(value.reversed().drop { $0 == " " || $0 == "\t" }.reversed())
             }
@@ -195,7 +196,7 @@ extension RequestOracle.Reading {
             users: values("x-user-id"), bodyFormat: format, isVersion10: head.version == .http1_0, body: [])
     }
 
-    /// The path of a target by another road than the reader's.
+    /// The path of a target, determined independently of the reader.
     private static func path(of target: String) -> String {
         var rest = target[...]
         if let scheme = rest.firstRange(of: "://"), !rest.hasPrefix("/") {

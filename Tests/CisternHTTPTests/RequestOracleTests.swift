@@ -5,9 +5,9 @@ import Testing
 
 @testable import CisternHTTP
 
-@Suite("Beside llhttp")
+@Suite("The request reader compared with llhttp")
 struct RequestOracleTests {
-    /// Requests to begin with, of each kind that the reader knows.
+    /// Valid requests of each kind that the reader knows; the tests mutate them.
     private static let seeds = [
         "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\nContent-Length: 15\r\n\r\n{\"message\":\"a\"}",
         "POST /chat?a=b HTTP/1.1\r\nHost: h:80\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nA;x=y\r\n0123456789\r\n"
@@ -18,7 +18,7 @@ struct RequestOracleTests {
         "CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\n",
     ]
 
-    /// Pieces of text that readers disagree on.
+    /// Text fragments on which HTTP parsers disagree.
     private static let splinters = [
         "\r\n", "\n", "\r", "\r\r\n", " ", "\t", ":", "\u{0}", "\u{b}", "\u{7f}", "é", ";", ",", "\"", "\\", "+", "-",
         "0", "0x", "F",
@@ -44,7 +44,7 @@ struct RequestOracleTests {
             case 2: bytes.removeSubrange(index..<min(bytes.count, index + Int.random(in: 1...8, using: &random)))
             case 3: if index < bytes.count { bytes[index] = UInt8.random(in: 0...255, using: &random) }
             default:
-                // A piece of it once more, somewhere else.
+                // Copies a piece of the request to another place.
                 let piece = Array(bytes[index...].prefix(Int.random(in: 1...32, using: &random)))
                 bytes.insert(contentsOf: piece, at: Int.random(in: 0...bytes.count, using: &random))
             }
@@ -52,7 +52,7 @@ struct RequestOracleTests {
         return bytes
     }
 
-    @Test("nothing that the reader accepts is read differently there, of thousands of requests that are nearly right")
+    @Test("llhttp and the reader agree on every request that the reader accepts, of 20,000 mutated ones")
     func agrees() {
         var random = SeededRandom(seed: 20)
         var (accepted, refused) = (0, 0)
@@ -65,11 +65,11 @@ struct RequestOracleTests {
             accepted += outcome.readings.count
             if outcome.refusal != nil { refused += 1 }
         }
-        // Both happen often, or there would be nothing to compare.
+        // Both outcomes must be frequent, or the comparison would prove little.
         #expect(accepted > 5000 && refused > 5000, "\(accepted) \(refused)")
     }
 
-    @Test("nor of those that the fuzzer has found worth keeping")
+    @Test("llhttp and the reader agree on every request that the reader accepts, of the fuzzer's corpus")
     func corpus() throws {
         let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .appending(path: "RequestFuzz/Corpus")
@@ -81,7 +81,7 @@ struct RequestOracleTests {
         }
     }
 
-    @Test("the oracle reads what is there; it would be of no use if it read nothing")
+    @Test("the oracle does read valid requests, so that its comparison is meaningful")
     func reads() {
         let reading = RequestOracle.read([Array(Self.seeds[0].utf8)]).readings[0]
         #expect(reading.organizations == ["o"] && reading.body == Array(#"{"message":"a"}"#.utf8))

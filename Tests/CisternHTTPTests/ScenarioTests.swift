@@ -4,8 +4,8 @@ import Testing
 
 @testable import CisternHTTP
 
-/// The reference's pictures, request by request, over HTTP on a virtual clock.
-@Suite("Over HTTP")
+/// The reference's scenarios, request by request, on a virtual clock.
+@Suite("The reference's scenarios over HTTP")
 struct ScenarioTests {
     private let connection: EmbeddedConnection
 
@@ -13,7 +13,7 @@ struct ScenarioTests {
         connection = try EmbeddedConnection()
     }
 
-    /// How many of a number of requests at once are answered 200.
+    /// Sends a number of requests at once, and returns how many got 200.
     private func passing(_ count: Int, of organization: String = "org-1") throws -> Int {
         try connection.send(String(repeating: HTTPRequestText.chat(organization), count: count))
         let replies = try connection.replies()
@@ -32,7 +32,7 @@ struct ScenarioTests {
         #expect(try passing(15) == 10)
     }
 
-    @Test("steady: five a second leave 95, and the bucket is full a second later")
+    @Test("steady: five requests a second leave 95 tokens, and the bucket is full a second later")
     func steady() throws {
         for _ in 0..<10 {
             #expect(try passing(4) == 4)
@@ -41,7 +41,7 @@ struct ScenarioTests {
         }
     }
 
-    @Test("idle recovery: ten idle seconds after a burst the whole burst passes again")
+    @Test("idle recovery: ten idle seconds after a burst, a whole burst passes again")
     func idleRecovery() throws {
         #expect(try passing(100) == 100)
         connection.clock.advance(milliseconds: 10_000)

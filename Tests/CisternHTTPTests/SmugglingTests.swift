@@ -5,15 +5,15 @@ import Testing
 
 @testable import CisternHTTP
 
-/// The raw bytes of requests that have been used to slip a second one past a reader in front (RFC 9112, 11.2).
+/// Raw requests that have been used to smuggle a second request past a front-end server (RFC 9112, 11.2).
 ///
-/// Behind each stands a request to `/health`. Where the reader let itself be led on, that would be answered, too.
+/// A request to `/health` follows each of them. A deceived reader would answer that request, too.
 @Suite("Request smuggling")
 struct SmugglingTests {
     private static let hidden = "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
     private static let start = "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\n"
 
-    /// Expects that a text is answered with one 400 and no more, whatever stands behind it.
+    /// Expects exactly one response, a 400, although another request follows the text.
     private func expectRefusal(of text: String) throws {
         let connection = try EmbeddedConnection()
         try connection.send(text + Self.hidden)
@@ -24,13 +24,13 @@ struct SmugglingTests {
     }
 
     @Test(
-        "two lengths, or one that another reader would not see, are refused, and nothing after them is answered",
+        "conflicting or disguised headers are rejected, and the request after them gets no response",
         arguments: [
-            // CL.TE and TE.CL: each side believes another of the two.
+            // CL.TE and TE.CL: the two servers disagree on which of the two headers counts.
             "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
             "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\nGPOST",
             "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            // TE.TE: one side is kept from seeing the header.
+            // TE.TE: one of the two servers does not recognize the header.
             "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
             "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
             "Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n",
@@ -52,17 +52,17 @@ struct SmugglingTests {
             "X: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "\u{b}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "Transfer-Encoding\u{0}: chunked\r\n\r\n0\r\n\r\n",
-            // Lengths that are numbers for some.
+            // Lengths that only some parsers accept as numbers.
             "Content-Length: 5\r\nContent-Length: 0\r\n\r\n", "Content-Length: 0, 0\r\n\r\n",
             "Content-Length: 0 0\r\n\r\n", "Content-Length: +0\r\n\r\n", "Content-Length: -0\r\n\r\n",
             "Content-Length: 0x0\r\n\r\n", "Content-Length: 0.0\r\n\r\n", "Content-Length: 0e1\r\n\r\n",
             "Content-Length: 0\u{b}\r\n\r\n", "Content-Length:\t0\r\n\r\n", "Content-Length : 0\r\n\r\n",
             "Content-Length: ０\r\n\r\n", "Content-Length: 1_0\r\n\r\n", "Content-Length\r\n\r\n",
             "Content-Length: 18446744073709551616\r\n\r\n", "Content-Length: 0\r\n 5\r\n\r\n",
-            // Lines that end where others see no end.
+            // Header lines that parsers divide differently.
             "X: y\n\r\n", "X: y\r\r\n\r\n", "X: y\u{0}\r\n\r\n", "X\r\n\r\n", ": y\r\n\r\n", "X Y: z\r\n\r\n",
             "X: y\r\n\n", "X: y\u{7f}\r\n\r\n", "X(: y\r\n\r\n", "\"X\": y\r\n\r\n", "É: y\r\n\r\n",
-            // Two hosts, or one that is none.
+            // A second Host header.
             "Host: other\r\n\r\n", "host: h\r\n\r\n",
         ])
     func headers(rest: String) throws {
@@ -70,7 +70,7 @@ struct SmugglingTests {
     }
 
     @Test(
-        "chunks whose end could be elsewhere are refused",
+        "malformed chunks are rejected, since another parser may end them elsewhere",
         arguments: [
             "0\n\r\n", "0\r\n\n", "0\r\r\n\r\n", "+0\r\n\r\n", "-0\r\n\r\n", "0x0\r\n\r\n", " 0\r\n\r\n", "0 \r\n\r\n",
             "\t0\r\n\r\n",
@@ -90,7 +90,7 @@ struct SmugglingTests {
     }
 
     @Test(
-        "so are first lines with more or less in them",
+        "malformed request lines are rejected",
         arguments: [
             "GET  /health HTTP/1.1\r\n", "GET /health  HTTP/1.1\r\n", "GET /health HTTP/1.1 \r\n",
             " GET /health HTTP/1.1\r\n",
@@ -112,7 +112,7 @@ struct SmugglingTests {
     }
 
     @Test(
-        "what the standard allows is read, and what follows it is the next request",
+        "requests that the standard allows are read, and the bytes after them are the next request",
         arguments: [
             "Content-Length: 0\r\n\r\n", "content-length:0  \r\n\r\n", "Content-Length: 007\r\n\r\n1234567",
             "Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n",
@@ -131,14 +131,14 @@ struct SmugglingTests {
         }
     }
 
-    @Test("a head that never ends is refused before it is long, by each of its parts")
+    @Test("an endless head is rejected early, whichever part of it is endless")
     func bounds() throws {
         for (text, status) in [
             (String(repeating: "G", count: 40_000), 414), ("GET /" + String(repeating: "a", count: 40_000), 414),
             (Self.start + String(repeating: "a", count: 40_000), 431),
             (Self.start + "a:" + String(repeating: " ", count: 40_000), 431),
             (Self.start + String(repeating: "a: b\r\n", count: 20_000), 431),
-            // Space counts as well, or it would take the place of the rest.
+            // Whitespace counts as well; otherwise it could grow without a bound.
             (Self.start + String(repeating: "a:" + String(repeating: " ", count: 8_000) + "\r\n", count: 10), 431),
             (Self.start + Self.chunked + "0\r\n" + String(repeating: "a: b\r\n", count: 20_000), 431),
         ] {
@@ -150,7 +150,7 @@ struct SmugglingTests {
         for (count, status) in [(253, 200), (254, 431)] {
             let connection = try EmbeddedConnection()
             let fields = String(repeating: "a: b\r\n", count: count)
-            #expect(try connection.exchange(Self.start + fields + "\r\n").status == status, "\(count) more fields")
+            #expect(try connection.exchange(Self.start + fields + "\r\n").status == status, "\(count) more lines")
         }
         for size in [String(repeating: "0", count: 300), "1;" + String(repeating: "a", count: 300)] {
             let connection = try EmbeddedConnection()
@@ -160,7 +160,7 @@ struct SmugglingTests {
     }
 
     @Test(
-        "a line that is too long is refused alike in whatever pieces it comes, and whatever stands at its end",
+        "an overlong line gets the same error, however it is split and whichever bytes end it",
         arguments: [
             ("GET /", "\n", 414), (start + "X: ", "\u{0}", 431), (start, "\r\r", 431),
             (start + chunked + "1;", "\r\n", 400), (start + chunked + "1;", "\n", 400),
@@ -184,7 +184,7 @@ struct SmugglingTests {
     }
 
     @Test(
-        "the longest line that there may be is read, and one byte more is refused",
+        "a line of maximum length is read, and a line with one more byte is rejected",
         arguments: [(0, 404, 200), (1, 414, 400)])
     func longestLines(more: Int, ofHead: Int, ofChunk: Int) throws {
         let (method, version) = ("GET /", " HTTP/1.1\r\n")
@@ -197,7 +197,7 @@ struct SmugglingTests {
 
     private static let chunked = "Transfer-Encoding: chunked\r\n\r\n"
 
-    @Test("what has been read is not kept, though no read ends where a request does")
+    @Test("parsed bytes are discarded even if no read ends at the end of a request")
     func keepsNoMoreThanItMust() throws {
         let connection = try EmbeddedConnection()
         let handler = try connection.channel.pipeline.syncOperations.handler(type: ConnectionHandler.self)
@@ -218,13 +218,13 @@ struct SmugglingTests {
     }
 
     @Test(
-        "a fragment in the target is refused: to some it is part of the path",
+        "a fragment in the target is rejected, since some parsers make it part of the path",
         arguments: ["/chat#/health", "/#", "/a?b#c"])
     func fragments(target: String) throws {
         try expectRefusal(of: "GET \(target) HTTP/1.1\r\nHost: h\r\n\r\n")
     }
 
-    @Test("empty lines between requests cost nothing, and are not a request")
+    @Test("empty lines between requests are ignored and do not start a request")
     func emptyLines() throws {
         let connection = try EmbeddedConnection()
         for _ in 0..<1000 { try connection.send("\r\n\r\n\r"); try connection.send("\n") }
@@ -234,7 +234,7 @@ struct SmugglingTests {
         #expect(!connection.isClosing)
     }
 
-    @Test("half of an empty line is no request either: the connection stays idle, and open for as long")
+    @Test("half of an empty line does not start a request: the connection stays idle and open")
     func halfAnEmptyLine() throws {
         let connection = try EmbeddedConnection()
         try connection.send("\r")
@@ -245,7 +245,7 @@ struct SmugglingTests {
         #expect(try connection.exchange(Self.hidden).status == 200)
     }
 
-    @Test("a head that comes slowly is 408, counted from its first byte")
+    @Test("a head that arrives too slowly gets 408, counted from its first byte")
     func slowHead() throws {
         let connection = try EmbeddedConnection()
         try connection.send("GET /heal")

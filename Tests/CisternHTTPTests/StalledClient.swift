@@ -1,7 +1,7 @@
 import NIOCore
 import NIOEmbedded
 
-/// A client that takes no answers until it is let: what is written to it stays, and the channel is not writable.
+/// A client that reads nothing until told to: written bytes stay queued, and the channel is not writable.
 final class StalledClient: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -10,7 +10,7 @@ final class StalledClient: ChannelOutboundHandler {
     private(set) var keptBytes = 0
     private var isStalled = true
 
-    /// Puts such a client at the far end of a connection.
+    /// Puts a stalled client at the far end of a connection.
     init(of connection: EmbeddedConnection) throws {
         try connection.channel.pipeline.syncOperations.addHandler(self, position: .first)
     }
@@ -22,7 +22,7 @@ final class StalledClient: ChannelOutboundHandler {
         setWritable(false, context)
     }
 
-    /// Takes all that was written, and whatever comes from now on.
+    /// Reads everything that was written and everything that is written from now on.
     func goOn(on connection: EmbeddedConnection) throws {
         let context = try connection.channel.pipeline.syncOperations.context(handler: self)
         isStalled = false

@@ -23,7 +23,7 @@ struct WaitingTests {
         .success(.plain(tokens, openMicrotokens: 50_000_000))
     }
 
-    @Test("holds back those behind it on its connection, and they follow in order")
+    @Test("a waiting request holds back later requests on its connection, and they follow in order")
     func keepsOrder() throws {
         let connection = try connection()
         try connection.send(
@@ -35,7 +35,7 @@ struct WaitingTests {
         #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["b"])
     }
 
-    @Test("those behind it are answered though their client has said that it sends no more, and the last closes")
+    @Test("later requests are answered after the client half-closes, and the last response closes the connection")
     func answersAllOfAHungUpClient() throws {
         let connection = try connection()
         try connection.send(
@@ -57,7 +57,7 @@ struct WaitingTests {
         #expect(connection.isClosing)
     }
 
-    @Test("of a client that hangs up, what is no whole request behind it is not waited for")
+    @Test("an incomplete request behind a waiting one is dropped once the client half-closes")
     func forgetsTheRestOfAHungUpClient() throws {
         let connection = try connection()
         try connection.send(HTTPRequestText.chat("a") + "POST /chat HT")
@@ -67,7 +67,7 @@ struct WaitingTests {
         #expect(connection.isClosing)
     }
 
-    @Test("lets no read come behind one that brought more than it")
+    @Test("reading stops at once if the read of a waiting request brought later requests, too")
     func holdsReadsAtOnce() throws {
         let connection = try connection()
         let reads = ReadCounter()
@@ -82,7 +82,7 @@ struct WaitingTests {
         #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["b"])
     }
 
-    @Test("lets one read come behind it, and no more")
+    @Test("one more read is allowed while a request waits, and no further ones")
     func holdsReads() throws {
         let connection = try connection()
         let reads = ReadCounter()
@@ -96,12 +96,12 @@ struct WaitingTests {
         #expect(try connection.replies().isEmpty)
         store.answer(grant(1), now: clock.now())
         #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["a"])
-        #expect(reads.count == 2, "nothing is kept behind the second: its connection is read again")
+        #expect(reads.count == 2, "no request is queued behind the second, so reading resumes")
         store.answer(grant(1), now: clock.now())
         #expect(try connection.replies().map { $0.json["orgId"] as? String } == ["b"])
     }
 
-    @Test("is let through with the whole limit remaining when the store fails and the policy is open")
+    @Test("a waiting request passes with the whole limit remaining when the store fails and the policy is open")
     func failsOpen() throws {
         let connection = try connection()
         try connection.send(HTTPRequestText.chat("a"))
@@ -111,7 +111,7 @@ struct WaitingTests {
         #expect(reply["X-RateLimit-Remaining"] == "100")
     }
 
-    @Test("is answered 503 with Retry-After when the store fails and the policy is closed")
+    @Test("a waiting request is answered 503 with Retry-After when the store fails and the policy is closed")
     func failsClosed() throws {
         let connection = try connection(.closed)
         try connection.send(HTTPRequestText.chat("a"))
@@ -122,7 +122,7 @@ struct WaitingTests {
         #expect(reply.json["error"] as? String == "Service Unavailable")
     }
 
-    @Test("is forgotten when its client hangs up, and the answer goes nowhere")
+    @Test("a waiting request is dropped when its client disconnects, and the store's reply is ignored")
     func hangsUp() throws {
         let connection = try connection()
         try connection.send(HTTPRequestText.chat("a"))
@@ -132,7 +132,7 @@ struct WaitingTests {
         #expect(connection.statistics.mutex.withLock { $0.requests.requests.isEmpty })
     }
 
-    @Test("followed by something unreadable is answered first")
+    @Test("a waiting request is answered before the error for malformed bytes behind it")
     func errorsWaitTheirTurn() throws {
         let connection = try connection()
         try connection.send(HTTPRequestText.chat("a") + "nonsense\r\n\r\n")
@@ -143,7 +143,7 @@ struct WaitingTests {
     }
 }
 
-/// Counts how often the socket would have been read.
+/// Counts the reads that would reach the socket.
 private final class ReadCounter: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
 

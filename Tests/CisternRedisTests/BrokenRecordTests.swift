@@ -7,8 +7,8 @@ import Testing
 
 @testable import CisternRedis
 
-/// Whatever stands in a bucket's three keys, it is healed within a lease's duration, and the limit holds.
-@Suite("Buckets that somebody else has written to")
+/// A bucket is repaired within a lease's duration whatever its three Redis keys contain, and the limit holds.
+@Suite("Buckets that another program has corrupted")
 struct BrokenRecordTests {
     private let clock = Timeline(ContinuousClock())
     private let log = LogCounter()
@@ -32,7 +32,7 @@ struct BrokenRecordTests {
     private static let future = 115_292_150_460_684
 
     @Test(
-        "garbage in the records neither lifts the limit nor shuts the organization out",
+        "garbage in the lease records neither lifts the limit nor locks the bucket",
         arguments: [
             "1:50:\(future):\(future):\(future):\(future):50:\(future):0", "1:50:\(future):0:1000:\(future):50:0:0",
             "1:999999999999:\(future):0:0:0:0:\(future):0", "1:50:0:0:0:0:0:0:99999999999999999999999999999",
@@ -46,7 +46,7 @@ struct BrokenRecordTests {
         let (limiter, store) = try await limiter(redis, lesseeID: "server-1", limit: limit)
         var allowed = 0
         for _ in 0..<80 where await limiter.decide("acme", now: clock.now()).isAllowed { allowed += 1 }
-        // What is plausible may hold tokens until its end, a lease's duration at most.
+        // A plausible record may hold tokens until it ends, after a lease's duration at most.
         #expect(allowed == 50, "\(record)")
         let left = try await redis.command("HKEYS", "ratelimit:acme:leases")
         #expect(!left.contains("x") && !left.contains("y"), "\(left)")
@@ -55,7 +55,7 @@ struct BrokenRecordTests {
     }
 
     @Test(
-        "garbage in the other keys is a bucket with nothing in it, or a full one, and is replaced",
+        "garbage in the other keys counts as an empty or a full bucket, and is replaced",
         arguments: ["abc", "1e400", "-1e400", "nan", "0x10", " ", "\u{1}", "99999999999999999999", ""])
     func values(value: String) async throws {
         let redis = try await RedisServer()
@@ -64,7 +64,7 @@ struct BrokenRecordTests {
         try await redis.command("SET", "ratelimit:acme:lastRefill", value)
         try await redis.command("HSET", "ratelimit:acme:leases", "", value)
         let (limiter, store) = try await limiter(redis, lesseeID: "server-1", limit: limit)
-        try await eventually("it to be allowed something") {
+        try await eventually("an allowed request") {
             await limiter.decide("acme", now: clock.now()).outcome == .allowed
         }
         let text = try await redis.command("GET", "ratelimit:acme:tokens")
@@ -74,7 +74,7 @@ struct BrokenRecordTests {
         await store.stop()
     }
 
-    @Test("a balance that is deleted alone is known from its copy; deleted leases cost what was leased, once")
+    @Test("a deleted balance is restored from its copy, and deleted leases cost at most the leased tokens")
     func oneKeyDeleted() async throws {
         let redis = try await RedisServer()
         let limit = try Limit(capacity: 1000, refillPerSecond: 0.001)
@@ -90,12 +90,12 @@ struct BrokenRecordTests {
             #expect(await take(10) == 10)
         }
         try await redis.command("DEL", "ratelimit:acme:leases")
-        // 930 of 1000 are gone; that they are is known without the leases.
+        // 930 of 1000 tokens are spent, which the balance shows even without the leases.
         #expect(await take(500) == 70)
         await store.stop()
     }
 
-    @Test("records that hold more than there is let nobody past the limit, and do not take the node out of use")
+    @Test("records that claim more tokens than exist neither lift the limit nor take the node out of use")
     func tooManyTokens() async throws {
         let redis = try await RedisServer()
         let limit = try Limit(capacity: 50, refillPerSecond: 0.001)
@@ -113,7 +113,7 @@ struct BrokenRecordTests {
         await store.stop()
     }
 
-    @Test("a false number of its own last request keeps a server out until its record ends at most")
+    @Test("a false sequence number in a server's own record has no effect once the record has ended")
     func falseSequence() async throws {
         let redis = try await RedisServer()
         let limit = try Limit(capacity: 50, refillPerSecond: 100)
@@ -125,7 +125,7 @@ struct BrokenRecordTests {
         await store.stop()
     }
 
-    @Test("a record whose trickle grant ends in a minute admits its tokens at most")
+    @Test("a foreign record with a trickle grant of a minute does not lift the limit")
     func longTrickle() async throws {
         let redis = try await RedisServer()
         let limit = try Limit(capacity: 200, refillPerSecond: 0.001)

@@ -7,16 +7,16 @@ import Testing
 
 @testable import CisternRedis
 
-@Suite("The words of a Redis Cluster")
+@Suite("The protocol of a Redis Cluster")
 struct ClusterProtocolTests {
     private func slot(_ key: String) -> Int { HashSlot.of(Array(key.utf8)) }
 
-    @Test("slots are those of the specification")
+    @Test("hash slots follow the specification")
     func slots() {
         #expect(HashSlot.crc16("123456789".utf8) == 0x31c3)
         #expect(slot("foo") == 12182 && slot("") == 0)
         #expect(slot("{user1000}.following") == slot("user1000"))
-        // Only what is between the first brace and the first closing one after it counts, and only if there is anything.
+        // Only the text between the first { and the next } is hashed, and only if it is not empty.
         #expect(slot("foo{}{bar}") == Int(HashSlot.crc16("foo{}{bar}".utf8)) % 16384)
         #expect(slot("foo{{bar}}zap") == slot("{bar"))
         #expect(slot("foo{bar}{zap}") == slot("bar"))
@@ -26,7 +26,7 @@ struct ClusterProtocolTests {
         "acme", "a:b", "", "{", "}", "{}", "}{", "{a}", "a{b}c", "a}b", "}a", "{{", "{}x", "}x", "Zürich", "a b",
     ]
 
-    @Test("slots of any name are those that a real cluster gives its keys, and its keys are in one slot")
+    @Test("a real cluster assigns all three Redis keys of any name to the slot that HashSlot computes")
     func agreesWithRedis() async throws {
         let folder = try TemporaryDirectory()
         let redis = try await RedisServer(["--cluster-enabled", "yes", "--dir", folder.path])
@@ -40,7 +40,7 @@ struct ClusterProtocolTests {
         }
     }
 
-    @Test("no two organizations have a key in common, with and without tags")
+    @Test("no two names share a Redis key, with and without hash tags")
     func keysAreApart() {
         for isTagged in [false, true] {
             let keys = Self.oddNames.flatMap { KeyNames.bucket(of: Array($0.utf8), isTagged: isTagged) }
@@ -49,7 +49,7 @@ struct ClusterProtocolTests {
         }
     }
 
-    @Test("redirections are told from other errors")
+    @Test("redirections are distinguished from other errors")
     func redirects() {
         #expect(Redirect("MOVED 3999 127.0.0.1:6381") == .moved(slot: 3999, NodeAddress(host: "127.0.0.1", port: 6381)))
         #expect(Redirect("ASK 1 ::1:7000") == .ask(slot: 1, NodeAddress(host: "::1", port: 7000)))
@@ -62,7 +62,7 @@ struct ClusterProtocolTests {
         }
     }
 
-    @Test("who has which slots is read from old and new servers, and from nothing else")
+    @Test("slot maps of old and new servers are read, and malformed slot maps are rejected")
     func slotMaps() throws {
         func node(_ host: RESPValue, _ port: Int64, more: [RESPValue] = []) -> RESPValue {
             .array([host, .integer(port), .string(Array("id".utf8))] + more)
@@ -81,7 +81,7 @@ struct ClusterProtocolTests {
         #expect(map.replicas == [NodeAddress(host: "10.0.0.1", port: 2)])
         let new = RESPValue.array([.array([.integer(0), .integer(5), node(name, 1, more: [.array([])])])])
         #expect(SlotMap(new, from: "h")?.ranges.count == 1)
-        // A node that is told to announce a name, and has none, says what else it is known by.
+        // A node that should announce a host name and has none sends "?", and perhaps its IP address.
         let pairs = ["ip", "10.0.0.7"].map { RESPValue.string(Array($0.utf8)) }
         let unknown = RESPValue.string(Array("?".utf8))
         let hostless = RESPValue.array([
@@ -89,8 +89,8 @@ struct ClusterProtocolTests {
             .array([.integer(6), .integer(9), node(unknown, 2)]),
         ])
         let found = try #require(SlotMap(hostless, from: "10.9.9.9"))
-        // Nobody has the slots of a node without an address; taking the asked one for it would send requests in
-        // circles.
+        // The slots of a node without an address stay unassigned. Assigning them to the queried node would cause
+        // redirection loops.
         #expect(found.ranges.map(\.primary) == [NodeAddress(host: "10.0.0.7", port: 1)])
         #expect(found.identifiers == ["id"])
         for wrong in [
@@ -103,7 +103,7 @@ struct ClusterProtocolTests {
         }
     }
 
-    @Test("a request that is sent back to where it comes from makes few commands, and a line in the log")
+    @Test("a redirection loop costs few commands and is logged once")
     func circles() async throws {
         let slot = HashSlot.ofBucket(Array("acme".utf8).span)
         let port = Atomic(0)

@@ -20,7 +20,7 @@ struct EvictionPolicyTests {
         return log
     }
 
-    @Test("another one than noeviction is warned of at connect, with the remedy; that one is not")
+    @Test("a policy other than noeviction causes one warning at connect, which names the remedy")
     func warns() async throws {
         let evicting = try await log(of: RedisServer(["--maxmemory-policy", "allkeys-lru"]))
         #expect(evicting.count("policy=allkeys-lru") == 1)

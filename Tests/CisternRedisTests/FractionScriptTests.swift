@@ -7,11 +7,11 @@ import Testing
 
 @testable import CisternRedis
 
-/// The script that shares all limits between servers, on a real Redis.
-@Suite("Shares of all limits")
+/// The script that divides all limits among servers, on a real Redis.
+@Suite("Local fractions of all limits")
 struct FractionScriptTests {
     private let redis: RedisServer
-    /// One connection for all: what is granted lapses within seconds, in which a busy machine may not start a client.
+    /// One connection for all commands: a fraction expires within seconds, and starting a client may take as long.
     private let connection: Socket
 
     init() async throws {
@@ -41,17 +41,17 @@ struct FractionScriptTests {
         }
     }
 
-    /// Makes the hash as old as it must be before more is granted than is held.
+    /// Makes the hash so old that a server may be granted more than it holds.
     private func age() async throws {
         _ = try send(["HSET", "ratelimit:servers", "", "1"].map { Array($0.utf8) })
     }
 
-    @Test("a server alone has all, one that joins has its part once the others have given it up")
+    @Test("a lone server has the whole, and a joining server its fraction once the others have released it")
     func joins() async throws {
         try await age()
         #expect(try await ask("a", sequence: 1) == [1_000_000, 1])
         #expect(try await ask("b", sequence: 1) == [0, 2])
-        // The first learns of its half; its whole stays on record until it says that it holds the half.
+        // The first server learns of its half. The whole stays on record until the server reports the half as held.
         #expect(try await ask("a", held: 1_000_000, sequence: 2) == [500_000, 2])
         #expect(try await ask("b", sequence: 2) == [0, 2])
         #expect(try await ask("a", held: 500_000, sequence: 3) == [500_000, 2])
@@ -60,7 +60,7 @@ struct FractionScriptTests {
         #expect(try await ask("a", held: 500_000, sequence: 4) == [1_000_000, 1])
     }
 
-    @Test("where the hash was lost nobody gets more than he has, until what others have must have lapsed")
+    @Test("after the hash is lost, no fraction grows until all earlier fractions must have expired")
     func startsOver() async throws {
         #expect(try await ask("new", sequence: 1) == [0, 1])
         #expect(try await ask("a", held: 333_333, sequence: 9) == [333_333, 2])
@@ -70,7 +70,7 @@ struct FractionScriptTests {
         #expect(try await ask("new", sequence: 3) == [500_000, 2])
     }
 
-    @Test("a request that comes late changes nothing")
+    @Test("a late request changes nothing")
     func ignoresLateRequests() async throws {
         try await age()
         #expect(try await ask("a", sequence: 2) == [1_000_000, 1])
@@ -78,9 +78,7 @@ struct FractionScriptTests {
         #expect(try await redis.command("HGET", "ratelimit:servers", "a").hasPrefix("1000000:"))
     }
 
-    @Test(
-        "a server that falls silent gives its part up when it lapses, and a record that cannot be read counts for nothing"
-    )
+    @Test("the fraction of a silent server expires, and an unreadable record is deleted")
     func lapses() async throws {
         try await age()
         try await redis.command("HSET", "ratelimit:servers", "gone", "700000:1:1", "odd", "x")
@@ -88,11 +86,11 @@ struct FractionScriptTests {
         #expect(try await redis.command("HLEN", "ratelimit:servers") == "2")
     }
 
-    @Test("parts never add up to more than the whole, whatever answers are lost", arguments: 1...10)
+    @Test("fractions never add up to more than the whole, whichever replies are lost", arguments: 1...10)
     func addsUp(seed: UInt64) async throws {
         var random = SeededRandom(seed: seed)
         let servers = (0..<Int.random(in: 2...6, using: &random)).map { "server-\($0)" }
-        // What each server holds, as it would count it; its parts lapse while a busy machine lets this wait.
+        // Each server's own view of its fraction, which may expire while a busy machine delays this test.
         let clock = Timeline(ContinuousClock())
         var leases: [String: FractionLease] = [:]
         try await age()
@@ -111,17 +109,17 @@ struct FractionScriptTests {
         for _ in 0..<60 {
             guard let server = servers.randomElement(using: &random) else { continue }
             if Int.random(in: 0..<12, using: &random) == 0 {
-                // It stops using its part before it gives it up.
+                // A server stops using its fraction before it releases it.
                 guard let request = leases[server]?.ask(now: clock.now()) else { continue }
                 leases[server] = nil
                 _ = try await ask(server, held: request.held, sequence: request.sequence, isLeaving: true)
             } else {
-                // An answer may be lost: then the server goes on with what it had.
+                // A reply may be lost; then the server keeps its previous fraction.
                 try await exchange(server, isLost: Int.random(in: 0..<4, using: &random) == 0)
             }
             #expect(sum() <= 1_000_000, "\(leases)")
         }
-        try await eventually("equal parts") {
+        try await eventually("equal fractions") {
             for server in servers { try await exchange(server, isLost: false) }
             let now = clock.now()
             return Set(leases.values.map { $0.held(now: now) }) == [1_000_000 / Int64(servers.count)]

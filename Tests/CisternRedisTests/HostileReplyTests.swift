@@ -10,8 +10,8 @@ import Testing
 
 @testable import CisternRedis
 
-/// No reply of a node may end the process, whatever numbers are in it.
-@Suite("Replies that nobody should send")
+/// No reply of a node may crash the process, whatever numbers it contains.
+@Suite("Malformed and hostile replies")
 struct HostileReplyTests {
     private static let numbers: [Int64] = [
         .min, .min + 1, -9_223_372_036_854_775, -1, 0, 1, 1 << 52, 1 << 53, 253_402_300_799_999, 253_402_300_800_000,
@@ -28,7 +28,7 @@ struct HostileReplyTests {
         return store
     }
 
-    @Test("a false time or a false number of a bucket is an error, or a bucket", arguments: numbers)
+    @Test("false times and numbers in a bucket are rejected or inspected, and never trap", arguments: numbers)
     func inspection(number: Int64) async throws {
         let redis = try ScriptedRedis()
         let record = (0..<9).map { _ in "\(number)" }.joined(separator: ":")
@@ -46,7 +46,7 @@ struct HostileReplyTests {
         await store.stop()
     }
 
-    @Test("garbage in the spilled total alone does not end it, with a time that can be")
+    @Test("a false overflow total does not trap, even beside a valid time")
     func overflow() async throws {
         let redis = try await RedisServer()
         let store = try RedisStore(
@@ -60,7 +60,7 @@ struct HostileReplyTests {
         await store.stop()
     }
 
-    @Test("false numbers of the lease script never become a grant", arguments: 0..<9)
+    @Test("false numbers in the reply to a lease request never grant more than the capacity", arguments: 0..<9)
     func leases(position: Int) async throws {
         for number in Self.numbers {
             let fields = (0..<9).map { $0 == position ? number : [1, 0, 1_000_000, 0, 0, 1, 1, 0, 0][$0] }
@@ -74,14 +74,14 @@ struct HostileReplyTests {
             let limiter = RateLimiter(
                 limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
             let decision = await limiter.decide("acme", now: clock.now())
-            // More tokens than the capacity are never taken.
+            // A grant of more tokens than the capacity is never accepted.
             if position == 0, !(0...100 ~= number) { #expect(decision.outcome == .refused) }
             #expect(limiter.leased("acme".utf8.span) <= 100)
             await store.stop()
         }
     }
 
-    @Test("false times of overrides change nothing", arguments: numbers)
+    @Test("false times in the reply to an override request do no harm", arguments: numbers)
     func overrides(number: Int64) async throws {
         let redis = try ScriptedRedis { words in
             guard words.first == "EVAL", words.count > 3, words[3].contains("overrides") else {
@@ -98,7 +98,7 @@ struct HostileReplyTests {
         await store.stop()
     }
 
-    @Test("a map of slots with false numbers is none", arguments: numbers)
+    @Test("a slot map with numbers out of range is rejected", arguments: numbers)
     func slots(number: Int64) {
         func map(_ first: Int64, _ last: Int64, _ port: Int64) -> SlotMap? {
             SlotMap(
@@ -115,10 +115,10 @@ struct HostileReplyTests {
         #expect((map(0, 1, number) != nil) == (1...65535 ~= number))
     }
 
-    /// How long to look for replies that trap: `CISTERN_REPLY_SECONDS`, a fraction of a second unless set.
+    /// How long to search for replies that trap, in seconds: `CISTERN_REPLY_SECONDS`, or 0.3 if it is not set.
     private static let seconds = Double(ProcessInfo.processInfo.environment["CISTERN_REPLY_SECONDS"] ?? "") ?? 0.3
 
-    @Test("no garbage traps any of the readers: bytes, and replies that look right", arguments: [false, true])
+    @Test("neither random bytes nor well-formed random replies trap any reader", arguments: [false, true])
     func garbage(isWellFormed: Bool) throws {
         let seed = Self.seconds < 1 ? 29 : UInt64.random(in: 0 ... .max)
         print("seed \(seed)")
@@ -150,7 +150,7 @@ struct HostileReplyTests {
         }
     }
 
-    /// Hands a reply to everything that reads replies.
+    /// Passes a reply to every reader of replies.
     private static func readAll(_ reply: RESPValue) {
         _ = SlotMap(reply, from: "h")
         _ = FractionScript.share(in: reply)
@@ -167,7 +167,7 @@ struct HostileReplyTests {
 
     private static let largest = (try? Limit(capacity: 1_000_000_000, refillPerSecond: 1_000_000_000)) ?? .standard
 
-    /// A reply of the shape of one of ours, with numbers and texts that nobody expects.
+    /// A reply with the shape of a genuine one, and with unexpected numbers and texts.
     private static func reply(using random: inout SeededRandom) -> RESPValue {
         func pick<Element>(_ elements: [Element]) -> Element {
             elements[Int.random(in: 0..<elements.count, using: &random)]

@@ -8,17 +8,17 @@ import Testing
 
 @testable import CisternRedis
 
-/// The script on a real redis-server.
+/// The lease script on a real redis-server.
 ///
-/// Its clock is Redis's own, so these tests bend the stored time instead of the clock: what was written an hour ago
-/// looks to the script as if an hour had passed. Between two of their steps a busy machine may let many seconds pass,
-/// so what flows in meanwhile is either less than a token or reckoned with, up to the capacity.
+/// The script uses Redis's clock, so these tests change the stored times instead: a bucket that was written an hour ago
+/// looks as if an hour had passed. A busy machine may let many seconds pass between two steps of a test. Therefore the
+/// refill in between is either less than a token or part of the expectation, up to the capacity.
 @Suite("The lease script")
 struct LeaseScriptTests {
     private let redis: RedisServer
     private let store: RedisStore
     private let clock = Timeline(ContinuousClock())
-    /// A limit that gains a token in a thousand seconds: to these tests it stands still.
+    /// A limit that refills one token in 1000 seconds, which is too slow to affect these tests.
     private let still: Limit
 
     init() async throws {
@@ -30,7 +30,7 @@ struct LeaseScriptTests {
         await store.start()
     }
 
-    /// A lease request of a limit that does not refill while a test runs, unless another is given.
+    /// Sends a lease request, by default for a limit that does not refill during a test.
     private func lease(
         _ waiting: Int, cost: Int = 1, requested: RequestedLease = .none, as lesseeID: String = "a",
         sequence: UInt64 = 1,
@@ -58,17 +58,17 @@ struct LeaseScriptTests {
         return time
     }
 
-    /// When the script last looked at the clock for an organization.
+    /// When the script last refilled a key's bucket, in milliseconds since 1970.
     private func lastRefill(_ key: String = "org") async throws -> Int64 {
         try #require(Int64(try await redis.command("GET", "ratelimit:\(key):lastRefill")))
     }
 
-    /// For how many seconds from the last request on Redis keeps a key of an organization.
+    /// The time to live of one of a bucket's Redis keys, in seconds from the last request.
     ///
-    /// To the next second: Redis may count from when it sets the key, a moment after the script looked at the clock.
+    /// Rounded to seconds: Redis may count from when it sets the key, a moment after the script read the clock.
     private func life(of field: String, _ key: String = "org") async throws -> Int64 {
         let redisKey = "ratelimit:\(key):\(field)"
-        // PEXPIRETIME, which only Redis 7 knows.
+        // The result of PEXPIRETIME, which only Redis 7 has.
         let script = "local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 + redis.call('PTTL', KEYS[1])"
         let expiry = try #require(Int64(try await redis.command("EVAL", script, "1", redisKey)))
         return try await (expiry - lastRefill(key) + 500) / 1000
@@ -84,7 +84,7 @@ struct LeaseScriptTests {
         try await redis.command("HGET", "ratelimit:org:leases", lesseeID).split(separator: ":").compactMap { Int64($0) }
     }
 
-    /// Lets a lessee's record have lapsed, and returns when.
+    /// Changes a lessee's record into an expired one, and returns the time of expiry.
     private func end(_ lesseeID: String, secondsAgo: Int64) async throws -> Int64 {
         var fields = try await record(lesseeID)
         try #require(fields.count == 9)
@@ -95,7 +95,7 @@ struct LeaseScriptTests {
         return fields[2]
     }
 
-    @Test("finds a new bucket full and grants what is needed")
+    @Test("the script treats a new bucket as full and grants the requested tokens")
     func newBucket() async throws {
         let grant = Grant(
             tokens: 30, held: 0, openMicrotokens: 970_000_000, openRefillMicrotokensPerMillisecond: 1, outstanding: 30)
@@ -104,21 +104,21 @@ struct LeaseScriptTests {
         #expect(try await record().prefix(2) == [1, 30])
     }
 
-    @Test("takes over, to the token, a bucket that another program wrote")
+    @Test("the script takes over a bucket that another program wrote, exact to the token")
     func takesOver() async throws {
         try await set(tokens: "75.3")
         #expect(try await lease(76).tokens == 75)
         #expect(try await tokens() == 0.3)
         try await set(tokens: "99.99999999999999", key: "o2")
         #expect(try await lease(100, key: "o2").tokens == 100)
-        // 10 tokens a second for three seconds and what the test takes: 25 hundredths and one hundredth a millisecond.
+        // 5.25 tokens, and 0.01 tokens per millisecond for three seconds and the duration of this test.
         let since = try await set(tokens: "5.25", secondsAgo: 3, key: "o3")
         let grant = try await lease(200, limit: .standard, key: "o3")
         #expect(grant.tokens == min(100, (525 + Int(try await lastRefill("o3") - since)) / 100))
         #expect(grant.tokens >= 35)
     }
 
-    @Test("writes what another program can read: a decimal, and milliseconds since 1970")
+    @Test("the script writes values that another program can read: a decimal, and milliseconds since 1970")
     func writesPlainly() async throws {
         try await set(tokens: "75.300001")
         _ = try await lease(1)
@@ -130,7 +130,7 @@ struct LeaseScriptTests {
     }
 
     @Test(
-        "makes no tokens out of values that are no numbers",
+        "the script creates no tokens from values that are not valid numbers",
         arguments: [("abc", 0), ("-5", 0), ("nan", 0), ("1e999", 1000), ("", 0)])
     func survivesGarbage(value: String, granted: Int) async throws {
         try await set(tokens: value)
@@ -140,7 +140,7 @@ struct LeaseScriptTests {
         #expect(try await lease(10, key: "o2").tokens == 7)
     }
 
-    @Test("goes on refilling after the clock was set back")
+    @Test("the script keeps refilling after the clock is set back")
     func clockSetBack() async throws {
         try await set(tokens: "0", secondsAgo: -3600)
         #expect(try await lease(1, limit: .standard).tokens == 0)
@@ -151,21 +151,21 @@ struct LeaseScriptTests {
         }
     }
 
-    @Test("never lets the balance and what is leased exceed the capacity")
+    @Test("the script never lets the balance plus the outstanding tokens exceed the capacity")
     func capsRefill() async throws {
         let limit = try Limit(capacity: 100, refillPerSecond: 1000)
         #expect(try await lease(60, limit: limit).tokens == 60)
-        // An hour of refill, while 60 are out, fills no more than the other 40.
+        // While 60 tokens are outstanding, an hour of refill fills only the other 40.
         try await set(tokens: "0", secondsAgo: 3600)
         let other = try await lease(100, as: "b", limit: limit)
         #expect(other.tokens == 40)
-        // Once the first says that it has spent them, long ago, their room fills too.
+        // The first lessee now reports that it spent its tokens long ago, so their room has refilled, too.
         try await set(tokens: "0", secondsAgo: 3600)
         let grant = try await lease(100, sequence: 2, quiet: 3_000_000, limit: limit)
         #expect(grant.tokens == 60)
     }
 
-    @Test("lets room that was spent just now fill only from now on")
+    @Test("the script refills the room of tokens spent just now only from now on")
     func refillsFromTheLastSpend() async throws {
         let limit = try Limit(capacity: 100, refillPerSecond: 10)
         #expect(try await lease(100, limit: limit).tokens == 100)
@@ -179,7 +179,7 @@ struct LeaseScriptTests {
         #expect(granted >= 10)
     }
 
-    @Test("counts a lease that ran out as spent, and its room as free from that moment")
+    @Test("the script counts an expired lease as spent, and refills its room from the moment of expiry")
     func expiry() async throws {
         let limit = try Limit(capacity: 100, refillPerSecond: 10)
         #expect(try await lease(100, as: "gone", limit: limit).tokens == 100)
@@ -192,13 +192,13 @@ struct LeaseScriptTests {
         #expect(try await record("gone").isEmpty)
     }
 
-    @Test("credits what is given back, at most what is on record, and only once")
+    @Test("the script credits returned tokens only once, and no more than are on record")
     func giveBack() async throws {
         _ = try await lease(50)
         _ = try await lease(0, sequence: 2, returned: 30)
         #expect(try await tokens() == 980)
         #expect(try await record().prefix(2) == [2, 0])
-        // Twice, late, and more than there ever was: nothing is left to credit.
+        // Repeated, late and excessive returns are not credited.
         for late in [UInt64(2), 1] {
             await #expect(throws: LeaseFailure.self) { try await lease(0, sequence: late, returned: 30) }
         }
@@ -209,7 +209,7 @@ struct LeaseScriptTests {
         #expect(try await tokens() == 980)
     }
 
-    @Test("acts on a request once, and not after a later one")
+    @Test("the script applies a request once, and never after a later one")
     func sequences() async throws {
         #expect(try await lease(10, sequence: 5).tokens == 10)
         for late in [UInt64(5), 4] {
@@ -221,7 +221,7 @@ struct LeaseScriptTests {
         #expect(try await lease(10, as: "b", sequence: 1).tokens == 10)
     }
 
-    @Test("keeps on record what is held, and says what it knew of")
+    @Test("the script keeps held tokens on record, and reports how many of them it knew of")
     func settles() async throws {
         _ = try await lease(50)
         let grant = try await lease(30, sequence: 2, held: 20)
@@ -232,14 +232,14 @@ struct LeaseScriptTests {
         #expect(unknown.held == 0)
     }
 
-    @Test("gives ahead of use by weight, never more than half of the capacity, and all of a rest that one could use")
+    @Test("the script grants prefetch tokens by weight, up to half of the capacity, and a small remainder as a whole")
     func shares() async throws {
         let requested = { (ahead: Int, weight: Int64) in RequestedLease(ahead: ahead, weight: weight) }
-        // Alone: as much as is wished for.
+        // A lone lessee gets as many as it requests.
         #expect(try await lease(10, requested: requested(200, 3000)).tokens == 210)
-        // A quarter of the weight: a quarter of the 790 that are left.
+        // A lessee with a quarter of the weight gets a quarter of the remaining 790.
         #expect(try await lease(0, requested: requested(300, 1000), as: "b").tokens == 197)
-        // Half of the capacity may be out ahead of use; 407 are.
+        // Prefetch stops when 500 tokens, half of the capacity, are outstanding. Now 407 tokens are.
         #expect(try await lease(0, requested: requested(400, 1_000_000), as: "c").tokens == 93)
         #expect(try await lease(0, requested: requested(400, 1_000_000), as: "d").tokens == 0)
         try await set(tokens: "20", key: "o2")
@@ -247,7 +247,7 @@ struct LeaseScriptTests {
         #expect(try await lease(0, requested: requested(40, 1000), as: "b", key: "o2").tokens == 15)
     }
 
-    @Test("promises the inflow as paces where nothing is left, by weight, and charges the balance with them at once")
+    @Test("the script makes trickle grants out of the refill of an empty bucket, by weight, and debits them at once")
     func paces() async throws {
         let limit = try Limit(capacity: 1000, refillPerSecond: 0.002)
         let requested = RequestedLease(ahead: 8, weight: 1000, trickleMilliseconds: 2_000_000, soloMultiplier: 2)
@@ -255,10 +255,10 @@ struct LeaseScriptTests {
         let alone = try await lease(0, requested: requested, limit: limit)
         #expect(alone.trickleTokens == 8 && alone.trickleMilliseconds == 4_000_000, "\(alone)")
         #expect(try await tokens().rounded(.down) == -8)
-        // The whole inflow is promised: a second lessee finds nothing open and nothing to promise.
+        // The whole refill is promised, so a second lessee gets neither tokens nor a trickle grant.
         let second = try await lease(1, requested: requested, as: "b", limit: limit)
         #expect(second.tokens == 0 && second.trickleTokens == 0 && second.openRefillMicrotokensPerMillisecond == 0)
-        // At its next request the first gets its share.
+        // With its next request, the first lessee gets only its part of the refill.
         let again = try await lease(0, requested: requested, sequence: 2, returned: 8, limit: limit)
         #expect(again.trickleTokens == 2 && again.trickleMilliseconds == 2_000_000, "\(again)")
         #expect(again.openRefillMicrotokensPerMillisecond == 1)
@@ -266,30 +266,30 @@ struct LeaseScriptTests {
         #expect(share.trickleTokens == 2 && share.openRefillMicrotokensPerMillisecond == 0, "\(share)")
     }
 
-    @Test("takes back what a lessee was granted in an answer that it never saw")
+    @Test("the script takes back tokens that were granted in a reply that the lessee never saw")
     func unacknowledged() async throws {
         #expect(try await lease(0, requested: RequestedLease(ahead: 100, weight: 0)).tokens == 100)
         #expect(try await lease(50, sequence: 2, held: 60).tokens == 0)
-        // The second answer with the 30 of this third request was lost: 60 were held, 40 spent, 30 never seen.
+        // Of the first 100 tokens, 40 are spent and 60 held. The reply to this request, with 30 more, is lost.
         #expect(try await lease(90, sequence: 3, held: 60).tokens == 30)
         #expect(try await lease(0, sequence: 4, acknowledged: 2, held: 55).held == 55)
         #expect(try await tokens() == 900)
         #expect(try await record().prefix(2) == [4, 55])
     }
 
-    @Test("pays requests in full or not at all, out of what is held first")
+    @Test("the script pays each request in full or not at all, out of the held tokens first")
     func paysInFull() async throws {
         try await set(tokens: "60")
         #expect(try await lease(1, cost: 80).tokens == 0)
         #expect(try await tokens() == 60)
         #expect(try await lease(3, cost: 25, requested: RequestedLease(ahead: 100, weight: 0), as: "b").tokens == 50)
         #expect(try await lease(1, cost: 7, as: "c").tokens == 7)
-        // Three are left; with five held they pay for a request of eight, and with one held for none of it.
+        // Three tokens are left. With five held tokens they pay a cost of eight; with one held token they pay nothing.
         #expect(try await lease(1, cost: 8, as: "c", sequence: 2, held: 5).tokens == 3)
         #expect(try await lease(1, cost: 8, as: "b", sequence: 2, held: 1).tokens == 0)
     }
 
-    @Test("leaves only documented keys, each with a time to live, long enough for the bucket to fill")
+    @Test("the script writes only documented Redis keys, each with a time to live long enough for the bucket to fill")
     func timesToLive() async throws {
         let slow = try Limit(capacity: 10_000, refillPerSecond: 1)
         _ = try await lease(1, duration: 2000, limit: .standard)
@@ -306,7 +306,7 @@ struct LeaseScriptTests {
         }
     }
 
-    @Test("outlives the longest lease by the time that the bucket takes to fill: one that expires comes back full")
+    @Test("keys live for the lease plus the time to fill, so that an expired bucket would be full anyway")
     func outlivesLeases() async throws {
         let limit = try Limit(capacity: 1000, refillPerSecond: 100)
         _ = try await lease(500, duration: 60_000, limit: limit)
@@ -316,7 +316,7 @@ struct LeaseScriptTests {
         }
     }
 
-    @Test("keeps exact books over thousands of random steps: balance, leases and spent add up")
+    @Test("the script conserves tokens over random steps: balance, leased tokens and spent tokens add up")
     func conservation() async throws {
         var random = SeededRandom(seed: 21)
         var held = ["a": 0, "b": 0, "c": 0]
@@ -334,7 +334,7 @@ struct LeaseScriptTests {
             spent += used
             held[lesseeID] = before - used - returned + grant.tokens
             let total = Int(try await tokens()) + held.values.reduce(0, +) + spent
-            // The limit refills a token in a thousand seconds: less than one while this runs, or one at most.
+            // The limit refills one token in 1000 seconds, so one at most while this test runs.
             #expect((1000...1001).contains(total))
             if spent > 900 { break }
         }

@@ -8,11 +8,12 @@ import Testing
 
 @testable import CisternRedis
 
-/// The script in Redis and its twin in Swift: what one answers the other answers, whatever was asked before.
+/// The lease script in Redis and its Swift twin give the same replies after any sequence of requests.
 @Suite("The script and its Swift twin")
 struct LeaseTwinTests {
-    /// Reads what the script wrote last, and sets everything that is stored back by some milliseconds, so that as much
-    /// time seems to have passed: answers the time of the last step, the tokens, and the leases.
+    /// Returns the time of the last step, the tokens and the leases, then moves all stored times back.
+    ///
+    /// To the lease script, the given number of milliseconds then seems to have passed.
     private static let warp = """
         local by = tonumber(ARGV[1])
         local last, tokens = redis.call('GET', KEYS[2]), redis.call('GET', KEYS[1])
@@ -31,7 +32,7 @@ struct LeaseTwinTests {
         return text
         """
 
-    @Test("answer seeded sequences of requests alike, and keep the same books", arguments: 1...8)
+    @Test("both give the same replies to seeded sequences of requests, and store the same state", arguments: 1...8)
     func agree(seed: UInt64) async throws {
         let redis = try await RedisServer()
         let clock = Timeline(ContinuousClock())
@@ -61,10 +62,10 @@ struct LeaseTwinTests {
             let reply: Grant? = await withCheckedContinuation { continuation in
                 store.lease(request) { result, _ in continuation.resume(returning: try? result.get()) }
             }
-            // Below 0 the store's clock steps back.
+            // With a negative number, the store's clock steps back.
             let by = [0, 1, 30, 200, 1500, -3, -400, -70_000][Int.random(in: 0..<8, using: &random)]
             let lines = try await books(of: key, on: redis, thenBack: by)
-            // A request that came too late leaves no trace of when it came, and changes nothing.
+            // A stale request changes nothing, not even the time of the last step.
             let now = offset + (try #require(Int64(lines[0])))
             var bucket = twin ?? StoreBucket(full: limit, nowMilliseconds: now)
             let expected = bucket.apply(request, nowMilliseconds: now)
@@ -85,7 +86,7 @@ struct LeaseTwinTests {
         }
     }
 
-    /// What the script wrote last: when, the tokens, the leases; and sets all of it back by some milliseconds.
+    /// Returns the time of the last step, the tokens and the leases, then moves all stored times back.
     private func books(of key: String, on redis: RedisServer, thenBack by: Int) async throws -> [String] {
         let keys = ["tokens", "lastRefill", "leases"].map { "ratelimit:\(key):\($0)" }
         let stored = try await redis.command(["EVAL", Self.warp, "3"] + keys + ["\(by)"])
@@ -112,7 +113,7 @@ struct LeaseTwinTests {
     }
 }
 
-/// Makes up what three lessees might ask, and might claim, one after the other: sense and nonsense.
+/// Generates plausible and implausible requests of three lessees, one request after the other.
 private struct RequestScript {
     private struct Known {
         var sequence: UInt64 = 0
@@ -165,7 +166,7 @@ private struct RequestScript {
         guard let grant, let index = lessees.indices.first(where: { request.lesseeID == "lessee-\($0)" }) else {
             return
         }
-        // Every fourth answer is lost.
+        // Every fourth reply is lost.
         guard request.sequence % 4 != 0 else { return }
         lessees[index].acknowledged = request.sequence
         lessees[index].held = grant.held + grant.tokens + grant.trickleTokens

@@ -4,7 +4,7 @@ import Testing
 
 @testable import CisternRedis
 
-@Suite("What a node's requests are counted as")
+@Suite("The statistics of a node's lease requests")
 struct NodeStatisticsTests {
     private func counted(waiting: Int, ahead: Int, tokens: Int, trickleTokens: Int = 0) -> NodeStatistics {
         var grant = Grant.plain(tokens)
@@ -21,7 +21,7 @@ struct NodeStatisticsTests {
         return statistics
     }
 
-    @Test("granted, short where the bucket could not pay or pays as it refills, returned where nothing was asked for")
+    @Test("requests count as granted, as short if not paid at once, or as returned if they ask for nothing")
     func results() {
         #expect(counted(waiting: 2, ahead: 0, tokens: 2).granted == 1)
         #expect(counted(waiting: 0, ahead: 50, tokens: 10).granted == 1)

@@ -14,7 +14,7 @@ import Tracing
 struct OverrideTests {
     private let clock = Timeline(ContinuousClock())
 
-    /// One server's view of some nodes, which end with it.
+    /// One server's view of some nodes; keeps their processes alive.
     private struct Server {
         let nodes: [RedisServer]
         let store: RedisStore
@@ -44,7 +44,7 @@ struct OverrideTests {
 
     private let limit = Limit.standard
 
-    @Test("what one server sets the others see at their next look, and what one removes is gone for all")
+    @Test("an override that one server sets or removes reaches the others at their next synchronization")
     func shared() async throws {
         let nodes = try await nodes(3)
         let (one, other) = (try await server(nodes), try await server(nodes))
@@ -58,7 +58,7 @@ struct OverrideTests {
         await other.store.stop()
     }
 
-    @Test("it ends when it is to end, on the nodes' clock")
+    @Test("an override ends at its expiry time, by the clock of the nodes")
     func ends() async throws {
         let server = try await server(try await nodes(1))
         _ = try await server.copies.set(limit, of: "org", lifeMilliseconds: 4000, by: "alice")
@@ -67,7 +67,7 @@ struct OverrideTests {
         await server.store.stop()
     }
 
-    @Test("a node that was away is told of what was set meanwhile, and one that has lost its data of everything")
+    @Test("a node that returns without its data gets all overrides, including those that were set meanwhile")
     func repaired() async throws {
         let nodes = try await nodes(2)
         let server = try await server(nodes)
@@ -81,14 +81,14 @@ struct OverrideTests {
             await server.copies.synchronize()
             return try await back.command("HLEN", "ratelimit:{overrides}") == "2"
         }
-        // Another server that knows the node alone sees them, too.
+        // A server that uses only this node sees both, too.
         let alone = try await self.server([back])
         #expect(try await inForce(alone.copies).count == 2)
         await server.store.stop()
         await alone.store.stop()
     }
 
-    @Test("what was said later wins on a node that has something else, whoever comes last")
+    @Test("the override that was set later wins on a node, whichever write arrives last")
     func lastWriterWins() async throws {
         let nodes = try await nodes(1)
         let server = try await server(nodes)
@@ -110,7 +110,7 @@ struct OverrideTests {
         await server.store.stop()
     }
 
-    @Test("servers that set the same one at once agree in the end")
+    @Test("servers that set the same override at the same time converge")
     func writers() async throws {
         let nodes = try await nodes(2)
         let servers = [try await server(nodes), try await server(nodes)]
@@ -133,7 +133,7 @@ struct OverrideTests {
         for server in servers { await server.store.stop() }
     }
 
-    @Test("a look that finds nothing new carries nothing")
+    @Test("a read that finds no change transfers no overrides")
     func looksAreShort() async throws {
         let nodes = try await nodes(1)
         let server = try await server(nodes)
@@ -148,7 +148,7 @@ struct OverrideTests {
         await server.store.stop()
     }
 
-    @Test("without any node in reach nothing is set, and that is said")
+    @Test("setting an override fails with an error if no node is reachable")
     func nobodyThere() async throws {
         let nodes = try await nodes(1)
         let server = try await server(nodes)
@@ -162,7 +162,7 @@ struct OverrideTests {
         await server.store.stop()
     }
 
-    @Test("ten thousand of them, with long names, are read in one piece")
+    @Test("ten thousand overrides with long names are read in one reply")
     func many() async throws {
         let server = try await server(try await nodes(1))
         let entry = LimitOverrides.Entry(
@@ -181,7 +181,7 @@ struct OverrideTests {
         await server.store.stop()
     }
 
-    @Test("a store call has a span, with what it was about and how it came out")
+    @Test("a store call has a span with its organization, its granted tokens and its error")
     func traced() throws {
         let tracer = InMemoryTracer()
         let tracing = StoreTracing(tracer)

@@ -18,7 +18,7 @@ struct RESPTests {
 
     private func text(_ text: String) -> RESPValue { .string(Array(text.utf8)) }
 
-    @Test("replies of every type are read, in whatever pieces they come")
+    @Test("replies of every type are read, however their bytes are split")
     func readsReplies() throws {
         let wire = "+OK\r\n:-7\r\n$5\r\nhe\r\no\r\n$-1\r\n*3\r\n:1\r\n$0\r\n\r\n*1\r\n+x\r\n-ERR no\r\n*-1\r\n"
         let expected: [RESPValue] = [
@@ -30,19 +30,19 @@ struct RESPTests {
     }
 
     @Test(
-        "bytes that are no RESP are an error that says so", arguments: ["hello\r\n", ":12x\r\n", "$-5\r\n", "*x\r\n"])
+        "bytes that are not RESP cause a protocol error", arguments: ["hello\r\n", ":12x\r\n", "$-5\r\n", "*x\r\n"])
     func refusesGarbage(wire: String) {
         #expect(throws: RESPReader.ProtocolError.self) { try read([wire]) }
     }
 
-    @Test("a reply without an end is given up at four megabytes")
+    @Test("an endless reply is rejected at 4 MiB")
     func boundsReplies() {
         let endless = ["$10000000\r\n"] + [String](repeating: String(repeating: "x", count: 65536), count: 64)
         let error = #expect(throws: RESPReader.ProtocolError.self) { try read(endless) }
         #expect(error?.description.contains("4194304") == true)
     }
 
-    @Test("commands are written with their lengths, binary bytes and all")
+    @Test("commands are written with their lengths, including binary bytes")
     func writesCommands() {
         var commands = RESPCommands()
         commands.append(command: [Array("SET".utf8), [0, 13, 10, 255], []])
@@ -63,7 +63,7 @@ struct RESPTests {
         }
     }
 
-    @Test("a lease request with the longest names and numbers there are fits into the room that is made for it")
+    @Test("a lease request with the longest names and the largest numbers fits the reserved space")
     func longestRequest() throws {
         let limit = try Limit(capacity: Limit.maximumCapacity, refillPerSecond: Limit.maximumRefillPerSecond)
         let request = LeaseRequest(
@@ -97,7 +97,7 @@ struct RESPTests {
         }
     }
 
-    /// The words of a command, which must be all that there is.
+    /// Returns the words of a command, and expects that the bytes contain nothing else.
     private func words(of bytes: [UInt8]) throws -> [[UInt8]] {
         var reader = try RESPReader()
         try reader.feed(ByteBuffer(bytes: bytes))
@@ -110,7 +110,7 @@ struct RESPTests {
     }
 
     @Test(
-        "a reply that is no RESP2, or nested too deeply, is an error and no trap",
+        "a reply that is not RESP2 or is nested too deeply causes an error and does not trap",
         arguments: [
             "#t\r\n", ",1.5\r\n", "%1\r\n+a\r\n+b\r\n", "~1\r\n:1\r\n", ">1\r\n:1\r\n", "*1\r\n#t\r\n", "(1\r\n",
             String(repeating: "*1\r\n", count: 12) + ":1\r\n", String(repeating: "*1\r\n", count: 100_000) + ":1\r\n",
@@ -119,7 +119,7 @@ struct RESPTests {
         #expect(throws: RESPReader.ProtocolError.self) {
             var reader = try RESPReader()
             try reader.feed(ByteBuffer(string: wire))
-            // What has been read without an error is a whole reply, or not whole yet.
+            // An incomplete reply counts as an error in this test, too.
             guard try reader.next() != nil else { throw RESPReader.ProtocolError(description: "not whole") }
         }
     }

@@ -36,7 +36,7 @@ final class RedisConnectionTests {
         try channel.writeInbound(ByteBuffer(string: text))
     }
 
-    @Test("sends the commands of one turn in one write")
+    @Test("the connection sends all commands of one event-loop iteration in one write")
     func pipelines() throws {
         send("A")
         send("B")
@@ -47,7 +47,7 @@ final class RedisConnectionTests {
         #expect(try channel.readOutbound(as: ByteBuffer.self) == nil)
     }
 
-    @Test("matches replies to commands in their order")
+    @Test("the connection matches replies to commands in their order")
     func matchesReplies() throws {
         send("A")
         send("B")
@@ -57,7 +57,7 @@ final class RedisConnectionTests {
         #expect(outcomes == ["A: integer(1)", "B: integer(2)"])
     }
 
-    @Test("a late reply fails its command alone, and is of no account when it comes")
+    @Test("the connection fails only the command of a late reply, and ignores the reply when it arrives")
     func oneSlowAnswer() throws {
         send("A", within: 100)
         channel.embeddedEventLoop.advanceTime(by: .milliseconds(60))
@@ -65,7 +65,7 @@ final class RedisConnectionTests {
         channel.embeddedEventLoop.advanceTime(by: .milliseconds(41))
         #expect(outcomes == ["A: timedOut"])
         #expect(reasons.isEmpty)
-        // The answers to A, to B, and to the probe.
+        // The replies to A, to B and to the probe.
         try receive(":1\r\n:2\r\n+OK\r\n")
         #expect(outcomes == ["A: timedOut", "B: integer(2)"])
         send("C")
@@ -75,7 +75,7 @@ final class RedisConnectionTests {
         #expect(reasons.isEmpty)
     }
 
-    @Test("ends where the probe is late as well, and everything that waits fails at once")
+    @Test("the connection closes if the probe is late as well, and then fails all pending commands at once")
     func timesOut() throws {
         send("A", within: 100)
         channel.embeddedEventLoop.advanceTime(by: .milliseconds(101))
@@ -89,7 +89,7 @@ final class RedisConnectionTests {
         #expect(outcomes.last == "C: closed")
     }
 
-    @Test("a vital command that is late ends it at once, and so does any where there is nothing to probe with")
+    @Test("the connection closes at once if a vital command is late")
     func vital() throws {
         send("A", within: 1000)
         send("LOGIN", within: 100, isVital: true)
@@ -98,7 +98,7 @@ final class RedisConnectionTests {
         #expect(reasons.count == 1)
     }
 
-    @Test("keeps each deadline, also a short one behind a long one that has been answered")
+    @Test("the connection keeps each deadline, even a short one behind a long one that has been answered")
     func shortDeadlineAfterLong() throws {
         send("LOGIN", within: 1000)
         try receive("+OK\r\n")
@@ -109,7 +109,7 @@ final class RedisConnectionTests {
         #expect(reasons.count == 1)
     }
 
-    @Test("takes a reply that was there in time, when it was this side that was late to look")
+    @Test("the connection accepts a reply that arrived in time if only this side was late to read it")
     func lateLook() throws {
         send("A", within: 100)
         channel.embeddedEventLoop.advanceTime(by: .milliseconds(100))
@@ -119,7 +119,7 @@ final class RedisConnectionTests {
         #expect(reasons.isEmpty)
     }
 
-    @Test("keeps going when replies come in time, however many deadlines go by")
+    @Test("the connection stays open while replies arrive in time, however many deadlines pass")
     func outlivesDeadlines() throws {
         for _ in 0..<10 {
             send("A", within: 100)
@@ -130,13 +130,13 @@ final class RedisConnectionTests {
         #expect(outcomes.count == 10 && reasons.isEmpty)
     }
 
-    @Test("takes no more commands than its bound")
+    @Test("the connection accepts no more pending commands than its bound")
     func boundsTheQueue() {
         for word in ["A", "B", "C", "D"] { send(word) }
         #expect(outcomes == ["D: overloaded"])
     }
 
-    @Test("fails what waits when the node hangs up")
+    @Test("the connection fails all pending commands when the node closes the connection")
     func failsOnClose() throws {
         send("A")
         _ = try? channel.close().wait()
@@ -145,7 +145,7 @@ final class RedisConnectionTests {
     }
 
     @Test(
-        "ends on bytes that are no RESP and on a reply that nothing asked for",
+        "the connection closes on bytes that are not RESP, and on an unsolicited reply",
         arguments: ["garbage\r\n", ":1\r\n:2\r\n"])
     func endsOnProtocolErrors(wire: String) throws {
         send("A")

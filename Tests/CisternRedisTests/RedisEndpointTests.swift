@@ -3,7 +3,7 @@ import Testing
 
 @Suite("A Redis URL")
 struct RedisEndpointTests {
-    @Test("names host, port, database, user, password and TLS")
+    @Test("a URL names host, port, database, user, password and TLS")
     func parses() throws {
         let plain = try RedisEndpoint(url: "redis://cache.example")
         #expect(plain.host == "cache.example" && plain.port == 6379 && plain.database == 0)
@@ -20,7 +20,7 @@ struct RedisEndpointTests {
     }
 
     @Test(
-        "that names no node says what is wrong with it",
+        "a URL is rejected with the reason if it names no valid node",
         arguments: [
             ("http://x", "start with redis://"), ("127.0.0.1:6379", "start with redis://"), ("redis://", "no host"),
             ("redis://:6379", "no host"), ("redis://h:0", "1 to 65535"), ("redis://h:65536", "1 to 65535"),
@@ -34,7 +34,7 @@ struct RedisEndpointTests {
         #expect(error?.description.contains(part) == true, "\(String(describing: error))")
     }
 
-    @Test("never shows its password")
+    @Test("an endpoint never shows its password")
     func hidesThePassword() throws {
         let endpoint = try RedisEndpoint(url: "redis://me:hunter2@h:1/0")
         var dumped = ""

@@ -8,7 +8,7 @@ import Testing
 
 @testable import CisternRedis
 
-/// The store on real redis-servers that refuse, die, hang and come back.
+/// The store on real redis-servers that reject commands, die, hang and come back.
 @Suite("The Redis store")
 struct RedisStoreTests {
     private let clock = Timeline(ContinuousClock())
@@ -32,7 +32,7 @@ struct RedisStoreTests {
         await limiter.decide(key, now: clock.now())
     }
 
-    @Test("meters through Redis, and without it once it is stopped")
+    @Test("the store meters through Redis, and decisions are unmetered once it is stopped")
     func meters() async throws {
         let redis = try await RedisServer()
         let store = try store(redis.url)
@@ -47,7 +47,7 @@ struct RedisStoreTests {
         #expect(await decide(limiter).outcome == .unmetered)
     }
 
-    @Test("starts while Redis is down, decides at once, and turns to it when it comes up")
+    @Test("the store starts while Redis is down, decides at once, and uses Redis once it is up")
     func startsWithoutRedis() async throws {
         var reserved: ReservedPort? = try ReservedPort()
         let port = try #require(reserved).number
@@ -70,7 +70,7 @@ struct RedisStoreTests {
     @Test("a hung Redis costs the requests in flight one deadline and later ones nothing")
     func hangs() async throws {
         let redis = try await RedisServer()
-        // Requests are to find it hung, and not a heartbeat before them.
+        // Requests must find the node hung, and not a heartbeat before them.
         let store = try store(redis.url) { $0.heartbeatMilliseconds = 86_400_000 }
         await store.start()
         let limiter = limiter(store, timeout: 1500)
@@ -83,10 +83,10 @@ struct RedisStoreTests {
         #expect(waiting == Array(repeating: .unmetered, count: 20))
         let sent = store.reports[0].statistics
         #expect(sent.timedOut == 20)
-        // The requests were late; that the node is hung, the probe shows that they caused.
+        // The late requests caused a probe, and the late probe shows that the node is hung.
         try await eventually("the node to be down") { !store.reports[0].isUp }
         for _ in 0..<100 { #expect(await decide(limiter).outcome == .unmetered) }
-        // None of those was sent to wait: they were decided without the store.
+        // These 100 requests did not wait: they were decided without the store.
         #expect(store.reports[0].statistics.timedOut == 20)
         #expect(store.reports[0].reason == "no reply by the deadline")
         redis.process.signal(SIGCONT)
@@ -95,7 +95,7 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("a script that Redis has forgotten is sent again, and nobody notices")
+    @Test("a script that Redis has forgotten is sent again, and no request fails")
     func scriptFlush() async throws {
         let redis = try await RedisServer()
         let store = try store(redis.url)
@@ -109,7 +109,7 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("logs in with a password or as a user, to the database it was told")
+    @Test("the store logs in with a password or as a user, and selects the configured database")
     func logsIn() async throws {
         let redis = try await RedisServer(["--requirepass", "open sesame"])
         let client = try ChildProcess(
@@ -133,7 +133,7 @@ struct RedisStoreTests {
         #expect(keys.text.contains("6"))
     }
 
-    @Test("a node that repeats what it is sent does not make the password known")
+    @Test("a node that repeats a command in its error does not reveal the password")
     func repeatsThePassword() async throws {
         let redis = try await RedisServer(["--rename-command", "AUTH", ""])
         let store = try store("redis://someone:hunter2@127.0.0.1:\(redis.port)")
@@ -143,7 +143,7 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("a wrong password leaves the node down with Redis's own words, and requests go by the policy")
+    @Test("with a wrong password the node stays down with Redis's error, and the failure policy decides")
     func wrongPassword() async throws {
         let redis = try await RedisServer(["--requirepass", "right"])
         for (url, code) in [("redis://:wrong@127.0.0.1:\(redis.port)", "WRONGPASS"), (redis.url, "NOAUTH")] {
@@ -155,7 +155,7 @@ struct RedisStoreTests {
         }
     }
 
-    @Test("a key of another type fails its own organization's requests and nobody else's")
+    @Test("a Redis key of the wrong type fails the requests of its own organization only")
     func wrongType() async throws {
         let redis = try await RedisServer()
         let store = try store(redis.url)
@@ -170,7 +170,7 @@ struct RedisStoreTests {
     }
 
     @Test(
-        "a node that takes no writes, a replica or a full one, is not used",
+        "a node that rejects writes, such as a replica or a full node, is not used",
         arguments: [("READONLY", ["--replicaof", "127.0.0.1", "1"]), ("OOM", ["--maxmemory", "1"])])
     func refusesWrites(code: String, arguments: [String]) async throws {
         let redis = try await RedisServer(arguments)
@@ -182,7 +182,7 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("a node that stops taking writes while it is in use goes down, and comes back with them")
+    @Test("a node that begins to reject writes goes down, and is used again when it accepts them")
     func losesWrites() async throws {
         let redis = try await RedisServer()
         let store = try store(redis.url)
@@ -198,7 +198,7 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("a node whose user may not run scripts is told of once, and tried ever less often")
+    @Test("a node whose user may not run scripts goes down with the reason NOPERM")
     func noPermission() async throws {
         let redis = try await RedisServer()
         try await redis.command(
@@ -207,7 +207,7 @@ struct RedisStoreTests {
         await store.start()
         let limiter = limiter(store)
         #expect(await decide(limiter).outcome == .unmetered)
-        // It comes up again at its next probe, until the next request.
+        // Each successful probe brings the node up again, until the next request fails.
         try await eventually("the reason") {
             _ = await decide(limiter)
             return store.reports[0].reason?.hasPrefix("NOPERM") == true
@@ -215,13 +215,13 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("errors that scripts wrap in older Redis are known for what they are")
+    @Test("errors are classified even if scripts of older Redis versions wrap them")
     func wrappedErrors() {
         let wrapped =
             "ERR Error running script (call to f_1): @user_script:34: @user_script: 34: -READONLY You can't write"
         #expect(NodeFailure(reply: wrapped)?.kind == .readOnly)
         #expect(NodeFailure(reply: "OOM command not allowed")?.kind == .outOfMemory)
-        // Of proxies and other servers, in their own words.
+        // The wording of proxies and of other servers.
         for words in [
             "ERR READONLY You can't write against a read only replica.", "-ERR READONLY You can't write",
             "ERR Server is in read-only mode", "ERR this is a Read Only Replica",
@@ -240,7 +240,7 @@ struct RedisStoreTests {
         #expect(NodeFailure(reply: "WRONGTYPE Operation against a key") == nil)
     }
 
-    @Test("something that is not Redis is a protocol error, and no request waits for it")
+    @Test("a server that is not Redis causes a protocol error, and no request waits for it")
     func notRedis() async throws {
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
@@ -257,12 +257,12 @@ struct RedisStoreTests {
         try await listener.close()
     }
 
-    @Test("beyond the bound on waiting requests the policy decides at once")
+    @Test("the policy decides requests beyond the bound on pending requests at once")
     func overload() async throws {
         let redis = try await RedisServer()
         let store = try store(redis.url) {
             $0.maximumPendingRequests = 2
-            // A heartbeat would take one of the two places.
+            // A heartbeat would count as one of the two pending requests.
             $0.heartbeatMilliseconds = 86_400_000
         }
         await store.start()
@@ -282,7 +282,7 @@ struct RedisStoreTests {
     }
 
     @Test(
-        "a node that answers every request with an error is taken out of use, named, and entered anew",
+        "a node that answers every request with an error goes down with its reason, and is used again later",
         arguments: [
             ("-ERR READONLY You can't write against a read only replica.", "read-only"),
             ("-ERR Server is in read-only mode", "read-only"), ("-ERR whatever this is", "rejecting"),
@@ -293,14 +293,14 @@ struct RedisStoreTests {
         await store.start()
         let limiter = limiter(store)
         #expect(await decide(limiter).outcome == .allowed)
-        // At first only what requests need is refused, then a login is, too.
+        // The error fails requests at first, and then the trial call at login as well.
         redis.change { $0.first == "EVALSHA" ? reply + "\r\n" : ScriptedRedis.usual($0) }
         try await eventually("the node to be down") {
             _ = await decide(limiter, "org-\(Int.random(in: 0..<1000))")
             let trouble = store.reports[0].trouble
             return trouble?.kind.rawValue == kind || kind == "rejecting" && trouble?.kind == .error
         }
-        // The policy decides at once from now on: nothing is sent to wait.
+        // From now on the policy decides at once, and no request waits for the node.
         #expect(await decide(limiter, "another").outcome == .unmetered)
         redis.change(to: ScriptedRedis.usual)
         try await eventually("the node to be used again") { store.reports[0].isUp }
@@ -308,7 +308,7 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("one organization whose keys have another type leaves the node in use, however often it is asked for")
+    @Test("a Redis key of the wrong type leaves its node in use, however many requests it fails")
     func wrongTypeAgain() async throws {
         let redis = try await RedisServer()
         let store = try store(redis.url)
@@ -320,7 +320,7 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("one answer that is late costs its own request alone")
+    @Test("a late reply fails only its own request")
     func oneSlowAnswer() async throws {
         let redis = try await RedisServer()
         let store = try store(redis.url)
@@ -329,7 +329,7 @@ struct RedisStoreTests {
         #expect(await decide(limiter).outcome == .allowed)
         redis.pause()
         #expect(await decide(limiter, "late").outcome == .unmetered)
-        // The probe has a second yet.
+        // The probe still has a second.
         redis.resume()
         #expect(store.reports[0].isUp)
         #expect(store.reports[0].statistics.timedOut == 1)
@@ -338,7 +338,7 @@ struct RedisStoreTests {
         await store.stop()
     }
 
-    @Test("a node that has as many clients as it may, or takes none from here, is named with a remedy")
+    @Test("a full node and a node in protected mode are reported with a remedy")
     func turnedAway() async throws {
         let full = try await RedisServer(["--maxclients", "1"])
         let holder = try Socket(port: full.port)

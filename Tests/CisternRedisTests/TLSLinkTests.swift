@@ -7,7 +7,7 @@ import Testing
 @testable import CisternRedis
 
 /// Links to real redis-servers that speak TLS.
-@Suite("A secure link")
+@Suite("A TLS link")
 struct TLSLinkTests {
     private func trouble(
         _ url: String, serverName: String? = nil, _ change: (inout TLSConfiguration) throws -> Void
@@ -20,11 +20,11 @@ struct TLSLinkTests {
         await store.start()
         let report = store.reports[0]
         await store.stop()
-        // A node that is down without a reason would be a defect of its own.
+        // A node must not be down without a reason.
         return report.isUp ? nil : report.trouble ?? NodeFailure(.error, "no reason")
     }
 
-    @Test("shows its certificate where the node asks for one, and is turned away without the right one")
+    @Test("the store presents its client certificate if the node requires one, and fails without a trusted one")
     func clientCertificates() async throws {
         let certificates = try await TLSCertificates()
         let redis = try await RedisServer(certificates.serverArguments(), tls: true)
@@ -43,7 +43,7 @@ struct TLSLinkTests {
         #expect(wrong?.kind == .tls, "\(String(describing: wrong))")
     }
 
-    @Test("checks who signed the node's certificate, and the name in it unless told not to")
+    @Test("the store verifies the signer of the node's certificate, and the name in it unless that is disabled")
     func serverCertificates() async throws {
         let certificates = try await TLSCertificates(serverNames: "DNS:redis.internal")
         let redis = try await RedisServer(certificates.serverArguments(authenticatingClients: false), tls: true)
@@ -67,7 +67,7 @@ struct TLSLinkTests {
         #expect(stranger?.words.contains("CERTIFICATE_VERIFY_FAILED") == true)
     }
 
-    @Test("a node without TLS is not taken for one with it, nor the other way round")
+    @Test("the store does not mistake a node without TLS for one with TLS, or the reverse")
     func mixedUp() async throws {
         let plain = try await RedisServer()
         let secure = try await trouble("rediss://127.0.0.1:\(plain.port)") { _ in }

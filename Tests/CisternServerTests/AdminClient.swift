@@ -1,13 +1,13 @@
 import CisternTesting
 import Foundation
 
-/// Asks a server's operators' plane.
+/// A client of a server's admin interface.
 struct AdminClient {
     let port: Int
-    /// The secret to show; nil for none.
+    /// The token to send; nil for none.
     var token: String?
 
-    /// Sends one request on a connection of its own.
+    /// Sends one request on a new connection.
     ///
     /// - Parameter headers: further header lines.
     func send(
@@ -24,12 +24,12 @@ struct AdminClient {
         try send("GET", path)
     }
 
-    /// The latest sample's figure of a name.
+    /// The named figure of the latest sample.
     func sample(_ name: String) throws -> Double? {
         try sample()[name]
     }
 
-    /// The latest sample's figures.
+    /// The figures of the latest sample.
     func sample() throws -> [String: Double] {
         let sample = try get("/v1/status").json["sample"] as? [String: Any] ?? [:]
         return sample.compactMapValues { $0 as? Double }

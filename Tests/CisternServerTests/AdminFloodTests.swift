@@ -9,10 +9,10 @@ import Testing
 @testable import CisternAdmin
 @testable import CisternServer
 
-/// Clients that would keep operators, probes and scrapes out.
-@Suite("The operators' port under a flood")
+/// Clients that try to lock out operators, probes and scrapes.
+@Suite("The admin port under a flood")
 struct AdminFloodTests {
-    @Test("silent connections shut nobody out, and are closed soon")
+    @Test("connections without a request lock no other client out, and are closed soon")
     func silentConnections() async throws {
         let server = try await CisternProcess()
         let port = server.admin.port
@@ -24,12 +24,12 @@ struct AdminFloodTests {
             #expect(try server.admin.get("/v1/status").status == 200)
         }
         try await eventually("the oldest to be closed") { silent[0].isClosedByPeer }
-        try await eventually("all of them to be closed for saying nothing", within: 30) {
+        try await eventually("all of them to be closed for sending no request", within: 30) {
             silent.allSatisfy(\.isClosedByPeer)
         }
     }
 
-    @Test("a client that takes nothing of what it is sent is closed, and one that asks nothing is, too")
+    @Test("a client that reads nothing is disconnected, and so is one that sends no request")
     func deadlines() throws {
         let places = ConnectionPlaces(maximum: 2)
         func connect() throws -> EmbeddedChannel {
@@ -40,11 +40,11 @@ struct AdminFloodTests {
         let asking = try connect()
         try asking.writeInbound("a request")
         let silent = try connect()
-        // No place is left: the one that has asked nothing goes.
+        // At the limit, the connection that has sent no request is closed.
         let new = try connect()
         new.embeddedEventLoop.run()
         #expect(asking.isActive && !silent.isActive && new.isActive)
-        // And whoever has shown a token stays, while others ask.
+        // A connection that has shown a token stays; one that has only sent a request is closed.
         places.note(.known, on: asking)
         try new.writeInbound("a request")
         let other = try connect()
@@ -62,7 +62,7 @@ struct AdminFloodTests {
         #expect(!asking.isActive)
     }
 
-    @Test("of connections that ask without a token the address that has most of them gives up its places")
+    @Test("among connections without a token, the address with the most connections loses one")
     func crowdedAddress() throws {
         let places = ConnectionPlaces(maximum: 4)
         func connect(_ address: String) throws -> EmbeddedChannel {
@@ -80,7 +80,7 @@ struct AdminFloodTests {
         #expect(alone.isActive && other.isActive)
     }
 
-    @Test("too few descriptors do not end the operators' port: it answers again once there are some")
+    @Test("the admin port survives a lack of descriptors, and answers again once there are enough")
     func fewDescriptors() async throws {
         let (port, admin) = (try Socket.freePort(), try Socket.freePort())
         let process = try ChildProcess(
@@ -92,18 +92,18 @@ struct AdminFloodTests {
             ])
         let request = HTTPRequestText.plain("GET", "/v1/health")
         func isHealthy() -> Bool { (try? Socket(port: admin).exchange(request).status) == 200 }
-        try await eventually("it to be healthy") { isHealthy() }
+        try await eventually("the server to be healthy") { isHealthy() }
         var silent: [Socket] = []
         for _ in 0..<200 { silent.append(try Socket(port: admin)) }
-        // Those that were accepted are closed for their silence; the descriptors are then enough for the others.
-        try await eventually("it to be healthy again", within: 30) { isHealthy() }
+        // The accepted connections are closed for sending no request. Then there are descriptors for the others.
+        try await eventually("the server to be healthy again", within: 30) { isHealthy() }
         silent.removeAll()
-        try await eventually("it to be healthy without them") { isHealthy() }
+        try await eventually("the server to be healthy without these connections") { isHealthy() }
         process.signal(SIGTERM)
         #expect(try await process.exitCode() == 0)
     }
 
-    @Test("probes and scrapes have rates of their own: who asks for other things does not stop them")
+    @Test("probes and scrapes have separate rate limits, so other requests do not block them")
     func rates() async throws {
         let server = try await CisternProcess()
         var statuses: Set<Int> = []
@@ -116,7 +116,7 @@ struct AdminFloodTests {
     }
 
     @Test(
-        "nested JSON costs no more than its size",
+        "invalid nested JSON is rejected within a second of processor time",
         arguments: [
             String(repeating: "[", count: 500) + String(repeating: "]", count: 500),
             String(repeating: "[", count: 32_000) + String(repeating: "]", count: 32_000),
@@ -133,12 +133,12 @@ struct AdminFloodTests {
         for path in ["/v1/organizations/acme/limit", "/v1/lease"] {
             let before = try Self.processorTicks(server)
             #expect(try server.admin.send("PUT", path, json: body).status == 400)
-            // A body of 64 KB took minutes; in a debug build one pass takes tens of milliseconds.
+            // A body of 64 KB once took minutes. In a debug build, one pass takes tens of milliseconds.
             #expect(try Self.processorTicks(server) - before < 100)
         }
     }
 
-    /// Hundredths of a second of processor time; 0 where the system does not tell.
+    /// Processor time of a server in hundredths of a second; 0 if the system does not report it.
     private static func processorTicks(_ server: CisternProcess) throws -> Int {
         let path = "/proc/\(server.process.processIdentifier)/stat"
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return 0 }
@@ -146,7 +146,7 @@ struct AdminFloodTests {
         return (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
     }
 
-    @Test("a request with two hosts, or a host that is none, is refused", arguments: ["/", "/v1/status", "/nowhere"])
+    @Test("a request with a repeated or an invalid Host is rejected", arguments: ["/", "/v1/status", "/nowhere"])
     func hosts(path: String) async throws {
         let server = try await CisternProcess()
         #expect(try server.admin.send("GET", path, headers: ["Host: localhost"]).status == 400)
@@ -156,14 +156,14 @@ struct AdminFloodTests {
     }
 }
 
-/// What operators who come later are told.
+/// Events and overrides that operators can look up later.
 @Suite("The journal and the list of overrides")
 struct JournalTests {
     private final class Clock: Sendable {
         let milliseconds = Atomic<Int64>(1_000_000)
     }
 
-    @Test("the last hundred events are kept, whatever level is written; a stretch without metering is one of them")
+    @Test("the journal keeps the last hundred events, and merges unmetered requests within a minute into one")
     func keeps() {
         let time = Clock()
         let journal = Journal(unixMilliseconds: { time.milliseconds.load(ordering: .relaxed) })
@@ -179,7 +179,7 @@ struct JournalTests {
         #expect(journal.entries.suffix(2).map(\.details) == [["requests": "40"], ["requests": "1"]])
     }
 
-    @Test("a node that was lost for a moment and what went unmetered can be read afterwards")
+    @Test("the journal shows a brief loss of a node and the unmetered requests afterwards")
     func outage() async throws {
         let redis = try await RedisServer()
         let admin = AdminClient(port: try Socket.freePort())
@@ -204,7 +204,7 @@ struct JournalTests {
         withExtendedLifetime(back) {}
     }
 
-    @Test("overrides are listed by the API and by the command, and cistern inspect shows the limit that holds")
+    @Test("both the admin API and cistern overrides list the overrides, and cistern inspect shows the limit in force")
     func overrides() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url])
@@ -223,7 +223,7 @@ struct JournalTests {
         let list = try server.admin.get("/v1/overrides").json["overrides"] as? [[String: Any]] ?? []
         let left = (list[1]["override"] as? [String: Any])?["expiresInSeconds"] as? Int
         #expect(590...600 ~= left ?? 0)
-        // Servers are named by their host, so that people know them.
+        // A server's name begins with its host name, so that people recognize it.
         let name = try #require(try server.admin.get("/v1/status").json["server"] as? String)
         let host = ProcessInfo.processInfo.hostName.prefix { $0 != "." }.prefix(24)
         #expect(name.hasPrefix("\(host)-\(server.process.processIdentifier)-"), "\(name)")

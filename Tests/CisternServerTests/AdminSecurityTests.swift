@@ -5,8 +5,8 @@ import Testing
 
 @testable import CisternAdmin
 
-/// What the operators' plane keeps out.
-@Suite("The operators' plane's guard")
+/// Requests and settings that the admin interface must reject.
+@Suite("Security of the admin interface")
 struct AdminSecurityTests {
     private static let secret = "correct-horse-battery"
 
@@ -25,7 +25,7 @@ struct AdminSecurityTests {
 
     private let kept = Kept()
 
-    @Test("an address that others can reach needs tokens: without them the server refuses to start, and says why")
+    @Test("an admin address that others can reach needs tokens; without them the server exits with the reason")
     func refusesToStart() async throws {
         for host in ["0.0.0.0", "::", "192.0.2.1", "example.com", "127.evil.example.com"] {
             let process = try CisternProcess.run(["serve", "--port", "0", "--admin-host", host])
@@ -35,7 +35,7 @@ struct AdminSecurityTests {
         }
         for (text, message) in [
             ("alice\n", "line 1: use NAME:SECRET"), ("alice:short\n", "line 1: the secret of alice needs at least 16"),
-            ("\n# nobody\n", "no token is in it"), ("a b:0123456789abcdef\n", "line 1: use NAME:SECRET"),
+            ("\n# nobody\n", "it has no token"), ("a b:0123456789abcdef\n", "line 1: use NAME:SECRET"),
         ] {
             let process = try CisternProcess.run([
                 "serve", "--port", "0", "--admin-port", "0", "--admin-token-file", try tokenFile(text),
@@ -45,7 +45,7 @@ struct AdminSecurityTests {
         }
     }
 
-    @Test("with tokens nothing is shown or changed without one, and changes are logged with whose it was")
+    @Test("if tokens are set, every protected route needs one, and changes are logged with the token's name")
     func tokens() async throws {
         let server = try await CisternProcess(["--admin-token-file", try tokenFile()])
         var admin = server.admin
@@ -72,7 +72,7 @@ struct AdminSecurityTests {
         #expect(!server.process.text.contains(Self.secret))
     }
 
-    @Test("tokens change with SIGHUP, and a list that is wrong changes nothing")
+    @Test("SIGHUP reloads the tokens, and an invalid token file changes nothing")
     func tokensChange() async throws {
         let path = try tokenFile()
         let server = try await CisternProcess(["--admin-token-file", path])
@@ -87,9 +87,9 @@ struct AdminSecurityTests {
         #expect(try !stream.receive().isEmpty)
         try "carol:yet-another-secret".write(toFile: path, atomically: true, encoding: .utf8)
         server.process.signal(SIGHUP)
-        try await eventually("the new token to be good") { try status("yet-another-secret") == 200 }
+        try await eventually("the new token to be valid") { try status("yet-another-secret") == 200 }
         #expect(try status(Self.secret) == 401)
-        // Whoever looked on with the old one is shown nothing more.
+        // A stream that was opened with the old token ends.
         var tail = ""
         try await eventually("the stream to end") {
             tail = String((tail + String(decoding: try stream.receive(), as: UTF8.self)).suffix(64))
@@ -98,12 +98,12 @@ struct AdminSecurityTests {
         try "nonsense".write(toFile: path, atomically: true, encoding: .utf8)
         server.process.signal(SIGHUP)
         try await eventually("the refusal in the log") {
-            server.process.text.contains("those of before stay in force")
+            server.process.text.contains("the settings are invalid, keeping the previous settings")
         }
         #expect(try status("yet-another-secret") == 200)
     }
 
-    @Test("without tokens only this machine's own names lead in, and no page of another origin")
+    @Test("without tokens, only loopback host names and same-origin pages are admitted")
     func browsers() async throws {
         let server = try await CisternProcess()
         let port = server.admin.port
@@ -125,7 +125,7 @@ struct AdminSecurityTests {
         }
     }
 
-    @Test("every answer tells a browser to keep it to itself")
+    @Test("every response carries the security headers for browsers")
     func headers() async throws {
         let server = try await CisternProcess()
         for path in ["/", "/dashboard.js", "/v1/status", "/nowhere"] {
@@ -152,7 +152,7 @@ struct AdminSecurityTests {
         String(repeating: "[", count: 5000), String(repeating: #"{"a":"#, count: 5000),
     ]
 
-    @Test("hostile bodies are a problem document each, and change nothing")
+    @Test("every hostile body gets a problem document and changes nothing")
     func hostileBodies() async throws {
         let server = try await CisternProcess()
         for body in Self.wrongLimits {
@@ -167,7 +167,7 @@ struct AdminSecurityTests {
         #expect(try server.exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "100")
     }
 
-    @Test("hostile lease settings are refused, and what is in force stays")
+    @Test("hostile lease settings are rejected, and the current settings stay in force")
     func hostileLeases() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url])
@@ -183,7 +183,7 @@ struct AdminSecurityTests {
         #expect(try server.admin.get("/v1/lease").body == before)
     }
 
-    @Test("whatever others have written into a bucket's keys, it is looked at and filled without harm")
+    @Test("a bucket with garbage in its Redis keys can be inspected and filled without harm")
     func hostileBuckets() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url, "--store-timeout", "1s"])
@@ -208,7 +208,7 @@ struct AdminSecurityTests {
         #expect(server.process.isRunning)
     }
 
-    @Test("a body of ten megabytes is refused, announced or not")
+    @Test("a body of 10 MiB is rejected, with and without an announced length")
     func largeBodies() async throws {
         let server = try await CisternProcess()
         let size = 10 << 20
@@ -224,7 +224,7 @@ struct AdminSecurityTests {
         #expect(try server.exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "100")
     }
 
-    @Test("names that cannot be are refused, whatever they are made of")
+    @Test("invalid organization names are rejected on every route")
     func hostileNames() async throws {
         let server = try await CisternProcess()
         let long = String(repeating: "x", count: 129)
@@ -244,7 +244,7 @@ struct AdminSecurityTests {
         #expect(try server.admin.get("/v1/nowhere").status == 404)
     }
 
-    @Test("whoever asks without a pause is told to wait, and another name is not")
+    @Test("a token that sends requests without a pause gets 429, and another token does not")
     func pace() async throws {
         let server = try await CisternProcess(["--admin-token-file", try tokenFile()])
         var (alice, bob) = (server.admin, server.admin)
@@ -261,9 +261,9 @@ struct AdminSecurityTests {
     }
 }
 
-@Suite("Tokens")
+@Suite("Admin tokens")
 struct AdminTokensTests {
-    @Test("a secret is known by all of it, whoever's it is")
+    @Test("a secret matches only as a whole")
     func secrets() throws {
         let tokens = try AdminTokens("a:0123456789abcdef\r\nb:0123456789abcdeg\n")
         #expect(tokens.name(of: "0123456789abcdef") == "a")
@@ -273,13 +273,13 @@ struct AdminTokensTests {
         }
     }
 
-    @Test("what is this machine's own address is known", arguments: ["127.0.0.1", "127.8.9.1", "localhost", "::1"])
+    @Test("loopback addresses are recognized", arguments: ["127.0.0.1", "127.8.9.1", "localhost", "::1"])
     func loopback(host: String) {
         #expect(AdminSettings.isLoopback(host))
     }
 
     @Test(
-        "what is not is not taken for it",
+        "no other address counts as a loopback address",
         arguments: [
             "0.0.0.0", "10.0.0.1", "127.0.0.1.evil.example", "1270.0.0.1", "127.evil", "", "localhost.com",
             "127.evil.example.com", "127.0.0.256", "127.0.0.+1", "127..0.1",

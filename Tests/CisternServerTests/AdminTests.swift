@@ -2,8 +2,8 @@ import CisternTesting
 import Foundation
 import Testing
 
-/// The operators' plane of real servers.
-@Suite("The operators' plane")
+/// The admin interface of real servers.
+@Suite("The admin interface")
 struct AdminTests {
     private func allowed(_ count: Int, of organization: String, at server: CisternProcess) throws -> Int {
         let connection = try server.connect()
@@ -11,14 +11,14 @@ struct AdminTests {
         return try connection.replies(count).count { $0.status == 200 }
     }
 
-    @Test("shows the server, its nodes, its busiest organizations, and one of them")
+    @Test("the admin API shows the server, its nodes, its busiest organizations and the details of one organization")
     func shows() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url, "--store-timeout", "1s"])
         #expect(try allowed(120, of: "busy", at: server) >= 100)
         #expect(try allowed(3, of: "calm", at: server) == 3)
         let admin = server.admin
-        // What it shows of the server may be a tenth of a second old.
+        // The status of the server may be a tenth of a second old.
         try await eventually("both to be counted") { try admin.get("/v1/status").json["organizations"] as? Int == 2 }
         #expect(try admin.get("/v1/status").json["store"] as? String == "redis")
         let nodes = try #require(try admin.get("/v1/nodes").json["nodes"] as? [[String: Any]])
@@ -46,7 +46,7 @@ struct AdminTests {
         #expect(problem?.contains("is out of reach: Connection refused") == true)
     }
 
-    @Test("an override set on one server binds on the two others within a lease's duration, and its removal, too")
+    @Test("setting or removing an override on one server takes effect on all servers within a lease's duration")
     func overrides() async throws {
         let redis = try await RedisServer()
         var servers: [CisternProcess] = []
@@ -56,14 +56,14 @@ struct AdminTests {
         ]
         for _ in 0..<3 { servers.append(try await CisternProcess(arguments)) }
         for server in servers { #expect(try allowed(300, of: "acme", at: server) > 200) }
-        // They hold tokens, which must not outlive the limit that they were leased under.
+        // The servers hold tokens, which must not outlive the limit under which they were leased.
         try await eventually("tokens to be leased") {
             try servers.allSatisfy { try ($0.metric("cistern_outstanding_tokens") ?? 0) > 20 }
         }
         let reply = try servers[0].admin.override("acme", capacity: 7, refill: 0.001)
         #expect(reply.status == 200, "\(reply)")
         for server in servers {
-            try await eventually("the override to hold", within: 20) {
+            try await eventually("the override to take effect", within: 20) {
                 try server.exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "7"
             }
         }
@@ -72,15 +72,15 @@ struct AdminTests {
         #expect(passed <= 7)
         #expect(try servers[2].exchange(HTTPRequestText.chat("acme")).status == 429)
         #expect(try servers[1].admin.send("DELETE", "/v1/organizations/acme/limit").status == 204)
-        try await eventually("the old limit to hold") {
+        try await eventually("the old limit to take effect again") {
             try servers[2].exchange(HTTPRequestText.chat("acme"))["X-RateLimit-Limit"] == "4000"
         }
-        try await eventually("the first to know of it") {
+        try await eventually("the first server to learn of the removal") {
             try servers[0].admin.send("DELETE", "/v1/organizations/acme/limit").status == 404
         }
     }
 
-    @Test("in a Redis Cluster, too, an override is for all servers, and a bucket is filled wherever its slot is")
+    @Test("on a Redis Cluster, an override reaches all servers, and a bucket in any slot can be filled")
     func cluster() async throws {
         let cluster = try await RedisCluster(replicasPerPrimary: 0)
         let arguments = [
@@ -102,7 +102,7 @@ struct AdminTests {
         }
     }
 
-    @Test("an override outlives the server that it was set on, and ends when it is to end")
+    @Test("an override outlives the server that set it, and ends at its expiry time")
     func overridesLast() async throws {
         let redis = try await RedisServer()
         let first = try await CisternProcess(["--redis", redis.url])
@@ -118,7 +118,7 @@ struct AdminTests {
         }
     }
 
-    @Test("a bucket is filled; with the embedded store, too, where overrides last as long as the process")
+    @Test("a bucket can be filled and its limit overridden, on Redis and in the embedded store")
     func fills() async throws {
         let redis = try await RedisServer()
         for arguments in [["--redis", redis.url, "--store-timeout", "1s"], []] {
@@ -141,7 +141,7 @@ struct AdminTests {
         ])
         let load = Load(port: server.port, organizations: 1)
         let admin = server.admin
-        // Of over 20 requests a second: with a horizon of 10 ms one call for each, or 50 at least, however fast they come.
+        // At over 20 requests a second, a horizon of 10 ms means one call per request, or at least 50 calls a second.
         try await eventually("many store calls") { try (admin.sample("storeCalls") ?? 0) > 20 }
         let reply = try admin.send("PUT", "/v1/lease", json: #"{"horizonMilliseconds":1000}"#)
         #expect(reply.status == 200 && reply.json["horizonMilliseconds"] as? Int == 1000, "\(reply)")
@@ -155,7 +155,7 @@ struct AdminTests {
         #expect(server.process.text.contains(#""by":"local""#))
     }
 
-    @Test("events begin with what has been, and go on with what is")
+    @Test("the event stream begins with the history and continues with the current status")
     func events() async throws {
         let server = try await CisternProcess()
         let connection = try Socket(port: server.admin.port)
@@ -173,7 +173,7 @@ struct AdminTests {
         #expect(try await server.process.exitCode() == 0)
     }
 
-    @Test("a plane that nobody wants is not there, and one that cannot listen ends the server with 69")
+    @Test("--admin-port off disables the admin port, and an admin port in use makes the server exit with 69")
     func ports() async throws {
         let server = try await CisternProcess()
         let busy = try CisternProcess.run(["serve", "--port", "0", "--admin-port", "\(server.admin.port)"])

@@ -1,13 +1,13 @@
 import CisternTesting
 import Foundation
 
-/// A `cistern serve` of a test's own, as it was built with the tests.
+/// A `cistern serve` process for one test, from the same build as the tests.
 final class CisternProcess {
     private let server: ListeningProcess
 
     var process: ChildProcess { server.process }
     var port: Int { server.port }
-    /// The operators' plane.
+    /// A client of the admin interface.
     var admin: AdminClient { AdminClient(port: adminPort) }
 
     private var adminPort: Int {
@@ -17,9 +17,9 @@ final class CisternProcess {
 
     /// Starts a server on a free port and waits until it listens.
     ///
-    /// - Parameter launcher: a program that runs it, with arguments; that of `CISTERN_TEST_LAUNCHER` unless given.
+    /// If the server schedules work on an event loop that has ended, SwiftNIO traps, and the exit code is not 0.
     ///
-    /// One that schedules something on an event loop that has ended does not end with 0: SwiftNIO traps.
+    /// - Parameter launcher: the command that runs the server; by default that of `CISTERN_TEST_LAUNCHER`.
     init(
         _ arguments: [String] = [], launcher: [String] = CisternProcess.launcher, environment: [String: String] = [:]
     ) async throws {
@@ -27,10 +27,10 @@ final class CisternProcess {
         server = try await ListeningProcess(
             command[0], Array(command.dropFirst()) + ["--port", "0", "--admin-port", "0"] + arguments,
             environment: environment.merging(["SWIFTNIO_STRICT": "1"]) { given, _ in given })
-        // The log is written by a thread of its own, perhaps a moment later.
+        // A separate thread writes the log, perhaps a moment later.
         guard !arguments.contains("--admin-port"), !arguments.contains("error") else { return }
         let process = server.process
-        try await eventually("the operators' plane to be logged") { process.text.contains("operators' plane listens") }
+        try await eventually("the admin port to be logged") { process.text.contains("admin interface is listening") }
     }
 
     /// Runs the command with any arguments.
@@ -38,11 +38,11 @@ final class CisternProcess {
         try ChildProcess(program, arguments, environment: environment)
     }
 
-    /// What every server is run with, such as setpriv to be without privileges.
+    /// The command that runs every server, such as setpriv to drop its privileges.
     static let launcher: [String] =
         (ProcessInfo.processInfo.environment["CISTERN_TEST_LAUNCHER"] ?? "").split(separator: " ").map(String.init)
 
-    /// A user without privileges, as a launcher; none where the tests have none themselves.
+    /// A launcher that drops all privileges; empty if the tests run without privileges themselves.
     static var unprivileged: [String] {
         guard getuid() == 0 else { return [] }
         return [
@@ -69,7 +69,7 @@ final class CisternProcess {
         try Socket(port: port)
     }
 
-    /// A connection on which all of a request but its last byte has been sent, and the server is known to be reading it.
+    /// Opens a connection and sends all but the last byte of a request, which the server has begun to read.
     func connectHalfway() throws -> Socket {
         let connection = try connect()
         let headers = ["x-org-id: org-1", "x-user-id: u", "Content-Length: 2", "Expect: 100-continue"]
@@ -79,7 +79,7 @@ final class CisternProcess {
         return connection
     }
 
-    /// Sends a request on a connection of its own.
+    /// Sends a request on a new connection.
     func exchange(_ text: String) throws -> HTTPReply {
         try connect().exchange(text)
     }
@@ -95,7 +95,7 @@ final class CisternProcess {
     }
 }
 
-/// Sends `count` requests of one organization at once, each on a connection of its own, spread over servers.
+/// Sends `count` requests of one organization at once, each on its own connection, spread over servers.
 func burst(_ count: Int, of organization: String, at servers: [CisternProcess]) throws -> [Int] {
     let connections = try (0..<count).map { try servers[$0 % servers.count].connect() }
     for connection in connections { try connection.send(HTTPRequestText.chat(organization)) }

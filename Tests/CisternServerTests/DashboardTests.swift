@@ -4,7 +4,7 @@ import Testing
 
 /// The dashboard in a real browser, on real servers.
 ///
-/// What it looks like is kept in `.build/screenshots`.
+/// Screenshots are kept in `.build/screenshots`.
 @Suite("The dashboard")
 struct DashboardTests {
     private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
@@ -25,7 +25,7 @@ struct DashboardTests {
         try browser.number("[data-chart=\(chart)]", "data-value")
     }
 
-    /// No page is wider than its window.
+    /// Expects that the page is not wider than its window.
     private func expectFits(_ browser: Browser) throws {
         let width = try browser.evaluate("return document.documentElement.scrollWidth - window.innerWidth") as? Double
         #expect(width == 0)
@@ -39,9 +39,7 @@ struct DashboardTests {
         }
     }
 
-    @Test(
-        "under load its charts move; a limit is overridden and the 429s stop; a lease setting changes and store calls fall"
-    )
+    @Test("charts move under load, an override stops the 429s, and a longer horizon reduces store calls")
     func steers() async throws {
         let nodes = [try await RedisServer(), try await RedisServer()]
         let server = try await CisternProcess([
@@ -64,13 +62,13 @@ struct DashboardTests {
             try browser.type("1000000", into: "#override-capacity")
             try browser.type("1000000", into: "#override-refill")
             try browser.click("#override-apply")
-            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try await eventually("the confirmation dialog") { try browser.isShown("#confirm") }
             try keep("confirm", browser)
             try browser.press("\u{E00C}")
             try await eventually("Escape to close it") { try !browser.isShown("#confirm") }
             #expect(try server.exchange(HTTPRequestText.chat("org-0"))["X-RateLimit-Limit"] == "100")
             try browser.click("#override-apply")
-            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try await eventually("the confirmation dialog") { try browser.isShown("#confirm") }
             try browser.click("#confirm-yes")
             try await eventually("the 429s to stop") {
                 try server.exchange(HTTPRequestText.chat("org-0")).status == 200
@@ -85,7 +83,7 @@ struct DashboardTests {
             let before = try #require(try value(browser, "storeCallsPerThousand"))
             try browser.type("1000", into: "#lease-horizon")
             try browser.click("#lease-apply")
-            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try await eventually("the confirmation dialog") { try browser.isShown("#confirm") }
             try browser.click("#confirm-yes")
             try await eventually("fewer store calls in the same chart") {
                 guard let now = try value(browser, "storeCallsPerThousand") else { return false }
@@ -94,10 +92,10 @@ struct DashboardTests {
             try keep("tuned", browser)
 
             try browser.click("#bucket-reset")
-            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try await eventually("the confirmation dialog") { try browser.isShown("#confirm") }
             try browser.click("#confirm-no")
             try browser.click("#override-remove")
-            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try await eventually("the confirmation dialog") { try browser.isShown("#confirm") }
             try browser.click("#confirm-yes")
             try await eventually("the old limit") {
                 try server.exchange(HTTPRequestText.chat("org-0"))["X-RateLimit-Limit"] == "100"
@@ -108,7 +106,7 @@ struct DashboardTests {
         }
     }
 
-    @Test("it says when a node is lost, and when the server is, and goes on when they are back")
+    @Test("the page reports the loss of a node or of the server, and recovers when they are back")
     func losses() async throws {
         let nodes = [try await RedisServer(), try await RedisServer(), try await RedisServer()]
         let port = try Socket.freePort()
@@ -120,28 +118,28 @@ struct DashboardTests {
             let selector = "[data-node=\"\(lost)\"]"
             try await eventually("the nodes") { try browser.attribute(selector, "data-state") == "up" }
             try await nodes[1].kill()
-            try await eventually("the page to say so") { try browser.attribute(selector, "data-state") == "down" }
+            try await eventually("the node shown as down") { try browser.attribute(selector, "data-state") == "down" }
             let state = try browser.text("#state")
             #expect(state.contains("1 of 3 nodes is down") && state.contains("unmetered"), "\(state)")
             try await eventually("the reason") { try browser.text(selector).contains("Connection refused") }
             try keep("node-down", browser)
             let back = try await RedisServer(port: nodes[1].port)
-            try await eventually("the page to say that it is back") { try browser.text("#state") == "all well" }
+            try await eventually("the page to show the node as up") { try browser.text("#state") == "all well" }
 
             server.process.signal(SIGKILL)
             _ = try await server.process.exitCode()
-            try await eventually("the page to miss the server") { try browser.isShown("#connection") }
+            try await eventually("the page to report the lost connection") { try browser.isShown("#connection") }
             #expect(try browser.text("#connection").contains("no connection to the server since"))
             try keep("server-gone", browser)
             server = try await CisternProcess(arguments)
-            try await eventually("the page to go on", within: 60) {
+            try await eventually("the page to recover", within: 60) {
                 try !browser.isShown("#connection") && browser.text("#state") == "all well"
             }
             _ = back
         }
     }
 
-    @Test("it lists what happened and which limits are overridden, and an override keeps its time unless it is changed")
+    @Test("the page lists events and overrides, and editing an override keeps its expiry time")
     func journal() async throws {
         let server = try await CisternProcess()
         let body = #"{"capacity":7,"refillPerSecond":1,"expiresInSeconds":480}"#
@@ -157,7 +155,7 @@ struct DashboardTests {
                 try browser.evaluate("return document.getElementById('override-expiry').value") as? String == "keep")
             try browser.type("8", into: "#override-capacity")
             try browser.click("#override-apply")
-            try await eventually("the question whether it is meant") { try browser.isShown("#confirm") }
+            try await eventually("the confirmation dialog") { try browser.isShown("#confirm") }
             try browser.click("#confirm-yes")
             try await eventually("the new limit") { try browser.text("#overrides").contains("8") }
             let list = try server.admin.get("/v1/overrides").json["overrides"] as? [[String: Any]] ?? []
@@ -168,7 +166,7 @@ struct DashboardTests {
         }
     }
 
-    @Test("without any data it is sensible, in both schemes and at both widths, and the keyboard reaches all of it")
+    @Test("an empty page renders cleanly in both color schemes and widths, and is usable by keyboard")
     func empty() async throws {
         let server = try await CisternProcess()
         try await Browser.run { browser in
@@ -184,7 +182,7 @@ struct DashboardTests {
                     try keep("empty-\(width)-\(isDark ? "dark" : "light")", browser)
                 }
             }
-            // From the top, Tab comes by everything that can be used, and what has the focus can be seen.
+            // From the top of the page, Tab reaches every control.
             try browser.evaluate("document.activeElement?.blur(); window.scrollTo(0, 0)")
             var reached: Set<String> = []
             for _ in 0..<40 {
@@ -194,7 +192,7 @@ struct DashboardTests {
                 reached.insert(id as? String ?? "")
             }
             #expect(reached.isSuperset(of: ["search-organization", "decisions", "latency"]), "\(reached)")
-            // What has no label has no name for those who do not see it.
+            // Every control needs a label for screen readers.
             let nameless = try browser.evaluate(
                 """
                 return [...document.querySelectorAll('input, select, button')].filter((e) =>
@@ -207,10 +205,10 @@ struct DashboardTests {
         }
     }
 
-    /// How long a load goes on before it is looked at: longer for the README's picture, which `make screenshot` takes.
+    /// How many seconds a load runs before its screenshot; `make screenshot`, for the README's picture, sets more.
     private static let seconds = Double(ProcessInfo.processInfo.environment["CISTERN_SCREENSHOT_SECONDS"] ?? "") ?? 3
 
-    @Test("with thousands of organizations, and names that are hostile, it shows the busiest and nothing else happens")
+    @Test("with thousands of organizations the page shows the busiest, and ignores a hostile name")
     func crowded() async throws {
         let nodes = [try await RedisServer(), try await RedisServer()]
         let server = try await CisternProcess([
@@ -250,17 +248,17 @@ struct DashboardTests {
         }
     }
 
-    @Test("where a token is needed it asks for one, says when it is wrong, and goes on with the right one")
+    @Test("the page asks for a token if one is needed, reports a wrong one, and continues with the right one")
     func token() async throws {
         let folder = try TemporaryDirectory()
         try folder.write("alice:correct-horse-battery\n", to: "t")
         let server = try await CisternProcess(["--admin-token-file", folder.path + "/t"])
         try await Browser.run { browser in
             try browser.open(url(server))
-            try await eventually("the question for a token") { try browser.isShown("#token-input") }
+            try await eventually("the token prompt") { try browser.isShown("#token-input") }
             try browser.type("wrong-horse-battery", into: "#token-input")
             try browser.click("#token-apply")
-            try await eventually("the refusal") { try browser.text("#token-message") != "" }
+            try await eventually("the error message") { try browser.text("#token-message") != "" }
             try keep("token", browser)
             try browser.type("correct-horse-battery\u{E007}", into: "#token-input")
             try await eventually("the charts") { try points(browser) >= 2 }

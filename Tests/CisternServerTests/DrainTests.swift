@@ -3,21 +3,21 @@ import Foundation
 import Synchronization
 import Testing
 
-/// How a server stops: nobody who looks at what it says loses a request.
+/// A server that stops loses no request of clients that react to its signals.
 @Suite("Draining")
 struct DrainTests {
-    @Test("for drainDelay connections are accepted, health is 503, and every answer closes its connection")
+    @Test("during drainDelay, connections are accepted, health is 503, and each response closes its connection")
     func delay() async throws {
         let server = try await CisternProcess(["--drain-delay", "5s"])
         let old = try server.connect()
         #expect(try old.exchange(HTTPRequestText.chat("org-1"))["Connection"] == nil)
         server.process.signal(SIGTERM)
-        try await eventually("health to say so") {
+        try await eventually("health to be 503") {
             try server.exchange(HTTPRequestText.plain("GET", "/health")).status == 503
         }
         let health = try server.exchange(HTTPRequestText.plain("GET", "/health"))
         #expect(health.json["status"] as? String == "draining")
-        try await eventually("the operators' port to say so, too") {
+        try await eventually("health on the admin port to be 503, too") {
             try server.admin.get("/v1/health").status == 503
         }
         #expect(try old.exchange(HTTPRequestText.chat("org-1"))["Connection"] == "close")
@@ -28,12 +28,12 @@ struct DrainTests {
     }
 
     @Test(
-        "no request is lost by clients that look for Connection: close or the end of the stream",
+        "clients that react to Connection: close or to the end of the stream lose no request",
         arguments: ["0s", "1s"], [0, 3])
     func nothingIsLost(delay: String, slowness: Int) async throws {
         let server = try await CisternProcess(["--drain-delay", delay, "--capacity", "1000000000"])
         let (tally, port) = (ClientTally(), server.port)
-        // Threads of their own: clients that wait would keep the tests' threads from everybody else.
+        // Each client has its own thread: blocked clients would starve the thread pool of the tests.
         for number in 0..<24 {
             Thread.detachNewThread {
                 Self.ask(port: port, pauseMicroseconds: UInt32(number % 4 * slowness * 200), tally)
@@ -47,7 +47,7 @@ struct DrainTests {
         #expect(try await server.process.exitCode() == 0)
     }
 
-    /// Asks on one connection after another until none is accepted any more.
+    /// Sends requests on one connection after another until no more connections are accepted.
     private static func ask(port: Int, pauseMicroseconds: UInt32, _ tally: ClientTally) {
         while let connection = try? Socket(port: port) {
             while !connection.isClosedByPeer {
@@ -68,7 +68,7 @@ struct DrainTests {
     }
 }
 
-/// What clients have seen.
+/// The numbers of responses, lost requests and finished clients.
 private final class ClientTally: Sendable {
     private let counts = Mutex<(answered: Int, lost: [String], ended: Int)>((0, [], 0))
 

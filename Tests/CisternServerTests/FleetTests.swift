@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 import Testing
 
-/// Several real servers, several real nodes, and what operators do with them.
+/// Several real servers and nodes, and the operations that operators perform on them.
 @Suite("Servers with several Redis nodes")
 struct FleetTests {
     private func nodes(_ count: Int) async throws -> [RedisServer] {
@@ -14,7 +14,7 @@ struct FleetTests {
 
     // MARK: The policy local
 
-    /// What each server's part of the limits is on record as, by the servers' names.
+    /// The local fraction and the sequence number on record for each server, sorted by server name.
     private func shares(on redis: RedisServer) async throws -> [(millionths: Int, sequence: Int)] {
         let words = try await redis.command("HGETALL", "ratelimit:servers")
             .split(separator: "\n", omittingEmptySubsequences: false)
@@ -25,7 +25,7 @@ struct FleetTests {
         }
     }
 
-    @Test("with the node dead, three servers with the policy local together admit the limit and no more")
+    @Test("with the node dead, three servers under the policy local together admit no more than the limit")
     func local() async throws {
         let redis = try await RedisServer()
         let (capacity, refill) = (90, 60)
@@ -38,7 +38,7 @@ struct FleetTests {
         try await eventually("a third of the limits for each server") {
             try await shares(on: redis).map(\.millionths) == [333_333, 333_333, 333_333]
         }
-        // What each server has been told is in force with it once it has said so, with its next request.
+        // A server's new fraction is in force once the server has reported it, with its next request.
         let told = try await shares(on: redis).map(\.sequence)
         try await eventually("each server to have asked once more") {
             try await zip(shares(on: redis), told).allSatisfy { $0.sequence > $1 }
@@ -51,11 +51,11 @@ struct FleetTests {
             try servers.allSatisfy { try $0.get("/health").contains(#""state":"down""#) }
         }
         let before = loads.map { $0.count(200) }
-        // Long enough for several tokens at each: how long is measured, not presumed.
+        // Run long enough for 60 tokens at each server. The duration is measured, not assumed.
         try await eventually("each server to go on admitting") {
             zip(loads, before).allSatisfy { $0.count(200) >= $1 + 60 }
         }
-        // Counted first, and the time taken afterwards: what is admitted in between is in the time and not in the count.
+        // The count is read first and the time afterwards, so a request in between can only loosen the bound.
         let admitted = loads.reduce(0) { $0 + $1.count(200) }
         let elapsed = start.duration(to: .now)
         for load in loads { load.stop() }
@@ -69,7 +69,7 @@ struct FleetTests {
         #expect(loads.allSatisfy { $0.count(503) == 0 && $0.count(429) > 0 })
     }
 
-    @Test("servers with the policy local share the limits anew when one of them stops")
+    @Test("under the policy local, the remaining server gets the fraction of a server that stops")
     func localShares() async throws {
         let redis = try await RedisServer()
         let arguments = ["--redis", redis.url, "--on-store-failure", "local"]
@@ -87,9 +87,9 @@ struct FleetTests {
         withExtendedLifetime(staying) {}
     }
 
-    // MARK: Beginnings and changes
+    // MARK: Startup and changes
 
-    @Test("starts with every node down, says so, and meters once they are there")
+    @Test("a server starts with every node down, reports it, and meters once the nodes are up")
     func startsWithoutNodes() async throws {
         var reserved: [ReservedPort] = [try ReservedPort(), try ReservedPort()]
         let ports = reserved.map(\.number)
@@ -103,12 +103,12 @@ struct FleetTests {
         reserved = []
         var nodes: [RedisServer] = []
         for port in ports { nodes.append(try await RedisServer(port: port)) }
-        try await eventually("the server to be well") { try server.get("/health").hasPrefix(#"{"status":"ok""#) }
+        try await eventually("the server to be healthy") { try server.get("/health").hasPrefix(#"{"status":"ok""#) }
         #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 200)
         withExtendedLifetime(nodes) {}
     }
 
-    @Test("SIGHUP takes in nodes that were added or removed, refuses what is wrong, and names what needs a restart")
+    @Test("SIGHUP adds and removes nodes, rejects invalid settings, and names changes that need a restart")
     func hangup() async throws {
         let nodes = try await nodes(3)
         let folder = try TemporaryDirectory()
@@ -132,23 +132,23 @@ struct FleetTests {
         try ask()
         #expect(try await nodes[2].command("DBSIZE") == "0")
         try write(nodes.map(\.url), more: "leaseHorizon: 500ms\n")
-        try await hangUp(until: "the leases of organizations that moved are back")
+        try await hangUp(until: "the leases of moved organizations are returned")
         #expect(server.process.text.contains(#""settings":"leaseHorizon""#))
         try ask()
         #expect(try await Int(nodes[2].command("DBSIZE")) ?? 0 >= 3)
         #expect(try server.get("/health").components(separatedBy: #""state":"up""#).count == 4)
         try write(["redis://:hunter2@127.0.0.1:x"])
-        try await hangUp(until: "those of before stay in force")
+        try await hangUp(until: "the settings are invalid, keeping the previous settings")
         #expect(!server.process.text.contains("hunter2"))
         try ask()
         try write(nodes[..<2].map(\.url), more: "topology: cluster\n")
-        try await hangUp(until: "how to enter them has changed, too")
+        try await hangUp(until: "connection settings have changed as well")
         try ask()
         try write(nodes[1...].map(\.url))
-        try await hangUp(until: "the leases of organizations that moved are back", times: 2)
+        try await hangUp(until: "the leases of moved organizations are returned", times: 2)
         try ask()
         #expect(try server.get("/health").components(separatedBy: #""state":"up""#).count == 3)
-        // Nothing that was leased of the node that has left is still on its books.
+        // The removed node has no lease with tokens left on record.
         for key in try await nodes[0].command("KEYS", "*:leases").split(separator: "\n") {
             let records = try await nodes[0].command("HVALS", "\(key)").split(separator: "\n")
             for record in records {
@@ -161,7 +161,7 @@ struct FleetTests {
         }
     }
 
-    // MARK: Looking into Redis
+    // MARK: Inspecting Redis
 
     @Test("cistern nodes shows each node, its share and its organizations, and exits with 69 when one is down")
     func nodesCommand() async throws {
@@ -194,7 +194,7 @@ struct FleetTests {
         #expect(json.text.contains("cannot be used"))
     }
 
-    @Test("cistern inspect shows an organization's balance and leases, changes nothing, and says why it cannot")
+    @Test("cistern inspect shows an organization's balance and leases, changes nothing, and explains failures")
     func inspectCommand() async throws {
         let nodes = try await nodes(2)
         let urls = ["--redis", nodes.map(\.url).joined(separator: ",")]
@@ -226,7 +226,7 @@ struct FleetTests {
         #expect(table.text.contains("balance       70.") && table.text.contains("LESSEE"), "\(table.text)")
         let nobody = try CisternProcess.run(["inspect", "nobody"] + urls)
         #expect(try await nobody.exitCode() == 0)
-        #expect(nobody.text.contains("one that is not there is full"))
+        #expect(nobody.text.contains("a missing bucket is full"))
         for node in nodes { try await node.kill() }
         let dead = try CisternProcess.run(["inspect", "acme"] + urls)
         #expect(try await dead.exitCode() == 69)
@@ -258,7 +258,7 @@ struct FleetTests {
     // MARK: Secrets
 
     @Test(
-        "no password is seen in ps, in the log, on the pages or in what the commands print",
+        "no password appears in ps, in the log, on the pages or in the output of the commands",
         arguments: ["info", "trace"])
     func secrets(logLevel: String) async throws {
         let redis = try await RedisServer(["--requirepass", "hunter2"])
@@ -288,7 +288,7 @@ struct FleetTests {
         }
     }
 
-    /// What `ps` shows of a process.
+    /// The arguments of a process, as `ps` shows them.
     private func arguments(of process: Int32) async throws -> String {
         #if os(Linux)
             return try String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
@@ -299,14 +299,14 @@ struct FleetTests {
         #endif
     }
 
-    // MARK: Rights
+    // MARK: Permissions
 
-    /// The words by which the README makes a user with no more rights than are needed.
+    /// The README's ACL command, which creates a user with only the necessary permissions.
     private func userFromReadme(password: String) throws -> [String] {
         let readme = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().appendingPathComponent("README.md")
         let lines = try String(contentsOf: readme, encoding: .utf8).components(separatedBy: "\n")
-        // It goes over several lines, each but the last with a backslash at its end.
+        // The command spans several lines; every line but the last ends with a backslash.
         let start = try #require(lines.firstIndex { $0.hasPrefix("    ACL SETUSER cistern ") })
         var text = ""
         for line in lines[start...] {
@@ -316,7 +316,7 @@ struct FleetTests {
         return text.replacing("PASSWORD", with: password).split(separator: " ").map(String.init)
     }
 
-    @Test("the rights that the README grants are enough for serve, nodes and inspect, on a ring and on a cluster")
+    @Test("the permissions in the README suffice for serve, nodes and inspect, on a ring and on a cluster")
     func rights() async throws {
         let redis = try await RedisServer()
         let user = try userFromReadme(password: "sesame")
@@ -360,7 +360,7 @@ struct FleetTests {
     }
 }
 
-/// Requests of one organization at one server, one after the other without a pause, and how each was answered.
+/// Sends one organization's requests to one server without a pause, and counts the statuses.
 private final class Admissions: Sendable {
     private struct State {
         var statuses: [Int: Int] = [:]

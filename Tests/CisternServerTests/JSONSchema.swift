@@ -1,6 +1,8 @@
 import Foundation
 
-/// Checks JSON values against the schemas of an OpenAPI document: as much of JSON Schema as that uses.
+/// Checks JSON values against the schemas of an OpenAPI document.
+///
+/// Supports only the part of JSON Schema that the document uses.
 struct JSONSchema {
     private let document: [String: Any]
 
@@ -8,24 +10,24 @@ struct JSONSchema {
         self.document = document
     }
 
-    /// What is wrong with a value, each with where; nothing where it is as the schema says.
+    /// Returns the violations in a value, each with its path; an empty array if the value is valid.
     func violations(of value: Any, by schema: [String: Any], at path: String = "$") -> [String] {
         if let reference = schema["$ref"] as? String {
             return violations(of: value, by: resolve(reference), at: path)
         }
         if let options = schema["oneOf"] as? [[String: Any]] {
             let fitting = options.count { violations(of: value, by: $0, at: path).isEmpty }
-            return fitting == 1 ? [] : ["\(path): fits \(fitting) of oneOf"]
+            return fitting == 1 ? [] : ["\(path): matches \(fitting) schemas of oneOf"]
         }
         var found: [String] = []
         if let type = schema["type"] {
             let types = type as? [String] ?? [type as? String ?? ""]
             if !types.contains(where: { Self.has(value, type: $0) }) {
-                found.append("\(path): is no \(types): \(value)")
+                found.append("\(path): is not \(types): \(value)")
             }
         }
         if let allowed = schema["enum"] as? [String], let text = value as? String, !allowed.contains(text) {
-            found.append("\(path): \(text) is none of \(allowed)")
+            found.append("\(path): \(text) is not one of \(allowed)")
         }
         if let object = value as? [String: Any] { found += violations(of: object, by: schema, at: path) }
         if let list = value as? [Any], let items = schema["items"] as? [String: Any] {
@@ -41,7 +43,7 @@ struct JSONSchema {
             if let property = properties[name] {
                 found += violations(of: value, by: property, at: "\(path).\(name)")
             } else if schema["additionalProperties"] as? Bool == false {
-                found.append("\(path): has \(name), which the schema does not")
+                found.append("\(path): has \(name), which the schema does not allow")
             }
         }
         return found

@@ -4,8 +4,8 @@ import Testing
 
 @testable import CisternServer
 
-/// Limits that change without a restart, and files that are checked without a server.
-@Suite("The limits file of a server that runs")
+/// Limits that change without a restart, and the check of files without a server.
+@Suite("The limits file of a running server")
 struct LimitsReloadTests {
     private let folder: TemporaryDirectory
     private let path: String
@@ -24,7 +24,7 @@ struct LimitsReloadTests {
         try server.exchange(HTTPRequestText.chat(organization))["X-RateLimit-Limit"]
     }
 
-    @Test("is read when it changes, and what it says holds for organizations in memory, too")
+    @Test("the file is reloaded when it changes, and applies to organizations in memory, too")
     func changes() async throws {
         let server = try await CisternProcess(["--limits", path])
         #expect(try limit(server) == "50" && limit(server, of: "other") == "100")
@@ -35,7 +35,7 @@ struct LimitsReloadTests {
         #expect(try server.metric(#"cistern_limits_file_reads_total{result="applied"}"#) == 1)
     }
 
-    @Test("is refused whole where it is wrong: the old limits stay, a metric and the log say so, until it is right")
+    @Test("an invalid file is rejected as a whole; the old limits stay, and a metric and the log report it")
     func refused() async throws {
         let server = try await CisternProcess(["--limits", path])
         #expect(try limit(server) == "50")
@@ -52,7 +52,7 @@ struct LimitsReloadTests {
             return (limits?["rejected"] as? String)?.contains("limits.yaml:3") == true
         }
         try FileManager.default.removeItem(atPath: path)
-        try await eventually("the file to be missed") { server.process.text.contains("there is no such file") }
+        try await eventually("the missing file in the log") { server.process.text.contains("there is no such file") }
         #expect(try limit(server) == "50")
         try write("organizations:\n  acme: {capacity: 8, refillPerSecond: 1}\n")
         try await eventually("the new limit") { try limit(server) == "8" }
@@ -60,7 +60,7 @@ struct LimitsReloadTests {
     }
 
     @Test(
-        "that is emptied is refused, by a running server and by a new one, and cistern check says so",
+        "an empty file is rejected by a running server, by a new server and by cistern check",
         arguments: ["", "# nothing\n", "---\n", "null\n"])
     func emptied(text: String) async throws {
         let server = try await CisternProcess(["--limits", path])
@@ -73,7 +73,7 @@ struct LimitsReloadTests {
         #expect(try await process.exitCode() == 64)
     }
 
-    @Test("an edit that keeps the file's size and time is read, and one whose default is gone means the settings'")
+    @Test("the file is reloaded after an edit that keeps its size and time; without a default, the settings' applies")
     func sameSizeAndTime() async throws {
         try write("default: {capacity: 60, refillPerSecond: 5}\n")
         let server = try await CisternProcess(["--limits", path, "--capacity", "70"])
@@ -89,7 +89,7 @@ struct LimitsReloadTests {
         try await eventually("the settings' default") { try limit(server) == "70" }
     }
 
-    @Test("and the default of the settings is another one after SIGHUP")
+    @Test("the file may omit the default, and SIGHUP then applies a new default of the settings")
     func defaults() async throws {
         let config = folder.path + "/cistern.yaml"
         try "capacity: 60\nlimits: \(path)\n".write(toFile: config, atomically: true, encoding: .utf8)
@@ -99,10 +99,10 @@ struct LimitsReloadTests {
         server.process.signal(SIGHUP)
         try await eventually("the new default") { try limit(server, of: "other") == "61" }
         #expect(try limit(server) == "61")
-        #expect(!server.process.text.contains("only a restart"))
+        #expect(!server.process.text.contains("only after a restart"))
     }
 
-    @Test("a limit in shadow lets everything through, and says what it would have denied")
+    @Test("a shadow limit admits every request, and reports the requests it would have denied")
     func shadow() async throws {
         try write("organizations:\n  acme: {capacity: 2, refillPerSecond: 0.001, shadow: true}\n")
         let server = try await CisternProcess(["--limits", path])
@@ -116,7 +116,7 @@ struct LimitsReloadTests {
         #expect((list as? [[String: Any]])?.first?["organization"] as? String == "acme")
     }
 
-    @Test("each decision is logged at level debug, with the id of its answer")
+    @Test("each decision is logged at level debug, with its request ID")
     func decisionsAreLogged() async throws {
         let server = try await CisternProcess(["--log-level", "debug", "--limits", path])
         let reply = try server.exchange(HTTPRequestText.chat("acme"))
@@ -135,7 +135,7 @@ struct LimitsReloadTests {
         return (try await process.exitCode(), process.text)
     }
 
-    @Test("cistern check says what is in a file, or which line is wrong, why, and what would be right")
+    @Test("cistern check summarizes a valid file, and names the line, the reason and the remedy for an invalid one")
     func checks() async throws {
         let good = try await check("organizations:\n  acme: {capacity: 50, refillPerSecond: 5, shadow: true}\n")
         #expect(good.code == 0 && good.text.contains("limits of 1 organizations; default 100 tokens"), "\(good.text)")
@@ -164,12 +164,12 @@ struct LimitsReloadTests {
     }
 }
 
-/// What counts as a change of a file.
-@Suite("A file that is watched")
+/// When a watched file counts as changed.
+@Suite("A watched file")
 struct WatchedFileTests {
     private func look(_ text: String) -> WatchedFile.Look { .contents(Data(text.utf8)) }
 
-    @Test("a state counts once two looks in a row have found it, and once only")
+    @Test("a change is reported when two consecutive reads agree, and only once")
     func settles() {
         var file = WatchedFile()
         file.take(look("a"))
@@ -180,7 +180,7 @@ struct WatchedFileTests {
         #expect(file.settle(look("bc")) == nil)
     }
 
-    @Test("one that cannot be read is a state as well, and becoming readable again is a change")
+    @Test("an unreadable file counts as a change, and so does its becoming readable again")
     func unreadable() throws {
         var file = WatchedFile()
         file.take(look("a"))
@@ -188,7 +188,7 @@ struct WatchedFileTests {
         #expect(file.settle(look("a")) == nil)
         #expect(file.settle(look("a")) == look("a"))
         #expect(WatchedFile.look(at: "/nowhere") == .unreadable("there is no such file"))
-        // Reading a pipe would wait for whoever writes.
+        // Special files are not read: reading a pipe would block until a program writes to it.
         #expect(WatchedFile.look(at: "/dev/null") == nil)
     }
 }

@@ -2,7 +2,7 @@ import CisternTesting
 import Foundation
 import Synchronization
 
-/// Requests without a pause on a few connections, until it is stopped.
+/// Sends requests without a pause on a few connections, until it is stopped.
 final class Load: Sendable {
     private struct Counts {
         var answered = 0
@@ -14,7 +14,7 @@ final class Load: Sendable {
     private let isStopping = Atomic(false)
     private let organizations: Int
 
-    /// Starts the load on a server, over some organizations: `org-0` and so on.
+    /// Starts the load on a server, spread over the organizations `org-0`, `org-1` and so on.
     init(port: Int, connections: Int = 4, organizations: Int = 100) {
         self.organizations = organizations
         counts = Mutex(Counts(threads: connections))
@@ -42,7 +42,7 @@ final class Load: Sendable {
         }
     }
 
-    /// Ends the load and says how many requests were answered 200 and how many were not.
+    /// Stops the load, and returns how many requests got 200 and how many did not.
     func stop() async throws -> (answered: Int, failed: Int) {
         isStopping.store(true, ordering: .relaxed)
         try await eventually("the load to end") { self.counts.withLock { $0.threads == 0 } }

@@ -28,7 +28,7 @@ struct LogTests {
         }
     }
 
-    @Test("is lines for people on a terminal, whatever stands in them")
+    @Test("the log is one readable line per entry on a terminal, with control characters escaped")
     func text() {
         let output = Output()
         let metadata: Logger.Metadata = ["node": "n\r\n1", "at": "\u{1b}[2J\u{2028}"]
@@ -37,7 +37,7 @@ struct LogTests {
         #expect(output.lines == [line])
     }
 
-    @Test("is one JSON object a line elsewhere, the time first")
+    @Test("the log is one JSON object per line elsewhere, with the time first")
     func json() throws {
         let output = Output()
         logger(.json, to: output).error("it \"broke\"\n", metadata: ["b": "1", "a": "{\u{1}"])
@@ -48,7 +48,7 @@ struct LogTests {
         #expect(object?["message"] == "it \"broke\"\n" && object?["a"] == "{\u{1}" && object?["b"] == "1")
     }
 
-    @Test("warnings that repeat are held back, and counted; others and lower levels are not")
+    @Test("repeated warnings are throttled and counted; other warnings and lower levels are not")
     func throttles() {
         let output = Output()
         let logger = logger(.text, to: output)
@@ -61,13 +61,13 @@ struct LogTests {
         #expect(output.lines.count { $0.contains("news") } == 50)
         #expect(output.lines.count { $0.contains("another") } == 1)
         output.wait(seconds: 10)
-        // Whatever the wall clock does meanwhile.
+        // The throttle must not depend on the wall clock.
         output.setClockBack(seconds: 3600)
         logger.warning("again")
         #expect(output.lines.last?.contains("again notLogged=40") == true)
     }
 
-    @Test("messages that have not come for a while make room for others to be told apart")
+    @Test("messages that do not recur are forgotten, so that the throttle can tell new messages apart")
     func forgetsMessages() {
         let output = Output()
         let logger = logger(.text, to: output)
@@ -77,14 +77,14 @@ struct LogTests {
         #expect((1000..<1200).allSatisfy { number in output.lines.contains { $0.hasSuffix(" \(number)\n") } })
     }
 
-    @Test("nobody waits for a descriptor that is not read: lines are dropped and counted, and the next one says so")
+    @Test("an unread descriptor blocks no caller: lines are dropped and counted, and a later line reports it")
     func unreadPipe() async throws {
         let pipe = Pipe()
         let writer = LogWriter(descriptor: pipe.fileHandleForWriting.fileDescriptor, maximumBytes: 100_000) {
             LineLogHandler.droppedNotice($0, format: .text)
         }
         let line = String(repeating: "x", count: 99) + "\n"
-        // More than a pipe and the writer hold, each and together.
+        // More than the pipe and the writer can hold together.
         for _ in 0..<20_000 { writer.write(line) }
         let dropped = writer.droppedLines
         #expect(dropped > 0)

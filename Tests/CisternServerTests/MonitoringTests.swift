@@ -6,7 +6,7 @@ import Yams
 @testable import CisternAdmin
 @testable import CisternServer
 
-/// What others make of the metrics: Prometheus itself, its rules, Grafana.
+/// The metrics in use by Prometheus, its alert rules and Grafana.
 @Suite("Monitoring")
 struct MonitoringTests {
     private func export(_ arguments: String...) async throws -> String {
@@ -20,7 +20,7 @@ struct MonitoringTests {
         #expect(try await process.exitCode() == 0, "\(process.text)")
     }
 
-    @Test("the alert rules pass promtool, and each fires for what it is for and not before")
+    @Test("the alert rules pass promtool, and each fires on its condition and not before")
     func alerts() async throws {
         let folder = try TemporaryDirectory()
         let rules = try await export("alerts")
@@ -28,7 +28,7 @@ struct MonitoringTests {
         try await promtool(["check", "rules", folder.path + "/rules.yaml"])
         try folder.write(Self.ruleTests, to: "tests.yaml")
         try await promtool(["test", "rules", folder.path + "/tests.yaml"])
-        // The tests are about these rules: with another threshold one fails.
+        // The tests do depend on these rules: with a changed threshold, one fails.
         let wrong = rules.replacing("cistern_node_up == 0", with: "cistern_node_up == 2")
         #expect(wrong != rules)
         try folder.write(wrong, to: "rules.yaml")
@@ -43,7 +43,7 @@ struct MonitoringTests {
         }
     }
 
-    /// For each alert: what must fire it, and a quiet time before.
+    /// For each alert: a quiet period, then input that must fire it.
     private static let ruleTests = """
         rule_files: [rules.yaml]
         evaluation_interval: 15s
@@ -71,7 +71,7 @@ struct MonitoringTests {
                 exp_alerts:
                   - exp_labels: {severity: warning, instance: a}
                     exp_annotations:
-                      summary: a refuses its limits file and goes on with the limits of before
+                      summary: a rejects its limits file and keeps the previous limits
                       description: "`cistern check FILE` says which line and why."
             promql_expr_test:
               - expr: ALERTS{alertname="CisternDecisionsUnmetered",alertstate="firing"}
@@ -108,7 +108,7 @@ struct MonitoringTests {
                   - {labels: 'ALERTS{alertname="CisternEventLoopLag",alertstate="firing",instance="a",severity="warning"}', value: 1}
         """
 
-    @Test("every metric that an export names is one that the server has, and Grafana's expressions can be parsed")
+    @Test("exports name only metrics that the server has, and Grafana's expressions can be parsed")
     func names() async throws {
         let known = Set(MetricFamily.all.map(\.name))
         let texts = [try await export("alerts"), try await export("grafana")]
@@ -136,7 +136,7 @@ struct MonitoringTests {
         #expect((dashboard["panels"] as? [[String: Any]])?.count == GrafanaDashboard.panels.count)
     }
 
-    @Test("the page has every metric of the list, with its kind and help, and no other")
+    @Test("the metrics page has exactly the declared metrics, each with its kind and help")
     func families() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url])
@@ -149,7 +149,7 @@ struct MonitoringTests {
         #expect(try await check.exitCode() == 0 && check.text == "", "\(check.text)")
     }
 
-    @Test("a real Prometheus scrapes the server, from either port, and its query returns the decisions")
+    @Test("a real Prometheus scrapes both ports, and its queries return the decisions")
     func prometheus() async throws {
         let folder = try TemporaryDirectory()
         let secret = "a-secret-for-prometheus"
@@ -192,7 +192,7 @@ struct MonitoringTests {
 
     // MARK: Deployments
 
-    @Test("the Kubernetes deployment is valid YAML, with probes on the data port and settings that the server takes")
+    @Test("the Kubernetes deployment is valid, probes the data port, and has settings that the server accepts")
     func kubernetes() async throws {
         let text = try await export("kubernetes", "--replicas", "5", "--image", "registry/cistern:1")
         let documents = try Yams.load_all(yaml: text).compactMap { $0 as? [String: Any] }
@@ -211,7 +211,7 @@ struct MonitoringTests {
         #expect(text.contains("replicas: 5\n") && text.contains("image: \"registry/cistern:1\"\n"))
         #expect(text.components(separatedBy: "httpGet: {path: /health, port: http}").count == 3)
         #expect(text.contains("enableServiceLinks: false\n") && text.contains("preStop:"))
-        // Whatever variables Kubernetes sets for the Service, the server starts with them.
+        // The server starts with the variables that Kubernetes sets for the Service.
         let service = try #require((documents[2]["metadata"] as? [String: Any])?["name"] as? String)
         let variable = service.uppercased().replacing("-", with: "_") + "_PORT"
         #expect(!variable.hasPrefix("CISTERN_"))
@@ -226,7 +226,7 @@ struct MonitoringTests {
         #expect(try await ChildProcess(validator, ["--strict", broken]).exitCode() != 0)
     }
 
-    @Test("the unit names the program and its settings, and what cannot be is refused")
+    @Test("the systemd unit names the program and its settings, and invalid flags of an export are rejected")
     func systemd() async throws {
         let unit = try await export("systemd", "--program", "/opt/cistern", "--config", "/etc/c.yaml")
         #expect(unit.contains("ExecStart=/opt/cistern serve --config /etc/c.yaml\n"))

@@ -5,7 +5,7 @@ import Testing
 
 @testable import CisternAdmin
 
-/// The API's description against the API.
+/// Compares the API's description with the API.
 @Suite("openapi.json")
 struct OpenAPITests {
     private func document(of admin: AdminClient) throws -> [String: Any] {
@@ -14,7 +14,7 @@ struct OpenAPITests {
         return reply.json
     }
 
-    @Test("describes the routes that there are, each with the method it takes, and no other")
+    @Test("the document describes exactly the existing routes, each with its method")
     func routes() async throws {
         let server = try await CisternProcess()
         let document = try document(of: server.admin)
@@ -36,7 +36,7 @@ struct OpenAPITests {
         }
     }
 
-    @Test("every answer is as it says, with either store")
+    @Test("the document describes every response correctly, with either store")
     func answers() async throws {
         let redis = try await RedisServer()
         for arguments in [["--redis", redis.url, "--store-timeout", "1s"], []] {
@@ -80,7 +80,7 @@ struct OpenAPITests {
         }
     }
 
-    @Test("the check finds what is wrong")
+    @Test("the schema check detects violations")
     func checkBites() {
         let schemas = JSONSchema(document: [:])
         let schema: [String: Any] = [

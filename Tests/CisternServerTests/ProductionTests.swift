@@ -2,10 +2,10 @@ import CisternTesting
 import Foundation
 import Testing
 
-/// Where servers are run: without privileges, in sandboxes, with few descriptors, and with nobody who reads their logs.
+/// Servers without privileges, in sandboxes, with few descriptors, and with logs that no program reads.
 @Suite("A server in production")
 struct ProductionTests {
-    @Test("serves without any privilege, and reaches Redis")
+    @Test("a server without any privilege serves, and reaches Redis")
     func unprivileged() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url], launcher: CisternProcess.unprivileged)
@@ -30,7 +30,7 @@ struct ProductionTests {
     }
 
     #if os(Linux)
-        @Test("few descriptors: clients are turned away, no core spins, and Redis is reached again")
+        @Test("with few descriptors, excess clients get 503, no core spins, and the server reconnects to Redis")
         func descriptors() async throws {
             let redis = try await RedisServer()
             let server = try await CisternProcess(
@@ -40,7 +40,7 @@ struct ProductionTests {
             for _ in 0..<150 { if let client = try? server.connect() { clients.append(client) } }
             try await redis.kill()
             let back = try await RedisServer(port: redis.port)
-            // One of those that are let in is answered, and metered again once Redis is back.
+            // An accepted client gets a response, and a metered one once Redis is back.
             try await eventually("a metered answer", within: 60) {
                 let replies = clients.prefix(8).compactMap { try? $0.exchange(HTTPRequestText.chat("org-1")) }
                 return replies.contains { $0.status == 200 && $0["X-RateLimit-Remaining"] != "100" }
@@ -48,7 +48,7 @@ struct ProductionTests {
             let before = try Self.processorTicks(server.process.processIdentifier)
             try await Task.sleep(for: .seconds(1))
             let ticks = try Self.processorTicks(server.process.processIdentifier) - before
-            #expect(ticks < 50, "of a hundred a second and core")
+            #expect(ticks < 50, "ticks in a second; a busy core has 100")
             let refused = clients.suffix(40).compactMap { client -> Int? in
                 guard let bytes = try? client.receive(), !bytes.isEmpty else { return nil }
                 return Int(String(decoding: bytes, as: UTF8.self).split(separator: " ")[1])
@@ -67,7 +67,7 @@ struct ProductionTests {
             return (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
         }
 
-        @Test("started with its three first descriptors closed it serves, and they are nobody else's")
+        @Test("a server that starts with descriptors 0 to 2 closed opens them on /dev/null and serves")
         func closedDescriptors() async throws {
             let port = try Socket.freePort()
             let process = try ChildProcess(
@@ -76,7 +76,7 @@ struct ProductionTests {
                     "-c", "exec \"$0\" serve --port \(port) --admin-port off <&- >&- 2>&-",
                     BuiltProduct.path("cistern"),
                 ])
-            try await eventually("it to listen") { (try? Socket(port: port)) != nil }
+            try await eventually("the server to listen") { (try? Socket(port: port)) != nil }
             for descriptor in 0...2 {
                 let target = try FileManager.default.destinationOfSymbolicLink(
                     atPath: "/proc/\(process.processIdentifier)/fd/\(descriptor)")
@@ -86,13 +86,13 @@ struct ProductionTests {
         }
     #endif
 
-    @Test("with nobody who reads its log it goes on deciding at level debug, and stops when it is told to")
+    @Test("a server keeps deciding at level debug while no program reads its log, and stops on SIGTERM")
     func unreadLog() async throws {
         let port = try Socket.freePort()
         let folder = try TemporaryDirectory()
         let fifo = folder.path + "/log"
         #expect(mkfifo(fifo, 0o600) == 0)
-        // Held open, so that it can be opened for writing, and never read.
+        // Held open so that the server can open it for writing, but never read.
         let holder = open(fifo, O_RDWR | O_NONBLOCK)
         defer { close(holder) }
         let process = try ChildProcess(
@@ -102,7 +102,7 @@ struct ProductionTests {
                 "exec \"$0\" serve --port \(port) --admin-port off --log-level debug --capacity 1000000 2>'\(fifo)'",
                 BuiltProduct.path("cistern"),
             ])
-        try await eventually("it to listen") { (try? Socket(port: port)) != nil }
+        try await eventually("the server to listen") { (try? Socket(port: port)) != nil }
         let connection = try Socket(port: port)
         for _ in 0..<40 {
             try connection.send(String(repeating: HTTPRequestText.chat("org-1"), count: 500))
@@ -116,7 +116,7 @@ struct ProductionTests {
         #expect(try await process.exitCode() == 0)
     }
 
-    @Test("says its version")
+    @Test("--version prints the version")
     func version() async throws {
         let process = try CisternProcess.run(["--version"])
         #expect(try await process.exitCode() == 0)
@@ -124,7 +124,7 @@ struct ProductionTests {
     }
 
     @Test(
-        "certificates that change on disk are used for the next connection, at once or at SIGHUP",
+        "certificates that change on disk are used for the next connection, with or without SIGHUP",
         arguments: [true, false])
     func certificates(isToldTo: Bool) async throws {
         let (first, second) = (try await TLSCertificates(), try await TLSCertificates())

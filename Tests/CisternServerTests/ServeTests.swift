@@ -4,17 +4,17 @@ import Testing
 
 @testable import CisternServer
 
-/// The command as its users run it: real processes, real sockets.
+/// The command as its users run it, with real processes and real sockets.
 @Suite("cistern serve")
 struct ServeTests {
-    @Test("serves from its own memory, and SIGTERM ends it with 0")
+    @Test("without Redis the server serves from memory, and exits with 0 on SIGTERM")
     func servesFromMemory() async throws {
         let server = try await CisternProcess()
         let connection = try server.connect()
         #expect(try connection.exchange(HTTPRequestText.chat("org-1")).json["message"] as? String == "hi")
         try connection.send(String(repeating: HTTPRequestText.chat("org-2"), count: 120))
         let replies = try connection.replies(120)
-        // The burst takes a moment, in which a few tokens come in.
+        // A few tokens are refilled during the burst.
         let allowed = replies.count { $0.status == 200 }
         #expect((100..<120).contains(allowed))
         #expect(try server.get("/health").hasPrefix(#"{"status":"ok","store":"memory""#))
@@ -22,9 +22,9 @@ struct ServeTests {
         #expect(try await server.process.exitCode() == 0)
     }
 
-    @Test("has nothing left to do once its event loops have ended")
+    @Test("the server schedules no work once its event loops have ended")
     func endsInOrder() async throws {
-        // One in ten used to fail. (Whichever test stops a server looks at this, too: see `CisternProcess`.)
+        // One run in ten used to fail. Every test that stops a server checks this, too; see `CisternProcess`.
         for _ in 0..<20 {
             let server = try await CisternProcess()
             #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 200)
@@ -33,7 +33,7 @@ struct ServeTests {
         }
     }
 
-    @Test("/metrics is what promtool accepts without a warning, and counts what was decided")
+    @Test("/metrics passes promtool without a warning, and counts the decisions")
     func metrics() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url, "--store-timeout", "1s"])
@@ -61,7 +61,7 @@ struct ServeTests {
     @Test("three servers on one Redis admit exactly a hundred of a burst of three hundred")
     func sharedBurst() async throws {
         let redis = try await RedisServer()
-        // Slow refill, so that how long the burst takes does not matter.
+        // The refill is slow, so that the duration of the burst does not matter.
         let arguments = ["--redis", redis.url, "--refill-per-second", "0.01", "--store-timeout", "1s"]
         var servers: [CisternProcess] = []
         for _ in 0..<3 { servers.append(try await CisternProcess(arguments)) }
@@ -71,11 +71,11 @@ struct ServeTests {
         #expect(try burst(3, of: "org-2", at: servers) == [200, 200, 200])
     }
 
-    @Test("the reference's scenarios come out to the token in real time on a real Redis")
+    @Test("the reference's scenarios are exact to the token in real time on a real Redis")
     func scenarios() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url, "--store-timeout", "1s"])
-        // Tokens are counted where the bucket is: by what Redis says was there when a second had passed.
+        // Counts the admitted requests of a burst. The bounds below use the measured time.
         func passing(_ organization: String, _ count: Int) throws -> Int {
             let connection = try server.connect()
             try connection.send(String(repeating: HTTPRequestText.chat(organization), count: count))
@@ -108,7 +108,7 @@ struct ServeTests {
         #expect(recovered["X-RateLimit-Remaining"] == "99")
     }
 
-    @Test("Redis may die under load: no request fails or waits past its deadline, and metering returns by itself")
+    @Test("if Redis dies under load, no request fails or waits past its deadline, and metering resumes by itself")
     func redisDies() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(
@@ -132,7 +132,7 @@ struct ServeTests {
         }
         let outcome = try await load.stop()
         #expect(outcome.failed == 0)
-        // The wait for the store is bounded by its timeout; the duration histogram is the server's own account.
+        // The timeout of the store bounds the wait, as the server's own duration histogram shows.
         let metrics = try server.get("/metrics")
         let count = metrics.firstMatch(of: /request_duration_seconds_count\{route="\/chat"\} (\d+)/)?.1
         let within = metrics.firstMatch(of: /request_duration_seconds_bucket\{route="\/chat",le="2.5"\} (\d+)/)?.1
@@ -145,21 +145,21 @@ struct ServeTests {
         _ = returned
     }
 
-    @Test("starts while Redis cannot be reached, says so once, and lets requests through uncounted")
+    @Test("the server starts while Redis is unreachable, logs that once, and admits requests unmetered")
     func unreachableRedis() async throws {
         let port = try ReservedPort()
         let server = try await CisternProcess(["--redis", "redis://127.0.0.1:\(port.number)"])
         let reply = try server.exchange(HTTPRequestText.chat("org-1"))
         #expect(reply.status == 200)
         #expect(reply["X-RateLimit-Remaining"] == "100")
-        // Why, and what to do, is for operators alone.
+        // Only the admin port shows the reason.
         #expect(try server.get("/health").contains(#""state":"down"}"#))
         #expect(try server.admin.get("/v1/health").body.contains(#""reason":"Connection refused""#))
         #expect(try server.get("/health").contains(/"unmetered":{"decisions":1,"lastSecondsAgo":[0-9]+}/))
         #expect(server.process.text.components(separatedBy: "Redis node is down").count == 2)
     }
 
-    @Test("gives its leases back when it stops")
+    @Test("the server returns its leases when it stops")
     func givesBack() async throws {
         let redis = try await RedisServer()
         let arguments = [
@@ -178,7 +178,7 @@ struct ServeTests {
         #expect(record.split(separator: "\n").contains { $0.prefixMatch(of: /[0-9]+:0:/) != nil }, "\(record)")
     }
 
-    @Test("finishes the request at hand when it is told to stop")
+    @Test("the server finishes the current request on SIGTERM")
     func drains() async throws {
         let server = try await CisternProcess()
         let connection = try server.connectHalfway()
@@ -191,7 +191,7 @@ struct ServeTests {
         #expect(try await server.process.exitCode() == 0)
     }
 
-    @Test("ends within the drain limit even where a client never finishes")
+    @Test("the server exits after the drain timeout even if a client never finishes its request")
     func drainLimit() async throws {
         let server = try await CisternProcess(["--drain-timeout", "200ms"])
         let connection = try server.connectHalfway()
@@ -201,25 +201,25 @@ struct ServeTests {
         _ = connection
     }
 
-    @Test("a body over the bound is answered 413 even while the client is still sending")
+    @Test("a body over the bound gets 413 even while the client is still sending")
     func largeBody() async throws {
         let server = try await CisternProcess()
         let connection = try server.connect()
         try connection.send(
             HTTPRequestText.plain("POST", "/chat", ["x-org-id: o", "x-user-id: u", "Content-Length: 2097152"]))
-        // The server may stop reading at any point of this; its answer must arrive all the same.
+        // The server may stop reading at any point, but its response must arrive.
         try? connection.send([UInt8](repeating: 0x20, count: 1 << 20))
         #expect(try connection.replies(1).first?.status == 413)
         let other = try server.exchange(HTTPRequestText.chat("o"))
         #expect(other["X-RateLimit-Remaining"] == "99")
     }
 
-    @Test("a client that has sent all it will gets all its answers, though each waits for Redis")
+    @Test("a client that half-closes gets all its responses, although each waits for Redis")
     func halfClosed() async throws {
         let redis = try await RedisServer()
         let server = try await CisternProcess(["--redis", redis.url, "--store-timeout", "1s"])
         let connection = try server.connect()
-        // All in one piece: most likely the last ones are there before the first is answered.
+        // In one write, so that the last requests most likely arrive before the first response.
         let organizations = (1...20).map { "org-\($0)" }
         try connection.send(organizations.map { HTTPRequestText.chat($0) }.joined())
         connection.finishSending()
@@ -228,7 +228,7 @@ struct ServeTests {
         #expect(try connection.receive().isEmpty)
     }
 
-    @Test("turns away connections beyond its bound")
+    @Test("the server rejects connections beyond its bound with 503")
     func connectionBound() async throws {
         let server = try await CisternProcess(["--max-connections", "2"])
         let held = [try server.connect(), try server.connect()]
@@ -237,11 +237,11 @@ struct ServeTests {
         #expect(try held[0].exchange(HTTPRequestText.chat("o")).status == 200)
     }
 
-    @Test("a client that has sent all it will gets all its answers, however slowly it takes them")
+    @Test("a client that half-closes gets all its responses, however slowly it reads them")
     func slowReader() async throws {
         let server = try await CisternProcess()
         let connection = try server.connect()
-        // Tens of megabytes of answers, which no system's buffers hold.
+        // Tens of megabytes of responses, more than socket buffers hold.
         try connection.send(
             Array(String(repeating: HTTPRequestText.plain("GET", "/metrics"), count: 5000).utf8))
         connection.finishSending()
@@ -256,7 +256,7 @@ struct ServeTests {
     }
 
     @Test(
-        "wrong settings end it with 64 and name the setting, the value and the remedy",
+        "the server exits with 64 on invalid settings, and names the setting, the value and the remedy",
         arguments: [
             (["--port", "80x"], "port is '80x': use a whole number from 0 to 65535"),
             (["--capacity", "0"], "capacity is '0'"), (["--config", "/no/such"], "config is '/no/such'"),
@@ -271,27 +271,30 @@ struct ServeTests {
         #expect(process.text.contains(part), "\(process.text)")
     }
 
-    @Test("a wrong environment variable ends it with 64, too")
+    @Test("the server exits with 64 on an invalid environment variable, too")
     func wrongEnvironment() async throws {
         let process = try CisternProcess.run(["serve"], environment: ["CISTERN_PORT": "http"])
         #expect(try await process.exitCode() == 64)
         #expect(process.text.contains("port is 'http'"))
-        // A flag in that form is wrong, too; only Kubernetes sets variables to it.
+        // This form is ignored in variables only, since Kubernetes sets them to it; in a flag it is an error.
         let flag = try CisternProcess.run(["serve", "--port", "tcp://10.0.0.1:80"])
         #expect(try await flag.exitCode() == 64)
     }
 
-    @Test("a port in use ends it with 69 and says what to do")
+    @Test("the server exits with 69 if its port is in use, and says what to do")
     func portInUse() async throws {
         let server = try await CisternProcess()
         let process = try CisternProcess.run(["serve", "--port", "\(server.port)"])
         #expect(try await process.exitCode() == 69)
         let message =
-            "cannot listen on 127.0.0.1:\(server.port): the port is in use: stop what listens there, or choose another with --port"
+            """
+            cannot listen on 127.0.0.1:\(server.port): the port is in use: stop the process that uses it, \
+            or choose another with --port
+            """
         #expect(process.text.contains(message), "\(process.text)")
     }
 
-    @Test("every setting has its flag, with its help")
+    @Test("--help lists every flag with its help text")
     func help() async throws {
         let process = try CisternProcess.run(["serve", "--help"])
         #expect(try await process.exitCode() == 0)

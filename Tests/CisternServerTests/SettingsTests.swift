@@ -30,7 +30,7 @@ struct SettingsTests {
         return error?.description ?? ""
     }
 
-    @Test("without any are the documented ones")
+    @Test("settings have the documented defaults")
     func standards() throws {
         let settings = try settings()
         #expect(settings.limits == Limits(standard: .standard))
@@ -41,7 +41,7 @@ struct SettingsTests {
         #expect(settings.logLevel == .info)
     }
 
-    @Test("come from flags before the environment, and from there before the file")
+    @Test("settings come from flags first, then from the environment, then from the file")
     func precedence() throws {
         let file = "port: 1\ncapacity: 1\nrefillPerSecond: 0.5\nleaseHorizon: 100ms\n"
         let environment = ["CISTERN_PORT": "2", "CISTERN_CAPACITY": "2", "CISTERN_ON_STORE_FAILURE": "closed"]
@@ -58,14 +58,14 @@ struct SettingsTests {
         #expect(try settings(environment: ["CISTERN_CONFIG": path]).http.port == 7)
     }
 
-    @Test("every one of them can be set in each of the three ways", arguments: Setting.all.map(\.name))
+    @Test("every setting can be set by flag, by variable and in the file", arguments: Setting.all.map(\.name))
     func everyWay(name: String) throws {
         let setting = try #require(Setting.all.first { $0.name == name })
         let wrong = "\u{1}wrong"
         for (flags, environment, file) in [
             ([name: wrong], [:], nil), ([:], [setting.variable: wrong], nil), ([:], [:], "\(name): \"\\u0001wrong\"\n"),
         ] as [([String: String], [String: String], String?)] {
-            // A host may be any text; all others notice.
+            // Any text is a valid host; every other setting rejects this value.
             if name == "host" {
                 #expect(try settings(flags, environment: environment, file: file).http.host == wrong)
             } else {
@@ -78,7 +78,7 @@ struct SettingsTests {
     }
 
     @Test(
-        "that are wrong are named with their value and the remedy",
+        "an invalid setting is rejected, and the error names the setting, its value and the remedy",
         arguments: [
             (["port": "70000"], "port is '70000': use a whole number from 0 to 65535 (--port, CISTERN_PORT)"),
             (["port": ""], "port is '': use a whole number from 0 to 65535 (--port, CISTERN_PORT)"),
@@ -164,23 +164,23 @@ struct SettingsTests {
         #expect(message(flags) == expected)
     }
 
-    @Test("a Redis password is in no message")
+    @Test("a Redis password appears in no error message")
     func secrets() {
         #expect(!message(["redis": "redis://:hunter2@h:99999"]).contains("hunter2"))
     }
 
     @Test(
-        "files that are wrong are named with their line",
+        "the error for an invalid file names the line",
         arguments: [
             ("port: 1\nprot: 2\n", ":2: 'prot' is not a setting: use host, port,"),
             ("port: [\n", ":2: not valid YAML"), ("- port\n", ":1: expected 'name: value' lines"),
-            ("port: 1\nport: 2\n", "port stands there twice"), ("port: {a: 1}\n", ":1: port must be a single value"),
+            ("port: 1\nport: 2\n", "port appears twice"), ("port: {a: 1}\n", ":1: port must be a single value"),
         ])
     func wrongFiles(text: String, part: String) {
         #expect(message(file: text).contains(part), "\(message(file: text))")
     }
 
-    @Test("an empty file sets nothing; a file that is not there is an error")
+    @Test("an empty file sets nothing; a missing file is an error")
     func missingFiles() throws {
         #expect(try settings(file: "# nothing\n").http.port == 8080)
         let error = #expect(throws: SettingsError.self) {
@@ -198,7 +198,7 @@ struct LimitsFileTests {
         try LimitsFile.parse(text, path: "limits.yaml", standard: .standard)
     }
 
-    @Test("names a default and limits of single organizations")
+    @Test("the file sets a default limit and the limits of single organizations")
     func parses() throws {
         let limits = try parse(
             """
@@ -216,21 +216,21 @@ struct LimitsFileTests {
         #expect(limits.limit(of: "7".utf8.span).capacity == 50)
     }
 
-    @Test("may leave the default to the flags, and may name no organization if it says so")
+    @Test("the file may omit the default limit, and may list no organization if it does so explicitly")
     func defaults() throws {
         #expect(try parse("organizations: {a: {capacity: 1, refillPerSecond: 1}}").standard == .standard)
         #expect(try parse("organizations: {}").keyCount == 0)
     }
 
     @Test(
-        "is refused where nothing is left of it, since it may have been cut off",
+        "an empty file is rejected, since it may have been truncated",
         arguments: ["", " \n\t\n", "# a comment\n", "---\n", "null\n", "~", "{}", "organizations:\n"])
     func emptied(text: String) {
         #expect(throws: SettingsError.self) { try parse(text) }
     }
 
     @Test(
-        "that is wrong is named with line, field and remedy",
+        "an invalid file is rejected, and the error names the line, the field and the remedy",
         arguments: [
             ("defualt: 1", "limits.yaml:1: defualt is not a field here: use default and organizations"),
             ("default: 5", "limits.yaml:1: default must be a limit, such as {capacity: 100, refillPerSecond: 10}"),
@@ -254,7 +254,7 @@ struct LimitsFileTests {
             ),
             (
                 "organizations:\n  a b: {capacity: 1, refillPerSecond: 1}\n",
-                "limits.yaml:2: organizations: 'a b' is no name: use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -"
+                "limits.yaml:2: organizations: 'a b' is not a name: use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -"
             ),
             (
                 "organizations: [acme]\n",
@@ -266,10 +266,10 @@ struct LimitsFileTests {
         #expect(error?.description == message)
     }
 
-    @Test("with an organization twice is refused")
+    @Test("the file is rejected if it lists an organization twice")
     func duplicates() {
         let entry = "  a: {capacity: 1, refillPerSecond: 1}\n"
         let error = #expect(throws: SettingsError.self) { try parse("organizations:\n" + entry + entry) }
-        #expect(error?.description.contains("a stands there twice: keep one") == true)
+        #expect(error?.description.contains("a appears twice: keep one") == true)
     }
 }

@@ -12,7 +12,7 @@ struct SimulateTests {
         return (try await process.exitCode(within: 60), process.text)
     }
 
-    @Test("prints the seed first, then a row for each limiter, and the same on every run")
+    @Test("the command prints the seed, then a row for each limiter, and the same output on every run")
     func table() async throws {
         let arguments = ["--seed", "7", "--policy", "all", "--duration", "2s"]
         let first = try await run(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5])
@@ -26,7 +26,7 @@ struct SimulateTests {
         #expect(Set(lines.dropFirst().map(\.count)).count == 1, "the columns are aligned")
     }
 
-    @Test("chooses a seed where none is given, and says which")
+    @Test("the command chooses a seed if none is given, and prints it")
     func freshSeed() async throws {
         let first = try await run("--duration", "1s")
         #expect(first.code == 0)
@@ -35,7 +35,7 @@ struct SimulateTests {
         #expect(again.text == first.text)
     }
 
-    @Test("prints JSON with the same figures")
+    @Test("the command prints JSON with the same figures")
     func json() async throws {
         let (code, text) = try await run("--seed", "7", "--workload", "bursty", "--duration", "5s", "--json")
         #expect(code == 0)
@@ -47,7 +47,7 @@ struct SimulateTests {
         #expect((worlds.first?["requests"] as? Int ?? 0) > 1000)
     }
 
-    @Test("sweeps over seeds, and sums up in text and in JSON")
+    @Test("the command sweeps over seeds, and prints a summary as text or JSON")
     func sweep() async throws {
         let (code, text) = try await run("--seeds", "1..20", "--faults", "all")
         #expect(code == 0)
@@ -59,7 +59,7 @@ struct SimulateTests {
         #expect((summary["broken"] as? [Any])?.isEmpty == true)
     }
 
-    @Test("says what broke, and how to see it again")
+    @Test("the command reports a violation and the command that reproduces it")
     func broken() {
         let violation = Violation(checker: "excess", time: 1_500_000_000, what: "org-0 was given too much")
         let text = SimulateCommand.describe(
@@ -67,13 +67,13 @@ struct SimulateTests {
         #expect(
             text == """
                 broken promise of cistern at 1.500000 s, excess: org-0 was given too much
-                cistern: see it again with: cistern simulate --seeds 7..7 --faults all
+                cistern: reproduce it with: cistern simulate --seeds 7..7 --faults all
                 """)
         #expect(Exit.broken.rawValue == 1)
     }
 
     @Test(
-        "names what is wrong, its value and what would be right",
+        "the command rejects an invalid flag, and names the flag, its value and the remedy",
         arguments: [
             (["--seed", "x"], "--seed is 'x': use a whole number from 0 to 18446744073709551615"),
             (["--seeds", "5"], "--seeds is '5': use the first and the last, such as 1..10000"),
@@ -95,7 +95,7 @@ struct SimulateTests {
             (["--latency", "5"], "--latency is '5': use microseconds, such as 1000..20000"),
             (["--latency", "1000..60000"], "--latency is '1000..60000': use at most half of --store-timeout"),
             (["--duration", "3s", "--workload", "bursty"], "--duration is '3s': use 5s or more"),
-            (["--policy", "write-behind", "--faults", "all"], "--policy write-behind goes without --faults"),
+            (["--policy", "write-behind", "--faults", "all"], "--policy write-behind does not support --faults"),
             (["--load", "0"], "--load is '0': use a number from 0.001 to 1000"),
             (["--lease-horizon", "9s"], "leaseHorizon is '9s': use at most half of leaseDuration, which is 2s"),
         ])

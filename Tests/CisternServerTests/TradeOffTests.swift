@@ -4,7 +4,7 @@ import Testing
 
 @testable import CisternCommand
 
-@Suite("Lease settings weighed against each other")
+@Suite("The trade-off between lease settings")
 struct TradeOffTests {
     private func row(_ calls: Double, _ lost: Double, wait: Double = 0, horizon: Int64 = 250) -> TuneRow {
         var lease = LeaseSettings()
@@ -21,18 +21,18 @@ struct TradeOffTests {
             rows: rows, base: base ?? rows[0], roundTripMilliseconds: 1, budget: budget, storeCapacity: storeCapacity)
     }
 
-    @Test("while the store is under a tenth of what it can carry, what loses least is better than few store calls")
+    @Test("below a tenth of the store's capacity, low under-admission is better than few store calls")
     func idleStore() {
         let (few, many, tooMany) = (row(100, 0.19, horizon: 400), row(250, 0.02), row(6000, 0, horizon: 10))
         #expect(tradeOff([few, many, tooMany], storeCapacity: 50_000).recommended == many)
         #expect(tradeOff([few, many, tooMany], storeCapacity: 2000).recommended == few)
         #expect(tradeOff([few, many, tooMany], budget: 120, storeCapacity: 50_000).recommended == few)
         #expect(tradeOff([few, many, tooMany], budget: 10, storeCapacity: 50_000).recommended == nil)
-        // Where nothing is that cheap, the knee is.
+        // If no choice is that cheap, the knee is recommended.
         #expect(tradeOff([row(9000, 0.2), row(18_000, 0.1)], storeCapacity: 50_000).recommended != nil)
     }
 
-    @Test("the front is what nothing else is better than; of equals one stays; what hoards does not")
+    @Test("the Pareto front keeps one of equal choices, and no choice that hoards tokens")
     func front() {
         let (few, middle, many) = (row(10, 3), row(20, 2), row(40, 1))
         let (worse, equal, quick) = (row(21, 2), row(20, 2, horizon: 300), row(60, 2, wait: -0.5))
@@ -42,7 +42,7 @@ struct TradeOffTests {
             tradeOff([few, worse, middle, equal, many, quick, hoarding]).front == [few, middle, many, quick])
     }
 
-    @Test("the knee is where half as many store calls begin to cost more than half a percent")
+    @Test("the knee is where halving the store calls begins to cost more than 0.5 % of the requests")
     func knee() {
         let rows = [
             row(400, 0.1, horizon: 50), row(200, 0.2, horizon: 100), row(100, 0.4, horizon: 200),
@@ -51,21 +51,21 @@ struct TradeOffTests {
         #expect(tradeOff(rows).recommended == rows[2])
     }
 
-    @Test("a wait of a round trip counts as much as twice the store calls")
+    @Test("a wait of one round trip counts as much as a doubling of the store calls")
     func wait() {
         let (waiting, calling) = (row(100, 0, wait: 1, horizon: 100), row(150, 0, horizon: 50))
         #expect(tradeOff([waiting, calling]).recommended == calling)
         #expect(tradeOff([waiting, row(250, 0, horizon: 50)]).recommended == waiting)
     }
 
-    @Test("what is no better by more than chance leaves the settings as they are")
+    @Test("a choice that is better only by chance does not change the settings")
     func keepsWhatHolds() {
         let base = row(100, 0.4)
         #expect(tradeOff([base, row(95, 0.39, horizon: 300)]).recommended == base)
         #expect(tradeOff([base, row(50, 0.4, horizon: 300)]).recommended != base)
     }
 
-    @Test("what is recommended is on the front, however few settings something worse would change")
+    @Test("the recommendation is on the front, even if a worse choice would change fewer settings")
     func isOnTheFront() {
         let (base, worse, best) = (row(100, 0.4), row(50, 0.42, horizon: 300), row(50, 0.4, horizon: 310))
         var far = best
@@ -73,7 +73,7 @@ struct TradeOffTests {
         #expect(tradeOff([base, worse, far]).recommended == far)
     }
 
-    @Test("within a budget the one that loses least, and of those the best score; none where nothing is within it")
+    @Test("within a budget, the least under-admission wins, then the best score; outside it, no choice wins")
     func budget() {
         let rows = [
             row(100, 0.1, horizon: 50), row(40, 0.5, horizon: 100), row(30, 0.52, horizon: 200),
@@ -86,7 +86,7 @@ struct TradeOffTests {
         #expect(tradeOff(rows, budget: 5).cheapest == rows[3])
     }
 
-    @Test("rows that all but equal another are not shown, and never more than a screen of them")
+    @Test("nearly equal rows are hidden, and no more rows are shown than fit a screen")
     func shown() {
         let close = [row(100, 1), row(98, 1.01, horizon: 300), row(50, 2, horizon: 500)]
         #expect(tradeOff(close).shown(keeping: []).count == 2)
@@ -97,7 +97,7 @@ struct TradeOffTests {
         #expect(shown.map(\.storeCallsPerSecond) == shown.map(\.storeCallsPerSecond).sorted())
     }
 
-    @Test("every choice is one that a server takes, and what is kept stays", arguments: [0.2, 1, 40])
+    @Test("a server accepts every choice, and fixed settings keep their values", arguments: [0.2, 1, 40])
     func space(roundTrip: Double) {
         let free = LeaseSpace(base: LeaseSettings(), kept: [], roundTripMilliseconds: roundTrip)
         #expect(free.first.first == LeaseSettings())
@@ -112,7 +112,7 @@ struct TradeOffTests {
         }
     }
 
-    // MARK: What is simulated
+    // MARK: Scale of the simulation
 
     private func workload(
         servers: Int = 8, organizations: Int = 1, skew: Double = 0, capacity: Int = 1000, refill: Double = 1000,
@@ -124,14 +124,14 @@ struct TradeOffTests {
             kind: kind)
     }
 
-    @Test("a small workload is simulated as it is")
+    @Test("a small workload is simulated without scaling")
     func smallScale() throws {
         let scale = try TuneScale(try workload(organizations: 5, capacity: 100, refill: 10), durationMilliseconds: 5000)
         #expect(scale.tokens == 1 && scale.population.groups.map(\.count) == [1, 1, 1, 1, 1])
         #expect(scale.sentence == "simulated for each choice: 5 s of 5 organizations at 8 servers")
     }
 
-    @Test("a large one in parts that stand for the whole, and at bounded cost")
+    @Test("a large workload is represented by a smaller one, at bounded cost")
     func largeScale() throws {
         let many = try TuneScale(try workload(organizations: 100_000, skew: 1), durationMilliseconds: nil)
         #expect(many.population.keys == 100_000)
@@ -142,34 +142,34 @@ struct TradeOffTests {
         let settings = try fast.settings(seed: 1, limiter: LimiterSettings(), lease: LeaseSettings())
         #expect(settings.limit.capacity == 100_000 / fast.tokens)
         #expect(settings.latencyMicroseconds == 200...800)
-        // Costs of several tokens cannot be divided.
+        // This workload has costs of several tokens, which cannot be scaled down.
         #expect(throws: FlagError.self) {
             try TuneScale(
                 try self.workload(capacity: 10_000_000, refill: 10_000_000, kind: .mixed), durationMilliseconds: 60_000)
         }
     }
 
-    @Test("lasts until buckets that drain slowly have long run dry")
+    @Test("the simulation lasts until slowly draining buckets have long been empty")
     func slowDrain() throws {
         let scale = try TuneScale(try workload(capacity: 10_000, refill: 1000), durationMilliseconds: nil)
         #expect(scale.durationMilliseconds >= 30_000)
     }
 
-    // MARK: What a server tells
+    // MARK: Figures of a server
 
-    @Test("the skew of Zipf's law is found again", arguments: [0.0, 0.5, 1, 1.5])
+    @Test("the exponent of Zipf-distributed rates is recovered", arguments: [0.0, 0.5, 1, 1.5])
     func skew(exponent: Double) {
         let population = Population(keys: 1000, exponent: exponent, groups: 1000)
         #expect(ServerFigures.skew(of: population.groups.prefix(100).map { $0.load * 7 }) == exponent)
     }
 
-    @Test("chance is no skew, and a few organizations tell nothing")
+    @Test("random variation gives no skew, and too few organizations give no estimate")
     func noSkew() {
         #expect(ServerFigures.skew(of: [105, 103, 101, 100, 98, 97, 95]) == 0)
         #expect(ServerFigures.skew(of: [100, 50, 30, 20]) == nil)
     }
 
-    @Test("what an organization asks for is what it was allowed and denied, without what is mostly error")
+    @Test("a rate adds allowed and denied requests, and skips entries that are mostly estimation error")
     func rates() {
         let list = { (entries: [(String, Double, Double)]) in
             ServerFigures.Busiest(

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("cistern tune")
 struct TuneTests {
-    /// A workload that is quickly simulated, and settings that are not searched.
+    /// A workload that is quick to simulate, with some settings fixed and not searched.
     private static let small = [
         "--servers", "2", "--capacity", "50", "--refill-per-second", "50", "--load", "0.8", "--duration", "5s",
         "--lease-idle", "250ms", "--lease-alone", "2", "--lease-minimum", "5",
@@ -23,7 +23,7 @@ struct TuneTests {
 
     // MARK: A workload in flags
 
-    @Test("shows the trade-off, marks a row, says why, and prints the same on every run")
+    @Test("the command shows the trade-off, marks and explains a recommendation, and prints the same on every run")
     func table() async throws {
         let first = try await run(Self.small)
         let again = try await run(Self.small)
@@ -42,7 +42,7 @@ struct TuneTests {
         #expect(first.text.contains("\n# cistern tune: servers 2, "))
     }
 
-    @Test("writes settings that a server takes, and a page that asks for nothing else")
+    @Test("the command writes settings that a server accepts, and a self-contained HTML page")
     func files() async throws {
         let folder = try TemporaryDirectory()
         let (file, page) = ("\(folder.path)/leases.yaml", "\(folder.path)/tune.html")
@@ -64,7 +64,7 @@ struct TuneTests {
         #expect(!html.contains("=\"nan") && !html.contains("inf"))
     }
 
-    @Test("prints one JSON object with the figures, where each came from, and the settings")
+    @Test("the command prints one JSON object with the figures, their sources and the settings")
     func json() async throws {
         let (code, text) = try await run(Self.small + ["--json"])
         #expect(code == 0, "\(text)")
@@ -81,7 +81,7 @@ struct TuneTests {
         #expect(figures.contains(["name": "organizations", "value": "1", "source": "default"]))
     }
 
-    @Test("stays within the budget, and says how much it takes where that cannot be")
+    @Test("the command stays within the budget, or names the smallest budget that is possible")
     func budget() async throws {
         let (code, text) = try await run(Self.small + ["--budget", "12", "--json"])
         #expect(code == 0, "\(text)")
@@ -95,14 +95,14 @@ struct TuneTests {
         let file = "\(folder.path)/leases.yaml"
         let (failed, words) = try await run(Self.small + ["--budget", "0.01", "--output", file])
         #expect(failed == 64)
-        #expect(words.contains("Nothing that was tried stays within the budget"))
+        #expect(words.contains("No choice stays within the budget"))
         #expect(
             words.firstMatch(of: /cistern: --budget is '0.01': use \d+ or more, or fewer --servers/) != nil, "\(words)")
         #expect(!FileManager.default.fileExists(atPath: file))
     }
 
     @Test(
-        "names what is wrong, its value and what would be right",
+        "the command rejects an invalid flag, and names the flag, its value and the remedy",
         arguments: [
             (["--servers", "0"], "--servers is '0': use a whole number from 1 to 256"),
             (["--organizations", "many"], "--organizations is 'many': use a whole number from 1 to 1000000"),
@@ -117,7 +117,7 @@ struct TuneTests {
             (["--seed", "x"], "--seed is 'x': use a whole number from 0 to 18446744073709551615"),
             (["--duration", "1s"], "--duration is '1s': use a time from 5s to 1h"),
             (["--lease-horizon", "9"], "leaseHorizon is '9': use a time from 10ms to 10s"),
-            (["--refill-per-second", "1000000000"], "that is too much to simulate a hundred times: use a lower"),
+            (["--refill-per-second", "1000000000"], "the workload is too large to simulate a hundred times: use a"),
             (["--from", "8081"], "--from is '8081': use the address of a server's admin port, such as http://127"),
             (["--token-file", "token"], "--token-file is 'token': it needs --from"),
             (
@@ -132,7 +132,7 @@ struct TuneTests {
         #expect(text.hasPrefix("cistern: \(message)"), "\(text)")
     }
 
-    @Test("says which file it cannot write")
+    @Test("the command names the file that it cannot write")
     func badFiles() async throws {
         for flag in ["output", "report"] {
             let (code, text) = try await run(Self.small + ["--\(flag)", "/nowhere/file"])
@@ -141,7 +141,7 @@ struct TuneTests {
         }
     }
 
-    // MARK: A running server's figures
+    // MARK: Figures of a running server
 
     private static func status(store: String = "redis", allowed: Double = 40, denied: Double = 10) -> String {
         """
@@ -179,7 +179,7 @@ struct TuneTests {
         "--duration", "5s", "--lease-idle", "250ms", "--lease-alone", "2", "--lease-minimum", "5", "--json",
     ]
 
-    @Test("takes from a server what it knows, says so, and sends the token; flags win")
+    @Test("the command takes figures from a server and names that source, sends the token, and prefers flags")
     func from() async throws {
         let server = try StubHTTPServer(Self.answer)
         let folder = try TemporaryDirectory()
@@ -197,7 +197,7 @@ struct TuneTests {
         #expect(value("capacity") == ["30", "flag"])
         #expect(value("refill-per-second") == ["10.5", "\(address)/"])
         #expect(value("round-trip") == ["0.80ms", "slowest node's median, \(address)/"])
-        // 50 requests a second at each of 3 servers; 6 buckets refill 63.
+        // 3 servers get 50 requests a second each, and 6 buckets refill 63 tokens a second.
         #expect(value("load") == ["2.381", "its requests times the servers, \(address)/"])
         #expect(value("workload") == ["even", "default"])
         let rows = try #require(report["rows"] as? [[String: Any]])
@@ -210,14 +210,14 @@ struct TuneTests {
     }
 
     @Test(
-        "says why a server cannot be asked, and what to do",
+        "the command names the reason and the remedy if a server's figures cannot be read",
         arguments: [
-            (401, "{}", false, "wants a token: put it into a file and name that with --token-file"),
-            (401, "{}", true, "refuses the token: correct what is in the file of --token-file"),
+            (401, "{}", false, "requires a token: write it to a file, and pass the file with --token-file"),
+            (401, "{}", true, "rejects the token: correct the token in the file of --token-file"),
             (404, "{}", false, "answers /v1/status with 404: correct --from; it is the address of the admin port"),
             (302, "{}", false, "answers /v1/status with 302: correct --from"),
-            (429, "{}", false, "is asked too often: try again in a minute"),
-            (200, "<html>", false, "answers /v1/status with something that is not Cistern's: correct --from"),
+            (429, "{}", false, "gets too many requests: try again in a minute"),
+            (200, "<html>", false, "answers /v1/status with something other than Cistern's JSON: correct --from"),
             (200, status().replacing(#""version":1"#, with: #""version":2"#), false, "answers in version 2"),
             (
                 200, status(store: "memory"), false,
@@ -234,18 +234,19 @@ struct TuneTests {
         #expect(text.hasPrefix("cistern: http://127.0.0.1:\(server.port) \(message)"), "\(text)")
     }
 
-    @Test("says that nobody listens")
+    @Test("the command reports that no server listens")
     func unreachable() async throws {
         let port = try ReservedPort()
         let (code, text) = try await run(["--from", "http://127.0.0.1:\(port.number)"])
         #expect(code == 69)
         #expect(
             text.hasPrefix(
-                "cistern: http://127.0.0.1:\(port.number) cannot be asked: Connection refused: start the server there"),
+                "cistern: http://127.0.0.1:\(port.number) cannot be reached: Connection refused: start the server there"
+            ),
             "\(text)")
     }
 
-    @Test("says that the data port is not the admin port, though that, too, answers 401")
+    @Test("the command reports that the data port is not the admin port, although both answer 401")
     func dataPort() async throws {
         let server = try await CisternProcess()
         let (code, text) = try await run(["--from", "http://127.0.0.1:\(server.port)"])
@@ -255,13 +256,13 @@ struct TuneTests {
             "\(text)")
     }
 
-    @Test("says that an idle server has no load to tell")
+    @Test("the command reports that an idle server has no load to measure")
     func idle() async throws {
         let server = try StubHTTPServer { target in
             target == "/v1/status" ? (200, Self.status(allowed: 0, denied: 0)) : (200, Self.busiest([]))
         }
         let (code, text) = try await run(["--from", "http://127.0.0.1:\(server.port)"])
         #expect(code == 64)
-        #expect(text.contains("has no traffic at the moment, from which --load could be told: give --load"), "\(text)")
+        #expect(text.contains("has no traffic at the moment to derive --load from: set --load"), "\(text)")
     }
 }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import CisternSimulation
 
-/// Checkers on books made up for them, where no mutant of a message reaches.
+/// Tests checkers with constructed observations, for violations that no mutant of a message can cause.
 @Suite("Checkers")
 struct CheckerTests {
     private let settings: WorldSettings
@@ -21,7 +21,7 @@ struct CheckerTests {
                 paused: 0))
     }
 
-    @Test("excess is exact: capacity and refill to the millisecond pass, and a token more does not")
+    @Test("over-admission is exact: capacity plus refill to the millisecond passes, and one token more does not")
     func excess() {
         var checker = OverAdmissionChecker(settings)
         for _ in 0..<10 { #expect(checker.observe(allowed(), at: 0) == nil) }
@@ -31,7 +31,7 @@ struct CheckerTests {
         #expect(checker.peakPercent == 0.1)
     }
 
-    @Test("excess allows what was leased when a node lost its data, once, to servers that have had no answer since")
+    @Test("after data loss, servers may spend the tokens leased before, once, until they get a new reply")
     func excessAfterLoss() {
         var checker = OverAdmissionChecker(settings)
         for _ in 0..<10 { #expect(checker.observe(allowed(), at: 0) == nil) }
@@ -44,8 +44,7 @@ struct CheckerTests {
         #expect(checker.observe(allowed(), at: 0) != nil)
     }
 
-    @Test(
-        "conservation finds tokens that are neither spent, returned, expired nor held, and spending without admission")
+    @Test("conservation detects missing tokens, surplus tokens, and spending without admission")
     func conservation() {
         var tally = LeaseTokenTally()
         tally.granted = 10
@@ -63,14 +62,14 @@ struct CheckerTests {
         #expect(endRun(4, 1) != nil)
     }
 
-    @Test("logarithms are the same everywhere, and right")
+    @Test("the portable logarithm is accurate")
     func logarithms() {
         #expect(abs(logarithm(10) - 2.302_585_092_994_046) < 1e-15)
         #expect(abs(logarithm(0.001) + 6.907_755_278_982_137) < 1e-14)
         #expect(logarithm(1) == 0)
     }
 
-    @Test("events come by time, and those of one time in their order")
+    @Test("events are ordered by time, and events of the same time by insertion")
     func queue() {
         var queue = EventQueue<Int>()
         var dice = SeededRandom(seed: 1)

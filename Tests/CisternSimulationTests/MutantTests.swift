@@ -2,14 +2,14 @@ import Cistern
 import CisternSimulation
 import Testing
 
-/// Each checker bites: whatever trap the protocol falls into, one of them finds it within a stated number of worlds.
+/// Mutation tests: a checker finds each defect of the protocol within a stated number of worlds.
 @Suite("Mutants of the protocol are caught")
 struct MutantTests {
     struct Mutant: Sendable, CustomTestStringConvertible {
         let faultInjection: any FaultInjection & Sendable
         /// The checkers that may find it first.
         let checkers: Set<String>
-        /// The number of worlds, from seed 1, within which one does.
+        /// The number of worlds, from seed 1, within which one of the checkers finds it.
         let worlds: UInt64
         var faults = FaultKind.all
 
@@ -41,7 +41,7 @@ struct MutantTests {
         Mutant(faultInjection: Mutants.GrantsHalved(), checkers: ["stranding"], worlds: 20, faults: .none),
     ]
 
-    @Test("within the worlds stated for it", arguments: all)
+    @Test("a checker catches the mutant within its stated number of worlds", arguments: all)
     func caught(_ mutant: Mutant) throws {
         for seed in 1...mutant.worlds {
             let settings = try WorldSettings.small(seed: seed, faults: mutant.faults)
@@ -54,7 +54,7 @@ struct MutantTests {
         Issue.record("\(mutant.testDescription) is not caught within \(mutant.worlds) worlds")
     }
 
-    @Test("every checker alone finds one of them, but for conservation, which looks at the server's own books")
+    @Test("each checker alone can catch a mutant, except conservation, which checks a server's own tally")
     func everyCheckerBites() {
         let found = Self.all.reduce(into: Set<String>()) { if $1.checkers.count == 1 { $0.formUnion($1.checkers) } }
         #expect(found.union(["conservation"]) == Set(CheckerSet.names))

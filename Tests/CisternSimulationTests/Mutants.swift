@@ -1,13 +1,13 @@
 import Cistern
 import CisternSimulation
 
-/// Defects of the protocol, one for each trap that it must avoid.
+/// Defects of the protocol, one for each error that it must avoid.
 ///
-/// They are put into the messages and the store's books around the decision code, which stays as it is.
+/// They alter the messages and the records of the store. The decision code itself is unchanged.
 enum Mutants {
     private static let token = Limit.microtokensPerToken
 
-    /// Has tokens stay with servers that fell silent, so that leases come to their ends.
+    /// Keeps idle servers from returning tokens, so that leases expire.
     private static func letLeasesLapse(_ settings: inout LimiterSettings) {
         settings.lease.idleMilliseconds = 60_000
     }
@@ -26,7 +26,7 @@ enum Mutants {
         }
     }
 
-    /// The lease is counted from when the answer came: it lasts longer at the server than at the store.
+    /// A lease counts from the reply instead of the request, so it lasts longer at the server than at the store.
     struct TimedFromReply: FaultInjection {
         mutating func willSend(_ request: inout LeaseRequest) {
             request.durationMilliseconds -= 150
@@ -35,7 +35,7 @@ enum Mutants {
         func change(_ settings: inout LimiterSettings) { Mutants.letLeasesLapse(&settings) }
     }
 
-    /// The tokens of a lease that ran out go back into the bucket, as if none had been spent.
+    /// The tokens of an expired lease return to the bucket, as if none had been spent.
     struct ExpiryCredited: FaultInjection {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
@@ -50,7 +50,7 @@ enum Mutants {
         }
     }
 
-    /// A give-back that comes late or twice is credited again.
+    /// A late or duplicate return is credited again.
     struct LateReturnCredited: FaultInjection {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
@@ -61,7 +61,7 @@ enum Mutants {
         }
     }
 
-    /// A server has two requests in flight at once for an organization, and spends what both bring.
+    /// A server has two requests for one key in flight at once, and spends both grants.
     struct TwoInFlight: FaultInjection {
         mutating func willSend(_ request: inout LeaseRequest) {
             request.sequence *= 2
@@ -80,7 +80,7 @@ enum Mutants {
         }
     }
 
-    /// A server spends what a lost answer brought, once it comes, though the store has taken it back.
+    /// A server spends the grant of a late reply, although the store has taken the grant back.
     struct LateReplySpent: FaultInjection {
         private var unanswered: [String: [UInt64: Int]] = [:]
 
@@ -100,14 +100,14 @@ enum Mutants {
         }
     }
 
-    /// The store takes back what was granted last, whether the answer arrived or not.
+    /// The store takes back the last grant, whether its reply arrived or not.
     struct AcknowledgementIgnored: FaultInjection {
         mutating func willSend(_ request: inout LeaseRequest) {
             request.acknowledged = 0
         }
     }
 
-    /// The store does not forget a lease whose answer was lost, or whose server crashed: it counts for ever.
+    /// A lease whose reply was lost, or whose server crashed, never expires at the store.
     struct NeverExpires: FaultInjection {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
@@ -119,7 +119,7 @@ enum Mutants {
         }
     }
 
-    /// Clocks are taken to be right.
+    /// Clocks are assumed to be exact: there is no drift margin.
     struct NoClockMargin: FaultInjection {
         func change(_ settings: inout LimiterSettings) {
             settings.lease.clockDriftPerMille = 0
@@ -127,12 +127,12 @@ enum Mutants {
         }
     }
 
-    /// A server that starts again goes on under its old name.
+    /// A restarted server keeps its old lessee name.
     struct OldName: FaultInjection {
         func lesseeID(_ name: String, server: Int) -> String { "server-\(server)" }
     }
 
-    /// More of the inflow is promised than there is.
+    /// Trickle grants together exceed the refill.
     struct TricklesExceedRefill: FaultInjection {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
@@ -149,21 +149,21 @@ enum Mutants {
         }
     }
 
-    /// A server says that it has spent nothing for longer than is true.
+    /// A server overstates how long it has spent nothing.
     struct UnspentTimeOverstated: FaultInjection {
         mutating func willSend(_ request: inout LeaseRequest) {
             request.unspentMilliseconds += 300
         }
     }
 
-    /// A server says that it spent tokens earlier than it did.
+    /// A server overstates how long ago it spent half of its lease.
     struct HalfSpendOverstated: FaultInjection {
         mutating func willSend(_ request: inout LeaseRequest) {
             request.halfSpentMilliseconds += 300
         }
     }
 
-    /// What spilled is made good to everyone who asks.
+    /// Overflow is credited to every lessee that asks.
     struct OverflowCreditedTwice: FaultInjection {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
@@ -175,7 +175,7 @@ enum Mutants {
         }
     }
 
-    /// A request that comes once more, after a later one, is acted on again.
+    /// A duplicate request that arrives after a later one is executed again.
     struct DuplicateActedOn: FaultInjection {
         private var count: UInt64 = 0
         private var earlier: [String: LeaseRequest] = [:]
@@ -186,7 +186,7 @@ enum Mutants {
             let key = "\(request.lesseeID)/\(key)"
             defer { earlier[key] = request }
             let grant = apply(request, to: &bucket, now: now)
-            // The network brings every tenth a second time.
+            // The network duplicates every tenth request.
             if count % 10 == 0, let late = earlier[key] { _ = apply(late, to: &bucket, now: now) }
             return .some(grant)
         }
@@ -200,7 +200,7 @@ enum Mutants {
         }
     }
 
-    /// The store says that nothing is open, whatever there is.
+    /// The store always reports an open balance of zero.
     struct OpenUnderstated: FaultInjection {
         mutating func willAnswer(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
             grant.openMicrotokens = 0
@@ -208,29 +208,29 @@ enum Mutants {
         }
     }
 
-    /// A request without an answer waits for it.
+    /// A request waits for the store's reply without a deadline.
     struct NoDeadline: FaultInjection {
         var honorsDeadlines: Bool { false }
     }
 
-    /// A node that was down is never tried again.
+    /// A node that was down is never probed again.
     struct NoProbe: FaultInjection {
         var probes: Bool { false }
     }
 
-    /// All organizations of a node have one bucket.
+    /// All keys of a node share one bucket.
     struct OneBucketForAll: FaultInjection {
         func bucket(of key: Int) -> Int { 0 }
     }
 
-    /// A server makes a token of its own.
+    /// A server adds a token to each grant.
     struct TokenFromNowhere: FaultInjection {
         mutating func willAnswer(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
             if grant.tokens + grant.trickleTokens < request.limit.capacity { grant.tokens += 1 }
         }
     }
 
-    /// Half of what is granted ahead of use gets lost on the way.
+    /// Half of the prefetch tokens and half of the trickle grant are lost in transit.
     struct GrantsHalved: FaultInjection {
         mutating func willAnswer(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
             let ahead = max(0, grant.tokens - request.needed)

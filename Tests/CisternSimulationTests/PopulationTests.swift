@@ -3,10 +3,10 @@ import Testing
 
 @testable import CisternSimulation
 
-@Suite("Organizations that stand for many")
+@Suite("Populations of keys in groups")
 struct PopulationTests {
     @Test(
-        "are as many as there are, and ask for as much together",
+        "the groups add up to the number of keys and to the whole load",
         arguments: [(1, 0.0), (7, 0), (1000, 0), (1000, 0.5), (1000, 1), (50_000, 1.3)])
     func addsUp(keys: Int, exponent: Double) {
         for groups in [1, 2, 8, 40, 256] {
@@ -21,7 +21,7 @@ struct PopulationTests {
         }
     }
 
-    @Test("follow Zipf's law where each stands for itself")
+    @Test("groups of one key each follow Zipf's law")
     func zipf() {
         let groups = Population(keys: 4, exponent: 1, groups: 4).groups
         #expect(groups.map(\.count) == [1, 1, 1, 1])
@@ -30,17 +30,17 @@ struct PopulationTests {
         }
     }
 
-    @Test("are asked for no more than the most, and those in one group")
+    @Test("loads are capped at the maximum, and the capped keys after the first form one group")
     func limited() {
         let population = Population(keys: 1000, exponent: 1, groups: 30, most: 8)
-        // 1000 / H(1000) = 133.6, so the 16 busiest are over it.
+        // 1000 / H(1000) = 133.6, so the 16 busiest keys exceed the maximum of 8.
         #expect(population.limited == 16)
         #expect(population.groups.prefix(2) == [.init(count: 1, load: 8), .init(count: 15, load: 8)])
         #expect(population.groups.dropFirst(2).allSatisfy { $0.load < 8 })
         #expect(population.groups.count == 30)
     }
 
-    @Test("are the same on every machine: powers come from a series")
+    @Test("the exponential function comes from a series, so populations are the same on every machine")
     func powers() {
         #expect(exponential(0) == 1)
         #expect(abs(exponential(1) - 2.718_281_828_459_045) < 1e-15)
@@ -49,7 +49,7 @@ struct PopulationTests {
         }
     }
 
-    @Test("come to what all of them come to")
+    @Test("a population in groups gives the same figures as all its keys, within 5 %")
     func standsForMany() throws {
         var settings = WorldSettings(seed: 3, limit: try Limit(capacity: 100, refillPerSecond: 100))
         settings.servers = 2
@@ -68,7 +68,7 @@ struct PopulationTests {
         }
     }
 
-    @Test("change nothing where each stands for itself and all are alike")
+    @Test("a population of equal keys in groups of one changes nothing")
     func changesNothing() throws {
         for seed in UInt64(1)...3 {
             var settings = WorldSettings(seed: seed, limit: try Limit(capacity: 100, refillPerSecond: 100))
@@ -80,7 +80,7 @@ struct PopulationTests {
         }
     }
 
-    @Test("have worlds whose figures are those from before there were groups")
+    @Test("a world without groups keeps the figures from before groups existed")
     func digests() throws {
         let settings = WorldSettings(
             seed: 1, limit: try Limit(capacity: 1000, refillPerSecond: 1000), workload: .bursty)

@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Simulated fleets")
 struct WorldTests {
-    /// Runs worlds of these seeds and reports each that breaks a promise, or that nobody asked for anything in all of them.
+    /// Runs worlds with these seeds; expects no violations, and at least one request in all worlds together.
     private func expectKept(_ seeds: some Sequence<UInt64>, faults: FaultKind) throws {
         var requests = 0
         for seed in seeds {
@@ -17,7 +17,7 @@ struct WorldTests {
         #expect(requests > 0)
     }
 
-    @Test("keep every promise under every fault, in 500 small worlds", arguments: 0..<20)
+    @Test("500 small worlds have no violations, without faults and with every kind of fault", arguments: 0..<20)
     func fixedSeeds(block: UInt64) throws {
         try expectKept((block * 20 + 1)...(block * 20 + 20), faults: .all)
         try expectKept([block * 5 + 1, block * 5 + 3, block * 5 + 5], faults: .none)
@@ -26,34 +26,34 @@ struct WorldTests {
         try expectKept((block * 5 + 1)...(block * 5 + 5), faults: .clock)
     }
 
-    @Test("keep them in 20 worlds that nobody has seen before")
+    @Test("20 worlds with fresh seeds have no violations")
     func freshSeeds() throws {
         let first = UInt64.random(in: 1_000_000..<1 << 40)
         print("fresh seeds: \(first)..\(first + 19)")
         try expectKept(first..<first + 20, faults: .all)
     }
 
-    @Test("keep them where a node loses its data twice within a lease: a world in which the checker once was wrong")
+    @Test("a node that loses its data twice within a lease causes no violation (regression test of the checker)")
     func losesDataTwice() throws {
         try expectKept([1_047_219], faults: .all)
     }
 
-    @Test("keep the bound of steps where a trickle grant runs on: worlds in which the checkers once were wrong")
+    @Test("a trickle grant across a clock step keeps the bound for steps (regression test of the checkers)")
     func stepsOfClocks() throws {
         try expectKept([8014], faults: .all)
         try expectKept([7240], faults: .clock)
     }
 
-    @Test("keep them where a slow world ends before its first request")
+    @Test("a slow world that ends before its first request has no violations")
     func isNotAskedForAnything() throws {
         let outcome = World(try WorldSettings.small(seed: 241_962_416_169, faults: .all)).run()
         #expect(outcome.violations.isEmpty)
         #expect(outcome.requests == 0)
-        // The sweeps count on such a world among others.
+        // Seed ranges may contain a world without requests.
         try expectKept(241_962_416_168...241_962_416_169, faults: .all)
     }
 
-    @Test("come out the same for the same seed, whatever else runs")
+    @Test("the same seed gives the same outcome")
     func repeats() throws {
         for seed in UInt64(1)...5 {
             let settings = try WorldSettings.small(seed: seed, faults: .all)
@@ -61,7 +61,7 @@ struct WorldTests {
         }
     }
 
-    @Test("differ for different seeds")
+    @Test("different seeds give different outcomes")
     func differs() throws {
         let requests = try (UInt64(1)...10).map {
             World(try WorldSettings.small(seed: $0, faults: .all)).run().requests
@@ -75,13 +75,13 @@ struct WorldTests {
         var servers = 8
         var capacity = 1000
         var refill = 1000.0
-        /// The most store calls a second; nil where there may be one for each request.
+        /// The maximum of store calls per second; nil if one for each request is allowed.
         var calls: Double?
         var lostPercent: Double
     }
 
     @Test(
-        "cost few store calls and lose little: the scoreboard of 30 seconds without faults",
+        "store calls and under-admission stay within the scoreboard, over 30 seconds without faults",
         arguments: [
             Row(workload: .even, calls: 40, lostPercent: 0.5), Row(workload: .bursty, calls: 50, lostPercent: 1),
             Row(workload: .moving, calls: 10, lostPercent: 0.2), Row(workload: .even, servers: 32, lostPercent: 3),
@@ -102,7 +102,7 @@ struct WorldTests {
         #expect(outcome.storeCalls <= outcome.requests)
     }
 
-    @Test("never exceed the limit with 1 to 20 ms of latency and every fault, at full size", arguments: 1...3)
+    @Test("the limit holds at full size, with 1 to 20 ms of latency and every fault", arguments: 1...3)
     func slowAndBroken(seed: UInt64) throws {
         var settings = WorldSettings(
             seed: seed, limit: try Limit(capacity: 1000, refillPerSecond: 1000), workload: .bursty)
@@ -118,7 +118,7 @@ struct WorldTests {
         #expect(outcome.peakExcessPercent == 0)
     }
 
-    @Test("show what others trade: a limiter that settles afterwards exceeds the limit")
+    @Test("a write-behind limiter exceeds the limit, and a per-request limiter needs many store calls")
     func rivals() throws {
         let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
         var settings = WorldSettings(seed: 1, limit: limit, workload: .bursty)

@@ -7,7 +7,7 @@ import Testing
 struct OrganizationNameTests {
     private static let allowed = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@-".utf8)
 
-    @Test("may contain these characters and no others, wherever they stand in a name of any length")
+    @Test("a name accepts only letters, digits and ._:@- at every position, for every length")
     func characters() {
         for count in 1...128 {
             var name = [UInt8](repeating: 0x61, count: count)
@@ -25,7 +25,7 @@ struct OrganizationNameTests {
         }
     }
 
-    @Test("have 1 to 128 bytes")
+    @Test("a name has 1 to 128 bytes")
     func lengths() {
         #expect(!OrganizationName.isValid(""))
         #expect(OrganizationName.isValid(String(repeating: "a", count: 128)))

@@ -3,13 +3,13 @@ import Testing
 
 @testable import CisternSupport
 
-@Suite("The busiest names")
+@Suite("The Space-Saving sketch")
 struct SpaceSavingSketchTests {
     private func top(_ names: Subject<SpaceSavingSketch>, _ most: Int = 3, second: Int64) -> [SpaceSavingSketch.Entry] {
         SpaceSavingSketch.busiest(most, of: [names { $0 }], second: second)
     }
 
-    @Test("an even stream is shown at its rate")
+    @Test("the sketch shows a steady stream at its rate")
     func rate() {
         let names = Subject(SpaceSavingSketch())
         for second in 0..<200 as Range<Int64> {
@@ -23,9 +23,7 @@ struct SpaceSavingSketchTests {
         #expect(found.allSatisfy { $0.errorPerSecond == 0 })
     }
 
-    @Test(
-        "whoever makes up more than one part in the capacity is found among any number of others, and never underestimated"
-    )
+    @Test("a name with more than 1/capacity of the stream is always found, and never underestimated")
     func guarantee() {
         let names = Subject(SpaceSavingSketch(capacity: 64))
         var random = SeededRandom(seed: 7)
@@ -48,14 +46,14 @@ struct SpaceSavingSketchTests {
         }
     }
 
-    @Test("where no name stands out none is shown")
+    @Test("a uniform stream shows no name")
     func nobodyStandsOut() {
         let names = Subject(SpaceSavingSketch(capacity: 64))
         for index in 0..<100_000 { names { $0.record("org-\(index % 10_000)", second: 0) } }
         #expect(top(names, 64, second: 0) == [])
     }
 
-    @Test("what is past fades by half in ten seconds, and is gone after a quarter of an hour")
+    @Test("a count halves every ten seconds, and is gone after a quarter of an hour")
     func fades() {
         let names = Subject(SpaceSavingSketch())
         for _ in 0..<1000 { names { $0.record("gone", second: 100) } }
@@ -65,7 +63,7 @@ struct SpaceSavingSketchTests {
         #expect(top(names, second: 1100).map(\.name) == ["new"])
     }
 
-    @Test("it goes on for days without running out of numbers")
+    @Test("the sketch runs for days without numeric overflow")
     func lasts() {
         let names = Subject(SpaceSavingSketch())
         for second in stride(from: Int64(0), to: 500_000, by: 100) { names { $0.record("org", second: second) } }

@@ -1,8 +1,8 @@
 package import Foundation
 
-/// A headless Chromium of a test's own, driven through chromedriver as W3C's WebDriver has it.
+/// A headless Chromium for one test, controlled through chromedriver with the W3C WebDriver protocol.
 package final class Browser {
-    /// What the driver or the page answers that a test does not want.
+    /// An error that the driver reports, or an unexpected reply of the driver or the page.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String
     }
@@ -12,7 +12,7 @@ package final class Browser {
     private let port: Int
     private var session = ""
 
-    /// Starts a browser, lets a test use it, and ends it whatever comes of that.
+    /// Starts a browser, runs `body`, and quits the browser even if `body` throws.
     package static func run(
         width: Int = 1440, height: Int = 1100, _ body: (Browser) async throws -> Void
     ) async throws {
@@ -44,7 +44,7 @@ package final class Browser {
 
     /// Starts a driver on a free port.
     ///
-    /// It takes one for IPv4, and ends where the same one is not free for IPv6; so it is started again.
+    /// The driver picks a free IPv4 port and exits if the same IPv6 port is in use, so the start is retried.
     private static func startDriver() async throws -> (driver: ChildProcess, port: Int) {
         var ended: [String] = []
         for _ in 0..<5 {
@@ -60,13 +60,13 @@ package final class Browser {
         throw Failure(description: "chromedriver does not start: \(ended)")
     }
 
-    /// Ends the browser, and then its driver.
+    /// Quits the browser, then the driver.
     private func quit() {
         _ = try? send("DELETE", "")
         driver.signal(SIGTERM)
     }
 
-    /// Sends one command to the driver and returns its value.
+    /// Sends one command to the driver and returns the reply's value.
     @discardableResult
     private func send(_ method: String, _ path: String, _ body: [String: Any]? = nil) throws -> Any? {
         let prefix = session.isEmpty ? "" : "/session/\(session)"
@@ -85,23 +85,23 @@ package final class Browser {
 
     // MARK: Pages
 
-    /// Goes to a page and waits until it is there.
+    /// Opens a page and waits until it has loaded.
     package func open(_ url: String) throws {
         try send("POST", "/url", ["url": url])
     }
 
-    /// Runs JavaScript in the page, the body of a function, and returns what that does.
+    /// Runs the body of a JavaScript function in the page and returns its result.
     @discardableResult
     package func evaluate(_ script: String, _ arguments: Any...) throws -> Any? {
         try send("POST", "/execute/sync", ["script": script, "args": arguments])
     }
 
-    /// The text of an element, as it is seen.
+    /// The rendered text of an element.
     package func text(_ selector: String) throws -> String {
         try evaluate("return document.querySelector(arguments[0])?.innerText ?? ''", selector) as? String ?? ""
     }
 
-    /// An attribute of an element; nil where either is not there.
+    /// An attribute of an element; nil if the element or the attribute is missing.
     package func attribute(_ selector: String, _ name: String) throws -> String? {
         try evaluate("return document.querySelector(arguments[0])?.getAttribute(arguments[1])", selector, name)
             as? String
@@ -112,25 +112,25 @@ package final class Browser {
         try attribute(selector, name).flatMap { Double($0) }
     }
 
-    /// Whether an element is there and can be seen.
+    /// Whether an element exists and is visible.
     package func isShown(_ selector: String) throws -> Bool {
         try evaluate("return document.querySelector(arguments[0])?.checkVisibility() === true", selector) as? Bool
             == true
     }
 
-    /// Clicks on an element as a mouse does: it must be there, and nothing in front of it.
+    /// Clicks an element like a mouse: it must exist, and no other element may cover it.
     package func click(_ selector: String) throws {
         try send("POST", "/element/\(try element(selector))/click", [:])
     }
 
-    /// Types a text into an emptied field; `\u{E007}` is the Enter key.
+    /// Clears a field and types a text into it; `\u{E007}` is the Enter key.
     package func type(_ text: String, into selector: String) throws {
         let element = try element(selector)
         try send("POST", "/element/\(element)/clear", [:])
         try send("POST", "/element/\(element)/value", ["text": text])
     }
 
-    /// Presses keys, wherever the focus is.
+    /// Presses keys in the element that has the focus.
     package func press(_ keys: String) throws {
         let actions = keys.flatMap { [["type": "keyDown", "value": "\($0)"], ["type": "keyUp", "value": "\($0)"]] }
         try send("POST", "/actions", ["actions": [["type": "key", "id": "keyboard", "actions": actions]]])
@@ -141,9 +141,9 @@ package final class Browser {
         return found?.values.first ?? ""
     }
 
-    // MARK: Looks
+    // MARK: Appearance
 
-    /// Gives the page another size, and another scheme of colors.
+    /// Sets the size and the color scheme of the page.
     package func look(width: Int, height: Int, isDark: Bool) throws {
         try developer(
             "Emulation.setDeviceMetricsOverride",
@@ -157,7 +157,7 @@ package final class Browser {
         try send("POST", "/goog/cdp/execute", ["cmd": command, "params": parameters])
     }
 
-    /// The page as it looks, as a PNG.
+    /// A screenshot of the page, as a PNG.
     package func screenshot() throws -> Data {
         let text = try send("GET", "/screenshot") as? String ?? ""
         guard let image = Data(base64Encoded: text) else {
@@ -166,7 +166,7 @@ package final class Browser {
         return image
     }
 
-    /// What the page has complained about since the last call: errors, and what its security policy has forbidden.
+    /// Errors and violations of the content security policy that the page has logged since the last call.
     package func complaints() throws -> [String] {
         let entries = try send("POST", "/se/log", ["type": "browser"]) as? [[String: Any]] ?? []
         return entries.filter { $0["level"] as? String == "SEVERE" }.map { "\($0["message"] ?? "")" }

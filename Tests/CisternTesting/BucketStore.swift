@@ -1,16 +1,20 @@
 package import Cistern
 import Synchronization
 
-/// A store with one bucket, as the script keeps it, on a clock of its own; the caller's goes on while it answers.
+/// A store with one bucket that follows the Lua script, and with a clock of its own.
+///
+/// Each call advances the caller's clock by the latency.
 package final class BucketStore: LeaseStore {
     private let bucket: Mutex<StoreBucket>
     private let clock: ManualClock
     private let latencyMilliseconds: Int64
     private let perMille: Int64
 
+    /// Creates a store whose bucket is full.
+    ///
     /// - Parameters:
-    ///   - latencyMilliseconds: how long a request takes there and back; the store acts in the middle.
-    ///   - driftPerMille: how much faster its clock runs than the caller's.
+    ///   - latencyMilliseconds: the round-trip time; the store executes the request halfway.
+    ///   - driftPerMille: how much faster the store's clock runs than the caller's, in thousandths.
     package init(_ limit: Limit, clock: ManualClock, latencyMilliseconds: Int64 = 0, driftPerMille: Int64 = 0) {
         self.clock = clock
         self.latencyMilliseconds = latencyMilliseconds

@@ -1,11 +1,11 @@
 import Foundation
 import Synchronization
 
-/// A network that a test can break: a TCP proxy on a free port of 127.0.0.1, in front of another port.
+/// A TCP proxy with fault injection, on a free port of 127.0.0.1 in front of another port.
 ///
-/// What a control is set to holds from its return on, for open connections and for new ones.
+/// A fault is in effect when the method that sets it returns, for open and for new connections.
 package final class ByteProxy: Sendable {
-    /// How many connections were accepted, how many are open, and how many bytes went on each way.
+    /// Numbers of accepted and of open connections, and of bytes forwarded each way.
     package struct Counts: Sendable, Equatable {
         package var accepted = 0
         package var open = 0
@@ -18,7 +18,7 @@ package final class ByteProxy: Sendable {
     package let port: Int
     private let loop: ProxyLoop
 
-    /// Starts to listen.
+    /// Starts listening.
     package init(to target: Int) throws {
         loop = try ProxyLoop(target: target)
         port = loop.port
@@ -31,54 +31,54 @@ package final class ByteProxy: Sendable {
 
     package var counts: Counts { loop.state.withLock { $0.counts } }
 
-    /// Lets bytes that come from now on wait before they go on, in their order.
+    /// Delays bytes that arrive from now on, and keeps their order.
     package func delay(requestMilliseconds: Int = 0, replyMilliseconds: Int = 0) {
         loop.change { $0.faults.delays = [requestMilliseconds, replyMilliseconds].map { .milliseconds($0) } }
     }
 
-    /// Resets all connections; bytes that were on their way are lost.
+    /// Resets all connections; bytes in transit are lost.
     package func cut() {
         loop.change { $0.cutAll() }
     }
 
-    /// Cuts in the middle of a reply: lets so many bytes more go to clients, and ends the connection that got the last.
+    /// Cuts a reply: forwards `replyBytes` more bytes to clients, then closes the connection that got the last one.
     ///
-    /// The connection ends in order, not by a reset, so that its client surely reads every byte.
+    /// The close is graceful, not a reset, so that the client can read every byte.
     package func cutAfter(replyBytes: Int) {
         loop.change { $0.faults.bytesUntilCut = replyBytes }
     }
 
-    /// Refuses new connections, as if nobody listened; open ones go on.
+    /// Refuses new connections, as a port without a listener does; open ones continue.
     package func refuse(_ isOn: Bool) throws {
         try loop.refuse(isOn)
     }
 
-    /// Goes silent: connections stay open and new ones succeed, but nothing arrives anywhere, not even their end.
+    /// Goes silent: connections stay open and new ones succeed, but no byte and no end of stream arrives.
     ///
-    /// As on a real network, nothing is lost while a connection lasts: when the silence ends, what was sent arrives.
-    /// Call `cut` before, where it should not.
+    /// As on a real network, no byte is lost while a connection lasts: bytes sent meanwhile arrive when the silence
+    /// ends. Call `cut` first to discard them.
     package func blackhole(_ isOn: Bool) {
         blackhole(requests: isOn, replies: isOn)
     }
 
-    /// Goes silent in one direction only: the server does what it is asked, and nobody learns of it, or nobody asks.
+    /// Goes silent in one direction: requests do not arrive, or they are executed and their replies do not arrive.
     package func blackhole(requests: Bool, replies: Bool) {
         loop.change { $0.faults.silent = [requests, replies] }
     }
 
-    /// Turns one bit of every byte of every reply, from now on.
+    /// Flips one bit of every byte of every reply, from now on.
     package func corrupt(_ isOn: Bool) {
         loop.change { $0.faults.isCorrupt = isOn }
     }
 
-    /// Changes one byte of the replies that come from now on, once: the one after `offset` others.
+    /// Corrupts one byte of the replies, once: the byte at `offset`, counted from now.
     ///
-    /// - Parameter mask: the bits to turn. The highest makes no sense anywhere; the lowest makes 1 of 0.
+    /// - Parameter mask: the bits to flip. The highest bit gives an invalid byte everywhere; the lowest turns 0 into 1.
     package func corruptNext(after offset: Int = 0, mask: UInt8 = 0x80) {
         loop.change { $0.faults.corruption = (offset, mask) }
     }
 
-    /// Ends all connections and the thread, and gives the port back.
+    /// Closes all connections, ends the thread and releases the port.
     package func stop() {
         loop.stop()
     }

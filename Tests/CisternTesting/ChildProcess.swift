@@ -1,9 +1,9 @@
 import Foundation
 import Synchronization
 
-/// A process that a test starts and that ends with it.
+/// A child process of a test, killed when this object is released.
 package final class ChildProcess: Sendable {
-    /// What the process could not be made to do.
+    /// An error of a child process, or of a wait in a test.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String
 
@@ -12,13 +12,13 @@ package final class ChildProcess: Sendable {
         }
     }
 
-    /// Guarded, since Foundation's process is not made for several threads.
+    /// In a mutex, because `Process` is not thread-safe.
     private let process: Mutex<Process>
-    /// A file takes the output, not a pipe: children that other tests start meanwhile would inherit the pipe's end.
+    /// The output goes to a file, because children of other tests would inherit the end of a pipe.
     private let output = FileManager.default.temporaryDirectory.appendingPathComponent("cistern-\(UUID().uuidString)")
     package let processIdentifier: Int32
 
-    /// Starts a program, found by its path or by name in the usual places.
+    /// Starts a program, given by its path or by its name in the usual folders.
     package init(_ program: String, _ arguments: [String], environment: [String: String] = [:]) throws {
         let process = Process()
         process.executableURL = try Self.locate(program)
@@ -49,15 +49,14 @@ package final class ChildProcess: Sendable {
 
     package var isRunning: Bool { endCode == nil }
 
-    /// The exit code, or minus the signal that ended the process; nil as long as it runs.
-    ///
-    /// The system is asked where Foundation says that it runs: on Linux that learns of the end by a socket, which a process that is
-    /// started at the same moment inherits, and then not before that one has ended, too.
+    /// The exit code, or minus the number of the signal that ended the process; nil while it runs.
     private var endCode: Int32? {
         process.withLock { process in
             guard process.isRunning else {
                 return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
             }
+            // On Linux, Foundation learns of the end by a socket. A process that starts at the same moment may inherit
+            // the socket and delay the notice until it ends as well, so ask the system, too.
             var info = siginfo_t()
             let result = waitid(P_PID, id_t(processIdentifier), &info, WEXITED | WNOHANG | WNOWAIT)
             guard result == 0, info.si_signo == SIGCHLD else { return nil }
@@ -70,7 +69,7 @@ package final class ChildProcess: Sendable {
         }
     }
 
-    /// Sends a signal, if the process is still there.
+    /// Sends a signal if the process still runs.
     package func signal(_ number: Int32) {
         if isRunning { kill(processIdentifier, number) }
     }
@@ -97,31 +96,31 @@ package final class ChildProcess: Sendable {
     }
 }
 
-/// Waits until a condition holds, looking every few milliseconds.
+/// Polls a condition every few milliseconds until it holds.
 ///
-/// - Throws: `ChildProcess.Failure`, where it holds neither within the time nor at one of the first 20 looks.
+/// - Throws: `ChildProcess.Failure` if the condition holds neither within the time nor in the first 20 checks.
 package func eventually(
     _ what: @autoclosure () -> String, within seconds: Double = 20, _ condition: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + .seconds(seconds)
-    // Where other tests have kept every thread busy for as long, what is waited for has not had its turn either.
+    // If other tests kept every thread busy all the time, the awaited event had no chance to happen either.
     let fewestLooks = 20
     var looks = 0
     while true {
         if try await condition() { return }
         looks += 1
         guard looks < fewestLooks || ContinuousClock.now < deadline else {
-            throw ChildProcess.Failure(description: "waited \(seconds) s and \(looks) looks in vain for \(what())")
+            throw ChildProcess.Failure(description: "timed out (\(seconds) s, \(looks) checks) waiting for \(what())")
         }
         try await Task.sleep(for: .milliseconds(5))
     }
 }
 
-/// An executable that was built with this one.
+/// Locates executables of this package.
 package enum BuiltProduct {
-    /// Where it is.
+    /// The path of an executable.
     package static func path(_ name: String) -> String {
-        // Tests run from a bundle beside the products; on Linux, from one of the products' folder.
+        // The main bundle is an .xctest bundle beside the products or, on Linux, the folder of the products.
         let bundle = Bundle.main.bundleURL
         let folder = bundle.path.hasSuffix(".xctest") ? bundle.deletingLastPathComponent() : bundle
         return folder.appendingPathComponent(name).path

@@ -1,16 +1,16 @@
 import Foundation
 
-/// A Redis Cluster as one of its nodes sees it: what CLUSTER NODES says.
+/// A Redis Cluster as one of its nodes sees it: the parsed reply to CLUSTER NODES.
 struct ClusterView: Sendable {
-    /// What the node says of one node.
+    /// One line of the reply, which describes one node.
     struct Line: Sendable {
         let identifier: String
         let flags: Set<String>
-        /// Whom it copies; nil for a primary.
+        /// The identifier of the primary that it replicates; nil for a primary.
         let primary: String?
         let epoch: Int
         let isConnected: Bool
-        /// The slots it owns, without those that are on their way.
+        /// The slots it owns, without the entries for slots in migration.
         let slots: [ClosedRange<Int>]
 
         init?(_ text: Substring) {
@@ -22,7 +22,7 @@ struct ClusterView: Sendable {
             self.epoch = epoch
             isConnected = words[7] == "connected"
             slots = words[8...].compactMap { word in
-                // A slot on its way stands in brackets, and is no number.
+                // The entry for a slot in migration is in brackets and does not parse as a number.
                 let ends = word.split(separator: "-").map { Int($0) }
                 guard let first = ends.first ?? nil, let last = ends.last ?? nil, first <= last else { return nil }
                 return first...last
@@ -33,7 +33,7 @@ struct ClusterView: Sendable {
 
         func owns(_ slot: Int) -> Bool { isPrimary && slots.contains { $0.contains(slot) } }
 
-        /// Whether this says that the node is well, and has the role and the slots that it says it has itself.
+        /// Whether this line shows a healthy node, with the role and the slots that the node itself reports.
         func agrees(with own: Line) -> Bool {
             isConnected && flags.isDisjoint(with: ["fail", "fail?", "handshake", "noaddr"])
                 && isPrimary == own.isPrimary && primary == own.primary && slots == own.slots
@@ -46,6 +46,6 @@ struct ClusterView: Sendable {
         lines = text.split(whereSeparator: \.isNewline).compactMap { Line($0) }
     }
 
-    /// What the node says of itself.
+    /// The line in which the node describes itself.
     var own: Line? { lines.first { $0.flags.contains("myself") } }
 }

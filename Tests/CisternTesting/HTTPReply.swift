@@ -1,13 +1,13 @@
 import Foundation
 
-/// One HTTP answer, as it came.
+/// One HTTP response as received.
 package struct HTTPReply: Sendable, CustomStringConvertible {
     package let status: Int
-    /// Header fields in their order, with their names as they were written.
+    /// Header lines in the order received, with their names spelled as received.
     package let headers: [(name: String, value: String)]
     package let body: String
 
-    /// The value of a header; nil where it does not stand there exactly once.
+    /// The value of a header; nil unless the header occurs exactly once.
     package subscript(name: String) -> String? {
         let values = headers.filter { $0.name.lowercased() == name.lowercased() }.map(\.value)
         return values.count == 1 ? values[0] : nil
@@ -20,7 +20,7 @@ package struct HTTPReply: Sendable, CustomStringConvertible {
 
     package var description: String { "\(status) \(headers) \(body)" }
 
-    /// Cuts the first complete answer off `bytes`; nil where it is not complete.
+    /// Removes the first response from `bytes` and returns it; nil if it is incomplete.
     package static func next(in bytes: inout [UInt8], isHead: Bool = false) -> HTTPReply? {
         let text = Array("\r\n\r\n".utf8)
         guard let end = bytes.indices.first(where: { bytes[$0...].starts(with: text) }) else { return nil }
@@ -41,9 +41,9 @@ package struct HTTPReply: Sendable, CustomStringConvertible {
     }
 }
 
-/// Requests as bytes.
+/// Builds the text of HTTP requests.
 package enum HTTPRequestText {
-    /// `POST /chat` of an organization, with a JSON body.
+    /// `POST /chat` for an organization, with a JSON body.
     package static func chat(_ organization: String, body: String = #"{"message":"hi"}"#, close: Bool = false) -> String
     {
         "POST /chat HTTP/1.1\r\nHost: localhost\r\nx-org-id: \(organization)\r\nx-user-id: u\r\n"
@@ -58,12 +58,12 @@ package enum HTTPRequestText {
 }
 
 extension Socket {
-    /// Sends requests as they are written.
+    /// Sends the text of one or more requests.
     package func send(_ text: String) throws {
         try send(Array(text.utf8))
     }
 
-    /// Receives a number of answers, or fewer where the connection ends.
+    /// Receives `count` responses, or fewer if the connection ends.
     package func replies(_ count: Int, isHead: Bool = false) throws -> [HTTPReply] {
         var bytes: [UInt8] = []
         var replies: [HTTPReply] = []
@@ -79,11 +79,11 @@ extension Socket {
         return replies
     }
 
-    /// Sends one request and returns its answer.
+    /// Sends one request and returns its response.
     package func exchange(_ text: String, isHead: Bool = false) throws -> HTTPReply {
         try send(text)
         guard let reply = try replies(1, isHead: isHead).first else {
-            throw Failure(description: "the connection ended without an answer")
+            throw Failure(description: "the connection ended without a response")
         }
         return reply
     }

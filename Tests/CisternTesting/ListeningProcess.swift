@@ -1,6 +1,6 @@
 import Foundation
 
-/// A server process that says where it listens, `listening on http://127.0.0.1:PORT`, once it serves.
+/// A server process that prints `listening on http://127.0.0.1:PORT` once it serves.
 package final class ListeningProcess: Sendable {
     package let process: ChildProcess
     package let port: Int

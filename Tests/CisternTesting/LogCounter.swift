@@ -1,7 +1,7 @@
 package import Logging
 import Synchronization
 
-/// Counts what is logged.
+/// Records log lines and counts them.
 package final class LogCounter: Sendable {
     private let lines = Mutex<[String]>([])
 
@@ -10,10 +10,10 @@ package final class LogCounter: Sendable {
     /// The lines so far: level, message and metadata.
     package var all: [String] { lines.withLock { $0 } }
 
-    /// How many lines have this in them.
+    /// The number of lines that contain a text.
     package func count(_ text: String) -> Int { all.count { $0.contains(text) } }
 
-    /// Writes into a counter.
+    /// A log handler that writes into a counter.
     package struct Handler: LogHandler {
         package let counter: LogCounter
         package var metadata: Logger.Metadata = [:]

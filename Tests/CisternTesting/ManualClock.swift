@@ -1,7 +1,7 @@
 package import Cistern
 import Synchronization
 
-/// A clock that stands still until a test moves it.
+/// A clock that advances only when a test advances it.
 package final class ManualClock: TimeSource {
     private let nanoseconds: Mutex<Int64>
 
@@ -10,7 +10,7 @@ package final class ManualClock: TimeSource {
         nanoseconds = Mutex(milliseconds * 1_000_000)
     }
 
-    /// Moves the clock on.
+    /// Advances the clock.
     package func advance(milliseconds: Int64) {
         nanoseconds.withLock { $0 += milliseconds * 1_000_000 }
     }

@@ -2,7 +2,7 @@ import Foundation
 
 /// One connection through a proxy, used only under the lock of its loop.
 final class ProxyConnection {
-    /// What comes out of one end, when it should go in at the other.
+    /// Content read from one end, to be forwarded to the other end when due.
     private enum Content {
         case bytes([UInt8])
         case end
@@ -14,11 +14,11 @@ final class ProxyConnection {
         let to: Int32
         var queue: [(due: ContinuousClock.Instant, content: Content)] = []
         var queuedBytes = 0
-        /// Whether all was read, and whether the end was handed on.
+        /// Whether the end of the stream was read, and whether it was forwarded.
         var isRead = false
         var isDone = false
 
-        /// Whether more may be read: not without limit, while the other end takes nothing.
+        /// Whether more may be read; at most about 1 MiB is queued while the other end reads nothing.
         var wantsMore: Bool { !isRead && queuedBytes < 1 << 20 }
     }
 
@@ -42,9 +42,9 @@ final class ProxyConnection {
         ProxySocket.end(server, reset: reset)
     }
 
-    /// Reads and hands on what can be read and handed on now.
+    /// Reads and forwards as much as possible without blocking.
     func move(_ faults: inout ProxyFaults, _ counts: inout ByteProxy.Counts, now: ContinuousClock.Instant) {
-        // Replies first: an end of the server must not overtake what it said before.
+        // Replies first: the server's end of stream must not overtake its replies.
         for index in [1, 0] where !faults.silent[index] && !isClosed {
             take(index, &faults, now: now)
             handOn(index, &faults, &counts, now: now)
@@ -53,7 +53,7 @@ final class ProxyConnection {
     }
 
     private func take(_ index: Int, _ faults: inout ProxyFaults, now: ContinuousClock.Instant) {
-        // In their order, also where the delay became shorter.
+        // Keeps the order, even if the delay was shortened.
         let due = max(now + faults.delays[index], directions[index].queue.last?.due ?? now)
         while directions[index].wantsMore {
             var bytes = [UInt8](repeating: 0, count: 65536)
@@ -97,7 +97,7 @@ final class ProxyConnection {
         }
     }
 
-    /// Counts what went on, keeps the rest, and cuts where it is time.
+    /// Counts the forwarded bytes, keeps the rest, and closes the connection once the cut is reached.
     private func sent(
         _ count: Int, of bytes: [UInt8], _ index: Int, _ faults: inout ProxyFaults, _ counts: inout ByteProxy.Counts
     ) {
@@ -117,16 +117,16 @@ final class ProxyConnection {
         if left <= count { close(reset: false) }
     }
 
-    /// What the loop should wait for.
+    /// The descriptors and events for which the loop should poll.
     ///
-    /// An end of which nothing is awaited stands in no list: `poll` tells of errors unasked, again and again.
+    /// A descriptor without an awaited event is left out, because `poll` would report its errors again and again.
     func awaited(_ faults: ProxyFaults, now: ContinuousClock.Instant) -> [pollfd] {
         var awaited: [pollfd] = []
         for (index, direction) in directions.enumerated() where !faults.silent[index] {
             if direction.wantsMore {
                 awaited.append(pollfd(fd: direction.from, events: Int16(POLLIN), revents: 0))
             }
-            // What is due and still here could not be sent.
+            // Content that is due and still queued could not be sent.
             if let first = direction.queue.first, first.due <= now {
                 awaited.append(pollfd(fd: direction.to, events: Int16(POLLOUT), revents: 0))
             }
@@ -134,7 +134,7 @@ final class ProxyConnection {
         return awaited
     }
 
-    /// When the next bytes are due that wait for their time.
+    /// When the next delayed content is due.
     func nextDue(_ faults: ProxyFaults, now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         directions.enumerated()
             .compactMap { index, direction in faults.silent[index] ? nil : direction.queue.first?.due }

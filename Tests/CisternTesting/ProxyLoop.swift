@@ -3,14 +3,14 @@ import Synchronization
 
 /// The thread of a proxy.
 ///
-/// `poll` only tells it when to look. It then tries every connection, with calls that do not block, and under the lock
-/// under which tests change what happens: a control is therefore never seen half.
+/// `poll` only wakes the thread. The thread then serves every connection with non-blocking calls. It holds the lock
+/// under which tests change the faults, so a change is never seen half done.
 final class ProxyLoop: Sendable {
     struct State {
         var faults = ProxyFaults()
         var counts = ByteProxy.Counts()
         var connections: [ProxyConnection] = []
-        /// Bound all the time; connections are refused while nobody listens on it.
+        /// Always bound; connections are refused while it does not listen.
         var listener: Int32
         var isRefusing = false
         var isStopped = false
@@ -25,7 +25,7 @@ final class ProxyLoop: Sendable {
     let port: Int
     let state: Mutex<State>
     private let target: Int
-    /// A byte written to the second end ends a `poll`.
+    /// The ends of a pipe: a byte written to the second end wakes `poll`.
     private let wakeEnds: [Int32]
 
     init(target: Int) throws {
@@ -43,12 +43,12 @@ final class ProxyLoop: Sendable {
         state = Mutex(State(listener: listener))
     }
 
-    /// Changes what happens to the bytes that come from now on, and lets the thread look.
+    /// Changes the faults for bytes that arrive from now on, and wakes the thread.
     func change(_ body: (inout State) throws -> Void) rethrows {
         try state.withLock { state in
             guard !state.isStopped else { return }
             wake()
-            // What came before goes its way as it was.
+            // Bytes that arrived before still pass under the old faults.
             _ = pass(&state)
             try body(&state)
         }
@@ -66,7 +66,7 @@ final class ProxyLoop: Sendable {
         try change { state in
             guard state.isRefusing != isOn else { return }
             if isOn {
-                // A socket cannot stop listening, so another takes its port.
+                // A socket cannot stop listening, so a new one takes its port.
                 ProxySocket.endListening(state.listener)
                 state.listener = try rebound()
             } else {
@@ -76,12 +76,11 @@ final class ProxyLoop: Sendable {
         }
     }
 
-    /// Binds the port anew; the old socket holds it until the thread, woken, leaves its `poll`.
+    /// Binds the port again; the old socket holds it until the woken thread leaves `poll`.
     private func rebound() throws -> Int32 {
         for _ in 0..<2000 {
             if let (listener, _) = try? ProxySocket.bound(port: port) { return listener }
-            // A pause between tries, not a wait for something: only binding tells whether the port can be had, and the
-            // caller is not asynchronous.
+            // A pause between attempts: only binding shows whether the port is free, and the caller is synchronous.
             usleep(1000)
         }
         throw ProxySocket.failure("cannot bind port \(port) again")
@@ -104,7 +103,7 @@ final class ProxyLoop: Sendable {
         for end in wakeEnds { close(end) }
     }
 
-    /// Does all that can be done now; returns what to wait for, and for how many milliseconds at most.
+    /// Does all work that is possible now; returns what to poll for, and the timeout in milliseconds.
     private func pass(_ state: inout State) -> ([pollfd], Int32) {
         while !state.isRefusing, let client = ProxySocket.accepted(by: state.listener) {
             state.counts.accepted += 1
@@ -122,22 +121,22 @@ final class ProxyLoop: Sendable {
         }
         state.connections.removeAll(where: \.isClosed)
         state.counts.open = state.connections.count
-        // Rounded up: a wait that ends a moment early would turn around for nothing.
+        // Rounded up: a wait that ends too early would cause a pass without work.
         let timeout = due.map { Int32(min((now.duration(to: $0) / .milliseconds(1)).rounded(.up), 1e9)) }
         return (waiting, timeout ?? -1)
     }
 }
 
-/// What a proxy does to the bytes: for requests at index 0, for replies at index 1.
+/// The faults that a proxy injects; index 0 of an array is for requests, index 1 for replies.
 struct ProxyFaults {
     var delays: [Duration] = [.zero, .zero]
     var silent = [false, false]
     var isCorrupt = false
-    /// Which byte of the replies to change, counted from now, and the bits to turn.
+    /// The offset of the reply byte to corrupt, counted from now, and the bits to flip.
     var corruption: (offset: Int, mask: UInt8)?
     var bytesUntilCut: Int?
 
-    /// Changes what the server sent as it should be changed.
+    /// Corrupts bytes that the server sent, as configured.
     mutating func spoil(_ bytes: inout [UInt8]) {
         if isCorrupt { for index in bytes.indices { bytes[index] ^= 0x80 } }
         guard let (offset, mask) = corruption else { return }
@@ -150,7 +149,7 @@ struct ProxyFaults {
     }
 }
 
-/// Sockets that do not block, and that no child process inherits: it would keep them open.
+/// Non-blocking sockets that child processes do not inherit, because a child would keep them open.
 enum ProxySocket {
     static func prepare(_ descriptor: Int32) {
         _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
@@ -167,11 +166,11 @@ enum ProxySocket {
         return descriptor
     }
 
-    /// A socket on a port of 127.0.0.1, or on any for 0.
+    /// A socket bound to a port of 127.0.0.1, or to any free port for 0.
     static func bound(port: Int) throws -> (descriptor: Int32, port: Int) {
         let descriptor = fresh()
         var isOn: Int32 = 1
-        // The port may still have connections of the socket that had it before.
+        // Connections of the previous socket may still use the port.
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &isOn, socklen_t(MemoryLayout<Int32>.size))
         var address = Socket.loopback(port: UInt16(port))
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
@@ -188,7 +187,7 @@ enum ProxySocket {
         return (descriptor, Int(UInt16(bigEndian: address.sin_port)))
     }
 
-    /// The next connection that waits; nil where none does.
+    /// The next pending connection; nil if there is none.
     static func accepted(by listener: Int32) -> Int32? {
         let descriptor = accept(listener, nil, nil)
         guard descriptor >= 0 else { return nil }
@@ -197,7 +196,7 @@ enum ProxySocket {
         return descriptor
     }
 
-    /// Begins to connect; whether it works shows when the socket is read.
+    /// Starts to connect; reading the socket shows whether that succeeds.
     static func connecting(to port: Int) -> Int32 {
         let descriptor = fresh()
         withoutDelay(descriptor)
@@ -215,20 +214,20 @@ enum ProxySocket {
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &isOn, socklen_t(MemoryLayout<Int32>.size))
     }
 
-    /// Closes a socket that listens, at once even where a thread polls it at the moment.
+    /// Closes a listening socket at once, even while a thread polls it.
     static func endListening(_ descriptor: Int32) {
         shutdown(descriptor, Int32(SHUT_RDWR))
         close(descriptor)
     }
 
-    /// Closes a connection: in order, or with a reset.
+    /// Closes a connection, gracefully or with a reset.
     static func end(_ descriptor: Int32, reset: Bool) {
         if reset {
             var linger = linger(l_onoff: 1, l_linger: 0)
             setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))
         } else {
             shutdown(descriptor, Int32(SHUT_WR))
-            // What came and was not read would turn the end into a reset.
+            // Unread bytes would turn the graceful close into a reset.
             var bytes = [UInt8](repeating: 0, count: 65536)
             while recv(descriptor, &bytes, bytes.count, 0) > 0 {}
         }

@@ -1,40 +1,40 @@
 import Foundation
 import Synchronization
 
-/// A Redis Cluster of a test's own, on free ports of 127.0.0.1, gone with it.
+/// A Redis Cluster for one test, on free ports of 127.0.0.1, killed when this object is released.
 ///
-/// A node is named by its port. Nothing is kept on disk except what a node knows of the cluster: a primary that is
-/// killed and comes back before its replica took over comes back empty, and empties its replica.
+/// Ports identify the nodes. A node keeps only its cluster configuration on disk. So a primary that is killed, and
+/// restarted before its replica has taken over, is empty and empties its replica.
 package final class RedisCluster: Sendable {
-    /// Where the migration of a slot stands.
+    /// The progress of the migration of a slot.
     package enum MigrationStep: Sendable, Equatable {
-        /// The target takes the slot in: it answers those who say ASKING. The source knows nothing of it yet.
+        /// The target imports the slot and serves clients that send ASKING; the source has not been told yet.
         case importing
-        /// The source gives the slot away: it sends on, with ASK, whoever asks for a key that it does not have.
+        /// The source migrates the slot: it redirects requests for missing keys with ASK.
         case migrating
-        /// Some keys went over; how many in all so far.
+        /// Some keys have been moved; the value is their total so far.
         case moved(Int)
-        /// All keys are at the target, and the target owns the slot; the source does not know it from the migration.
+        /// The target has all keys and owns the slot; the migration has not told the source yet.
         case targetOwns
-        /// The source, too, knows the new owner, and answers with MOVED.
+        /// The source knows the new owner, too, and answers with MOVED.
         case sourceKnows
     }
 
-    /// The ports of all nodes: first those that began as primaries.
+    /// The ports of all nodes, the initial primaries first.
     package let ports: [Int]
     private let folder: TemporaryDirectory
     private let servers: Mutex<[Int: RedisServer]>
-    /// The names that the nodes have among themselves.
+    /// The nodes' cluster identifiers, by port.
     private let identifiers: [Int: String]
     private let arguments: [String]
     private let access: ClusterAccess
 
-    /// Starts the nodes, joins them, and waits until they all agree and all replicas copy.
+    /// Starts the nodes, joins them, and waits until they agree and all replicas replicate.
     ///
     /// - Parameters:
     ///   - nodeTimeoutMilliseconds: after how long a silent node counts as failed.
     ///   - arguments: further arguments of every redis-server, such as `--cluster-require-full-coverage`, `no`.
-    ///   - certificates: makes the nodes speak TLS only, with clients and among themselves.
+    ///   - certificates: makes the nodes use only TLS, with clients and with each other.
     package init(
         primaries: Int = 3, replicasPerPrimary: Int = 1, nodeTimeoutMilliseconds: Int = 1000,
         arguments: [String] = [], password: String? = nil, certificates: TLSCertificates? = nil
@@ -70,17 +70,17 @@ package final class RedisCluster: Sendable {
     }
 
     deinit {
-        // Before their folders go.
+        // Before their folders are deleted.
         servers.withLock { for server in $0.values { server.process.signal(SIGKILL) } }
     }
 
-    /// Where to find every node, killed ones too.
+    /// The URLs of all nodes, including killed ones.
     package var urls: [String] { ports.map { "\(access.scheme)://127.0.0.1:\($0)" } }
 
     /// The nodes that run and are not paused.
     package var nodes: [RedisServer] { servers.withLock { all in ports.compactMap { all[$0] } }.filter(\.isAnswering) }
 
-    /// The node of a port as it was started last.
+    /// The most recently started node on a port.
     package func node(_ port: Int) throws -> RedisServer {
         guard let server = servers.withLock({ $0[port] }) else {
             throw ChildProcess.Failure(description: "no node of the cluster has port \(port)")
@@ -88,7 +88,7 @@ package final class RedisCluster: Sendable {
         return server
     }
 
-    /// Runs one command on one node and returns what redis-cli prints in its raw form: for an error, its text.
+    /// Runs one command on one node with redis-cli and returns its raw output; for an error, the text.
     ///
     /// - Parameter following: whether redis-cli follows MOVED and ASK, as with `-c`.
     @discardableResult
@@ -103,15 +103,15 @@ package final class RedisCluster: Sendable {
         return slot
     }
 
-    /// The primary that owns a slot: the node that says so of itself, and the latest one where two do.
+    /// The primary that claims a slot; if two do, the one with the higher epoch.
     package func primary(ofSlot slot: Int) async throws -> Int {
         guard let port = try await owner(ofSlot: slot) else {
-            throw ChildProcess.Failure(description: "nobody owns slot \(slot)")
+            throw ChildProcess.Failure(description: "no node owns slot \(slot)")
         }
         return port
     }
 
-    /// The nodes that run and say of themselves that they copy a primary.
+    /// The running nodes that report themselves as replicas of a primary.
     package func replicas(of port: Int) async throws -> [Int] {
         let own = try await views().compactMap { port, view in view.own.map { (port, $0.primary) } }
         return own.filter { $0.1 != nil && $0.1 == identifiers[port] }.map(\.0)
@@ -122,24 +122,24 @@ package final class RedisCluster: Sendable {
         try await node(port).kill()
     }
 
-    /// Starts a node again that was killed: on its port, with what it knew of the cluster, and without its keys.
+    /// Restarts a killed node on its port, with its cluster configuration and without its keys.
     package func restart(_ port: Int) async throws {
         let server = try await RedisServer(
             arguments + ["--dir", try folder.folder("\(port)")], port: port, tls: access.certificates != nil)
         servers.withLock { $0[port] = server }
     }
 
-    /// Waits until another node than `old` owns a slot, and returns it; further nodes may not know it yet.
+    /// Waits until a node other than `old` owns a slot, and returns it; other nodes may not know it yet.
     package func waitForFailover(ofSlot slot: Int, from old: Int) async throws -> Int {
         var port = old
-        try await eventually("another primary of slot \(slot) than \(old)") {
+        try await eventually("a primary of slot \(slot) other than \(old)") {
             port = try await self.owner(ofSlot: slot) ?? old
             return port != old
         }
         return port
     }
 
-    /// Waits until all nodes that run agree about one another, take commands, and all replicas among them copy.
+    /// Waits until all running nodes agree on the cluster and take commands, and their replicas replicate.
     package func settle() async throws {
         var reason = ""
         try await eventually("the cluster to settle: \(reason)", within: 60) {
@@ -148,11 +148,11 @@ package final class RedisCluster: Sendable {
         }
     }
 
-    /// Moves a slot with its keys as redis-cli does, while clients may go on.
+    /// Migrates a slot with its keys as redis-cli does; clients may send requests meanwhile.
     ///
     /// - Parameters:
-    ///   - batch: how many keys go over at once. They may not contain line ends.
-    ///   - between: called after every step; the migration goes on when it returns.
+    ///   - batch: how many keys are moved at once. Keys must not contain line breaks.
+    ///   - between: called after every step; the migration continues when it returns.
     package func migrate(
         slot: Int, from source: Int, to target: Int, batch: Int = 10,
         between: (MigrationStep) async throws -> Void = { _ in }
@@ -174,7 +174,7 @@ package final class RedisCluster: Sendable {
             moved += keys.count
             try await between(.moved(moved))
         }
-        // The target first: were it the source, and it failed then, nobody would own the slot.
+        // The target first: if the source were first and failed then, no node would own the slot.
         try await order(target, ["CLUSTER", "SETSLOT", number, "NODE", taker])
         try await between(.targetOwns)
         try await order(source, ["CLUSTER", "SETSLOT", number, "NODE", taker])
@@ -191,14 +191,13 @@ package final class RedisCluster: Sendable {
 }
 
 extension RedisCluster {
-    /// Starts a node on a port whose second port, for the nodes among themselves, is free, too.
+    /// Starts a node on a port whose cluster bus port, 10,000 higher, is free as well.
     private static func startNode(_ arguments: [String], below folder: TemporaryDirectory, tls: Bool) async throws
         -> RedisServer
     {
         var failure = ChildProcess.Failure(description: "no two free ports for a node of a cluster")
         for _ in 0..<20 {
-            // Both below the ports that systems give to connections that go out, so that a node that comes back
-            // finds them free.
+            // Both are below the ephemeral port range, so that a restarted node finds them free.
             let port = Int.random(in: 11_000..<22_000)
             guard isFree(port), isFree(port + 10_000) else { continue }
             do {
@@ -220,7 +219,7 @@ extension RedisCluster {
         return port
     }
 
-    /// What the nodes that run say; a node that ends meanwhile says nothing.
+    /// The views of the running nodes, without nodes that exit meanwhile.
     private func views() async throws -> [(port: Int, view: ClusterView)] {
         var views: [(port: Int, view: ClusterView)] = []
         for node in nodes {
@@ -247,7 +246,7 @@ extension RedisCluster {
         }
     }
 
-    /// What keeps the cluster from being settled; nil where nothing does.
+    /// The reason why the cluster has not settled; nil if it has.
     private func disagreement() async throws -> String? {
         let views = try await views()
         let own = views.compactMap(\.view.own)
@@ -256,9 +255,9 @@ extension RedisCluster {
                 guard let said = view.lines.first(where: { $0.identifier == line.identifier }), said.agrees(with: line)
                 else { return "node \(port) does not agree with \(line.identifier)" }
             }
-            // A replica tells of its link, a primary does not.
+            // Only a replica reports the state of its link.
             let information = try await access.command(on: port, ["INFO", "replication"])
-            if information.contains("master_link_status:down") { return "replica \(port) does not copy yet" }
+            if information.contains("master_link_status:down") { return "replica \(port) does not replicate yet" }
             let state = try await access.command(on: port, ["CLUSTER", "INFO"])
             guard state.contains("cluster_state:ok") else { return "node \(port) does not take commands" }
         }
@@ -266,7 +265,7 @@ extension RedisCluster {
     }
 }
 
-/// How redis-cli gets into the nodes of a cluster, and they into one another.
+/// Credentials with which redis-cli connects to the nodes of a cluster, and the nodes to each other.
 private struct ClusterAccess: Sendable {
     let password: String?
     let certificates: TLSCertificates?

@@ -1,23 +1,23 @@
 import Foundation
 import Synchronization
 
-/// A redis-server of a test's own, on a free port of 127.0.0.1, gone with it.
+/// A redis-server for one test on a free port of 127.0.0.1, killed when this object is released.
 package final class RedisServer: Sendable {
     package let port: Int
     package let process: ChildProcess
     private let paused = Atomic(false)
 
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it accepts connections.
     ///
     /// - Parameters:
     ///   - arguments: further arguments, such as `--requirepass`.
-    ///   - environment: variables for the server, such as a library to be loaded first.
-    ///   - port: the port, for a server that comes back where another was; a free one unless given.
+    ///   - environment: further environment variables of the server, such as `LD_PRELOAD`.
+    ///   - port: the port, to restart a server on the port of an earlier one; nil for a free port.
     package init(
         _ arguments: [String] = [], port: Int? = nil, tls: Bool = false, environment: [String: String] = [:]
     ) async throws {
         let arguments = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"] + arguments
-        // Another process may take a port that was free a moment ago; then it is tried on another.
+        // Another process may have taken the free port meanwhile; then try another port.
         for _ in 0..<5 {
             let chosen = try port ?? Socket.freePort()
             let listening = tls ? ["--port", "0", "--tls-port", "\(chosen)"] : ["--port", "\(chosen)"]
@@ -35,13 +35,13 @@ package final class RedisServer: Sendable {
 
     package var url: String { "redis://127.0.0.1:\(port)" }
 
-    /// Runs one command, given in the words of redis-cli, and returns what redis-cli prints in its raw form.
+    /// Runs one command with redis-cli and returns its raw output.
     @discardableResult
     package func command(_ words: String...) async throws -> String {
         try await command(words)
     }
 
-    /// Runs one command, given in the words of redis-cli, and returns what redis-cli prints in its raw form.
+    /// Runs one command with redis-cli and returns its raw output.
     @discardableResult
     package func command(_ words: [String]) async throws -> String {
         let client = try ChildProcess("redis-cli", ["-p", "\(port)"] + words)
@@ -56,13 +56,13 @@ package final class RedisServer: Sendable {
         _ = try await process.exitCode()
     }
 
-    /// Stops the server where it is: connections stay open, and nothing is answered.
+    /// Suspends the server: connections stay open, but no command gets a reply.
     package func pause() {
         paused.store(true, ordering: .relaxed)
         process.signal(SIGSTOP)
     }
 
-    /// Lets a paused server go on.
+    /// Resumes a paused server.
     package func resume() {
         process.signal(SIGCONT)
         paused.store(false, ordering: .relaxed)

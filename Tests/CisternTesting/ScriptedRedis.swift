@@ -1,9 +1,9 @@
 import Foundation
 import Synchronization
 
-/// A server of the Redis protocol on a free port of 127.0.0.1 that answers what a test wants answered.
+/// A server of the Redis protocol on a free port of 127.0.0.1 whose replies the test chooses.
 package final class ScriptedRedis: Sendable {
-    /// Answers a command, as bytes of RESP; nil hangs up.
+    /// Returns the RESP reply to a command; nil closes the connection.
     package typealias Answer = @Sendable (_ words: [String]) -> String?
 
     package let port: Int
@@ -43,21 +43,21 @@ package final class ScriptedRedis: Sendable {
     }
 
     deinit {
-        // Wakes the thread, which then closes it.
+        // Wakes the accepting thread, which then closes the socket.
         shutdown(listener, Int32(SHUT_RDWR))
     }
 
     package var url: String { "redis://127.0.0.1:\(port)" }
 
-    /// The commands so far.
+    /// The commands received so far.
     package var commands: [[String]] { received.withLock { $0 } }
 
-    /// Answers differently from now on.
+    /// Replaces the function that chooses the replies.
     package func change(to answer: @escaping Answer) {
         self.answer.withLock { $0 = answer }
     }
 
-    /// What a node answers at login, and to each lease request one token.
+    /// Replies to login commands like a node, and grants one token to each lease request.
     package static let usual: Answer = { words in
         switch words.first {
         case "SET": "$-1\r\n"
@@ -70,7 +70,7 @@ package final class ScriptedRedis: Sendable {
         }
     }
 
-    /// The answer of the lease script that grants one token.
+    /// The reply of the lease script that grants one token.
     package static let grant = "*9\r\n:1\r\n:0\r\n:1000000\r\n:0\r\n:0\r\n:1\r\n:1\r\n:0\r\n:0\r\n"
 
     private func reply(to words: [String]) -> String? {
@@ -78,7 +78,7 @@ package final class ScriptedRedis: Sendable {
         return answer.withLock { $0 }(words)
     }
 
-    /// Takes one command off the front, in the form that clients send: an array of texts.
+    /// Removes the first command, a RESP array of bulk strings, and returns it; nil if it is incomplete.
     private static func takeCommand(_ bytes: inout [UInt8]) -> [String]? {
         var index = 0
         func line() -> Int? {

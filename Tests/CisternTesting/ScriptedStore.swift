@@ -18,7 +18,7 @@ package final class ScriptedStore: LeaseStore {
     package init() {}
 
     package func partition(of key: Span<UInt8>) -> PartitionID {
-        // Without homes of its own it allocates nothing, which a test counts on.
+        // No allocation unless a partition was set: `AllocationTests` relies on it.
         guard state.withLock({ !$0.partitions.isEmpty }) else { return .only }
         let name = key.withUnsafeBufferPointer { Array($0) }
         return state.withLock { $0.partitions[name] ?? .only }
@@ -56,10 +56,10 @@ package final class ScriptedStore: LeaseStore {
     /// How many requests have been made.
     package var requestCount: Int { state.withLock { $0.count } }
 
-    /// The oldest request that has no answer yet.
+    /// The oldest request without a reply.
     package var next: LeaseRequest? { state.withLock { $0.waiting.first?.request } }
 
-    /// Answers the oldest request; returns the means to answer it once more, as a duplicate would.
+    /// Answers the oldest request; the returned function delivers the same reply once more, as a duplicate.
     @discardableResult
     package func answer(_ result: Result<Grant, LeaseFailure>, now: Instant) -> (@Sendable () -> Void) {
         let first = state.withLock { $0.waiting.isEmpty ? nil : $0.waiting.removeFirst() }
@@ -83,7 +83,7 @@ package final class DecisionLog: Sendable {
 }
 
 extension Grant {
-    /// A grant of a store that has no paces running.
+    /// A grant of a store that has no trickle grants outstanding.
     package static func plain(
         _ tokens: Int, held: Int = 0, openMicrotokens: Int64 = 0, limit: Limit = .standard
     ) -> Grant {

@@ -1,8 +1,8 @@
 import Foundation
 
-/// A TCP connection to a port of this machine, read and written with a deadline.
+/// A TCP connection to a local port, with a timeout for reads and writes.
 package final class Socket {
-    /// What went wrong on a socket.
+    /// An error of a socket operation.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String
 
@@ -25,8 +25,8 @@ package final class Socket {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        // Where this throws, `deinit` closes the descriptor. To close it here as well would be to close whatever another
-        // thread has opened under its number meanwhile.
+        // If this throws, `deinit` closes the descriptor. Closing it here as well could close a descriptor that another
+        // thread has opened since under the same number.
         guard result == 0 else {
             throw Failure(description: "cannot connect to port \(port): \(String(cString: strerror(errno)))")
         }
@@ -49,12 +49,12 @@ package final class Socket {
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending side of the connection.
     package func finishSending() {
         shutdown(descriptor, Int32(SHUT_WR))
     }
 
-    /// Receives what has come, at least one byte; none at the end of the stream.
+    /// Receives the bytes that have arrived, at least one; returns none at the end of the stream.
     package func receive() throws -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: 65536)
         let count = recv(descriptor, &buffer, buffer.count, 0)
@@ -62,7 +62,7 @@ package final class Socket {
         return Array(buffer[..<count])
     }
 
-    /// Whether the other side has said that it will send no more, and nothing is left to be read.
+    /// Whether the peer has shut down its sending side and no bytes are left to read.
     package var isClosedByPeer: Bool {
         var byte: UInt8 = 0
         return recv(descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) == 0
@@ -86,7 +86,7 @@ package final class Socket {
         return (listener, Int(UInt16(bigEndian: address.sin_port)))
     }
 
-    /// A port of 127.0.0.1 that nobody listens on at the moment.
+    /// A port of 127.0.0.1 that has no listener at the moment.
     package static func freePort() throws -> Int {
         try ReservedPort().number
     }
@@ -101,12 +101,12 @@ package final class Socket {
     }
 }
 
-/// A port of 127.0.0.1 on which connections are refused, for as long as this lives: taken, and not listened on.
+/// A port of 127.0.0.1 that refuses connections: bound without a listener until this object is released.
 package final class ReservedPort: Sendable {
     package let number: Int
     private let descriptor: Int32
 
-    /// Takes a port: any free one, unless a number is given.
+    /// Binds the port with this number, or any free port for 0.
     package init(_ number: Int = 0) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = Socket.loopback(port: UInt16(number))

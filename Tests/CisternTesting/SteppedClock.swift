@@ -1,8 +1,7 @@
 #if os(Linux)
     import Foundation
 
-    /// A wall clock of a process's own, which a test sets forward and back: a library that is loaded before the
-    /// system's.
+    /// A preloaded library that gives a process its own wall clock, which a test steps forward and back.
     ///
     /// It is compiled with the C compiler that comes with Swift.
     package final class SteppedClock: Sendable {
@@ -67,10 +66,10 @@
             guard code == 0 else { throw ChildProcess.Failure(description: "clang: \(compiler.text)") }
         }
 
-        /// What a process is started with that has this clock.
+        /// The environment variables of a process that should use this clock.
         package var environment: [String: String] { ["LD_PRELOAD": libraryPath, "STEPPED_CLOCK": offsetPath] }
 
-        /// Sets the clock to what the system's shows, and so much more.
+        /// Sets how far the clock is ahead of the system's clock, in milliseconds; negative for behind.
         package func set(aheadMilliseconds: Int64) throws {
             let file = try FileHandle(forWritingTo: URL(fileURLWithPath: offsetPath))
             defer { try? file.close() }

@@ -1,18 +1,18 @@
 import Foundation
 import Synchronization
 
-/// An HTTP server on a free port of 127.0.0.1 that says what a test wants said: one answer a connection.
+/// An HTTP server on a free port of 127.0.0.1 whose responses the test chooses, one per connection.
 package final class StubHTTPServer: Sendable {
-    /// An answer: its status, and its body as JSON; from 400 on a problem (RFC 9457).
+    /// A response: its status and its JSON body, which is a problem document (RFC 9457) for a status of 400 or more.
     package typealias Answer = (status: Int, body: String)
 
     package let port: Int
     private let listener: Int32
     private let heads = Mutex<[String]>([])
 
-    /// Starts to listen.
+    /// Starts listening.
     ///
-    /// - Parameter answer: told the target of each request.
+    /// - Parameter answer: returns the response for the target of a request.
     package init(_ answer: @escaping @Sendable (String) -> Answer) throws {
         let listener: Int32
         (listener, port) = try Socket.listen()
@@ -32,11 +32,11 @@ package final class StubHTTPServer: Sendable {
     }
 
     deinit {
-        // Wakes the thread, which then closes it.
+        // Wakes the accepting thread, which then closes the socket.
         shutdown(listener, Int32(SHUT_RDWR))
     }
 
-    /// The heads of the requests so far: their lines, as they came.
+    /// The heads of the requests so far, as received.
     package var requests: [String] { heads.withLock { $0 } }
 
     private func serve(_ connection: Int32, _ answer: (String) -> Answer) {

@@ -1,4 +1,4 @@
-/// Holds a value under test, so that calls that change it may stand in an expectation.
+/// A value under test, wrapped in a class so that `#expect` can call its mutating methods.
 package final class Subject<Value> {
     private var value: Value
 
@@ -6,7 +6,7 @@ package final class Subject<Value> {
         self.value = value
     }
 
-    /// Changes the value, or asks it something.
+    /// Calls a function with the value, which the function may change.
     package func callAsFunction<Result>(_ change: (inout Value) throws -> Result) rethrows -> Result {
         try change(&value)
     }

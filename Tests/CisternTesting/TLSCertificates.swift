@@ -1,8 +1,8 @@
 import Foundation
 
-/// Certificates of a test's own, made with openssl: an authority, what it signed, and a second one that nobody knows.
+/// Certificates for one test, made with openssl: a trusted authority, an untrusted one, and certificates of both.
 ///
-/// All properties are paths of PEM files. The files are gone with this.
+/// All properties are paths of PEM files. The files are deleted when this object is released.
 package final class TLSCertificates: Sendable {
     private let folder: TemporaryDirectory
 
@@ -17,10 +17,10 @@ package final class TLSCertificates: Sendable {
 
     /// Makes the certificates.
     ///
-    /// - Parameter serverNames: the names of the server in openssl's words; others make its certificate a wrong one.
+    /// - Parameter serverNames: the server's names in openssl's syntax; other names give an invalid certificate.
     package init(serverNames: String = "DNS:localhost,IP:127.0.0.1") async throws {
         folder = try TemporaryDirectory()
-        // Keys on an elliptic curve are made in no time; RSA keys take up to a second each.
+        // Elliptic-curve keys are generated instantly; RSA keys take up to a second each.
         let script = """
             set -e; cd '\(folder.path)'
             curve='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
@@ -43,7 +43,7 @@ package final class TLSCertificates: Sendable {
         guard try await openssl.exitCode() == 0 else { throw ChildProcess.Failure(description: openssl.text) }
     }
 
-    /// What a redis-server needs to show the server's certificate, and to ask clients for theirs.
+    /// Arguments that make a redis-server present its certificate and, by default, require one from clients.
     package func serverArguments(authenticatingClients: Bool = true) -> [String] {
         [
             "--tls-cert-file", serverCert, "--tls-key-file", serverKey, "--tls-ca-cert-file", caFile,
@@ -51,7 +51,7 @@ package final class TLSCertificates: Sendable {
         ]
     }
 
-    /// What redis-cli needs to trust the server, and to show the client's certificate.
+    /// Arguments that make redis-cli trust the server and present the client's certificate.
     package var clientArguments: [String] {
         ["--tls", "--cacert", caFile, "--cert", clientCert, "--key", clientKey]
     }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A folder of a test's own, gone with it.
+/// A folder for one test, deleted when this object is released.
 package final class TemporaryDirectory: Sendable {
     package let path: String
 
@@ -11,20 +11,20 @@ package final class TemporaryDirectory: Sendable {
     }
 
     deinit {
-        // Once more, where a process that was killed a moment ago still wrote while the folder was emptied.
+        // Tried twice: a process killed a moment ago may still write while the folder is being deleted.
         for _ in 0..<2 where FileManager.default.fileExists(atPath: path) {
             try? FileManager.default.removeItem(atPath: path)
         }
     }
 
-    /// Makes a folder in this one, and returns its path.
+    /// Creates a subfolder and returns its path.
     package func folder(_ name: String) throws -> String {
         let folder = "\(path)/\(name)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         return folder
     }
 
-    /// Writes a file in this folder, in place of one of that name, and returns its path.
+    /// Writes a file into this folder, replacing a file of the same name, and returns its path.
     @discardableResult
     package func write(_ text: String, to name: String) throws -> String {
         let file = "\(path)/\(name)"

@@ -5,15 +5,15 @@ import Testing
 
 @testable import Cistern
 
-/// A request is allowed or not, whether one asks for that alone or for all of the decision.
-@Suite("Yes or no")
+/// `allowNow` must return what `decideNow` decides, for every request.
+@Suite("allowNow")
 struct AllowNowTests {
-    /// Names of all lengths that are treated in ways of their own.
+    /// Keys of every length that has its own code path.
     private static let names = [1, 8, 20, 33, 36, 36, 36, 37, 60].enumerated().map { number, length in
         String(repeating: "\(number)", count: length)
     }
 
-    /// A store that grants a few tokens at once, fewer than wished for, and fails every ninth time.
+    /// A store that replies at once, grants fewer tokens than requested and fails every ninth call.
     private final class MeanStore: LeaseStore {
         private let calls = Mutex(0)
 
@@ -35,7 +35,7 @@ struct AllowNowTests {
         }
     }
 
-    /// What came of one request: whether it was allowed, or that it had to wait for the store and what came of it then.
+    /// The result of one request: the immediate decision, or the decisions made after the store replied.
     private struct Course: Equatable {
         var atOnce: Bool?
         var later: [Bool] = []
@@ -72,13 +72,13 @@ struct AllowNowTests {
         #expect(one.leaseSettings == nil ? waited == 0 : waited > 100, "\(waited) waited")
     }
 
-    @Test("is what the whole decision says, out of a bucket of this process")
+    @Test("allowNow and decideNow agree with the embedded store")
     func embedded() throws {
         let limits = Limits(standard: try Limit(capacity: 30, refillPerSecond: 40))
         agree(RateLimiter(limits: limits, seed: 1), RateLimiter(limits: limits, seed: 1))
     }
 
-    @Test("is what the whole decision says, out of tokens leased")
+    @Test("allowNow and decideNow agree with leased tokens")
     func leased() throws {
         let limits = Limits(standard: try Limit(capacity: 30, refillPerSecond: 10))
         let limiters = (0..<2).map { _ in RateLimiter(limits: limits, store: MeanStore(), lesseeID: "s", seed: 1) }

@@ -8,12 +8,12 @@ import Testing
 struct BucketTableTests {
     private let hash = NameHash(seed: 1)
 
-    /// Names of every length from none to beyond what stands inline, many with a long common start.
+    /// Names from one byte to more than the inline key holds, many with a long common prefix.
     private func name(_ number: Int) -> [UInt8] {
         Array((String(repeating: "organization-", count: number % 7) + "\(number)").utf8)
     }
 
-    @Test("agrees with a dictionary through a hundred thousand random insertions, changes and evictions")
+    @Test("the table matches a dictionary over 100,000 random insertions, changes and evictions")
     func agreesWithADictionary() {
         var random = SeededRandom(seed: 7)
         var table = BucketTable<Number>(capacity: 500, pool: .init())
@@ -45,7 +45,7 @@ struct BucketTableTests {
         }
     }
 
-    @Test("keeps apart names whose hashes are the same")
+    @Test("names with equal hashes stay separate")
     func survivesEqualHashes() {
         var table = BucketTable<Number>(capacity: 100, pool: .init())
         for number in 0..<100 {
@@ -58,18 +58,18 @@ struct BucketTableTests {
         #expect(table.find(name(100).span, hash: 42) == nil)
     }
 
-    @Test("keeps a name in use and lets the idle one go")
+    @Test("eviction keeps a name in use and removes an idle one")
     func evictsTheIdle() {
         let table = Table(capacity: 3)
         for number in 0..<3 { table.insert(name(number)) }
-        // The first time all are fresh, so the first one goes, and the others are idle from then on.
+        // All entries are fresh at first, so eviction takes the first one and marks the others idle.
         #expect(table.evict(steps: 3))
         #expect(table.contains(name(1)))
         #expect(table.evict(steps: 3))
         #expect(table.contains(name(1)) && !table.contains(name(2)))
     }
 
-    @Test("finds one that may go in a few steps, however many there are and however busy they all are")
+    @Test("eviction finds an entry within 64 steps, even if all 1000 are busy")
     func evictsAmongTheBusy() {
         let table = Table(capacity: 1000)
         for number in 0..<1000 { table.insert(name(number)) }
@@ -80,7 +80,7 @@ struct BucketTableTests {
         }
     }
 
-    @Test("evicts nothing that may not go, in a bounded number of steps")
+    @Test("eviction removes no protected entry and stops after a bounded number of steps")
     func evictsOnlyWhatMayGo() {
         var table = BucketTable<Number>(capacity: 10, pool: .init())
         for number in 0..<10 { _ = table.insert(name(number).span, hash: hash(name(number).span), value: Number(0)) }
@@ -94,7 +94,7 @@ struct BucketTableTests {
         #expect(table.count == 10)
     }
 
-    @Test("as full as it can be it lets one go after a look at a few, however busy they are, and takes a newcomer")
+    @Test("a table of the largest capacity evicts after at most 64 checks and inserts a new name")
     func evictsAmongMany() {
         let capacity = BucketTable<Number>.largestCapacity
         var table = BucketTable<Number>(capacity: capacity, pool: .init())
@@ -116,11 +116,11 @@ struct BucketTableTests {
         for number in [0, capacity - 1, capacity + 99] {
             let name = InlineArray<8, UInt8> { UInt8(truncatingIfNeeded: number >> ($0 * 8)) }
             let value = table.find(name.span, hash: hash(name.span)).flatMap { table[$0].number }
-            #expect(value == (number == 0 ? nil : Int64(number)), "the first one went first")
+            #expect(value == (number == 0 ? nil : Int64(number)), "the first name was evicted first")
         }
     }
 
-    @Test("keeps apart names that differ in one byte, of any length, and those that end in zeros")
+    @Test("names that differ in one byte or in trailing zeros stay separate, at any length")
     func comparesEveryByte() {
         var table = BucketTable<Number>(capacity: 10_000, pool: .init())
         var names: [[UInt8]] = []
@@ -140,15 +140,15 @@ struct BucketTableTests {
         }
     }
 
-    @Test("an organization takes as little as it can")
+    @Test("the memory sizes of leases and table entries do not grow")
     func sizes() {
-        #expect(MemoryLayout<Lease>.size == 120)
-        #expect(MemoryLayout<BucketEntry<HotLease>>.stride == 64 && MemoryLayout<Lease.Cold>.stride == 96)
+        #expect(MemoryLayout<PackedLease>.size == 128)
+        #expect(MemoryLayout<BucketEntry<HotLease>>.stride == 64 && MemoryLayout<PackedLease.Cold>.stride == 104)
         #expect(MemoryLayout<BucketEntry<LimitedBucket>>.stride == 64 && MemoryLayout<LimitedBucket.Cold>.size == 0)
     }
 }
 
-/// A number that both parts of a value tell.
+/// A number stored in both the hot and the cold part of a value.
 struct Number: TableValue {
     struct Hot: BitwiseCopyable {
         var number: Int64
@@ -165,11 +165,11 @@ struct Number: TableValue {
         cold = ~hot.number
     }
 
-    /// Nil where the parts are not of the same value.
+    /// The number; nil if the two parts belong to different values.
     var number: Int64? { cold == ~hot.number ? hot.number : nil }
 }
 
-/// A table of names in a box, so that its calls may stand in an expectation.
+/// A table wrapped in a class, so that `#expect` can call its mutating methods.
 private final class Table {
     private let hash = NameHash(seed: 1)
     private var table: BucketTable<Number>

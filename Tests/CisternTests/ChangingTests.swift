@@ -3,7 +3,7 @@ import Testing
 
 @testable import Cistern
 
-@Suite("What changes while requests go on")
+@Suite("Changes of limits and settings at run time")
 struct ChangingTests {
     private let clock = ManualClock(milliseconds: 10_000)
     private let store = ScriptedStore()
@@ -31,7 +31,7 @@ struct ChangingTests {
 
     // MARK: Limits
 
-    @Test("a lowered limit cuts the buckets that are there at once, and only those it is for")
+    @Test("a lowered limit cuts existing buckets at once, and only those of its key")
     func lowered() async throws {
         let limiter = RateLimiter(limits: Limits(), seed: 1)
         #expect(await allowed(limiter, of: 10) == 10)
@@ -44,7 +44,7 @@ struct ChangingTests {
         #expect(await allowed(limiter, of: 100) == 2)
     }
 
-    @Test("a raised limit refills at its rate from now on, and what flowed in before came at the old one")
+    @Test("a raised limit refills at the new rate from now on; earlier refill counts at the old rate")
     func raised() async throws {
         let limiter = RateLimiter(limits: Limits(), seed: 1)
         #expect(await allowed(limiter, of: 101) == 100)
@@ -56,9 +56,7 @@ struct ChangingTests {
         #expect(await allowed(limiter, of: 1000) == 500)
     }
 
-    @Test(
-        "a new default is for every organization in memory, however many there are, but those with a limit of their own"
-    )
+    @Test("a new default applies to every key in memory, except keys with their own limit")
     func everyone() async throws {
         let own = try limit(3, 1)
         let limiter = RateLimiter(limits: Limits(byKey: ["own": own]), seed: 1)
@@ -71,7 +69,7 @@ struct ChangingTests {
         #expect(await allowed(limiter, of: 5, by: "own") == 3)
     }
 
-    @Test("an override wins over the file, and outlives a new file")
+    @Test("an override takes precedence over the file, and stays when a new file is loaded")
     func layers() throws {
         let (file, over) = (try limit(50, 5), try limit(7, 1))
         var limits = Limits(byKey: ["org-1": file, "org-2": file]).overridden(by: ["org-1": over])
@@ -84,9 +82,7 @@ struct ChangingTests {
         #expect((limits.keyCount, limits.overrideCount) == (0, 1))
     }
 
-    @Test(
-        "with a shared store what was leased under a higher limit is not spent any more, and the next request has the new one"
-    )
+    @Test("tokens leased under a higher limit are dropped, and the next store request carries the new limit")
     func leasedIsDropped() throws {
         let limiter = leased()
         ask(limiter)
@@ -100,7 +96,7 @@ struct ChangingTests {
         #expect(store.next?.limit == low && store.next?.needed == 1 && store.next?.held == 0)
     }
 
-    @Test("what was leased under a lower limit goes on being spent")
+    @Test("tokens leased under a lower limit stay usable")
     func leasedStays() throws {
         let limiter = leased()
         ask(limiter)
@@ -113,7 +109,7 @@ struct ChangingTests {
         #expect(store.next == nil)
     }
 
-    @Test("with a shared store a denial from memory does not outlive the limit that it came from")
+    @Test("a change of limit ends denials from memory under the old limit")
     func leasedForgetsDenials() throws {
         let limiter = leased()
         ask(limiter)
@@ -126,7 +122,7 @@ struct ChangingTests {
         #expect(store.next?.limit == high)
     }
 
-    @Test("a limit that is lowered while a request is on its way: those that wait are paid, and nothing else is spent")
+    @Test("when a limit is lowered during a store request, waiting requests are paid and the rest is dropped")
     func whileAsking() throws {
         let limiter = leased()
         ask(limiter)
@@ -141,7 +137,7 @@ struct ChangingTests {
 
     // MARK: Shadow
 
-    @Test("a limit in shadow counts what it would deny, and denies nothing")
+    @Test("a shadow limit counts what it would deny, and denies nothing")
     func shadow() async throws {
         let shadow = try limit(3, 1, isShadow: true)
         let limiter = RateLimiter(limits: Limits(standard: shadow), seed: 1)
@@ -155,7 +151,7 @@ struct ChangingTests {
         #expect(limiter.statistics.decisions.denied == 0)
     }
 
-    @Test("nor with a shared store, and what a bound would refuse goes unmetered")
+    @Test("a shadow limit denies nothing with a shared store, and requests that it would refuse pass unmetered")
     func leasedShadow() throws {
         let shadow = try limit(3, 10, isShadow: true)
         var settings = LimiterSettings()
@@ -180,7 +176,7 @@ struct ChangingTests {
 
     // MARK: Leases
 
-    @Test("lease settings hold from the next request on")
+    @Test("new lease settings apply from the next store request")
     func leaseSettings() {
         let limiter = leased()
         var settings = LeaseSettings()
@@ -191,7 +187,7 @@ struct ChangingTests {
         #expect(store.next?.durationMilliseconds == 5000)
     }
 
-    @Test("a lease asked for under a shorter duration lapses when that is over, whatever holds when its answer comes")
+    @Test("a lease lasts for the duration it was requested with, even if the setting changes before the reply")
     func lapsesAsAsked() {
         let limiter = leased()
         ask(limiter)
@@ -205,7 +201,7 @@ struct ChangingTests {
         #expect(limiter.leased("org-1".utf8.span, now: clock.now()) == 0)
     }
 
-    @Test("an answer that comes after the duration it was asked for is of no use, even if leases last longer by now")
+    @Test("a reply that arrives after the requested duration grants nothing, even if the setting is longer now")
     func lateAnswer() {
         let limiter = leased()
         ask(limiter)
@@ -217,7 +213,7 @@ struct ChangingTests {
         #expect(limiter.leased("org-1".utf8.span, now: clock.now()) == 0)
     }
 
-    @Test("a part of the limits is counted from when the longest leases there were have ended")
+    @Test("local metering starts after the longest leases under earlier settings have ended")
     func longestCounts() throws {
         var settings = LimiterSettings()
         settings.failurePolicy = .local
@@ -229,7 +225,7 @@ struct ChangingTests {
         limiter.changeLeaseSettings(to: settings.lease)
         store.setReachable(false)
         store.setLocalShare(LocalFraction(millionths: 1_000_000, lostAt: clock.now()))
-        // Paces of before may run for twenty seconds yet.
+        // Trickle grants under the earlier settings may run for 20 s.
         clock.advance(milliseconds: 15_000)
         ask(limiter)
         #expect(log.outcomes == [.denied])
@@ -240,7 +236,7 @@ struct ChangingTests {
 
     // MARK: Filling
 
-    @Test("a bucket that is filled pays at once; with a shared store that is asked anew")
+    @Test("a filled bucket pays at once; with a shared store, the next request asks the store")
     func filled() async {
         let embedded = RateLimiter(limits: Limits(), seed: 1)
         #expect(await allowed(embedded, of: 101) == 100)
@@ -256,7 +252,7 @@ struct ChangingTests {
         #expect(store.next?.needed == 1)
     }
 
-    @Test("a bucket is filled beside what is leased of it, whether that has been spent or not")
+    @Test("filling a bucket leaves outstanding leases debited, spent or not")
     func filledBesideLeases() throws {
         let limit = Limit.standard
         var bucket = StoreBucket(full: limit, nowMilliseconds: 0)
@@ -269,7 +265,7 @@ struct ChangingTests {
                 returned: 0, waiting: [WaitingCost(cost: 50, count: 1)], requested: .none, durationMilliseconds: 2000,
                 sentAt: Instant(nanoseconds: now * 1_000_000), deadline: Instant(nanoseconds: now * 2_000_000))
         }
-        // One leases half and spends it after the bucket was filled; another takes what that left.
+        // Lessee a leases half and spends it after the fill; lessee b takes the rest.
         for (lesseeID, sequence, quiet, now) in [
             ("a", 1, 0, 0), ("b", 1, 0, 10), ("a", 2, 13, 20), ("b", 2, 5, 30),
         ] as [(String, UInt64, Int64, Int64)] {
@@ -281,7 +277,7 @@ struct ChangingTests {
         #expect(admitted == 100)
     }
 
-    @Test("requests that waited are counted, with how long")
+    @Test("statistics count the requests that waited, and how long they waited")
     func waits() {
         let limiter = leased()
         ask(limiter)

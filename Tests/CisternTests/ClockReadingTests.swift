@@ -2,7 +2,7 @@ import Cistern
 import CisternTesting
 import Testing
 
-@Suite("The instant of a decision")
+@Suite("The now argument of a decision")
 struct ClockReadingTests {
     /// A clock that counts how often it is read.
     private struct CountedClock {
@@ -19,7 +19,7 @@ struct ClockReadingTests {
     ]
 
     @Test(
-        "is worked out once, whatever the name, and whether memory decides, denies or must ask the store",
+        "now is evaluated exactly once per decision, for every key and outcome",
         arguments: names, [false, true])
     func readsOnce(name: String, isLeased: Bool) {
         let limiter =
@@ -35,7 +35,7 @@ struct ClockReadingTests {
         }
     }
 
-    @Test("may be worked out by asking the same limiter: no lock is held meanwhile")
+    @Test("evaluating now may call the same limiter, because no lock is held")
     func asksWithin() {
         let limiter = RateLimiter(limits: Limits(), seed: 1)
         func now() -> Instant {

@@ -3,7 +3,7 @@ import CisternTesting
 import Synchronization
 import Testing
 
-/// Run under the thread sanitizer by `make test`, too.
+/// `make test` also runs these tests under the thread sanitizer.
 @Suite("Under many threads")
 struct ConcurrencyTests {
     @Test("an embedded bucket admits exactly its capacity")
@@ -25,14 +25,14 @@ struct ConcurrencyTests {
         #expect(limiter.statistics.decisions.denied == 8 * 5000 - 5000)
     }
 
-    @Test("newcomers of many shards at once all find a bucket of their own")
+    @Test("new keys in many shards at once each get their own bucket")
     func newcomers() async {
         let limiter = RateLimiter(limits: Limits(), seed: 3)
         let now = Instant(milliseconds: 1)
         let allowed = await withTaskGroup(of: Int.self) { group in
             for task in 0..<8 {
                 group.addTask {
-                    // Two of the tasks go for each bucket.
+                    // Two tasks compete for each bucket.
                     (0..<2000).count { number in
                         limiter.decideNow("org-\(task / 2)-\(number)".utf8.span, cost: 60, now: now)?.isAllowed ?? false
                     }
@@ -40,7 +40,7 @@ struct ConcurrencyTests {
             }
             return await group.reduce(0, +)
         }
-        // Of 100 tokens one request of 60 is paid, whichever of the two comes first.
+        // 100 tokens pay only one of the two requests of 60.
         #expect(allowed == 4 * 2000)
         #expect(limiter.statistics.cachedBuckets == 4 * 2000)
     }
@@ -69,7 +69,7 @@ struct ConcurrencyTests {
     }
 }
 
-/// A store that grants from one pot for all, and answers from threads of its own.
+/// A store that grants from one pool for all keys and replies on other threads.
 private final class SlowStore: LeaseStore {
     private let pot: Atomic<Int>
 
@@ -82,7 +82,7 @@ private final class SlowStore: LeaseStore {
     ) {
         Task.detached {
             let (granted, left) = self.take(request.needed)
-            // While there is any left every bucket looks full, so that nobody is denied from memory too early.
+            // Every bucket looks full while any token is left, so that no request is denied from memory too early.
             let balance: Int64 = left > 0 ? 100_000_000 : 0
             reply(.success(.plain(granted, held: request.held, openMicrotokens: balance)), request.sentAt)
         }

@@ -13,7 +13,7 @@ struct EmbeddedStoreTests {
         return allowed
     }
 
-    @Test("burst: a hundred at once pass and no more, then ten a second")
+    @Test("burst: exactly 100 requests pass at once, then 10 per second")
     func burst() async {
         #expect(await allowed(of: 101) == 100)
         for _ in 0..<3 {
@@ -22,7 +22,7 @@ struct EmbeddedStoreTests {
         }
     }
 
-    @Test("steady: five a second can go on for ever and always find a full bucket")
+    @Test("steady: 5 requests per second always pass, and the bucket is full again each second")
     func steady() async {
         for _ in 0..<20 {
             #expect(await allowed(of: 5) == 5)
@@ -32,7 +32,7 @@ struct EmbeddedStoreTests {
         }
     }
 
-    @Test("idle recovery: ten quiet seconds fill an empty bucket")
+    @Test("idle recovery: 10 idle seconds fill an empty bucket")
     func idleRecovery() async {
         #expect(await allowed(of: 100) == 100)
         clock.advance(milliseconds: 10_000)
@@ -54,7 +54,7 @@ struct EmbeddedStoreTests {
         #expect(await allowed(of: 2) == 1)
     }
 
-    @Test("one organization's traffic leaves another's bucket alone")
+    @Test("traffic of one key leaves the bucket of another key unchanged")
     func isolation() async {
         #expect(await allowed(of: 500, by: "org-1") == 100)
         #expect(await allowed(of: 1, by: "org-2") == 1)
@@ -72,7 +72,7 @@ struct EmbeddedStoreTests {
         #expect(impossible.retryAfterMilliseconds == 0)
     }
 
-    @Test("while every bucket is in use a newcomer is refused, and forgetting a full bucket changes nothing")
+    @Test("a new key is refused while every bucket is in use, and evicting a full bucket creates no tokens")
     func evictionMakesNoTokens() async {
         var settings = LimiterSettings()
         settings.maximumBuckets = 3
@@ -93,12 +93,12 @@ struct EmbeddedStoreTests {
     }
 
     @Test(
-        "a flood of new names is refused, and leaves those that were there before",
+        "a flood of new keys is refused and does not evict the keys known before",
         arguments: [1000, 20_000])
     func flood(maximumBuckets: Int) async throws {
         var settings = LimiterSettings()
         settings.maximumBuckets = maximumBuckets
-        // Names of the flood are full again after ten seconds.
+        // Each bucket of the flood is full again after 10 s.
         let limit = try Limit(capacity: 100, refillPerSecond: 0.1)
         let limiter = RateLimiter(limits: Limits(standard: limit), settings: settings, seed: 1)
         let known = (0..<23).map { "known-\($0)" }
@@ -115,24 +115,24 @@ struct EmbeddedStoreTests {
         for name in known { #expect(await limiter.decide(name, now: clock.now()).isAllowed, "\(name)") }
     }
 
-    @Test("a newcomer is taken in as long as there is one bucket that may go, wherever that is")
+    @Test("a new key is admitted while any shard has a bucket that may be evicted")
     func findsTheOnlyOne() async throws {
         var settings = LimiterSettings()
         settings.maximumBuckets = 20_000
         let limit = try Limit(capacity: 100, refillPerSecond: 0.001)
         let limiter = RateLimiter(limits: Limits(standard: limit), settings: settings, seed: 1)
-        // As many as there is room for in each of the shards.
+        // Fills every shard.
         var names: [String] = []
         for number in 0..<60_000 where await limiter.decide("n\(number)", cost: 50, now: clock.now()).isAllowed {
             names.append("n\(number)")
         }
         #expect(limiter.statistics.cachedBuckets == 20_000)
         #expect(await limiter.decide("newcomer", now: clock.now()).outcome == .refused)
-        // Ten of them fill, one in each of ten places; ten newcomers find each of them, if need be after some in vain.
+        // Fills ten buckets, spread over the table. New keys must find exactly these ten, after any number of tries.
         for name in stride(from: 0, to: 20_000, by: 2000).map({ names[$0] }) {
             limiter.fillBucket(of: name.utf8.span, now: clock.now())
         }
-        // Those that were there before newcomers are spared for a minute after their last use.
+        // Eviction for a new key spares known keys for one minute after their last use.
         clock.advance(milliseconds: 60_000)
         var admitted = 0
         for number in 0..<20_000 where await limiter.decide("late-\(number)", now: clock.now()).isAllowed {
@@ -141,7 +141,7 @@ struct EmbeddedStoreTests {
         #expect(admitted == 10)
     }
 
-    @Test("new names beyond the bound are denied until one may come again; known ones are not touched")
+    @Test("new keys beyond the limit are denied until the next one is admitted; known keys are unaffected")
     func newKeys() async {
         var settings = LimiterSettings()
         settings.maximumNewKeysPerSecond = 10
@@ -157,7 +157,7 @@ struct EmbeddedStoreTests {
         #expect(await limiter.decide("one more", now: clock.now()).isAllowed)
     }
 
-    @Test("names that differ only in length, or run past the inline key, are different organizations")
+    @Test("keys that differ only in length or Unicode form, or exceed the inline bytes, have separate buckets")
     func oddNames() async {
         let names = [
             "", "x", "xx", String(repeating: "x", count: 40), String(repeating: "x", count: 41), "é", "e\u{301}",

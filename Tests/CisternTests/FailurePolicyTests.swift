@@ -3,7 +3,7 @@ import Testing
 
 @testable import Cistern
 
-@Suite("The policy local, and buckets that move")
+@Suite("The failure policy local, and rehomed buckets")
 struct FailurePolicyTests {
     private let clock = ManualClock(milliseconds: 10_000)
     private let store = ScriptedStore()
@@ -12,7 +12,7 @@ struct FailurePolicyTests {
     private func limiter(_ change: (inout LimiterSettings) -> Void = { _ in }) -> RateLimiter {
         var settings = LimiterSettings()
         settings.failurePolicy = .local
-        // So that times come out even: two horizons, what a pace takes to be told of, and the timeout make 602 ms.
+        // Without drift, local refill starts 602 ms after the loss: two horizons, 2 ms for rounding and the timeout.
         settings.lease.clockDriftPerMille = 0
         change(&settings)
         return RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
@@ -36,7 +36,7 @@ struct FailurePolicyTests {
 
     // MARK: Local
 
-    @Test("meters at its part of the limit while the node is lost: what it holds first, then what flows in")
+    @Test("while the node is lost, a server spends its lease and then its local fraction of the refill")
     func metersLocally() {
         let limiter = limiter()
         ask(limiter)
@@ -49,23 +49,21 @@ struct FailurePolicyTests {
         clock.advance(milliseconds: 1)
         #expect(outcome(limiter) == .allowed)
         #expect(outcome(limiter) == .denied)
-        // Half of ten a second, for a minute; half of the capacity is the most.
+        // Half of 10 per second for one minute, capped at half of the capacity.
         clock.advance(milliseconds: 60_000)
         #expect((0..<60).count { _ in outcome(limiter) == .allowed } == 50)
         #expect(limiter.statistics.decisions.unmetered == 0)
         #expect(store.requestCount == 1)
     }
 
-    @Test(
-        "meters organizations that it meets while the node is lost, from the loss on, and however often it forgets them"
-    )
+    @Test("keys first seen after the loss of the node are metered from the loss on, even across evictions")
     func metersUnknown() {
         let limiter = limiter { $0.maximumBuckets = 2 }
         loseNode()
         clock.advance(milliseconds: 1602)
         #expect(
             (0..<6).map { _ in outcome(limiter, "a") } == [.allowed, .allowed, .allowed, .allowed, .allowed, .denied])
-        // Two others push it out; it comes back with nothing but what flowed in since it was served.
+        // Other keys evict it. It returns with only the refill since its last request.
         _ = outcome(limiter, "b")
         _ = outcome(limiter, "c")
         _ = outcome(limiter, "d")
@@ -75,11 +73,11 @@ struct FailurePolicyTests {
         #expect(outcome(limiter, "a") == .allowed)
     }
 
-    @Test("a part of less than a token saves up for one, and what it could never pay is refused")
+    @Test("a local fraction below one token accumulates to a token, and a cost that it can never pay is refused")
     func savesUp() {
         let limiter = limiter()
         loseNode(millionths: 5000)
-        // A two hundredth of ten a second: a token in twenty seconds.
+        // 1/200 of 10 tokens per second: one token in 20 s.
         clock.advance(milliseconds: 100_000)
         #expect(outcome(limiter) == .allowed)
         #expect(outcome(limiter) == .denied)
@@ -89,7 +87,7 @@ struct FailurePolicyTests {
         #expect(limiter.decideNow("org-1".utf8.span, cost: 2, now: clock.now())?.outcome == .refused)
     }
 
-    @Test("turns away where it knows no part of the limit")
+    @Test("requests are refused if the local fraction is unknown")
     func refusesWithoutAShare() {
         let limiter = limiter()
         store.setReachable(false)
@@ -97,7 +95,7 @@ struct FailurePolicyTests {
         #expect(limiter.statistics.decisions.refused == 1)
     }
 
-    @Test("those that wait when the node is lost are decided at once, by the part of the limit")
+    @Test("requests that wait when the node is lost are decided at once by the local fraction")
     func decidesThoseThatWait() {
         let limiter = limiter()
         ask(limiter)
@@ -108,7 +106,7 @@ struct FailurePolicyTests {
         #expect(log.outcomes == [.allowed, .denied])
     }
 
-    @Test("goes back to the store when the node is back, and begins anew at the next loss")
+    @Test("the store decides again when the node is back, and the next loss starts with an empty local bucket")
     func comesBack() {
         let limiter = limiter()
         loseNode()
@@ -123,9 +121,9 @@ struct FailurePolicyTests {
         #expect(outcome(limiter) == .denied)
     }
 
-    // MARK: Buckets that move
+    // MARK: Rehomed buckets
 
-    @Test("gives back what was leased of a bucket that has been left, to where it came from, and asks at the new one")
+    @Test("tokens of a rehomed bucket return to the old partition, and new requests go to the new one")
     func movesLeases() async throws {
         let limiter = limiter()
         for name in ["stays", "moves"] {
@@ -134,7 +132,7 @@ struct FailurePolicyTests {
         }
         store.setHome(of: "moves", to: PartitionID(7))
         let moving = Task { await limiter.returnMovedLeases(clock: clock) }
-        try await eventually("the lease to go back") { store.requestCount == 3 }
+        try await eventually("the lease to be returned") { store.requestCount == 3 }
         let parting = try #require(store.next)
         #expect(parting.partition == .only && parting.returned == 10 && parting.held == 0 && parting.waiting.isEmpty)
         store.answer(.success(.plain(0, openMicrotokens: 60_000_000)), now: clock.now())
@@ -149,7 +147,7 @@ struct FailurePolicyTests {
         #expect(store.requestCount == 4)
     }
 
-    @Test("one with a request in flight turns to its new bucket once that is answered, and gives back what it has left")
+    @Test("a key with a request in flight is rehomed after the reply, and returns its remaining tokens")
     func movesLater() async throws {
         let limiter = limiter()
         ask(limiter)
@@ -168,7 +166,7 @@ struct FailurePolicyTests {
         #expect(store.next?.partition == .only && store.next?.returned == 1)
     }
 
-    @Test("what the old bucket's store said does not deny at the new one")
+    @Test("a denial at the old partition does not deny at the new one")
     func forgetsTheOldWord() async {
         let limiter = limiter()
         ask(limiter)
@@ -180,7 +178,7 @@ struct FailurePolicyTests {
         #expect(store.next?.partition == PartitionID(7))
     }
 
-    @Test("a bucket whose old node is dead is asked for at its new one")
+    @Test("a bucket whose old node is dead is leased from its new partition")
     func leavesADeadNode() {
         let limiter = limiter()
         ask(limiter)

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Latencies")
 struct LatencyHistogramTests {
-    @Test("a quantile lies where Prometheus would put it; zeros count as no wait")
+    @Test("quantiles are interpolated as in Prometheus, and zeros count as no wait")
     func quantiles() {
         var histogram = LatencyHistogram()
         #expect(histogram.quantile(0.5) == nil)
@@ -18,7 +18,7 @@ struct LatencyHistogramTests {
         #expect(histogram.quantile(1) == 10_000)
     }
 
-    @Test("what came since an earlier state is counted alone")
+    @Test("the difference to an earlier snapshot contains only the samples since then")
     func since() {
         var histogram = LatencyHistogram()
         histogram.record(nanoseconds: 50_000)

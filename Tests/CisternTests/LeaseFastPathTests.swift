@@ -4,7 +4,7 @@ import Testing
 
 @testable import Cistern
 
-@Suite("The short way of a lease")
+@Suite("The fast path of a lease")
 struct LeaseFastPathTests {
     private let limit: Limit
     private let settings: LeaseSettings
@@ -16,49 +16,40 @@ struct LeaseFastPathTests {
         self.settings = settings
     }
 
-    /// What tells two leases apart.
-    private func fingerprint(_ lease: Lease) -> [Int64] {
-        [
-            Int64(lease.heldTokens), Int64(lease.spent), Int64(lease.wanted), lease.estimate.openMicrotokens,
-            lease.latest.nanoseconds, lease.spentAt.nanoseconds, lease.expiresAt.nanoseconds,
-            Int64(lease.notes.rawValue), Int64(lease.terms.early), Int64(lease.fastPathFloor),
-            Int64(lease.trickleRemaining),
-        ]
-    }
-
-    /// Why a request is not paid at once.
+    /// Why the fast path does not pay a request.
     private enum Reason: CaseIterable {
         case stalledThread, tooFewTokens, runningDry, halfSpentTokens, requesting, trickleTokens, renewedByTime, lapsed,
             unspentSince
     }
 
-    private func reason(_ lease: Lease, cost: UInt32, now: Instant) -> Reason? {
+    private func reason(_ lease: LeaseState, cost: Int, now: Instant) -> Reason? {
         if now < lease.latest { return .stalledThread }
         guard case .settled(let terms) = lease.phase else { return .requesting }
-        if terms.trickle.remaining > 0 { return .trickleTokens }
+        if terms.trickle.remainingTokens > 0 { return .trickleTokens }
         if now >= lease.expiresAt { return .lapsed }
-        if now >= lease.fastPathDeadline { return .renewedByTime }
+        if let renewAt = lease.renewAt, now >= renewAt { return .renewedByTime }
         if cost > lease.heldTokens { return .tooFewTokens }
         if lease.heldTokens - cost < terms.renewBelow { return .runningDry }
-        if lease.spentAt < lease.estimateAt { return .unspentSince }
-        return lease.isHalfSpent(with: cost, terms) ? .halfSpentTokens : nil
+        if lease.lastSpentAt < lease.estimate.asOf { return .unspentSince }
+        guard case .pending(let threshold) = terms.halfSpend else { return nil }
+        return lease.spentTokens + cost >= threshold ? .halfSpentTokens : nil
     }
 
-    /// A lease among random events: requests to the store and their answers or failures, changes of limit and home, time.
+    /// A lease under random events: store requests, replies, failures, changes of limit and partition, and time.
     private struct Life {
         let settings: LeaseSettings
         var random = SeededRandom(seed: 11)
         var now = Instant(milliseconds: 10_000)
         var tally = LeaseTokenTally()
         var limit: Limit
-        var lease: Lease
+        var lease: LeaseState
         private var sequence: UInt64 = 0
         private var (reported, askedAt) = (0, Instant(milliseconds: 0))
 
         init(limit: Limit, settings: LeaseSettings) {
             self.limit = limit
             self.settings = settings
-            lease = Lease(limit: limit, now: now)
+            lease = LeaseState(limit: limit, now: now)
         }
 
         mutating func isOneIn(_ count: Int) -> Bool { Int.random(in: 0..<count, using: &random) == 0 }
@@ -92,7 +83,7 @@ struct LeaseFastPathTests {
         }
 
         private mutating func begin(
-            _ ask: (inout Lease, UInt64, LeaseSettings, Instant, inout LeaseTokenTally) -> Lease.Report?
+            _ ask: (inout LeaseState, UInt64, LeaseSettings, Instant, inout LeaseTokenTally) -> LeaseState.Report?
         ) {
             sequence += 1
             guard let ask = ask(&lease, sequence, settings, now, &tally) else { return }
@@ -100,7 +91,7 @@ struct LeaseFastPathTests {
         }
 
         private mutating func answer() {
-            if isOneIn(8) { return lease.fail() }
+            if isOneIn(8) || now >= settings.expiry(sentAt: askedAt) { return lease.fail() }
             let room = max(0, limit.capacity - reported)
             let isPaced = isOneIn(3)
             let grant = Grant(
@@ -113,86 +104,88 @@ struct LeaseFastPathTests {
         }
     }
 
-    @Test("pays what the long way pays, and leaves the lease as that does, through two hundred thousand random events")
+    @Test("the fast path pays and changes a lease exactly as the slow path does, over 200,000 random events")
     func agrees() throws {
         var life = Life(limit: limit, settings: settings)
         var reasons: [Reason: Int] = [:]
         var (paid, unclamped) = (0, 0)
         for _ in 0..<200_000 {
             try life.goOn()
-            // A thread that stalled is late.
+            // A stalled thread decides for an earlier instant.
+            // The clock reading of a thread that stalled is late.
             let late = life.isOneIn(8) ? Int64.random(in: 0...2_000_000, using: &life.random) : 0
             let now = Instant(nanoseconds: life.now.nanoseconds - late)
-            let cost = UInt32.random(in: life.isOneIn(20) ? 0...60 : 0...2, using: &life.random)
+            let cost = Int.random(in: life.isOneIn(20) ? 0...60 : 0...2, using: &life.random)
             let reason = reason(life.lease, cost: cost, now: now)
-            var (short, long) = (life.lease, life.lease)
-            let isMade = short.rest.spendHot(cost: cost, now: now)
-            #expect(isMade == (reason == nil), "\(String(describing: reason))")
-            let inTheEnd = long.spend(
-                cost: cost, clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &life.tally)
-            if isMade {
+            let packed = PackedLease(life.lease)
+            #expect(packed.state == life.lease, "packing loses nothing")
+            var (fast, slow) = (packed, life.lease)
+            let isPaid = fast.hot.spend(cost: UInt32(cost), now: now)
+            #expect(isPaid == (reason == nil), "\(String(describing: reason))")
+            let decision = slow.decide(cost: cost, settings: settings, now: now, tally: &life.tally)
+            if isPaid {
                 paid += 1
-                #expect(inTheEnd.isMade)
-                let (one, other) = (short.payment.decision(at: now), inTheEnd.decision(at: long.latest))
+                let one = fast.decision(at: now)
+                let other = try #require(decision)
                 #expect(one == other && one.remaining == other.remaining)
                 if one.balanceMicrotokens < life.limit.capacityMicrotokens { unclamped += 1 }
-                // What the store said has been left behind, and comes to the same.
-                var carried = short
+                // The fast path leaves the estimate behind; carried on, it is the same.
+                var carried = fast.state
                 carried.advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &life.tally)
-                #expect(fingerprint(carried) == fingerprint(long))
-                life.lease = short
+                #expect(carried == slow)
+                life.lease = fast.state
             } else {
                 if let reason { reasons[reason, default: 0] += 1 }
-                #expect(fingerprint(short) == fingerprint(life.lease), "it has changed nothing")
-                life.lease = long
+                #expect(fast.state == life.lease, "the fast path has changed nothing")
+                life.lease = slow
             }
         }
-        #expect(paid > 20_000 && unclamped > 10_000, "\(paid) paid at once, \(unclamped) with room left in the bucket")
+        #expect(paid > 20_000 && unclamped > 10_000, "\(paid) paid fast, \(unclamped) with a balance below capacity")
         for reason in Reason.allCases { #expect(reasons[reason, default: 0] >= 100, "\(reason): \(reasons)") }
     }
 
     private let start = Instant(milliseconds: 10_000)
 
-    /// A lease that holds so many tokens, granted at the start, when the store had none left.
-    private func lease(holding tokens: Int) -> Lease {
+    /// A lease with so many tokens, granted at the start by a store that then had none left.
+    private func lease(holding tokens: Int) -> PackedLease {
         var tally = LeaseTokenTally()
-        var lease = Lease(limit: limit, now: start)
+        var lease = LeaseState(limit: limit, now: start)
         _ = lease.beginRequest(
             waitingTokens: 0, sequence: 1, sizing: DemandSizing(), settings: settings, now: start, tally: &tally)
         lease.settle(
             .plain(tokens, openMicrotokens: 0, limit: limit), sentAt: start, settings: settings, now: start,
             tally: &tally)
-        // The first one after an answer goes the long way.
-        let isAtOnce = lease.rest.spendHot(cost: 0, now: start)
-        let payment = lease.spend(
-            cost: 0, clockDriftPerMille: settings.clockDriftPerMille, now: start, tally: &tally)
-        #expect(!isAtOnce && payment.isMade)
-        return lease
+        // The first payment after a reply takes the slow path.
+        var packed = PackedLease(lease)
+        let isPaid = packed.hot.spend(cost: 0, now: start)
+        let decision = lease.decide(cost: 0, settings: settings, now: start, tally: &tally)
+        #expect(!isPaid && decision?.isAllowed == true)
+        return PackedLease(lease)
     }
 
-    @Test("ends with the lease, to the millisecond")
+    @Test("the fast path ends with the lease, to the millisecond, and never overdraws it")
     func ends() {
         let lease = lease(holding: 10)
         let end = settings.expiry(sentAt: start)
         for (offset, isMade) in [(-1, true), (0, false), (1, false)] {
             var copy = lease
             let now = end.advanced(byMilliseconds: Int64(offset))
-            let isPaid = copy.rest.spendHot(cost: 1, now: now)
+            let isPaid = copy.hot.spend(cost: 1, now: now)
             #expect(isPaid == isMade)
         }
         var copy = lease
-        let isOverdrawn = copy.rest.spendHot(cost: 11, now: start)
+        let isOverdrawn = copy.hot.spend(cost: 11, now: start)
         #expect(!isOverdrawn)
     }
 
-    @Test("tells what is left as the refill goes on, however long ago the store was asked")
+    @Test("the fast path's remaining balance includes the refill since the store's last reply")
     func balance() {
         var lease = lease(holding: 100)
         for (milliseconds, remaining) in [(0, 99), (1, 98), (10, 101), (1000, 496)] {
             let now = start.advanced(byMilliseconds: Int64(milliseconds))
-            let isPaid = lease.rest.spendHot(cost: 1, now: now)
+            let isPaid = lease.hot.spend(cost: 1, now: now)
             #expect(isPaid)
-            #expect(lease.payment.decision(at: now).remaining == remaining)
+            #expect(lease.decision(at: now).remaining == remaining)
         }
     }
 }

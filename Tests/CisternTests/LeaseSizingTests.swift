@@ -2,11 +2,11 @@ import Testing
 
 @testable import Cistern
 
-@Suite("How much to lease")
+@Suite("Lease sizing")
 struct LeaseSizingTests {
     private let start = Instant(milliseconds: 10_000)
 
-    @Test("wishes for what demand takes over the horizon, less what is held, never faster than the bucket refills")
+    @Test("the request covers the demand over the horizon, less held tokens, at no more than the refill rate")
     func demand() throws {
         let fast = try Limit(capacity: 1000, refillPerSecond: 1000)
         let requested = { (limit: Limit, demand: Double, held: Int) in
@@ -18,14 +18,12 @@ struct LeaseSizingTests {
                 == RequestedLease(ahead: 70, weight: 400_000, trickleMilliseconds: 250, soloMultiplier: 2))
         #expect(requested(try Limit(capacity: 1000, refillPerSecond: 100), 400, 0).ahead == 25)
         #expect(requested(try Limit(capacity: 10, refillPerSecond: 1000), 400, 0).ahead == 10)
-        // Below the minimum each request is asked for, and the demand still counts where tokens are shared.
+        // Below the minimum nothing is prefetched, but the demand still counts as a weight in the sharing.
         #expect(requested(.standard, 400, 0) == RequestedLease(ahead: 0, weight: 400_000))
         #expect(requested(fast, 19, 0).ahead == 0)
     }
 
-    @Test(
-        "leases for slow organizations, too, where nobody would miss it, and no more than they need or than is unmissed"
-    )
+    @Test("a slow key prefetches only if the tokens are negligible for its bucket, and no more than it needs")
     func unmissed() throws {
         var settings = LeaseSettings()
         let requested = { (limit: Limit, demand: Double, held: Int) in
@@ -36,7 +34,7 @@ struct LeaseSizingTests {
         #expect(requested(vast, 2.5, 0) == RequestedLease(ahead: 5, weight: 2500))
         #expect(requested(vast, 2.5, 4).ahead == 1)
         #expect(requested(vast, 2.5, 9).ahead == 0)
-        // A millionth of 2,000,000 tokens, and of what flows in over two seconds.
+        // A millionth of the smaller of the capacity and the refill over 2 s: here 2,000,000 tokens.
         #expect(requested(try Limit(capacity: 2_000_000, refillPerSecond: 100_000_000), 19, 0).ahead == 2)
         #expect(requested(try Limit(capacity: 100_000_000, refillPerSecond: 1_000_000), 19, 0).ahead == 2)
         #expect(requested(try Limit(capacity: 999_999, refillPerSecond: 1_000_000), 19, 0).ahead == 0)
@@ -45,7 +43,7 @@ struct LeaseSizingTests {
         #expect(requested(vast, 2.5, 0).ahead == 50)
     }
 
-    @Test("lets no pace outlast half a lease")
+    @Test("a trickle grant lasts at most half a lease")
     func soloMultiplier() {
         var settings = LeaseSettings()
         settings.soloMultiplier = 8
@@ -53,13 +51,13 @@ struct LeaseSizingTests {
         let use = LeaseUsage(limit: .standard, demandPerSecond: 10, held: 0)
         settings.minimumTokens = 1
         #expect(DemandSizing().requested(for: use, settings: settings).bounded(by: settings).soloMultiplier == 3)
-        // Nor a sizing of somebody else's.
+        // The same bound holds for a custom sizing.
         let long = RequestedLease(ahead: 1, weight: 1, trickleMilliseconds: 60_000, soloMultiplier: 9).bounded(
             by: settings)
         #expect(long.trickleMilliseconds == settings.longestTrickleMilliseconds && long.soloMultiplier == 1)
     }
 
-    @Test("takes demand in with a memory: a steady rate in full, a burst in an instant for little")
+    @Test("the demand average follows a steady rate fully, and a single burst only slightly")
     func averages() {
         let settings = LeaseSettings()
         var steady = Demand(now: start)
@@ -70,14 +68,14 @@ struct LeaseSizingTests {
         var burst = Demand(now: start)
         burst.record(tokens: 10, settings: settings, now: start)
         #expect((40...60).contains(burst.tokensPerSecond))
-        // A fall has a longer memory than a rise, and ten seconds of silence leave nothing.
+        // A fall takes effect more slowly than a rise, and ten idle seconds leave almost nothing.
         steady.record(tokens: 0, settings: settings, now: start.advanced(byMilliseconds: 2100))
         #expect((270...300).contains(steady.tokensPerSecond))
         steady.record(tokens: 0, settings: settings, now: start.advanced(byMilliseconds: 12_100))
         #expect(steady.tokensPerSecond < 10)
     }
 
-    @Test("comparisons wish for what they say")
+    @Test("FixedSizing requests a constant, and PerRequestSizing requests nothing")
     func others() {
         let use = LeaseUsage(limit: .standard, demandPerSecond: 1e6, held: 3)
         #expect(FixedSizing(tokens: 50).requested(for: use, settings: LeaseSettings()).ahead == 50)

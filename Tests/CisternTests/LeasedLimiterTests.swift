@@ -21,7 +21,7 @@ struct LeasedLimiterTests {
         if let decision { log.add(decision) }
     }
 
-    /// Has the store grant a number of tokens beyond the one that is asked for.
+    /// Makes the store grant `tokens` beyond the one that the request needs.
     private func leaseAhead(_ limiter: RateLimiter, _ tokens: Int, _ key: String = "org-1") {
         ask(limiter, key)
         store.answer(grant(tokens + 1, balance: 50), now: clock.now())
@@ -31,7 +31,7 @@ struct LeasedLimiterTests {
         .success(.plain(tokens, held: held, openMicrotokens: Int64(balance * 1_000_000)))
     }
 
-    @Test("sends one request for all that wait, and answers them in order")
+    @Test("all waiting requests share one store request and are decided in order")
     func sharesOneRequest() {
         let limiter = limiter()
         ask(limiter)
@@ -46,12 +46,12 @@ struct LeasedLimiterTests {
         #expect(store.next?.sequence == 2)
         store.answer(grant(2, balance: 0.5), now: clock.now())
         #expect(log.outcomes == [.allowed, .allowed, .allowed, .denied, .denied])
-        // 50 ms, and what roundings and the drift of two clocks may add.
+        // 50 ms, plus an allowance for rounding and for the drift of two clocks.
         #expect(log.all.last?.retryAfterMilliseconds == 54)
         #expect(store.next == nil)
     }
 
-    @Test("tells the store what each request that waits costs, in their order")
+    @Test("a store request lists the costs of the waiting requests in order")
     func listsCosts() {
         let limiter = limiter()
         ask(limiter)
@@ -63,7 +63,7 @@ struct LeasedLimiterTests {
         #expect(log.outcomes == [.allowed, .allowed, .allowed, .allowed, .denied])
     }
 
-    @Test("leaves what does not fit into one request to the next, and denies none of it")
+    @Test("waiting requests beyond one store request go into the next, and none is denied")
     func splitsLongQueues() {
         let limiter = limiter()
         ask(limiter)
@@ -79,7 +79,7 @@ struct LeasedLimiterTests {
         #expect(store.next == nil)
     }
 
-    @Test("keeps tokens that it holds for those that wait, whoever comes meanwhile")
+    @Test("held tokens are reserved for waiting requests, so later requests cannot take them")
     func reservesForThoseThatWait() {
         let limiter = limiter()
         leaseAhead(limiter, 3)
@@ -92,7 +92,7 @@ struct LeasedLimiterTests {
         #expect(store.next?.needed == 3)
     }
 
-    @Test("has no use for a grant that has lapsed on its way, or whose numbers cannot be")
+    @Test("a grant that expired in transit or has impossible numbers is not used")
     func refusesUselessGrants() {
         let limiter = limiter()
         ask(limiter)
@@ -118,7 +118,7 @@ struct LeasedLimiterTests {
         #expect(limiter.statistics.leaseTokens.granted == 0)
     }
 
-    @Test("denies from memory until the store could pay again, and asks then")
+    @Test("a limiter denies from memory until the store may be able to pay, and then asks again")
     func remembersADenial() {
         let limiter = limiter()
         ask(limiter)
@@ -133,7 +133,7 @@ struct LeasedLimiterTests {
         #expect(store.requestCount == 2)
     }
 
-    @Test("ignores an answer that comes twice or after the next request")
+    @Test("a reply that arrives twice or after the next request is ignored")
     func ignoresLateAnswers() {
         let limiter = limiter { $0.failurePolicy = .closed }
         ask(limiter)
@@ -148,7 +148,7 @@ struct LeasedLimiterTests {
         #expect(limiter.statistics.leaseTokens.granted == 1)
     }
 
-    @Test("lets requests through uncounted while the store is out of reach, and turns to it when it is back")
+    @Test("requests pass unmetered while the store is unreachable, and the store is asked again once it is back")
     func failsOpen() {
         let limiter = limiter()
         store.setReachable(false)
@@ -164,7 +164,7 @@ struct LeasedLimiterTests {
         #expect(limiter.statistics.decisions.unmetered == 2)
     }
 
-    @Test("goes by the policy while the store is out of reach, even where it has just been denied")
+    @Test("the failure policy applies while the store is unreachable, even after a recent denial")
     func policyBeforeMemory() {
         let limiter = limiter()
         ask(limiter)
@@ -175,7 +175,7 @@ struct LeasedLimiterTests {
         #expect(log.outcomes == [.denied, .denied, .unmetered])
     }
 
-    @Test("spends the tokens it holds even while the store is out of reach")
+    @Test("a lease keeps paying while the store is unreachable")
     func spendsWhileCutOff() {
         let limiter = limiter()
         leaseAhead(limiter, 2)
@@ -185,7 +185,7 @@ struct LeasedLimiterTests {
         #expect(log.outcomes.dropFirst(before) == [.allowed, .allowed, .unmetered])
     }
 
-    @Test("refuses what is beyond the bound on waiting requests")
+    @Test("requests beyond the limit of waiting requests per key are refused")
     func boundsTheQueue() {
         let limiter = limiter { $0.maximumWaitersPerKey = 2 }
         for _ in 0..<3 { ask(limiter) }
@@ -194,7 +194,7 @@ struct LeasedLimiterTests {
         #expect(store.requestCount == 2)
     }
 
-    @Test("adds up a full queue of the highest costs")
+    @Test("a full queue of the highest costs adds up without overflow")
     func survivesTheHighestCosts() throws {
         let limit = try Limit(capacity: Limit.maximumCapacity, refillPerSecond: 1000)
         let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
@@ -208,7 +208,7 @@ struct LeasedLimiterTests {
         #expect(store.next?.needed == 9999 * Limit.maximumCapacity)
     }
 
-    @Test("nobody waits longer than the timeout, even for a second request")
+    @Test("no request waits longer than the timeout, even for a second store request")
     func keepsTheDeadline() {
         let limiter = limiter()
         let start = clock.now()
@@ -221,7 +221,7 @@ struct LeasedLimiterTests {
         #expect(store.next?.deadline == start.advanced(byMilliseconds: 130))
     }
 
-    @Test("gives back what it holds, in one request for each organization")
+    @Test("a limiter returns its leases with one store request per key")
     func givesBack() async {
         let limiter = limiter()
         for key in ["a", "b"] {
@@ -242,11 +242,11 @@ struct LeasedLimiterTests {
         #expect(limiter.statistics.leaseTokens.outstanding == 0)
     }
 
-    @Test("asks for more before it runs dry, once, and nobody waits for it")
+    @Test("a lease is renewed once before it runs dry, and no request waits for the renewal")
     func renews() throws {
         let limit = try Limit(capacity: 10_000, refillPerSecond: 10_000)
         let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
-        // A thousand tokens a second, until that is known.
+        // 1000 tokens per second, until the limiter has measured this demand.
         for _ in 0..<10 {
             clock.advance(milliseconds: 100)
             ask(limiter, cost: 100)
@@ -270,7 +270,7 @@ struct LeasedLimiterTests {
         #expect(store.requestCount == before + 1)
     }
 
-    @Test("gives the tokens of an organization that has fallen silent back, and those of no other")
+    @Test("the tokens of an idle key are returned, and those of a busy key are kept")
     func givesBackWhatIsIdle() throws {
         let limiter = limiter()
         leaseAhead(limiter, 3, "silent")
@@ -295,9 +295,9 @@ struct LeasedLimiterTests {
         #expect(limiter.statistics.leaseTokens.returned == 5)
     }
 
-    @Test("leaves tokens to lapse that nobody misses, gives more than those back, and gives all back when it stops")
+    @Test("a negligible idle lease is kept until shutdown, and a larger one is returned at once")
     func leavesWhatIsUnmissed() async throws {
-        // A millionth of what flows in while a lease lasts: 10 tokens.
+        // Negligible is a millionth of the refill during one lease: 10 tokens.
         let limit = try Limit(capacity: 100_000_000, refillPerSecond: 5_000_000)
         let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
         func lease(_ tokens: Int, _ key: String) {
@@ -319,23 +319,24 @@ struct LeasedLimiterTests {
         await stopped
     }
 
-    @Test("watches each place in memory once, however often organizations take each other's")
+    @Test("each table entry has one idle check, however often its key changes")
     func watchIsBounded() {
         var settings = LimiterSettings()
         settings.maximumBuckets = 1
-        let lesseeID = LeaseManager(
+        let driver = LeaseDriver(
             limits: Limits(), store: store, lesseeID: "server-1", settings: settings, sizing: DemandSizing(),
             hash: NameHash(seed: 1))
         for number in 0..<100 {
-            let name = Array("org-\(number)".utf8)
-            let admission = lesseeID.admit(name.span, costMicrotokens: 1_000_000, now: clock.now()) { _ in }
-            guard case .send(let request) = admission else { continue }
-            _ = lesseeID.settle(request, with: grant(3, balance: 50), now: clock.now())
+            let key = Array("org-\(number)".utf8)
+            let hash = NameHash(seed: 1)(key.span)
+            let decision = driver.decide(key.span, hash: hash, cost: 1, now: clock.now()) { _ in }
+            #expect(decision == nil)
+            store.answer(grant(3, balance: 50), now: clock.now())
         }
-        #expect(lesseeID.idleCheckCount == 1)
+        #expect(driver.idleCheckCount == 1)
     }
 
-    @Test("knows of an organization that it had forgotten how long it has been silent at least")
+    @Test("a key that returns after eviction reports a lower bound of its idle time")
     func quietSurvivesEviction() {
         let limiter = limiter { $0.maximumBuckets = 1 }
         leaseAhead(limiter, 0, "a")
@@ -347,7 +348,7 @@ struct LeasedLimiterTests {
         #expect(store.next?.unspentMilliseconds == 1959)
     }
 
-    @Test("forgets an idle organization first, then one with a lease, never one that waits")
+    @Test("eviction takes an idle key first, then one with a lease, and never one with waiting requests")
     func evicts() {
         let limiter = limiter { $0.maximumBuckets = 2 }
         ask(limiter, "waiting")
@@ -365,7 +366,7 @@ struct LeasedLimiterTests {
         #expect(statistics.leaseTokens.outstanding == 0)
     }
 
-    @Test("counts an organization's requests on where it left off, even after forgetting it")
+    @Test("the sequence numbers of a key continue after its eviction")
     func sequencesSurviveEviction() throws {
         let limiter = limiter { $0.maximumBuckets = 1 }
         var last: UInt64 = 0
@@ -378,7 +379,7 @@ struct LeasedLimiterTests {
         }
     }
 
-    @Test("waits and answers through the async face")
+    @Test("the async API waits for the store's reply")
     func asyncFace() async {
         let limiter = limiter()
         let (store, clock) = (store, clock)

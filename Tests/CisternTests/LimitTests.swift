@@ -3,7 +3,7 @@ import Testing
 
 @Suite("A limit")
 struct LimitTests {
-    @Test("keeps what it was given, to the thousandth of a token a second")
+    @Test("a limit keeps its capacity and its rate, to 0.001 tokens per second")
     func keepsItsNumbers() throws {
         let limit = try Limit(capacity: 100, refillPerSecond: 10)
         #expect(limit.capacity == 100)
@@ -14,7 +14,7 @@ struct LimitTests {
     }
 
     @Test(
-        "that cannot be is refused with its field, its value and the remedy",
+        "an invalid limit throws an error that names the field, the value and the remedy",
         arguments: [
             (0, 10.0, "capacity is 0: use a whole number of tokens from 1 to 1000000000"),
             (-1, 10, "capacity is -1: use a whole number of tokens from 1 to 1000000000"),
@@ -51,7 +51,7 @@ struct LimitTests {
         #expect(error?.description == message)
     }
 
-    @Test("of one organization stands beside the default")
+    @Test("a limit set for one key leaves other keys at the default")
     func looksUpByName() throws {
         let generous = try Limit(capacity: 5000, refillPerSecond: 500)
         let limits = Limits(standard: .standard, byKey: ["acme": generous])

@@ -4,9 +4,9 @@ import Testing
 
 @testable import Cistern
 
-@Suite("A bucket with its limit in 24 bytes")
+@Suite("A bucket packed with its limit into 24 bytes")
 struct LimitedBucketTests {
-    /// The extremes of rate and capacity, and rates on both sides of what 32 bits hold.
+    /// Extreme rates and capacities, and rates on both sides of the 32-bit boundary.
     private static func limits() throws -> [Limit] {
         try [
             Limit(capacity: 1, refillPerSecond: 0.001), Limit(capacity: 1, refillPerSecond: 1_000_000_000),
@@ -17,7 +17,7 @@ struct LimitedBucketTests {
         ]
     }
 
-    @Test("keeps limit, level and instant as they are, whatever they are")
+    @Test("a packed bucket keeps its limit and balance exactly, at every instant")
     func keepsAll() throws {
         for limit in try Self.limits() {
             for nanoseconds: Int64 in [0, 999_999, 1_000_000, 1 << 62, .max] {
@@ -30,7 +30,7 @@ struct LimitedBucketTests {
         }
     }
 
-    @Test("does what a bucket and a limit beside it do", arguments: UInt64(1)...8)
+    @Test("a packed bucket behaves like a TokenBucket with a separate Limit", arguments: UInt64(1)...8)
     func agrees(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let limits = try Self.limits()
@@ -39,7 +39,7 @@ struct LimitedBucketTests {
         var wide = TokenBucket(full: limit, nowMilliseconds: now.milliseconds)
         var (paid, unpaid) = (0, 0)
         for _ in 0..<20_000 {
-            // Now and then a thread has stalled, and decides for an instant that is over.
+            // Time sometimes steps back, as for a stalled thread that decides for an earlier instant.
             now = now.advanced(byMilliseconds: Int64.random(in: -2...20, using: &random))
             switch Int.random(in: 0..<100, using: &random) {
             case 0:
@@ -54,11 +54,11 @@ struct LimitedBucketTests {
                 let cost = Int64.random(in: 0...limit.capacityMicrotokens, using: &random)
                 wide.refill(limit, nowMilliseconds: now.milliseconds)
                 let isPaid = wide.take(cost)
-                let payment = narrow.pay(cost, nowMilliseconds: now.milliseconds)
-                #expect(payment.isMade == isPaid)
+                let isNarrowPaid = narrow.pay(cost, nowMilliseconds: now.milliseconds)
+                #expect(isNarrowPaid == isPaid)
                 if isPaid {
                     paid += 1
-                    let decision = payment.decision(at: now)
+                    let decision = narrow.decision(at: now)
                     #expect(decision.limit == limit)
                     #expect(decision.balanceMicrotokens == wide.microtokens)
                 } else {

@@ -5,10 +5,10 @@ import Testing
 
 @testable import Cistern
 
-/// Several limiters at one bucket, whose node dies for good at some moment.
-@Suite("Servers that are left to themselves")
+/// Several limiters share one bucket whose node fails permanently at a random moment.
+@Suite("The failure policy local in a fleet")
 struct LocalFleetTests {
-    /// The node: one bucket, as the script keeps it, until it dies.
+    /// The node: one bucket with the Lua script's arithmetic, until the node fails.
     private final class Node: Sendable {
         private let bucket: Mutex<StoreBucket>
         private let isDead = Atomic(false)
@@ -35,7 +35,7 @@ struct LocalFleetTests {
         func now() -> Instant { Instant(nanoseconds: clock.now().nanoseconds / 1000 * (1000 + perMille)) }
     }
 
-    /// One server's way to it, which knows that the node is dead once a request has found out.
+    /// One server's connection to the node, which notices the failure by a failed request.
     private final class Link: LeaseStore {
         private let node: Node
         private let clock: SkewedClock
@@ -64,7 +64,7 @@ struct LocalFleetTests {
         }
     }
 
-    @Test("admit together what one bucket would, before the loss, through it and after it", arguments: 1...40)
+    @Test("all servers together admit no more than one bucket would, before and after the loss", arguments: 1...40)
     func keepTheLimit(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let limit = try Limit(
@@ -86,12 +86,12 @@ struct LocalFleetTests {
                 store: Link(node, clock: clock, millionths: 1_000_000 / Int64(servers)),
                 lesseeID: "server-\(number)", settings: settings, seed: seed)
         }
-        // Of fewer tokens than servers each server gets a whole one at times.
+        // If there are fewer tokens than servers, each server may still get one whole token.
         let ceiling = Int64(max(limit.capacity, servers)) * 1_000_000 + limit.refillMicrotokensPerMillisecond
-        // Clocks that run differently are read in whole milliseconds each: one of them may be ahead by that.
+        // Each clock is read in whole milliseconds, so one may be 1 ms ahead; the ceiling includes that refill.
         var ideal = TokenBucket(
             microtokens: ceiling, asOfMilliseconds: clock.now().milliseconds)
-        // Some worlds are overloaded, so that the inflow is promised when the node dies.
+        // Some seeds overload the bucket, so that trickle grants have promised the refill when the node fails.
         let perSecond = limit.refillPerSecond * Double.random(in: 0.3...4, using: &random)
         let dieAt = Int64.random(in: 0...4000, using: &random)
         let heavy = Int.random(in: 0..<servers, using: &random)
@@ -120,7 +120,7 @@ struct LocalFleetTests {
             }
             clock.advance(milliseconds: 1)
         }
-        // They do go on: what came in after the leases had gone was metered, not turned away, where a part makes a token.
+        // Service continues after the leases have expired, if a local fraction yields whole tokens.
         let inflow = min(limit.refillPerSecond, perSecond) / Double(servers)
         if inflow >= 2, limit.capacity / servers >= 3 { #expect(afterwards > 0, "\(limit), \(servers) servers") }
         #expect(admitted > 0)

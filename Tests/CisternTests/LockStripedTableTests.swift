@@ -2,33 +2,34 @@ import Testing
 
 @testable import Cistern
 
-@Suite("The shards")
+@Suite("The lock-striped table")
 struct LockStripedTableTests {
     private struct State: ~Copyable, TableState {
         var table: BucketTable<Number>
     }
 
-    @Test("have the slots fetched from where the tables have them, however far those have grown")
+    @Test("prefetch hints point at the current slots, even after the tables have grown")
     func prefetchHints() {
         let hash = NameHash(seed: 1)
         let pool = BucketTable<Number>.Pool()
         let shards = LockStripedTable<State>(capacity: 8192) { State(table: BucketTable(capacity: $0, pool: pool)) }
         #expect(shards.count == 8)
-        var knowsSlots = shards.knowsSlots()
-        #expect(!knowsSlots, "nobody has come yet")
+        var hasCurrentHints = shards.hasCurrentHints()
+        #expect(!hasCurrentHints, "no key has been inserted yet")
         for number in 0..<4000 {
             let name = Array("organization-\(number)".utf8)
             let hash = hash(name.span)
             shards.withShard(of: hash) { state in
-                _ = shards.insert(name.span, hash: hash, value: Number(number), into: &state)
+                _ = state.table.insert(name.span, hash: hash, value: Number(number))
+                state.table.updateHint(in: shards.prefetchHints, hash: hash)
             }
             guard [100, 1000, 3999].contains(number) else { continue }
-            knowsSlots = shards.knowsSlots()
-            #expect(knowsSlots, "after \(number + 1) names")
+            hasCurrentHints = shards.hasCurrentHints()
+            #expect(hasCurrentHints, "after \(number + 1) names")
         }
     }
 
-    @Test("are so many that no table is asked for more than it can hold", arguments: [1, 8192, 1_000_000_000])
+    @Test("there are enough shards that no table exceeds its largest capacity", arguments: [1, 8192, 1_000_000_000])
     func counts(capacity: Int) {
         let largest = BucketTable<Number>.largestCapacity
         var tables = 0

@@ -3,11 +3,11 @@ import Testing
 
 @testable import Cistern
 
-@Suite("The hash of the tables")
+@Suite("The hash of the bucket tables")
 struct NameHashTests {
     private let hash = NameHash(seed: 7)
 
-    @Test("depends on every bit of a name, whatever its length")
+    @Test("the hash depends on every bit of a name of any length")
     func dependsOnEveryBit() {
         for count in 1...200 {
             let base = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ 11) }
@@ -21,13 +21,13 @@ struct NameHashTests {
         }
     }
 
-    @Test("tells names apart that are one another's beginning or end, or repeat themselves")
+    @Test("names of repeated zero bytes hash differently for every length")
     func dependsOnTheLength() {
         let hashes = (0...200).map { hash([UInt8](repeating: 0, count: $0).span) }
         #expect(Set(hashes).count == 201)
     }
 
-    @Test("is another one for another seed")
+    @Test("each seed gives a different hash")
     func dependsOnTheSeed() {
         for count in [0, 1, 8, 16, 17, 32, 33, 36, 48, 49, 128] {
             let name = [UInt8](repeating: 0x61, count: count)
@@ -36,9 +36,9 @@ struct NameHashTests {
         }
     }
 
-    /// Names as an attacker or a counter would make them: all alike but for a few digits.
+    /// Names as an attacker or a counter would generate them: identical except for a few digits.
     @Test(
-        "spreads names that differ in a few digits evenly over shards and over slots",
+        "names that differ in a few digits spread evenly over shards and slots",
         arguments: [4, 12, 24, 36, 44, 90])
     func spreads(length: Int) {
         let bins = 256
@@ -49,11 +49,11 @@ struct NameHashTests {
             let digits = Array(String(number, radix: 36).utf8)
             let name = [UInt8](repeating: 0x30, count: length - digits.count) + digits
             let value = hash(name.span)
-            // As `LockStripedTable` and `BucketTable` take them.
+            // The bits that `LockStripedTable` and `BucketTable` use.
             shards[Int(value >> 48 & 255)] += 1
             slots[Int(value & 255)] += 1
         }
-        // Of 255 degrees of freedom: what chance exceeds once in a hundred thousand times.
+        // Chi-squared bounds for 255 degrees of freedom: chance exceeds them once in 100,000 runs.
         for counts in [shards, slots] {
             let square = counts.reduce(0.0) { $0 + Double(($1 - 64) * ($1 - 64)) / 64 }
             #expect((160.0...365).contains(square), "\(square)")

@@ -2,7 +2,7 @@ import Cistern
 import CisternTesting
 import Testing
 
-@Suite("A bound on new keys")
+@Suite("The limit on new keys per second")
 struct NewKeyTests {
     private let clock = ManualClock(milliseconds: 10_000)
     private let store = ScriptedStore()
@@ -14,7 +14,7 @@ struct NewKeyTests {
         if let decision { log.add(decision) }
     }
 
-    @Test("new keys beyond it never reach the store, and are denied until one may come again")
+    @Test("new keys beyond the limit are denied without a store call, until the next one is admitted")
     func newKeys() {
         var settings = LimiterSettings()
         settings.maximumNewKeysPerSecond = 2

@@ -3,8 +3,8 @@ import Testing
 
 @testable import Cistern
 
-/// Waiting as long as a denial says is enough for a client that is alone.
-@Suite("Retry-After keeps its word")
+/// A single client that waits for the retry-after time of a denial is then allowed.
+@Suite("Retry-After")
 struct RetryAfterTests {
     struct Bucket: Sendable, CustomTestStringConvertible {
         let capacity: Int
@@ -20,15 +20,15 @@ struct RetryAfterTests {
 
     private let clock = ManualClock(milliseconds: 100_000)
 
-    /// Asks until it is denied, waits as it is told, and must be allowed; several times over.
+    /// Asks until denied, waits for the retry-after time and expects to be allowed, four times.
     ///
-    /// - Parameter isSlow: whether the bucket refills while the store answers, so that it may never be empty.
+    /// - Parameter isSlow: whether refill during a store call may keep the bucket from ever being empty.
     private func check(
         _ limiter: RateLimiter, cost: Int, inSeconds: Bool, ticks: Bool, isSlow: Bool = false, _ comment: Comment
     ) {
         for round in 0..<4 {
             var denied: Decision?
-            // Often enough to be denied, and at other moments each time.
+            // Enough requests to be denied, at a different moment in each round.
             for step in 0..<2500 where denied == nil {
                 if step % 50 == 0 { clock.advance(milliseconds: 1) }
                 let decision = decide(limiter, cost: cost)
@@ -64,7 +64,7 @@ struct RetryAfterTests {
     }
 
     @Test(
-        "with a shared store, whatever the clocks do within their margin", arguments: buckets,
+        "waiting for Retry-After is enough with a shared store, for any drift within the margin", arguments: buckets,
         [(0, 0), (2, 0), (2, 20), (6, -20)] as [(latency: Int64, drift: Int64)])
     func shared(bucket: Bucket, store: (latency: Int64, drift: Int64)) throws {
         let limit = try Limit(capacity: bucket.capacity, refillPerSecond: bucket.refill)
@@ -83,7 +83,7 @@ struct RetryAfterTests {
         }
     }
 
-    @Test("with the embedded store", arguments: buckets)
+    @Test("waiting for Retry-After is enough with the embedded store", arguments: buckets)
     func embedded(bucket: Bucket) throws {
         let limit = try Limit(capacity: bucket.capacity, refillPerSecond: bucket.refill)
         for cost in Set([1, bucket.capacity]) {
@@ -94,7 +94,7 @@ struct RetryAfterTests {
         }
     }
 
-    @Test("a cost above the capacity is told no time, by either store")
+    @Test("a denial of a cost above the capacity has no retry-after time, with either store")
     func never() throws {
         let limit = try Limit(capacity: 5, refillPerSecond: 1)
         let store = BucketStore(limit, clock: clock)

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Cistern
 
-@Suite("A buffer of segments")
+@Suite("A segmented buffer")
 struct SegmentedBufferTests {
     private struct Hot: BitwiseCopyable {
         var number: Int64
@@ -16,7 +16,7 @@ struct SegmentedBufferTests {
 
     private struct Nothing: BitwiseCopyable {}
 
-    @Test("keeps every element where it is, and finds both its parts by position, by place and by the place's number")
+    @Test("an element never moves, and index and entry pointer both find its hot and cold parts")
     func places() {
         typealias Buffer = SegmentedBuffer<Hot, Cold>
         var buffer = Buffer(pool: .init())
@@ -40,7 +40,7 @@ struct SegmentedBufferTests {
         }
     }
 
-    @Test("may have elements without a far part")
+    @Test("elements may have no cold part")
     func nearAlone() {
         var buffer = SegmentedBuffer<Hot, Nothing>(pool: .init())
         for number in 0..<100 { buffer.append(hot: Hot(number: Int64(number)), cold: Nothing()) }
@@ -50,7 +50,7 @@ struct SegmentedBufferTests {
         }
     }
 
-    @Test("keeps what it has apart from what others have who take segments of the same pool, line beside line")
+    @Test("buffers that share a pool never share a cache line")
     func sharesPool() {
         typealias Buffer = SegmentedBuffer<Hot, Cold>
         let pool = Buffer.Pool()
@@ -71,6 +71,6 @@ struct SegmentedBufferTests {
         }
         #expect(lines.count == 2 * Buffer.Pool.chunkCount)
         let chunks = Set(lines.map { $0 / UInt64(Buffer.Pool.chunkCount) })
-        #expect(chunks.count == 2, "two chunks have room for all of them, with nothing between their lines")
+        #expect(chunks.count == 2, "both buffers fit into two chunks without gaps")
     }
 }

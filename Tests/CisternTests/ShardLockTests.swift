@@ -11,7 +11,7 @@ struct ShardLockTests {
         var holders = 0
     }
 
-    /// Threads of their own, more than there are processors, so that holders are stopped while others wait.
+    /// Runs `body` on dedicated threads; with more threads than processors, lock holders get preempted.
     private func run(threads: Int, _ body: @escaping @Sendable (Int) -> Void) async {
         await withTaskGroup(of: Void.self) { group in
             for number in 0..<threads {
@@ -27,7 +27,7 @@ struct ShardLockTests {
         }
     }
 
-    @Test("lets one thread in at a time, however many there are")
+    @Test("the lock admits one thread at a time, for any number of threads")
     func excludes() async {
         let shared = Shared()
         let violations = Number()
@@ -46,7 +46,7 @@ struct ShardLockTests {
         #expect(violations.value.load(ordering: .relaxed) == 0)
     }
 
-    @Test("is waited for while its holder is away, and taken then")
+    @Test("a thread waits while the lock is held, and gets it afterwards")
     func waits() async {
         let shared = Shared()
         let isHeld = Number()
@@ -54,7 +54,7 @@ struct ShardLockTests {
             if number == 0 {
                 shared.shards.withShard(at: 0) { state in
                     isHeld.value.store(1, ordering: .releasing)
-                    // Until the other one has looked for longer than it does before it sleeps.
+                    // Longer than the other thread spins before it sleeps.
                     for _ in 0..<2_000_000 { state.holders &+= 1 }
                     state.count = 1
                 }
@@ -69,14 +69,14 @@ struct ShardLockTests {
         #expect(shared.shards.withShard(at: 0) { $0.count } == 2)
     }
 
-    @Test("lets a thread in that waits while another takes it again and again")
+    @Test("a waiting thread gets the lock while another thread keeps retaking it")
     func givesWay() async {
         let shared = Shared()
         let progress = Number()
         let seen = Number()
         await run(threads: 2) { number in
             if number == 0 {
-                // As long as it would take somebody to be lucky.
+                // Bounded, in case the other thread never gets the lock.
                 for turn in 1...2000 where seen.value.load(ordering: .relaxed) == 0 {
                     shared.shards.withShard(at: 0) { state in
                         progress.value.store(turn, ordering: .relaxed)
@@ -92,7 +92,7 @@ struct ShardLockTests {
             }
         }
         let turn = seen.value.load(ordering: .relaxed)
-        #expect((3..<2000).contains(turn), "it came in at turn \(turn)")
+        #expect((3..<2000).contains(turn), "the waiting thread got the lock at turn \(turn)")
     }
 
     private final class Shared: Sendable {

@@ -8,7 +8,7 @@ struct SipHashTests {
     private let hash = SipHash(key: (low: 0x0706_0504_0302_0100, high: 0x0f0e_0d0c_0b0a_0908))
 
     @Test(
-        "with two and four rounds gives the published values",
+        "SipHash-2-4 gives the published values",
         arguments: [
             (0, 0x726f_db47_dd0e_0e31), (1, 0x74f8_39c5_93dc_67fd), (8, 0x93f5_f579_9a93_2462),
             (15, 0xa129_ca61_49be_45e5),
@@ -18,14 +18,14 @@ struct SipHashTests {
         #expect(hash.hash(input.span, compressionRounds: 2, finalizationRounds: 4) == expected)
     }
 
-    @Test("with one and three rounds is the same in every process and release")
+    @Test("SipHash-1-3 is the same in every process and release")
     func isStable() {
         let empty: [UInt8] = []
         #expect(hash(empty.span) == 0xabac_0158_050f_c4dc)
         #expect(hash("org-1".utf8.span) != hash("org-2".utf8.span))
     }
 
-    @Test("depends on every byte, whatever the length")
+    @Test("the hash depends on every byte, for every length")
     func dependsOnEveryByte() {
         for count in 1...48 {
             let base = [UInt8](repeating: 0x61, count: count)
@@ -37,7 +37,7 @@ struct SipHashTests {
         }
     }
 
-    @Test("is the same by the short way, for names as long as UUIDs, as by the long one")
+    @Test("the fast path for UUID-length names gives the same hash as the general path")
     func shortWay() {
         for count in 0...80 {
             let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ 11) }

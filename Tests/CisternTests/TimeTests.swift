@@ -5,7 +5,7 @@ import Testing
 @Suite("Times")
 struct TimeTests {
     @Test(
-        "a duration in whole nanoseconds, or in less, comes out in nanoseconds",
+        "a duration converts to whole nanoseconds, rounded toward zero",
         arguments: [
             (0, 0), (1_000_000_000, 1), (-1_000_000_000, -1), (999_999_999, 0), (1_999_999_999, 1), (-1, 0),
             (86_400_000_000_000_000_000_001, 86_400_000_000_000), (86_400_000_000_000_000_000_000, 86_400_000_000_000),
@@ -15,7 +15,7 @@ struct TimeTests {
     }
 
     @Test(
-        "a place that is watched is due when its time has come, and when that is long past", arguments: [0, 8_388_607])
+        "an idle check is due at its time and long after it, and never before", arguments: [0, 8_388_607])
     func watchedPlace(index: Int) {
         for start in [0, 1_234_567_890, 1 << 41 - 1, 1 << 50] as [Int64] {
             let due = Instant(nanoseconds: start)

@@ -6,7 +6,7 @@ import Testing
 struct TokenBucketTests {
     private let token = Limit.microtokensPerToken
 
-    @Test("gains its rate for each millisecond, and no more than its capacity")
+    @Test("a bucket refills at its rate every millisecond, up to its capacity")
     func refills() {
         var bucket = TokenBucket(microtokens: 0, asOfMilliseconds: 1000)
         bucket.refill(.standard, nowMilliseconds: 1001)
@@ -19,7 +19,7 @@ struct TokenBucketTests {
         #expect(bucket.microtokens == 100 * token)
     }
 
-    @Test("pays only in full")
+    @Test("a bucket pays a cost in full or not at all")
     func takes() {
         var bucket = TokenBucket(microtokens: 2 * token, asOfMilliseconds: 0)
         let tooMuch = bucket.take(3 * token)
@@ -32,7 +32,7 @@ struct TokenBucketTests {
         #expect(!oneMore && nothing)
     }
 
-    @Test("gains nothing from a clock that steps back, and nothing twice")
+    @Test("a clock that steps back adds no tokens, and no millisecond counts twice")
     func ignoresEarlierReadings() {
         var bucket = TokenBucket(microtokens: 0, asOfMilliseconds: 1000)
         bucket.refill(.standard, nowMilliseconds: 900)
@@ -41,7 +41,7 @@ struct TokenBucketTests {
         #expect(bucket.microtokens == token)
     }
 
-    @Test("stops refilling at the ceiling, and keeps what is above it")
+    @Test("refill stops at the ceiling, and a balance above the ceiling is kept")
     func respectsTheCeiling() {
         var bucket = TokenBucket(microtokens: 10 * token, asOfMilliseconds: 0)
         bucket.refill(.standard, ceilingMicrotokens: 12 * token, nowMilliseconds: 60_000)
@@ -50,7 +50,7 @@ struct TokenBucketTests {
         #expect(bucket.microtokens == 12 * token)
     }
 
-    @Test("survives the longest pause at the highest rate without overflow")
+    @Test("the longest pause at the highest rate does not overflow")
     func saturates() throws {
         let limit = try Limit(capacity: 1_000_000_000, refillPerSecond: 1_000_000_000)
         var bucket = TokenBucket(microtokens: 0, asOfMilliseconds: 0)
@@ -58,7 +58,7 @@ struct TokenBucketTests {
         #expect(bucket.microtokens == limit.capacityMicrotokens)
     }
 
-    @Test("does not drift: ten million single steps add up to one long one")
+    @Test("refill does not drift: ten million steps of 1 ms equal one step of the same length")
     func doesNotDrift() throws {
         let limit = try Limit(capacity: 1_000_000, refillPerSecond: 0.777)
         var stepwise = TokenBucket(microtokens: 0, asOfMilliseconds: 0)
@@ -69,7 +69,7 @@ struct TokenBucketTests {
         #expect(atOnce.microtokens == 7_770_000_000)
     }
 
-    @Test("says when it will have gained an amount, rounded up to the millisecond")
+    @Test("the time to gain an amount is rounded up to the millisecond")
     func timesTheNextToken() {
         #expect(Limit.standard.millisecondsToGain(token) == 100)
         #expect(Limit.standard.millisecondsToGain(token + 1) == 101)

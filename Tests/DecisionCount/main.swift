@@ -1,31 +1,32 @@
 import Cistern
 
-/// Makes a number of decisions of one kind, so that the instructions of each can be counted from outside: those of twice as
-/// many decisions, less those of as many.
+/// Makes a number of decisions of one kind, for counting the instructions per decision from outside.
+///
+/// Subtract the instructions of a run from those of a run with twice the count: the difference excludes the setup.
 ///
 ///     DecisionCount embedded|leased|embeddedDecision|leasedDecision|denied COUNT
 ///
-/// Everything is the same in every run: the names, the hash's key, the clock.
+/// Every run uses the same names, the same hash key and the same clock.
 enum DecisionCount {
-    /// What is decided.
+    /// The kind of decision.
     enum Kind: String {
-        /// Allowed out of a bucket of this process.
+        /// Allowed from a bucket of the embedded store.
         case embedded
-        /// Allowed out of tokens leased before.
+        /// Allowed from tokens leased before.
         case leased
-        /// The same, with what is left.
+        /// The same, with the remaining balance.
         case embeddedDecision, leasedDecision
-        /// Denied because the store has said that it cannot pay, with when to come again.
+        /// Denied from memory because the store's last balance cannot pay, with the retry-after time.
         case denied
 
         var isEmbedded: Bool { self == .embedded || self == .embeddedDecision }
     }
 
-    /// Organizations that take turns: enough that the table has collisions, as any has.
+    /// The number of keys that take turns: enough for collisions in the table, as in practice.
     private static let organizations = 4096
     private static let nameLength = 36
 
-    /// Decides, and says how many decisions came out as they should.
+    /// Makes the decisions and returns how many had the expected outcome.
     static func run(_ kind: Kind, count: Int) throws -> Int {
         let names = names()
         let capacity = kind == .denied ? 1 : Limit.maximumCapacity
@@ -42,7 +43,7 @@ enum DecisionCount {
             let name = names.span.extracting(number * nameLength..<(number + 1) * nameLength)
             _ = limiter.decide(name, now: start) { _ in }
         }
-        // The one token that each was granted is spent; what follows finds the store's word that there is no more.
+        // Each key has spent its first token. If denied, each also knows from the store that no token is left.
         return switch kind {
         case .embedded, .leased: allow(limiter, names.span, count: count)
         case .embeddedDecision, .leasedDecision: decide(limiter, names.span, count: count, expected: .allowed)
@@ -76,17 +77,17 @@ enum DecisionCount {
     @inline(__always)
     private static func now(_ turn: Int) -> Instant { Instant(nanoseconds: 1_000_000_000 + Int64(turn) * 1000) }
 
-    /// Where the name stands whose turn it is: a step that is odd comes to every name.
+    /// The byte range of the name for a turn; an odd multiplier visits every name.
     @inline(__always)
     private static func pointer(_ turn: Int) -> Range<Int> {
         let number = turn &* 2_654_435_761 % organizations
         return number &* nameLength..<(number &+ 1) &* nameLength
     }
 
-    /// All names, one after the other, 36 bytes each as UUIDs have.
+    /// All names, concatenated, 36 bytes each like UUIDs.
     private static func names() -> [UInt8] {
         (0..<organizations).flatMap { number in
-            // Multiplying by an odd number gives every number another one, and looks like chance.
+            // Multiplying by an odd number maps each number to a different one that looks random.
             let digits = String(UInt64(number + 1) &* 0x9e37_79b9_7f4a_7c15, radix: 16)
             let padded = String(repeating: "0", count: 16 - digits.count) + digits
             return Array("\(padded.prefix(8))-0000-4000-8000-0000\(padded.suffix(8))".utf8)
@@ -94,7 +95,7 @@ enum DecisionCount {
     }
 }
 
-/// A store that grants what it is asked for, up to the capacity, and has nothing left then.
+/// A store that grants every request up to the capacity, and reports that no token is left.
 private struct GenerousStore: LeaseStore {
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
@@ -112,5 +113,5 @@ guard arguments.count == 3, let kind = DecisionCount.Kind(rawValue: arguments[1]
     preconditionFailure("usage: DecisionCount embedded|leased|embeddedDecision|leasedDecision|denied COUNT")
 }
 let right = try DecisionCount.run(kind, count: count)
-precondition(right == count, "\(count - right) of \(count) decisions did not come out as they should")
+precondition(right == count, "\(count - right) of \(count) decisions did not have the expected outcome")
 print("\(right) decisions")

@@ -6,12 +6,12 @@
     import Testing
 
     /// A real redis-server whose clock is set forward and back under load.
-    @Suite("A store's clock that steps", .serialized)
+    @Suite("A step of the store clock under load", .serialized)
     struct ClockStepTests {
         private static let limit = Result { try Limit(capacity: 1000, refillPerSecond: 1000) }
 
         @Test(
-            "admits at most the capacity and the running trickle grants too much, once, and soon goes on",
+            "a step over-admits once, by at most the capacity plus trickle grants, and admission soon resumes",
             arguments: [
                 (-250, false), (-1000, false), (-15_000, true), (-3_600_000, false), (250, false), (1000, true),
                 (3_600_000, false),

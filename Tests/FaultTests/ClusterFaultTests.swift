@@ -12,14 +12,14 @@ struct ClusterFaultTests {
     private let organizations = (0..<30).map { "org-\($0)" }
 
     private func fleet(_ cluster: RedisCluster, record: GrantLog? = nil) async throws -> Fleet {
-        // One seed is enough; the others are found.
+        // One seed node is enough; the servers discover the other nodes.
         try await Fleet(urls: [cluster.urls[0]], topology: .cluster, limit: Self.limit.get(), record: record)
     }
 
     // MARK: Failover
 
     @Test(
-        "a primary that dies is felt by its own slots until its replica has taken over; what is too much is what was lost",
+        "a failover affects only the primary's slots, and over-admission is at most what replication lost",
         arguments: [false, true])
     func failover(replicaLags: Bool) async throws {
         let cluster = try await RedisCluster(arguments: ["--cluster-require-full-coverage", "no"])
@@ -37,7 +37,7 @@ struct ClusterFaultTests {
         let traffic = Traffic(fleet, organizations: organizations, perSecond: 2000)
         try await traffic.goOn(for: 6000)
         if replicaLags {
-            // What the primary grants from now on its replica never hears of.
+            // From now on, the grants of the primary never reach its replica.
             try cluster.node(replica).process.signal(SIGSTOP)
             try await cluster.command(on: primary, "CLIENT", "KILL", "TYPE", "replica")
             try await traffic.goOn(for: 1500)
@@ -72,13 +72,13 @@ struct ClusterFaultTests {
         await fleet.stop()
     }
 
-    /// Tokens that servers were granted and the replica of the node that granted them does not know of.
+    /// The tokens of grants that the replica does not know of, by organization.
     private func lostTokens(of own: Set<Int>, granted: [GrantLog.Entry], replica: Int) async throws -> [Int: Int] {
         let lines = own.map { "ECHO \(organizations[$0])\\nHGETALL ratelimit:{\(organizations[$0])}:leases\\n" }
         let script = "printf 'READONLY\\n\(lines.joined())' | redis-cli -p \(replica)"
         let client = try ChildProcess("/bin/sh", ["-c", script])
         #expect(try await client.exitCode() == 0)
-        // The last request of each lessee that the replica knows of, by organization and lessee.
+        // The last sequence number that the replica knows, by organization and lessee.
         var known: [String: UInt64] = [:]
         var key = ""
         var words = client.text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)[...]
@@ -103,12 +103,12 @@ struct ClusterFaultTests {
 
     // MARK: Moving slots
 
-    @Test("a slot moves under load, key by key, and nobody notices", arguments: [1, 10])
+    @Test("a slot moves under load, key by key, without a failed request or over-admission", arguments: [1, 10])
     func migration(batch: Int) async throws {
         let cluster = try await RedisCluster(replicasPerPrimary: 0)
         let fleet = try await fleet(cluster)
         let slot = fleet.partition(of: "org-0")
-        // Names of one slot: some that have buckets when it begins to move, and others that come while it does.
+        // Names in one slot: some have buckets before the move begins, others appear during it.
         let names = (0...).lazy.map { "org-\($0)" }.filter { fleet.partition(of: $0) == slot }.prefix(12)
         let (old, new) = (Array(names.prefix(8)), Array(names.suffix(4)))
         let source = try await cluster.primary(ofSlot: slot)
@@ -118,7 +118,7 @@ struct ClusterFaultTests {
         var newcomers: Traffic?
         try await cluster.migrate(slot: slot, from: source, to: target, batch: batch) { step in
             if step == .migrating { newcomers = Traffic(fleet, organizations: new, perSecond: 200) }
-            // While a bucket's keys are at two nodes its requests have to wait; redis-cli does not pause there either.
+            // While a bucket's keys are on two nodes, its requests wait. redis-cli does not pause there either.
             if case .moved = step { return }
             try await traffic.goOn(for: 400)
         }
@@ -135,7 +135,7 @@ struct ClusterFaultTests {
         await fleet.stop()
     }
 
-    @Test("a node that has given all its slots away is left, and one that got some is used")
+    @Test("a node that has lost all its slots is dropped, and a node that received slots is used")
     func drained() async throws {
         let cluster = try await RedisCluster(replicasPerPrimary: 0)
         let fleet = try await fleet(cluster)
@@ -160,9 +160,9 @@ struct ClusterFaultTests {
         await fleet.stop()
     }
 
-    // MARK: Beginnings
+    // MARK: Startup
 
-    @Test("finds the cluster by any seed that answers, with TLS and a password")
+    @Test("a server finds the cluster through any seed node that answers, with TLS and a password")
     func beginnings() async throws {
         let certificates = try await TLSCertificates()
         let cluster = try await RedisCluster(
@@ -181,7 +181,7 @@ struct ClusterFaultTests {
         await fleet.stop()
     }
 
-    @Test("new seeds lead to a cluster that has been built anew elsewhere")
+    @Test("new seed nodes lead to a new cluster at other addresses")
     func newSeeds() async throws {
         var old: RedisCluster? = try await RedisCluster(primaries: 3, replicasPerPrimary: 0)
         let fleet = try await Fleet(1, urls: [try #require(old).urls[0]], topology: .cluster, limit: Self.limit.get())
@@ -197,7 +197,7 @@ struct ClusterFaultTests {
         await fleet.stop()
     }
 
-    @Test("another cluster's node that takes a dead node's address is named, and its slots are not adopted")
+    @Test("a node of another cluster at a dead node's address is reported, and its slots are not adopted")
     func foreignNode() async throws {
         let cluster = try await RedisCluster(
             replicasPerPrimary: 0, arguments: ["--cluster-require-full-coverage", "no"])
@@ -210,8 +210,8 @@ struct ClusterFaultTests {
         let folder = try TemporaryDirectory()
         let foreign = try await RedisServer(["--cluster-enabled", "yes", "--dir", folder.path], port: victim)
         try await foreign.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        try await eventually("the foreign node to be named") { fleet.troubles.contains(.otherCluster) }
-        // The slots of the others are still theirs, and the foreign node has no bucket.
+        try await eventually("the foreign node to be reported") { fleet.troubles.contains(.otherCluster) }
+        // The other nodes keep their slots, and the foreign node gets no bucket.
         for name in organizations {
             let outcome = await fleet.servers[0].limiter.decide(name, now: fleet.clock.now()).outcome
             let isLost = lost.contains { $0.contains(fleet.partition(of: name)) }
@@ -222,13 +222,13 @@ struct ClusterFaultTests {
         await fleet.stop()
     }
 
-    @Test("under the policy local a lost primary's organizations are metered on, and nobody else's notice")
+    @Test("under the policy local, a lost primary's organizations stay metered, and others are unaffected")
     func local() async throws {
         let cluster = try await RedisCluster(
             replicasPerPrimary: 0, arguments: ["--cluster-require-full-coverage", "no"])
         let fleet = try await Fleet(
             urls: [cluster.urls[0]], topology: .cluster, limit: Self.limit.get(), policy: .local)
-        // The node that shares the limits out stays; another one is lost.
+        // The node that records the local fractions stays; another node is lost.
         let registry = try await cluster.primary(ofSlot: cluster.slot(ofKey: "ratelimit:servers"))
         try await eventually("half of the limits for each server") {
             let records = try await cluster.command(on: registry, "HVALS", "ratelimit:servers")
@@ -252,17 +252,17 @@ struct ClusterFaultTests {
         await fleet.stop()
     }
 
-    @Test("says so where one node on its own is taken for a cluster, and the other way round")
+    @Test("a server reports a single node configured as a cluster, and a cluster configured as a ring")
     func mixedUp() async throws {
         let redis = try await RedisServer()
         let fleet = try await Fleet(1, urls: [redis.url], topology: .cluster, limit: Self.limit.get())
-        try await eventually("the trouble") { fleet.troubles == [.notACluster] }
-        // It is written down after it shows.
+        try await eventually("the node failure") { fleet.troubles == [.notACluster] }
+        // The log line follows the report.
         try await eventually("its remedy") { fleet.log.all.contains { $0.contains("remedy=set topology to ring") } }
         await fleet.stop()
         let cluster = try await RedisCluster(replicasPerPrimary: 0)
         let ring = try await Fleet(1, urls: cluster.urls, limit: Self.limit.get())
-        try await eventually("the trouble") { ring.troubles == [.isCluster] }
+        try await eventually("the node failure") { ring.troubles == [.isCluster] }
         try await eventually("its remedy") { ring.log.all.contains { $0.contains("remedy=set topology to cluster") } }
         await ring.stop()
     }

@@ -3,9 +3,9 @@ import Foundation
 import Synchronization
 import Testing
 
-@Suite("The tests' own means")
+@Suite("The test fixtures")
 struct FixtureTests {
-    /// A connection to Redis that speaks in lines, as a person on telnet would.
+    /// A connection to Redis that sends inline commands, as a person with telnet would.
     private final class Line {
         private let socket: Socket
 
@@ -36,7 +36,7 @@ struct FixtureTests {
 
     // MARK: The cluster
 
-    @Test("a cluster comes up, and a migration of a slot is seen in each of its states while reads go on")
+    @Test("a cluster starts, and the migration of a slot passes through each state while reads succeed")
     func clusterMigrates() async throws {
         let cluster = try await RedisCluster()
         #expect(cluster.ports.count == 6)
@@ -50,7 +50,7 @@ struct FixtureTests {
         }
         #expect(try await cluster.command(on: target, "GET", "{tag}0") == "MOVED \(slot) 127.0.0.1:\(source)")
 
-        // Reads all the while, through whichever node; and known states in between.
+        // Reads run throughout, through every node. The migration steps check known states in between.
         let isOver = Atomic(false)
         let wrong = Mutex<[String]>([])
         async let reads = {
@@ -97,7 +97,7 @@ struct FixtureTests {
         try await cluster.settle()
     }
 
-    @Test("a primary that is killed is replaced by its replica, and comes back as one")
+    @Test("a killed primary is replaced by its replica, and comes back as a replica")
     func clusterFailsOver() async throws {
         let cluster = try await RedisCluster(arguments: ["--cluster-require-full-coverage", "no"], password: "secret")
         let slot = try await cluster.slot(ofKey: "key")
@@ -122,7 +122,7 @@ struct FixtureTests {
         #expect(try await cluster.command(on: old, following: true, "GET", "key") == "value")
     }
 
-    @Test("a primary that is paused is replaced, too, and follows when it wakes")
+    @Test("a paused primary is replaced, too, and becomes a replica when it resumes")
     func clusterOutlivesPause() async throws {
         let cluster = try await RedisCluster()
         let slot = try await cluster.slot(ofKey: "key")
@@ -138,7 +138,7 @@ struct FixtureTests {
         #expect(cluster.nodes.count == 6)
     }
 
-    @Test("a cluster of TLS and a password migrates, too")
+    @Test("a cluster with TLS and a password migrates a slot, too")
     func clusterWithTLS() async throws {
         let cluster = try await RedisCluster(
             primaries: 3, replicasPerPrimary: 0, password: "secret", certificates: try await TLSCertificates())
@@ -150,7 +150,7 @@ struct FixtureTests {
         #expect(try await cluster.command(on: target, "GET", "key") == "value")
     }
 
-    @Test("a paused server keeps its connections and answers when it goes on")
+    @Test("a paused server keeps its connections and answers when it resumes")
     func serverPauses() async throws {
         let server = try await RedisServer()
         let line = try Line(port: server.port)
@@ -166,7 +166,7 @@ struct FixtureTests {
 
     // MARK: The proxy
 
-    @Test("the proxy delays both ways and keeps the order")
+    @Test("the proxy delays both directions and keeps the order")
     func proxyDelays() async throws {
         let server = try await RedisServer()
         let proxy = try ByteProxy(to: server.port)
@@ -175,19 +175,19 @@ struct FixtureTests {
         proxy.delay(requestMilliseconds: 60, replyMilliseconds: 60)
         let begin = ContinuousClock.now
         for number in 0..<20 { try line.send("ECHO \(10 + number)") }
-        // Shorter now, and yet what is sent later must not overtake.
+        // The delay is shorter now, but later commands must not overtake earlier ones.
         proxy.delay(requestMilliseconds: 5)
         for number in 20..<40 { try line.send("ECHO \(10 + number)") }
         let expected = (0..<40).map { "$2\r\n\(10 + $0)\r\n" }.joined()
         #expect(String(decoding: try line.receive(expected.utf8.count), as: UTF8.self) == expected)
-        // Never earlier; how much later depends on the machine.
+        // Only a lower bound: how much longer it takes depends on the machine.
         #expect(ContinuousClock.now - begin >= .milliseconds(60))
         #expect(proxy.counts.accepted == 1)
         #expect(proxy.counts.requestBytes == 6 + 40 * 9)
         #expect(proxy.counts.replyBytes == 7 + expected.utf8.count)
     }
 
-    @Test("the proxy carries more bytes than any buffer takes")
+    @Test("the proxy carries more bytes than any buffer holds")
     func proxyCarriesMuch() async throws {
         let server = try await RedisServer()
         let proxy = try ByteProxy(to: server.port)
@@ -198,7 +198,7 @@ struct FixtureTests {
         #expect(try line.exchange("GET key", value.utf8.count + 13) == "$20000000\r\n\(value)\r\n")
     }
 
-    @Test("the proxy cuts connections, cuts replies in their middle, and refuses")
+    @Test("the proxy cuts connections, cuts replies in the middle, and refuses connections")
     func proxyCuts() async throws {
         let server = try await RedisServer()
         let proxy = try ByteProxy(to: server.port)
@@ -222,18 +222,18 @@ struct FixtureTests {
         #expect(try Line(port: proxy.port).exchange("PING", 7) == "+PONG\r\n")
         #expect(proxy.counts.accepted == 4)
 
-        // An end of the server is an end of the client; without a server, connections end at once.
+        // If the server ends, so does the connection of the client. Without a server, new connections end at once.
         try await server.kill()
         #expect(try third.receive(1).isEmpty)
         let last = try Line(port: proxy.port)
         #expect(throws: Socket.Failure.self) { try last.exchange("PING", 7) }
-        // The third has not closed its side yet.
+        // The third client has not closed its side yet.
         try await eventually("the other connections to end") { proxy.counts.open == 1 }
         proxy.stop()
         #expect(throws: Socket.Failure.self) { try Line(port: proxy.port) }
     }
 
-    @Test("behind a silent proxy, connections stay open and nothing arrives until it ends")
+    @Test("behind a black-holing proxy, connections stay open and nothing arrives until it stops")
     func proxyGoesSilent() async throws {
         let server = try await RedisServer()
         let proxy = try ByteProxy(to: server.port)
@@ -246,7 +246,7 @@ struct FixtureTests {
         #expect(try await server.command("EXISTS", "count") == "0")
         #expect(proxy.counts.requestBytes == 6)
 
-        // Now the server does what it is asked, and nobody learns of it.
+        // Now requests reach the server, but its replies are dropped.
         proxy.blackhole(requests: false, replies: true)
         try await eventually("both requests to arrive") { try await server.command("GET", "count") == "2" }
         #expect(proxy.counts.replyBytes == 7)
@@ -255,7 +255,7 @@ struct FixtureTests {
         #expect(try answers.map { try $0.get() }.sorted() == [":1\r\n", ":2\r\n"])
     }
 
-    @Test("the proxy changes replies, one byte or all of them")
+    @Test("the proxy corrupts one byte of the replies, or all bytes")
     func proxyCorrupts() async throws {
         let server = try await RedisServer()
         let proxy = try ByteProxy(to: server.port)
@@ -271,22 +271,22 @@ struct FixtureTests {
         #expect(try line.exchange("PING", 7) == "+PONG\r\n")
     }
 
-    @Test("a proxy that is gone leaves neither threads nor open files")
+    @Test("a deallocated proxy leaves no open connection")
     func proxyLeavesNothing() async throws {
         let server = try await RedisServer()
         for _ in 0..<50 {
             let proxy = try ByteProxy(to: server.port)
             #expect(try Line(port: proxy.port).exchange("PING", 7) == "+PONG\r\n")
         }
-        // The server sees the proxies' ends; the client that asks is the one that is left.
-        try await eventually("the server to be left alone") {
+        // The only remaining client is the one that sends this command.
+        try await eventually("all other clients to be gone") {
             try await server.command("INFO", "clients").contains("connected_clients:1\r\n")
         }
     }
 
     // MARK: Certificates
 
-    @Test("a server that asks for certificates takes the authority's and no others")
+    @Test("a server that requires client certificates accepts only those of its authority")
     func certificates() async throws {
         let files = try await TLSCertificates()
         let server = try await RedisServer(files.serverArguments(), tls: true)

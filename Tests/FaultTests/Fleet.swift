@@ -6,7 +6,7 @@ import Logging
 import NIOPosix
 import Synchronization
 
-/// Several servers in one process, each with its own connections, memory and lessee's name.
+/// Several servers in one process, each with its own connections, memory and lessee ID.
 final class Fleet: Sendable {
     struct Server: Sendable {
         let store: RedisStore
@@ -19,12 +19,12 @@ final class Fleet: Sendable {
     let log = LogCounter()
     private let idleTimer = Mutex<Task<Void, Never>?>(nil)
 
-    /// Makes servers and starts them.
+    /// Creates and starts the servers.
     ///
     /// - Parameters:
     ///   - urls: the Redis nodes, as `--redis` would name them.
-    ///   - policy: what becomes of requests without a node.
-    ///   - change: changes to the settings of the link.
+    ///   - policy: the failure policy, for requests whose node is down.
+    ///   - change: changes the settings of the Redis connections.
     init(
         _ count: Int = 2, urls: [String], topology: RedisTopology = .ring, limit: Limit,
         policy: FailurePolicy = .open, timeoutMilliseconds: Int64 = 250,
@@ -74,15 +74,15 @@ final class Fleet: Sendable {
         for server in servers { await server.store.stop() }
     }
 
-    /// What each server knows of each node.
+    /// Each server's report on each node.
     var reports: [NodeReport] { servers.flatMap(\.store.reports) }
 
     var areAllUp: Bool { reports.allSatisfy(\.isUp) }
 
-    /// What troubles any server with any node.
+    /// The node failures that any server reports.
     var troubles: Set<NodeFailure.Kind> { Set(reports.compactMap(\.trouble?.kind)) }
 
-    /// The node that keeps an organization, as the first server's home number.
+    /// The partition of a key, as the first server numbers it.
     func partition(of key: String) -> Int { Int(servers[0].store.partition(of: key.utf8.span).number) }
 }
 
@@ -107,7 +107,7 @@ final class GrantLog: Sendable {
     }
 }
 
-/// A store that notes what it is answered.
+/// A store that records its grants in a log.
 private final class RecordingStore: LeaseStore {
     private let store: RedisStore
     private let log: GrantLog

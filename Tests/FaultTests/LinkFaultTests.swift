@@ -5,22 +5,22 @@ import CisternTesting
 import Foundation
 import Testing
 
-/// One real redis-server, and everything that can be wrong with it or the way to it, with traffic at two servers.
-@Suite("A node or its link at fault under load", .serialized)
+/// Faults of one real redis-server or of the network path to it, with traffic at two servers.
+@Suite("A fault of a node or of its link under load", .serialized)
 struct LinkFaultTests {
     private static let limit = Result { try Limit(capacity: 200, refillPerSecond: 100) }
     private let organizations = (0..<10).map { "org-\($0)" }
 
-    /// What is done to a node, how it shows, and how it is mended.
+    /// A fault of a node: how it begins, how servers report it, and how it ends.
     struct Fault: Sendable, CustomTestStringConvertible {
         let name: String
-        /// What the servers call it for as long as it lasts; nil where it is over at once.
+        /// The failure that servers report while the fault lasts; nil if it is over at once.
         let trouble: NodeFailure.Kind?
-        /// What they log, where that is something else.
+        /// The failure that servers log, if it is a different one.
         var logged: NodeFailure.Kind?
         let begin: @Sendable (RedisServer) async throws -> Void
         let end: @Sendable (RedisServer) async throws -> Void
-        /// Whether buckets may begin anew, each full, once.
+        /// Whether each bucket may start over once, as a full one.
         var losesData = false
 
         var testDescription: String { name }
@@ -45,7 +45,7 @@ struct LinkFaultTests {
         Fault(
             name: "DEBUG SLEEP", trouble: .timeout,
             begin: { redis in
-                // redis-cli waits for the end of the sleep; this must not.
+                // redis-cli would wait for the end of the sleep, and this closure must not.
                 let connection = try Socket(port: redis.port)
                 try connection.send(Array("DEBUG SLEEP 2\r\n".utf8))
             },
@@ -108,7 +108,7 @@ struct LinkFaultTests {
             end: { try await $0.command("CONFIG", "SET", "min-replicas-to-write", "0") }),
     ]
 
-    @Test("is named, waited for by nobody after it is known, and gone by itself", arguments: faults)
+    @Test("a node fault is reported, delays no request once known, and use resumes by itself", arguments: faults)
     func node(fault: Fault) async throws {
         let redis = try await RedisServer(["--enable-debug-command", "yes", "--enable-protected-configs", "yes"])
         let fleet = try await Fleet(urls: [redis.url], limit: Self.limit.get())
@@ -138,15 +138,15 @@ struct LinkFaultTests {
         let report = try await traffic.stop()
         print("\(fault.name): \(report.summary)")
         #expect(report.during(mendedAt.advanced(byMilliseconds: 600), .init(nanoseconds: .max)).count(.unmetered) == 0)
-        // What was admitted as metered keeps to the limit throughout; without its data a bucket is full once more.
+        // Metered admissions always keep to the limit. A bucket that has lost its data is full once more.
         #expect(report.worstExcess <= (fault.losesData ? fleet.limit.capacity : 0))
         if fault.name == "SCRIPT FLUSH" { #expect(report.count(.unmetered) == 0) }
         await fleet.stop()
     }
 
-    // MARK: The way to it
+    // MARK: The network path
 
-    @Test("a slow way to it costs time and nothing else")
+    @Test("a slow network path costs time and nothing else")
     func slow() async throws {
         let (redis, proxy, fleet, traffic) = try await behindProxy()
         proxy.delay(requestMilliseconds: 20, replyMilliseconds: 30)
@@ -159,7 +159,7 @@ struct LinkFaultTests {
     }
 
     @Test(
-        "a connection cut in the middle of a reply, or bytes that are damaged, never become a grant", arguments: 1...8)
+        "replies cut in the middle and corrupted bytes never cause over-admission", arguments: 1...8)
     func damaged(seed: UInt64) async throws {
         let (redis, proxy, fleet, traffic) = try await behindProxy()
         var random = SeededRandom(seed: seed)
@@ -179,7 +179,7 @@ struct LinkFaultTests {
         withExtendedLifetime(redis) { proxy.stop() }
     }
 
-    @Test("bytes that are no Redis are a protocol error, and the node is used again when they are")
+    @Test("corrupted replies cause a protocol error, and the node is used again afterwards")
     func garbage() async throws {
         let (redis, proxy, fleet, traffic) = try await behindProxy()
         proxy.corrupt(true)
@@ -195,7 +195,7 @@ struct LinkFaultTests {
         withExtendedLifetime(redis) { proxy.stop() }
     }
 
-    @Test("an idle connection whose other end is gone without a word is found before a request waits for it")
+    @Test("an idle, half-open connection is detected before a request waits for it")
     func halfOpen() async throws {
         let redis = try await RedisServer()
         let proxy = try ByteProxy(to: redis.port)

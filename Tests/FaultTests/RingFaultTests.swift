@@ -16,7 +16,7 @@ struct RingFaultTests {
         return nodes
     }
 
-    @Test("one that dies is felt by its own organizations and nobody else, and is used again once it is back")
+    @Test("a node that dies affects only its own organizations, and is used again once it is back")
     func kill() async throws {
         let nodes = try await ring()
         let fleet = try await Fleet(urls: nodes.map(\.url), limit: Self.limit.get())
@@ -41,13 +41,14 @@ struct RingFaultTests {
         print(
             "killed one of three: noticed after \((noticedAt.milliseconds - killedAt.milliseconds)) ms, "
                 + "used again \(usedAt.milliseconds - restartedAt.milliseconds) ms after its restart")
-        // The other two see nothing.
+        // The organizations of the other two nodes are unaffected.
         #expect(others.count(.unmetered) == 0 && others.count(.refused) == 0)
         #expect(others.worstExcess <= 0)
         let before = others.during(Instant(nanoseconds: 0), killedAt).p99Milliseconds
         let after = others.during(killedAt, restartedAt).p99Milliseconds
         #expect(after <= max(2 * before, 5), "p99 \(before) ms before, \(after) ms while it was down")
-        // Its own go by the policy at once, but for those whose tokens are leased; and are metered before and after.
+        // The policy decides for the dead node's organizations at once, except for leased tokens.
+        // Before and after, these organizations are metered.
         #expect(dead.slowestMilliseconds < 2 * 250)
         let down = dead.during(noticedAt, restartedAt)
         #expect(down.count(.unmetered) > 0 && down.count(.refused) == 0)
@@ -58,7 +59,7 @@ struct RingFaultTests {
         await fleet.stop()
     }
 
-    @Test("one that hangs costs the requests in flight one deadline, and later ones nothing")
+    @Test("a node that hangs costs the requests in flight one deadline, and later requests nothing")
     func hang() async throws {
         let nodes = try await ring()
         let fleet = try await Fleet(urls: nodes.map(\.url), limit: Self.limit.get(), policy: .closed)
@@ -67,7 +68,7 @@ struct RingFaultTests {
         nodes[1].process.signal(SIGSTOP)
         try await eventually("both servers to notice") { fleet.reports.count { !$0.isUp } == 2 }
         let noticedAt = fleet.clock.now()
-        // A node is down before those that waited for it are told, one after the other.
+        // The node is down before its pending requests fail, one after the other.
         try await traffic.goOn(for: 100)
         let timedOut = fleet.reports.reduce(0) { $0 + $1.statistics.timedOut }
         try await traffic.goOn(for: 4000)
@@ -80,7 +81,7 @@ struct RingFaultTests {
         let report = try await traffic.stop()
         let ofHung = report.filter { fleet.partition(of: organizations[$0.key]) == 1 }
         let later = ofHung.during(noticedAt, resumedAt)
-        // One deadline for those in flight, with time for a busy machine to tell them; none for those that came later.
+        // Requests in flight wait for one deadline, plus slack for a busy machine. Later requests do not wait.
         #expect(report.slowestMilliseconds < 2 * 250)
         #expect(later.slowestMilliseconds < 250)
         print("hung one of three: \(report.summary); its own while it hung: \(later.summary)")
@@ -89,7 +90,7 @@ struct RingFaultTests {
         await fleet.stop()
     }
 
-    @Test("nodes come, go and change their weight while traffic runs, and only what moves is touched")
+    @Test("a change of nodes or weights under load affects only the organizations that move")
     func changes() async throws {
         let nodes = try await ring()
         let fleet = try await Fleet(urls: nodes[..<2].map(\.url), limit: Self.limit.get())
@@ -109,7 +110,7 @@ struct RingFaultTests {
         let with = organizations.map { fleet.partition(of: $0) }
         let moved = organizations.indices.filter { before[$0] != with[$0] }
         #expect(!moved.isEmpty && moved.allSatisfy { with[$0] == 2 })
-        // What was leased of the old bucket went back to it.
+        // The tokens that were leased from the old bucket have been returned to it.
         for index in moved {
             let old = nodes[before[index]]
             let records = try await old.command("HVALS", "ratelimit:\(organizations[index]):leases")
@@ -134,7 +135,7 @@ struct RingFaultTests {
         await fleet.stop()
     }
 
-    @Test("a new password goes over without a request noticing, and a wrong one does not go over")
+    @Test("a new password takes effect without a failed request, and a wrong one is rejected")
     func newPassword() async throws {
         let redis = try await RedisServer()
         for (user, password) in [("old", "a"), ("new", "b")] {
@@ -157,12 +158,12 @@ struct RingFaultTests {
         let report = try await traffic.stop()
         print("new password: \(report.summary)")
         #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0 && report.worstExcess <= 0)
-        // The old connections did not give up the servers' parts of the limits.
+        // Closing the old connections did not release the servers' local fractions.
         #expect(try await redis.command("HLEN", "ratelimit:servers") == "3")
         await fleet.stop()
     }
 
-    @Test("ten thousand organizations that turn to a returning node do so a few at a time")
+    @Test("ten thousand organizations lease from a recovered node a few at a time")
     func stampede() async throws {
         let redis = try await RedisServer()
         let record = GrantLog()

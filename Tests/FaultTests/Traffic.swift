@@ -2,14 +2,14 @@ import Cistern
 import CisternTesting
 import Synchronization
 
-/// Requests that come in at every server of a fleet while something is done to its nodes, and what became of each.
+/// Sends requests to every server of a fleet while its nodes have faults, and records the outcomes.
 final class Traffic: Sendable {
-    /// One request, from its arrival to its answer.
+    /// One request, from its arrival to its decision.
     struct Request: Sendable {
         let key: Int
         let arrivedAt: Int64
         let answeredAt: Int64
-        /// The instant that it counts at.
+        /// The instant at which the limiter counts the request.
         let decidedAt: Int64
         let outcome: Decision.Outcome
 
@@ -40,7 +40,7 @@ final class Traffic: Sendable {
                 while !Task.isCancelled {
                     let elapsed = fleet.clock.now().nanoseconds - start.nanoseconds
                     let due = Int(Double(elapsed) / 1_000_000_000 * Double(perSecond))
-                    // What a stalled machine could not send in time is left out: it would come as one burst.
+                    // Requests that a stalled machine could not send in time are skipped, to avoid one large burst.
                     if due - sent > perSecond / 4 { sent = due - 1 }
                     while sent < due {
                         self?.ask(server, key: (sent &* 7919) % organizations.count)
@@ -81,13 +81,13 @@ final class Traffic: Sendable {
     /// The requests answered so far.
     var report: TrafficReport { TrafficReport(requests: state.withLock { $0.requests }, limit: fleet.limit) }
 
-    /// Waits until that many more requests have been answered.
+    /// Waits until a number of further requests have been answered.
     func goOn(for requests: Int) async throws {
         let goal = count + requests
         try await eventually("\(requests) more requests", within: 60) { count >= goal }
     }
 
-    /// Sends no more, and returns what came of all that were sent, once each is answered.
+    /// Stops sending, waits until every request is answered, and returns the report.
     func stop() async throws -> TrafficReport {
         generators.withLock { $0.forEach { $0.cancel() } }
         for generator in generators.withLock({ $0 }) { await generator.value }
@@ -96,7 +96,7 @@ final class Traffic: Sendable {
     }
 }
 
-/// What came of some requests.
+/// The outcomes of some requests.
 struct TrafficReport: Sendable {
     let requests: [Traffic.Request]
     let limit: Limit
@@ -105,7 +105,7 @@ struct TrafficReport: Sendable {
         TrafficReport(requests: requests.filter(isIncluded), limit: limit)
     }
 
-    /// Those that arrived from one instant until another.
+    /// The requests that arrived from one instant until another.
     func during(_ start: Instant, _ end: Instant) -> TrafficReport {
         filter { start.nanoseconds <= $0.arrivedAt && $0.arrivedAt < end.nanoseconds }
     }
@@ -115,15 +115,15 @@ struct TrafficReport: Sendable {
     /// How long the slowest request waited, in milliseconds.
     var slowestMilliseconds: Double { Double(requests.map(\.waitedNanoseconds).max() ?? 0) / 1_000_000 }
 
-    /// How long all but one in a hundred waited at most, in milliseconds.
+    /// The 99th percentile of the waits, in milliseconds.
     var p99Milliseconds: Double {
         let waits = requests.map(\.waitedNanoseconds).sorted()
         return waits.isEmpty ? 0 : Double(waits[(waits.count - 1) * 99 / 100]) / 1_000_000
     }
 
-    /// By how many whole tokens the servers came above an ideal bucket, at most: for each organization by its number.
+    /// The highest over-admission relative to an ideal bucket, in whole tokens, by the index of the organization.
     ///
-    /// Requests count at the instant that they were decided with.
+    /// A request counts at the instant of its decision.
     var excess: [Int: Int] {
         var allowed: [Int: [Int64]] = [:]
         for request in requests where request.outcome == .allowed {
@@ -137,14 +137,14 @@ struct TrafficReport: Sendable {
                 (level, last) = (level - 1, instant)
                 worst = min(worst, level)
             }
-            // Redis counts time in whole milliseconds, and its clock is not this one.
+            // Redis counts time in whole milliseconds, on a different clock.
             return Int(-worst - limit.refillPerSecond / 1000)
         }
     }
 
     var worstExcess: Int { excess.values.max() ?? 0 }
 
-    /// What the test's reader wants to know, in one line.
+    /// The outcomes, waits and over-admission in one line.
     var summary: String {
         let outcomes = Decision.Outcome.allCases.map { "\($0) \(count($0))" }.joined(separator: ", ")
         return "\(requests.count) requests: \(outcomes); slowest \(rounded(slowestMilliseconds)) ms, "

@@ -15,14 +15,14 @@ struct IdealBucketTests {
             organization: organization, isAllowed: isAllowed, arrivedAt: earliest, earliest: earliest, latest: latest)
     }
 
-    @Test("finds nothing in what a bucket of 100 and 10 a second gives")
+    @Test("requests that 100 tokens and 10 tokens a second can pay are no over-admission")
     func withinTheLimit() {
         let burst = (0..<100).map { _ in request(0) }
         let after = (1...50).map { request(Int64($0) * 100) }
         #expect(IdealBucket.excess(burst + after, limit: limit) == 0)
     }
 
-    @Test("finds each token too many, in whatever order the admissions come")
+    @Test("each token of over-admission is counted, in any order of the admissions")
     func beyondTheLimit() {
         let burst = (0..<103).map { _ in request(0) }
         #expect(IdealBucket.excess(burst, limit: limit) == 3)
@@ -30,16 +30,16 @@ struct IdealBucketTests {
         #expect(IdealBucket.excess((Array(burst.prefix(100)) + after).shuffled(), limit: limit) == 25)
     }
 
-    @Test("gives an admission the best moment that it can have been decided at")
+    @Test("an admission counts at the most favorable instant at which it can have been decided")
     func windows() {
         let burst = (0..<100).map { _ in request(0) }
-        // The next token comes after 100 ms: in time for one of the two.
+        // The next token comes after 100 ms, in time for only one admission.
         #expect(IdealBucket.excess(burst + [request(0, until: 100)], limit: limit) == 0)
         #expect(IdealBucket.excess(burst + [request(0, until: 90)], limit: limit) == 1)
         #expect(IdealBucket.excess(burst + [request(0, until: 110), request(50, until: 110)], limit: limit) == 1)
     }
 
-    @Test("keeps organizations apart, and counts admissions alone")
+    @Test("organizations are kept apart, and only admissions count")
     func organizations() {
         let requests = (0..<200).map { request(0, organization: UInt32($0 % 2)) }
         #expect(IdealBucket.excess(requests, limit: limit) == 0)
@@ -48,7 +48,7 @@ struct IdealBucketTests {
         #expect(IdealBucket.excess(requests + [request(0)], limit: limit) == 1)
     }
 
-    @Test("says how many requests could have been admitted")
+    @Test("the number of requests that could have been admitted is known")
     func admissible() {
         let burst = (0..<150).map { _ in request(0, isAllowed: false) }
         let after = (1...10).map { request(Int64($0) * 50, isAllowed: false) }

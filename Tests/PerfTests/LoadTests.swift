@@ -5,9 +5,9 @@ import Testing
 
 @testable import Perf
 
-@Suite("Loads")
+@Suite("Load generation")
 struct LoadTests {
-    @Test("organizations come by Zipf's law, and the same seed draws the same turns")
+    @Test("organizations follow Zipf's law, and the same seed gives the same sequence")
     func zipf() {
         let workload = Workload(organizations: 100, skew: 1, turns: 200_000)
         let counts = workload.turns.reduce(into: [Int](repeating: 0, count: 100)) { $0[Int($1)] += 1 }
@@ -32,20 +32,20 @@ struct LoadTests {
         #expect(workload.withAllMetered().metered == 14)
     }
 
-    @Test("an open loop means each request to be sent at its time, however late it is sent")
+    @Test("an open loop keeps the scheduled time of each request, however late it is sent")
     func schedule() {
         var schedule = SendSchedule(startingAt: Instant(milliseconds: 1000), perSecond: 100)
         #expect(schedule.due(at: Instant(milliseconds: 999)) == nil)
         #expect(schedule.due(at: Instant(milliseconds: 1000)) == Instant(milliseconds: 1000))
         schedule.sent()
         #expect(schedule.due(at: Instant(milliseconds: 1009)) == nil)
-        // Half a second in which nothing could be sent: the next ones are late, and know since when.
+        // After a stall of half a second, the late requests keep their scheduled times.
         #expect(schedule.due(at: Instant(milliseconds: 1500)) == Instant(milliseconds: 1010))
         schedule.sent()
         #expect(schedule.due(at: Instant(milliseconds: 1500)) == Instant(milliseconds: 1020))
     }
 
-    @Test("answers are cut off one by one, in whatever pieces they come")
+    @Test("responses are read one by one, however their bytes are split")
     func answers() throws {
         let wire =
             "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nhello"
@@ -69,7 +69,7 @@ struct LoadTests {
     }
 
     @Test(
-        "what is no answer is an error",
+        "bytes that are not a response cause an error",
         arguments: [
             "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 2x0 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5x\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -79,7 +79,7 @@ struct LoadTests {
         #expect(throws: ResponseReader.Malformed.self) { try ResponseReader.next(in: &buffer) }
     }
 
-    @Test("URLs are read, and those that cannot be are named")
+    @Test("valid URLs are read, and the error for an invalid URL names it")
     func urls() throws {
         #expect(try HTTPTarget(url: "http://127.0.0.1:8080/chat") == HTTPTarget(host: "127.0.0.1", port: 8080))
         #expect(try HTTPTarget(url: "http://[::1]:81/x") == HTTPTarget(host: "::1", port: 81, path: "/x"))

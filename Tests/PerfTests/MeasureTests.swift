@@ -4,12 +4,12 @@ import Testing
 
 @testable import Perf
 
-@Suite("What is measured")
+@Suite("Measurements")
 struct MeasureTests {
-    @Test("a request that took long stands for those that were not sent meanwhile")
+    @Test("the correction for coordinated omission adds the requests that a slow request delayed")
     func correction() {
         var latency = LatencyRecord.make()
-        // A hundred requests, one each millisecond, and one that took a second, in which nothing was sent.
+        // A hundred requests of 1 ms each, then one of 1 s, during which no other request was sent.
         for _ in 0..<100 { latency.record(1_000_000) }
         latency.record(1_000_000_000)
         #expect(latency.microseconds(99) < 1100)
@@ -20,7 +20,7 @@ struct MeasureTests {
         #expect(corrected.microseconds(100) >= 999_000)
     }
 
-    @Test("what waits for the store while memory goes on deciding stands for itself; a stall of all stands for many")
+    @Test("the correction applies to a stall of all decisions, not to a wait for the store beside other decisions")
     func correctionOfBoth() {
         var tally = LoadTally()
         for _ in 0..<10_000 {
@@ -35,12 +35,12 @@ struct MeasureTests {
         #expect((values[.maxMicroseconds] ?? 0) > 1999)
         tally.immediate.record(2_000_000)
         values = Measurement(tally: tally, seconds: 0.004).sample(limit: nil, correctedFor: 256).values
-        // Two milliseconds in which some 5000 decisions of 400 ns on average were not made.
+        // The stall of 2 ms delayed some 5000 decisions of 400 ns on average.
         #expect((values[.p50Microseconds] ?? 0) < 0.3)
         #expect((values[.p99Microseconds] ?? 0) > 1900)
     }
 
-    @Test("percentiles are listed from the least to the most, and none where nothing was measured")
+    @Test("percentiles are listed in ascending order, and the list is empty without measurements")
     func percentiles() {
         #expect(LatencyRecord.make().percentileList.isEmpty)
         var latency = LatencyRecord.make()
@@ -51,7 +51,7 @@ struct MeasureTests {
         #expect(abs((list.first { $0.percent == 99 }?.microseconds ?? 0) - 9900) < 20)
     }
 
-    @Test("processor time is read behind a name that may hold anything")
+    @Test("processor time is read correctly after a process name with any characters")
     func processorTime() throws {
         let line = "4711 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 3 0 100"
         let ticks = try #require(ProcessorTime.ticks(in: line))
@@ -60,7 +60,7 @@ struct MeasureTests {
         #expect(ProcessorTime.microseconds(of: [-1]) == nil)
     }
 
-    @Test("Redis's counts are read, those of subcommands too")
+    @Test("Redis's command counts are read, including those of subcommands")
     func commandCounts() {
         let text = """
             # Commandstats\r
@@ -71,17 +71,17 @@ struct MeasureTests {
         #expect(StoreProbe.counts(in: text) == ["evalsha": 12, "script|load": 1])
     }
 
-    @Test("stranded is what a server holds beyond what it spends in a horizon")
+    @Test("stranded tokens are the tokens that a server holds beyond its spending in one horizon")
     func holdings() {
         var holdings = Holdings(horizonSeconds: 0.5)
         holdings.note(outstanding: [10, 10], spent: [0, 0], now: Instant(milliseconds: 0))
-        // The first spends 10 a second and needs 5; the second spends nothing.
+        // The first server spends 10 tokens a second and needs 5; the second server spends none.
         holdings.note(outstanding: [20, 30], spent: [10, 0], now: Instant(milliseconds: 1000))
         #expect(holdings.meanOutstanding == 35)
         #expect(holdings.meanStranded == 45)
     }
 
-    @Test("every turn of a load ends up in one of the counts")
+    @Test("every request of a load is counted, including failed requests")
     func sample() {
         var tally = LoadTally()
         for outcome in [Decision.Outcome.allowed, .allowed, .denied, .unmetered] {

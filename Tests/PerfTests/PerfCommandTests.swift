@@ -4,7 +4,7 @@ import Testing
 
 @testable import Perf
 
-/// The command as it was built with the tests, run as its users run it, for a few seconds in all.
+/// The command from the same build as the tests, run as its users run it, for a few seconds in total.
 @Suite("The perf command")
 struct PerfCommandTests {
     private func run(_ arguments: [String], environment: [String: String] = [:]) throws -> ChildProcess {
@@ -16,7 +16,7 @@ struct PerfCommandTests {
         return (try await process.exitCode(within: 120), process.text)
     }
 
-    @Test("counts what each tier does, and leaves nothing behind but what was asked for")
+    @Test("perf measures each tier, and leaves only the requested files behind")
     func tiers() async throws {
         let folder = try TemporaryDirectory()
         let (json, page) = ("\(folder.path)/t.json", "\(folder.path)/t.html")
@@ -29,8 +29,8 @@ struct PerfCommandTests {
             #expect((row.samples.first?.decisions ?? 0) > 0)
             #expect(row.samples.first?.percentiles.isEmpty == false)
         }
-        // The check bites: four calls race, and let too much through. Where the machine is busy elsewhere they may happen
-        // not to, so there it takes more than one run.
+        // The reference tier must over-admit, since its four calls race. On a busy machine, the race may not occur in
+        // every run.
         var excess = result.rows[0][.excessTokens] ?? 0
         for _ in 0..<5 where excess == 0 {
             let (code, text) = try await finished(
@@ -41,11 +41,11 @@ struct PerfCommandTests {
         #expect(excess > 0)
         #expect(try String(contentsOfFile: page, encoding: .utf8).contains("<svg"))
         #expect(text.contains("store calls/1000"))
-        #expect(!text.contains("decisions/s"), "a smoke run shows counts alone")
+        #expect(!text.contains("decisions/s"), "a smoke run shows only counts")
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() == ["t.html", "t.json"])
     }
 
-    @Test("counts allocations and memory of the engine")
+    @Test("perf measures allocations and memory of the engine")
     func engine() async throws {
         let folder = try TemporaryDirectory()
         let (code, text) = try await finished(["engine", "--smoke", "--json", "\(folder.path)/e.json"])
@@ -56,7 +56,7 @@ struct PerfCommandTests {
         #expect(result.rows.contains { (50...1000).contains($0[.bytesPerOrganization] ?? 0) })
     }
 
-    @Test("measures the rows of the engine that are asked for, and compares them with all there were")
+    @Test("perf measures only the requested rows of the engine, and compares them with an earlier result")
     func engineRows() async throws {
         let folder = try TemporaryDirectory()
         let path = "\(folder.path)/e.json"
@@ -69,7 +69,7 @@ struct PerfCommandTests {
         #expect(compared.contains("only in one of the two: embedded, 1, 1 thread"), "\(compared)")
     }
 
-    @Test("counts what lease settings do on real servers")
+    @Test("perf measures the effect of lease settings on real servers")
     func leases() async throws {
         let folder = try TemporaryDirectory()
         let path = "\(folder.path)/l.json"
@@ -83,7 +83,7 @@ struct PerfCommandTests {
         #expect((row[.outstandingTokens] ?? 0) > 0)
     }
 
-    @Test("drives a server that runs already, closed and open loop, and counts as the server counts")
+    @Test("perf drives a running server in a closed and an open loop, and counts what the server counts")
     func http() async throws {
         let server = try await ListeningProcess(
             BuiltProduct.path("cistern"),
@@ -102,14 +102,14 @@ struct PerfCommandTests {
         }
         let open = try #require(try PerfResult.read(path).rows.first)
         #expect(open.name == "open loop, 500/s")
-        // A second of it; as many as that, however busy the machine.
+        // One second at 500 requests a second, however busy the machine is.
         #expect((490...2000).contains(open.samples[0].decisions))
         let page = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics")).body
         let counted = page.firstMatch(of: /cistern_decisions_total\{outcome="allowed"\} (\d+)/).flatMap { Int($0.1) }
         #expect(counted == decisions)
     }
 
-    @Test("keeps idle connections open beside those that send")
+    @Test("perf keeps idle connections open beside those that send")
     func idleConnections() async throws {
         let server = try await ListeningProcess(
             BuiltProduct.path("cistern"), ["serve", "--port", "0", "--admin-port", "off"])
@@ -117,7 +117,7 @@ struct PerfCommandTests {
             "http", "--smoke", "--duration", "5s", "--connections", "2", "--idle", "40", "--rate", "50",
             "--url", "http://127.0.0.1:\(server.port)/chat",
         ])
-        // With the one that asks.
+        // 40 idle connections, 2 that send, and this test's own connection.
         try await eventually("all connections to be open") {
             let page = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics")).body
             return page.contains("cistern_http_connections 43\n")
@@ -126,7 +126,7 @@ struct PerfCommandTests {
         #expect(code == 0, "\(process.text)")
     }
 
-    @Test("counts the latency of an open loop from when each request was meant to be sent")
+    @Test("perf measures the latency of an open loop from the scheduled time of each request")
     func openLoop() async throws {
         let server = try await ListeningProcess(
             BuiltProduct.path("cistern"),
@@ -144,7 +144,7 @@ struct PerfCommandTests {
             let page = try Socket(port: server.port).exchange(HTTPRequestText.plain("GET", "/metrics")).body
             return !page.contains("cistern_decisions_total{outcome=\"allowed\"} 0\n")
         }
-        // The server stands still: two requests are on their way, and hundreds that were due wait for them.
+        // The server is paused: two requests are in flight, and hundreds of due requests wait for them.
         server.process.signal(SIGSTOP)
         let stopped = ContinuousClock.now
         try await Task.sleep(for: .seconds(1))
@@ -153,11 +153,11 @@ struct PerfCommandTests {
         #expect(try await process.exitCode(within: 60) == 0, "\(process.text)")
         let sample = try #require(try PerfResult.read(path).rows.first?.samples.first)
         #expect((sample.percentiles.last?.microseconds ?? 0) > 0.9e6 * stood)
-        // Of some 600 requests 200 were due meanwhile, and waited half a second on average; only two were sent before.
+        // Of some 600 requests, 200 were due in the pause and waited 0.5 s on average. Only two were in flight before.
         #expect((sample.percentiles.first { $0.percent == 90 }?.microseconds ?? 0) > 0.3e6)
     }
 
-    @Test("ends a run through the library, too, when a Redis of its own is lost")
+    @Test("perf exits with 69 from a run through the library if its own Redis dies")
     func storeDies() async throws {
         let process = try run(["--smoke", "--tiers", "cache,cluster", "--through", "library", "--duration", "60s"])
         var children: [Int32] = []
@@ -165,7 +165,7 @@ struct PerfCommandTests {
             children = Self.children(of: process.processIdentifier)
             return children.count == 1 && process.text.contains("cache, library")
         }
-        // Once the load goes, and not while the node is tried for the first time, which writes no record.
+        // Wait until the load runs: the first trial of a node writes no record.
         try await eventually("store calls") {
             guard let port = Self.port(of: children[0]) else { return false }
             let probe = try Socket(port: port)
@@ -177,13 +177,13 @@ struct PerfCommandTests {
         #expect(process.text.contains("perf: redis-server ended in the middle of the run"), "\(process.text)")
     }
 
-    /// The port of a redis-server, which it writes into its title: redis-server 127.0.0.1:PORT.
+    /// The port of a redis-server, from its process title: redis-server 127.0.0.1:PORT.
     private static func port(of process: Int32) -> Int? {
         let text = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)
         return text?.split(separator: ":").last.flatMap { Int($0.prefix { $0.isNumber }) }
     }
 
-    @Test("names a server that ends half-way, and leaves nothing running")
+    @Test("perf exits with 69 and names the server if the server dies during the run")
     func serverDies() async throws {
         let server = try await ListeningProcess(
             BuiltProduct.path("cistern"), ["serve", "--port", "0", "--admin-port", "off"])
@@ -200,7 +200,7 @@ struct PerfCommandTests {
         #expect(process.text.contains("in the middle of the run"), "\(process.text)")
     }
 
-    @Test("ends what it has started when it is interrupted")
+    @Test("perf stops the processes that it has started when it is interrupted")
     func interrupted() async throws {
         let process = try run(["http", "--smoke", "--nodes", "1", "--duration", "60s"])
         var children: [Int32] = []
@@ -210,12 +210,12 @@ struct PerfCommandTests {
         }
         process.signal(SIGINT)
         #expect(try await process.exitCode(within: 60) == 130)
-        #expect(process.text.contains("perf: interrupted; what was started has been stopped"))
+        #expect(process.text.contains("perf: interrupted; all started processes have been stopped"))
         try await eventually("the end of what it started") { children.allSatisfy { kill($0, 0) != 0 } }
     }
 
     private static func children(of parent: Int32) -> [Int32] {
-        // Each thread has those that it started.
+        // Linux lists the child processes by the thread that started them.
         let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(parent)/task")) ?? []
         return threads.flatMap { thread in
             let text = try? String(contentsOfFile: "/proc/\(parent)/task/\(thread)/children", encoding: .utf8)
@@ -223,7 +223,7 @@ struct PerfCommandTests {
         }
     }
 
-    @Test("names a port that is taken")
+    @Test("perf reports a port that is in use")
     func portTaken() async throws {
         let server = try await ListeningProcess(
             BuiltProduct.path("cistern"), ["serve", "--port", "0", "--admin-port", "off"])
@@ -233,7 +233,7 @@ struct PerfCommandTests {
     }
 
     @Test(
-        "names what is wrong, its value and what would be right",
+        "perf rejects an invalid flag, and names the flag, its value and the remedy",
         arguments: [
             (["--repeat", "0"], 64, "--repeat is '0': use a whole number from 1 to 100"),
             (["--duration", "4"], 64, "--duration is '4': use a time from 10ms to 1h, such as 4s"),
@@ -242,13 +242,13 @@ struct PerfCommandTests {
                 ["--tiers", "best"], 64,
                 "--tiers has 'best': use some of reference, single, cluster, cache, cluster + cache"
             ),
-            (["--tiers", ""], 64, "--tiers is '': name one at least"),
+            (["--tiers", ""], 64, "--tiers is '': name at least one"),
             (["--json", "/tmp"], 64, "--json is '/tmp': that is a folder"),
             (["engine", "--duration", "1m"], 64, "--duration is '1m': use at most 30s"),
             (["engine", "--only", "hired"], 64, "--only is 'hired': no row has that in its name"),
             (["leases", "--connections", "1"], 64, "--connections is '1': use "),
             (["--through", "wall"], 64, "--through is 'wall': use library or http"),
-            (["--json", "/nowhere/x.json"], 64, "--json is '/nowhere/x.json': /nowhere is no folder"),
+            (["--json", "/nowhere/x.json"], 64, "--json is '/nowhere/x.json': /nowhere is not a writable folder"),
             (["--compare", "/nowhere/x.json"], 64, "--compare /nowhere/x.json cannot be read: "),
             (["http", "--url", "ftp://x"], 64, "--url is 'ftp://x': use http://HOST:PORT/PATH"),
             (["http", "--url", "http://127.0.0.1:1/", "--nodes", "1"], 64, "--nodes and --url do not go together"),
@@ -271,7 +271,7 @@ struct PerfCommandTests {
             ),
         ])
     func badArguments(arguments: [String], code: Int32, message: String) async throws {
-        // A limit that no machine of a test's exceeds by itself.
+        // A fixed descriptor limit, so that 100,000 connections exceed it on every machine.
         let command = "ulimit -n 4096; exec \"$0\" \"$@\""
         let process = try ChildProcess("/bin/sh", ["-c", command, BuiltProduct.path("perf")] + arguments + ["--smoke"])
         #expect(try await process.exitCode(within: 60) == code)
@@ -280,7 +280,7 @@ struct PerfCommandTests {
         )
     }
 
-    @Test("names a program that is missing, and how to get it")
+    @Test("perf names a missing program, and how to install it")
     func missingProgram() {
         let error = #expect(throws: ChildProcess.Failure.self) { try ChildProcess("redis-sorver", []) }
         #expect(

@@ -4,9 +4,9 @@ import Testing
 
 @testable import Perf
 
-@Suite("What redis-benchmark is made to do")
+@Suite("The workload of redis-benchmark")
 struct RedisBenchmarkTests {
-    @Test("each of its calls leases one token, whoever the lessee is")
+    @Test("each call leases one token, for any lessee")
     func leases() async throws {
         let redis = try await RedisServer()
         let digest = try await redis.command("SCRIPT", "LOAD", RedisBenchmark.script)
@@ -15,12 +15,12 @@ struct RedisBenchmarkTests {
             let grant = try await redis.command(words.dropLast() + [lesseeID]).split(separator: "\n")
             #expect(grant.first == "1", "\(grant)")
         }
-        // The last one's, and what has spilled.
+        // The record of the last lessee, and the nameless field, which holds the overflow.
         let leases = RedisBenchmark.command(digest: digest, range: 10)[5]
         #expect(try await redis.command("HLEN", leases) == "2")
     }
 
-    @Test("it goes through to the end without an error, and Redis's count of its calls is read")
+    @Test("redis-benchmark runs to its end without an error, and Redis counts its calls")
     func runs() async throws {
         let benchmark = RedisBenchmark(nodes: 2, depth: 16, organizations: 100, seconds: 0.5)
         #expect(try await benchmark.run() > 0)

@@ -7,7 +7,7 @@ import Testing
 @Suite("The report")
 struct ReportTests {
     @Test(
-        "is one page that asks for nothing else, with a plot for each kind of result",
+        "the report is one self-contained page with the plots of its kind of result",
         arguments: [
             ("tiers", 3), ("engine", 1), ("http", 1), ("leases", 3),
         ])
@@ -36,7 +36,7 @@ struct ReportTests {
         #expect(!html.contains("=\"nan") && !html.contains("inf"))
     }
 
-    @Test("lets nothing pass for markup")
+    @Test("the report escapes markup in names")
     func escapes() {
         let result = ResultTests.result("http", rows: [("<b>&\"", [.failed: [0]])])
         let html = HTMLReport(result, columns: [.failed], comparison: nil).html
@@ -44,7 +44,7 @@ struct ReportTests {
         #expect(!html.contains("<b>"))
     }
 
-    @Test("has axes with round marks, on which values stand in their order")
+    @Test("axes have round tick marks and place values in order")
     func axes() {
         let logarithmic = Axis(.logarithmic, showing: [3, 0, 4000], from: 0, to: 400)
         #expect(logarithmic.marks.map(\.text) == ["1", "10", "100", "1k", "10k"])
@@ -58,7 +58,7 @@ struct ReportTests {
         #expect(Axis.written(1_234_567) == "1.23M" && Axis.written(1500) == "1.5k" && Axis.written(0.125) == "0.125")
     }
 
-    @Test("shows how far a run has come: a bar on a terminal, a line a step elsewhere")
+    @Test("progress is shown as a bar on a terminal, and as a line per step elsewhere")
     func progress() {
         #expect(Progress.line(1, of: 4, "cache", isTerminal: false) == "2 of 4: cache\n")
         #expect(

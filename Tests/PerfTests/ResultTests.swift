@@ -24,7 +24,7 @@ struct ResultTests {
         return result
     }
 
-    @Test("come back from JSON as they were written, with their version")
+    @Test("results are the same after a round trip through JSON, and carry their version")
     func roundTrip() throws {
         let folder = try TemporaryDirectory()
         let path = "\(folder.path)/a.json"
@@ -41,19 +41,19 @@ struct ResultTests {
         #expect((samples[0]["values"] as? [String: Double])?["decisionsPerSecond"] == 3)
     }
 
-    @Test("that cannot be read are named, with the remedy")
+    @Test("results that cannot be read are named in the error, with the remedy")
     func unreadable() throws {
         let folder = try TemporaryDirectory()
         let path = "\(folder.path)/a.json"
         func message() -> String? { #expect(throws: PerfError.self) { try PerfResult.read(path) }?.description }
         #expect(message()?.hasPrefix("--compare \(path) cannot be read: ") == true)
         try "{}".write(toFile: path, atomically: true, encoding: .utf8)
-        #expect(message() == "--compare \(path): this is no result of perf; name a file that --json wrote")
+        #expect(message() == "--compare \(path): not a result of perf; name a file that --json wrote")
         try #"{"version":7}"#.write(toFile: path, atomically: true, encoding: .utf8)
         #expect(message()?.contains("its version is 7, and this perf reads 1") == true)
     }
 
-    @Test("changes count where the repetitions of the two do not overlap")
+    @Test("a change counts only if the repetitions of the two runs do not overlap")
     func comparison() throws {
         let old = Self.result(rows: [
             ("a", [.decisionsPerSecond: [100, 110, 105], .p99Microseconds: [5, 6, 7], .deniedPercent: [1, 1, 1]]),
@@ -71,14 +71,14 @@ struct ResultTests {
         #expect(comparison.unmatched == ["gone"])
         #expect(Comparison.verdict(.p99Microseconds, [1, 2], [3, 4]) == .worse)
         #expect(Comparison.verdict(.p99Microseconds, [1], [3, 4]) == .unknownNoise)
-        // Apart, and yet no further than each lies apart in itself.
+        // The repetitions do not overlap, but the gap is no larger than the spread of each run.
         #expect(Comparison.verdict(.p99Microseconds, [1, 9, 10], [11, 12, 20]) == .withinNoise)
         #expect(comparison.differences.isEmpty)
         let other = PerfResult(kind: "tiers", settings: ["depth": "2"], machine: Self.machine)
-        #expect(Comparison(old: old, new: other).differences == ["depth 1 then, 2 now"])
+        #expect(Comparison(old: old, new: other).differences == ["depth was 1, now 2"])
     }
 
-    @Test("are shown in aligned columns, with units, beside the reference's figures")
+    @Test("results are shown in aligned columns, with units, beside the reference's figures")
     func table() {
         var result = Self.result(rows: [
             ("reference, library", [.decisionsPerSecond: [9000], .p50Microseconds: [12.34]]),
@@ -96,7 +96,7 @@ struct ResultTests {
         #expect(text.notes.contains("2 cores of P, 24 GiB, S, Redis 7.0.15, commit abc, release build"))
     }
 
-    @Test("set tiers against each other")
+    @Test("tiers are compared by the ratios of their results")
     func ratios() {
         let result = Self.result(rows: [
             ("reference, library", [.decisionsPerSecond: [10]]), ("cache, library", [.decisionsPerSecond: [300]]),
@@ -113,7 +113,7 @@ struct ResultTests {
         #expect(TiersCommand.ratios(fast).map(\.isMet) == [nil])
     }
 
-    @Test("that a smoke run must not have are named")
+    @Test("wrong or missing counts fail a smoke run, and the error names the count")
     func counts() throws {
         let good = Self.result(rows: [
             ("cache, HTTP", [.storeCallsPerThousand: [5], .excessTokens: [0], .failed: [0], .unmetered: [0]])
@@ -126,7 +126,7 @@ struct ResultTests {
             )
         ])
         let error = #expect(throws: PerfError.self) { try TiersCommand.checkCounts(bad) }
-        #expect(error?.description == "cluster, library: excess is 2, where 0 to 0 is right")
+        #expect(error?.description == "cluster, library: excess is 2; expected 0 to 0")
         #expect(error?.code == .wrongCount)
         let silent = Self.result(rows: [("cache, HTTP", [.storeCallsPerThousand: [5]])])
         let silence = #expect(throws: PerfError.self) { try TiersCommand.checkCounts(silent) }

@@ -1,4 +1,4 @@
-// The example of the README, to the letter: `ReadmeTests.example` compares the two.
+// The README's example. `ReadmeTests.example` checks that both are identical.
 // begin
 import Cistern
 import CisternRedis

@@ -2,14 +2,14 @@ import CisternTesting
 import Foundation
 import Testing
 
-@Suite("Processes that tests start")
+@Suite("Child processes")
 struct ChildProcessTests {
-    @Test("are known to have ended as soon as they have, whatever is started at the same moment and goes on")
+    @Test("the end of a process is noticed at once, even if a process started at the same moment goes on")
     func endsBesideOthers() async throws {
         try await withThrowingTaskGroup(of: Int32.self) { group in
             for number in 0..<100 {
                 group.addTask {
-                    // It may inherit whatever Foundation opens for the other.
+                    // It may inherit the descriptors that Foundation opens for the second process.
                     let other = try ChildProcess("sleep", ["100"])
                     defer { other.signal(SIGKILL) }
                     return try await ChildProcess("sh", ["-c", "exit \(number % 3)"]).exitCode(within: 20)
@@ -21,7 +21,7 @@ struct ChildProcessTests {
         }
     }
 
-    @Test("tell the signal that ended them")
+    @Test("the exit code of a killed process is minus the number of the signal")
     func signals() async throws {
         let process = try ChildProcess("sleep", ["100"])
         #expect(process.isRunning)

@@ -9,12 +9,12 @@ struct ConventionTests {
         try ["Sources", "Perf", "Tests"].flatMap { try Repository.swiftFiles(below: $0) }
     }
 
-    @Test("a file is one idea: at most 400 lines")
+    @Test("a file has at most 400 lines")
     func fileLength() throws {
         for file in try everyFile() { #expect(file.lines.count <= 401, "\(file.path) has \(file.lines.count) lines") }
     }
 
-    @Test("every import of the sources says how far it is seen")
+    @Test("every import outside Tests has an access level")
     func importLevels() throws {
         for file in try everyFile() where !file.path.hasPrefix("Tests/") {
             for line in file.code where line.hasPrefix("import ") {
@@ -23,7 +23,7 @@ struct ConventionTests {
         }
     }
 
-    @Test("nothing is forced, silenced or left for later")
+    @Test("no file forces a try or cast, silences a check or leaves a note for later")
     func noLooseEnds() throws {
         let banned = [
             "try" + "!", "as" + "!", "nonisolated" + "(unsafe)", ".disabled" + "(", "withKnown" + "Issue",
@@ -37,7 +37,7 @@ struct ConventionTests {
         }
     }
 
-    @Test("whatever the compiler is told to believe sendable has a sentence above it that proves it")
+    @Test("every unchecked Sendable conformance has a comment that proves it")
     func uncheckedSendable() throws {
         let proof = "/// Sendable, unchecked: "
         var count = 0
@@ -48,10 +48,10 @@ struct ConventionTests {
                 #expect(comment.contains { $0.hasPrefix(proof) }, "\(file.path):\(number + 1) has no proof")
             }
         }
-        #expect(count == 2, "the shards and the places of their slots are all that needs it")
+        #expect(count == 2, "only the lock-striped table and the prefetch hints need it")
     }
 
-    @Test("the README describes every setting as the program has it")
+    @Test("the README lists every setting with its default and its help text")
     func readmeSettings() throws {
         let readme = try Repository.text("README.md")
         for setting in Setting.all {

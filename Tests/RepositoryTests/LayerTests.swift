@@ -2,9 +2,9 @@ import Testing
 
 @Suite("The layers")
 struct LayerTests {
-    /// What each module may import, of ours and of others'.
+    /// The modules that each module may import, including modules of other packages.
     ///
-    /// What stands lower in the picture may not name what stands above it.
+    /// A module imports only modules of lower layers.
     private static let allowed: [String: Set<String>] = [
         "Cistern": ["Synchronization", "CProcessorHints", "DequeModule"],
         "CisternClock": ["Cistern", "CProcessorTicks", "Foundation", "Synchronization"],
@@ -40,7 +40,7 @@ struct LayerTests {
         ],
     ]
 
-    /// What the benchmarks may import: whatever they measure, and what the tests start processes with.
+    /// The modules that the benchmarks may import: the measured modules, and test support for processes.
     private static let allowedForPerf: Set<String> = [
         "ArgumentParser", "CJemalloc", "Cistern", "CisternClock", "CisternHTTP", "CisternRedis", "CisternServer",
         "CisternSupport", "CisternTesting",
@@ -48,7 +48,7 @@ struct LayerTests {
         "UnixSignals",
     ]
 
-    @Test("every module imports only what lies below it", arguments: allowed.keys.sorted() + ["Perf"])
+    @Test("every module imports only modules of lower layers", arguments: allowed.keys.sorted() + ["Perf"])
     func modulesDependDownward(module: String) throws {
         let isPerf = module == "Perf"
         let allowed = isPerf ? Self.allowedForPerf : try #require(Self.allowed[module])
@@ -65,7 +65,7 @@ struct LayerTests {
         #expect(modules == Set(Self.allowed.keys))
     }
 
-    /// Words by which a clock, chance, IO or another thread would come into the decision module.
+    /// Words that would bring a clock, randomness, IO or threads into a pure module.
     private static let banned = [
         "ContinuousClock", "SuspendingClock", "Date(", "clock_gettime", "DispatchTime", "random(in", "randomElement",
         "shuffled()", "SystemRandom", "Hasher",
@@ -74,7 +74,7 @@ struct LayerTests {
     ]
 
     @Test(
-        "the pure modules have no clock, no chance, no IO and no threads of their own",
+        "the pure modules have no clock, no randomness, no IO and no threads",
         arguments: ["Cistern", "CisternCluster", "CisternSupport"])
     func pureModules(module: String) throws {
         for file in try Repository.swiftFiles(below: "Sources/\(module)") {
@@ -86,7 +86,7 @@ struct LayerTests {
         }
     }
 
-    @Test("the checks see what they look for")
+    @Test("the checks detect imports and banned words, and ignore comments and string literals")
     func checksBite() {
         let file = Repository.File(
             path: "x.swift",

@@ -12,7 +12,7 @@ enum Repository {
 
         var lines: [Substring] { text.split(separator: "\n", omittingEmptySubsequences: false) }
 
-        /// The lines that are code: without comments, and without what stands in quotes.
+        /// The lines without comments and without the contents of string literals.
         var code: [String] {
             lines.map { line in
                 let text = line.drop { $0 == " " }

@@ -2,8 +2,8 @@
 
 import PackageDescription
 
-// A package of its own, since libFuzzer brings `main` and instruments every module that is built with it. The modules
-// are links to those of the main package. `make fuzz` builds and runs it.
+// A separate package, because libFuzzer provides `main` and instruments every module of the build. The modules are
+// links to those of the main package. `make fuzz` builds and runs the package.
 let package = Package(
     name: "cistern",
     platforms: [.macOS(.v26)],

@@ -1,24 +1,24 @@
-/// A value of a table: what a decision mostly needs of it stands beside the name, on one cache line, and the rest elsewhere.
+/// A table's value, in two parts: the hot part shares a cache line with the key, the cold part is stored elsewhere.
 protocol TableValue: BitwiseCopyable {
-    /// What stands beside the name: up to 24 bytes, the last ones of a value.
+    /// The hot part: the last bytes of a value, at most 24, stored beside the key.
     associatedtype Hot: BitwiseCopyable
-    /// As many bytes as come before those.
+    /// The cold part: the bytes of a value before the hot part.
     associatedtype Cold: BitwiseCopyable
 }
 
-/// A bounded table from organization names to one fixed-size value each: the inside of one shard, for one thread.
+/// A bounded table from keys to fixed-size values: the contents of one shard, used by one thread at a time.
 ///
-/// A hash table (``HashIndex``) of the places where the entries stand. Entries never move, so places and positions stay good
-/// for as long as the name is here, and growing costs a newcomer no more than its slots and one segment. Names of up to
-/// ``InlineKey/capacity`` bytes stand in the entry itself.
+/// A hash table (``HashIndex``) of pointers to the entries. Entries never move, so entry pointers and entry indices
+/// stay valid until their key is removed. An insertion costs at most one rebuild of the hash index and one new segment.
+/// Keys of up to ``InlineKey/capacity`` bytes are stored in the entry itself.
 struct BucketTable<Value: TableValue>: ~Copyable {
     private typealias Entries = SegmentedBuffer<BucketEntry<Value.Hot>, Value.Cold>
-    /// Where the entries of all tables of a store stand.
+    /// The memory pool that the tables of one store share for their entries.
     typealias Pool = SegmentPool<BucketEntry<Value.Hot>, Value.Cold>
-    /// Where a name's entry stands, for as long as the name is here: quicker to follow than a position.
+    /// The address of a key's entry, valid until the key is removed. It is faster to follow than an entry index.
     typealias EntryPointer = SegmentedBuffer<BucketEntry<Value.Hot>, Value.Cold>.EntryPointer
 
-    /// A value as it lies in one piece.
+    /// The memory layout of a value: the cold part, then the hot part.
     private struct Whole: BitwiseCopyable {
         var cold: Value.Cold
         var hot: Value.Hot
@@ -26,57 +26,57 @@ struct BucketTable<Value: TableValue>: ~Copyable {
 
     private var slots = HashIndex(count: 8)
     private var entries: Entries
-    /// Positions in `entries` that no name holds.
+    /// Indices of free entries.
     private var freeIndices: [UInt32] = []
-    /// Names too long to stand in their entry, by its position.
+    /// Keys longer than ``InlineKey/capacity``, by entry index.
     private var longKeys: [UInt32: [UInt8]] = [:]
     private var hand = 0
     private var bounds = EvictionBounds()
-    /// Names that came while the table was nearly full and have not been used since.
+    /// How many keys are guests: inserted while the table was nearly full, and not seen to be used since.
     private(set) var guestCount = 0
 
-    /// How many names the table holds.
+    /// Number of keys in the table.
     private(set) var count = 0
-    /// How many it may hold.
+    /// Maximum number of keys.
     let capacity: Int
 
-    /// The largest ``capacity``: a quarter of the slots is free.
+    /// The largest valid ``capacity``, which leaves a quarter of the hash index's slots free.
     static var largestCapacity: Int { HashIndex.largestCount / 4 * 3 }
 
     init(capacity: Int, pool: Pool) {
-        precondition(1...Self.largestCapacity ~= capacity, "a table holds 1 to \(Self.largestCapacity) names")
-        precondition(EntryPointer.numberBits <= HashIndex.payloadBits, "a slot has no room for the number of a place")
+        precondition(1...Self.largestCapacity ~= capacity, "a table holds 1 to \(Self.largestCapacity) keys")
+        precondition(EntryPointer.numberBits <= HashIndex.payloadBits, "an entry pointer must fit into a slot")
         precondition(
             MemoryLayout<Whole>.size == MemoryLayout<Value>.size
                 && MemoryLayout<Whole>.offset(of: \.hot) == MemoryLayout<Value>.size - MemoryLayout<Value.Hot>.size,
-            "a value consists of its two parts")
+            "a value must be its cold part followed by its hot part")
         self.capacity = capacity
         entries = Entries(pool: pool)
     }
 
     var isFull: Bool { count >= capacity }
 
-    /// The value at a position that `find` or `insert` gave and that has not been evicted since.
+    /// The value at an entry index that `find` or `insert` returned, if its key has not been removed since.
     subscript(index: Int) -> Value {
         get { self[entries.pointer(of: index)] }
         set { self[entries.pointer(of: index)] = newValue }
     }
 
-    /// The value at a place that was found and whose name has not been evicted since.
+    /// The value at an entry pointer that a lookup returned, if its key has not been removed since.
     ///
-    /// It is put together of its parts, and taken apart where it has been changed.
+    /// A read joins the two parts; a write splits them.
     subscript(pointer: EntryPointer) -> Value {
         @inline(__always) get {
             unsafeBitCast(Whole(cold: entries[cold: pointer], hot: entries[hot: pointer].value), to: Value.self)
         }
-        // No `_modify`: what it would keep of the value while somebody changes it would be allocated.
+        // No `_modify`: its coroutine frame, which would keep the value during the access, would be heap-allocated.
         set {
             let whole = unsafeBitCast(newValue, to: Whole.self)
             (entries[cold: pointer], entries[hot: pointer].value) = (whole.cold, whole.hot)
         }
     }
 
-    /// The part that stands beside the name, of a value at a place that was found and whose name has not been evicted since.
+    /// The hot part of the value at an entry pointer that a lookup returned, if its key has not been removed since.
     subscript(hot pointer: EntryPointer) -> Value.Hot {
         @inline(__always) get { entries[hot: pointer].value }
         @inline(__always) _modify { yield &entries[hot: pointer].value }
@@ -84,13 +84,13 @@ struct BucketTable<Value: TableValue>: ~Copyable {
 
     func index(of pointer: EntryPointer) -> Int { entries[hot: pointer].mark.index }
 
-    /// The position of a name, which counts as used by being looked up.
+    /// Returns the entry index of a key and marks the key as recently used.
     @inline(never)
     mutating func find(_ key: Span<UInt8>, hash: UInt64) -> Int? {
         findEntry(key, hash: hash).map { index(of: $0) }
     }
 
-    /// Runs `body` on what stands beside a name, which counts as used; where there is no such name, the result is `absent`.
+    /// Runs `body` on a key's hot part and marks the key as recently used; returns `absent` if the key is missing.
     @inline(__always)
     mutating func update<Result>(
         _ key: Span<UInt8>, hash: UInt64, absent: Result, _ body: (inout Value.Hot) -> Result
@@ -99,10 +99,10 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         return body(&entries[hot: pointer].value)
     }
 
-    /// The place of a name, which counts as used by being looked up.
+    /// Returns the entry pointer of a key and marks the key as recently used.
     @inline(__always)
     mutating func findEntry(_ key: Span<UInt8>, hash: UInt64) -> EntryPointer? {
-        // As long as a UUID, or nearly.
+        // Fast path: keys about as long as a UUID.
         guard InlineKey.commonLengths ~= key.count else { return findLong(key, hash: hash) }
         let name = InlineKey(common: key)
         let pointer = find(hash) { $0.isOf(name, count: key.count) }
@@ -123,18 +123,18 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         return pointer
     }
 
-    /// The place of the entry of a hash that is the right one.
+    /// The entry stored under a hash for which `isRight` is true.
     @inline(__always)
     private func find(_ hash: UInt64, isRight: (BucketEntry<Value.Hot>) -> Bool) -> EntryPointer? {
         slots.find(hash) { isRight(entries[hot: EntryPointer(number: $0)]) }.map { EntryPointer(number: $0) }
     }
 
-    /// Adds a name that the table does not hold.
+    /// Adds a key that the table does not hold, and returns its entry index.
     ///
     /// The table must not be full.
     mutating func insert(_ key: Span<UInt8>, hash: UInt64, value: Value) -> Int {
         let isGuest = count * 4 > capacity * 3
-        precondition(!isFull, "a full table takes no more names: evict one first")
+        precondition(!isFull, "the table is full: evict a key first")
         if (count + 1) * 4 > slots.count * 3 { slots.grow() }
         let index = freeIndices.popLast().map { Int($0) } ?? entries.count
         let whole = unsafeBitCast(value, to: Whole.self)
@@ -155,13 +155,13 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         return index
     }
 
-    /// Writes down where the slots stand.
-    func updateHint(in pointer: borrowing PrefetchHint) { pointer.note(slots) }
+    /// Records the current location of the hash index in a prefetch hint.
+    func updateHint(in hints: PrefetchHints, hash: UInt64) { hints[of: hash].update(slots) }
 
-    /// Whether the slots stand where is written down.
-    func hasSlots(in pointer: borrowing PrefetchHint) -> Bool { pointer.isPlace(of: slots) }
+    /// Whether a prefetch hint holds the current location of the hash index.
+    func isCurrent(_ hint: borrowing PrefetchHint) -> Bool { hint.isCurrent(slots) }
 
-    /// The name at a position.
+    /// The key at an entry index.
     func key(at index: Int) -> [UInt8] {
         let entry = entry(at: index)
         return longKeys[UInt32(index)] ?? entry.key.bytes(entry.mark.nameCount)
@@ -169,28 +169,27 @@ struct BucketTable<Value: TableValue>: ~Copyable {
 
     private func entry(at index: Int) -> BucketEntry<Value.Hot> { entries[hot: entries.pointer(of: index)] }
 
-    /// One beyond the last position that may hold a name.
+    /// One past the last entry index.
     var endIndex: Int { entries.count }
 
-    /// Whether a position holds a name.
+    /// Whether the entry at an index holds a key.
     func isLive(_ index: Int) -> Bool { entry(at: index).mark.isLive }
 
-    /// The names among a few positions from `start` on, and where to go on; nil at the end.
+    /// The live entries among the next 64 from `start`, and where the following batch starts; nil at the end.
     ///
-    /// So few that others do not wait for long: a look at one takes some hundred nanoseconds.
+    /// Batches are small, because other threads wait for the lock: each entry takes about a hundred nanoseconds.
     func liveIndices(from start: Int) -> (found: [Int], next: Int?) {
         let end = min(entries.count, start + 64)
         return ((start..<max(start, end)).filter { isLive($0) }, end < entries.count ? end : nil)
     }
 
-    /// Looks for a value that may go, removes one and returns it; nil where it found none.
+    /// Removes a value that `mayGo` accepts and returns it; nil if the scan finds none.
     ///
-    /// - Parameter hash: what names were added and are looked up with.
+    /// CLOCK (second-chance) eviction: the hand passes over an entry once if it was used since the last pass. A call
+    /// scans at most `steps` entries and the next call continues there. If all candidates were recently used, the first
+    /// one is removed.
     ///
-    /// A hand goes round over the entries and passes those used since it last came by once (the "clock" or
-    /// second-chance policy), so a hot name stays. It looks at no more than `steps` entries, which bounds the work of one
-    /// insertion, and the next call goes on where this one stopped. Where all that may go among them were in use, the
-    /// first of those goes.
+    /// - Parameter hash: the hash that keys are inserted and looked up with.
     mutating func evict(
         steps: Int = 64, hash: (Span<UInt8>) -> UInt64, where mayGo: (Value) -> Bool
     ) -> Value? {
@@ -209,22 +208,22 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         return remove(at: fallback, hash: hash)
     }
 
-    /// Removes a value that may be forgotten, and returns it; nil where none may now.
+    /// Removes a value that may be forgotten and returns it; nil if no value may be forgotten yet.
     ///
-    /// Names that came while the table was nearly full and were not used again go first. They never take more than a
-    /// quarter of the room from the others, so a flood of new names leaves those that were there before. It finds a
-    /// value if there is one; what it learns in vain is kept, so that the next call needs to look at nothing.
+    /// Guests (see ``guestCount``) go first. They displace other keys from at most a quarter of the table, so a flood
+    /// of new keys leaves older ones. The scan finds a value if there is one; failed scans keep their bounds for the
+    /// next call.
     ///
     /// - Parameters:
     ///   - now: in milliseconds.
-    ///   - hash: what names were added and are looked up with.
-    ///   - forgettable: from when on a value may be forgotten, and when it was last used. The first may come later than it
-    ///     was, but only by ``insert(_:hash:value:)`` or with ``forgetBounds()`` earlier.
+    ///   - hash: the hash that keys are inserted and looked up with.
+    ///   - forgettable: when a value may be forgotten and when it was last used, in milliseconds. `from` may become
+    ///     later at any time, but earlier only by ``insert(_:hash:value:)`` or with a call of ``forgetBounds()``.
     mutating func evict(
         now: Int64, hash: (Span<UInt8>) -> UInt64, forgettable: (Value) -> (from: Int64, usedAt: Int64)
     ) -> Value? {
         let sparing = guestCount * 4 >= capacity
-        // Taken out, since what looks needs the table.
+        // Moved out of `self`, because the closure needs the table.
         var bounds = EvictionBounds()
         swap(&bounds, &self.bounds)
         let due = bounds.firstDue(
@@ -250,7 +249,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         return due.map { remove(at: $0, hash: hash) }
     }
 
-    /// Makes the next eviction look at every value: they may have become forgettable earlier than they were.
+    /// Makes the next eviction scan all entries, because a value may have become forgettable earlier than before.
     mutating func forgetBounds() {
         bounds = EvictionBounds()
     }
@@ -272,29 +271,30 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     }
 }
 
-/// One name and what stands beside it of its value: a cache line. (Not nested in the table: the compiler, 6.3.1, breaks off on
-/// a private type there.)
+/// A key and the hot part of its value: one cache line.
+///
+/// Not nested in the table: the Swift 6.3.1 compiler crashes on a private type there.
 struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
     var value: Value
-    /// The name, or nothing where it is too long.
+    /// The key, or zeros if it is too long for the entry.
     let key: InlineKey
     var mark: EntryMark
 
-    /// Notes that it is in use, where that is not noted: whatever is written has to go back to memory one day.
+    /// Marks the entry as recently used. Writes only on a change, to keep the cache line clean.
     @inline(__always)
     mutating func noteUse() {
         if !mark.isRecent { mark.isRecent = true }
     }
 
-    /// Whether it is that of a name of so many bytes.
+    /// Whether the entry holds `name`, a key of `count` bytes.
     @inline(__always)
     func isOf(_ name: InlineKey, count: Int) -> Bool {
-        // One branch for both.
+        // One branch for both comparisons.
         key.difference(from: name) | UInt64(mark.difference(fromCount: count)) == 0
     }
 }
 
-/// What a table notes of an entry, in four bytes.
+/// The metadata of an entry in four bytes: the key's length, three flags and the entry index.
 struct EntryMark: BitwiseCopyable {
     private static let countMask: UInt32 = 0x3f
     private static let recentBit: UInt32 = 0x40
@@ -304,37 +304,37 @@ struct EntryMark: BitwiseCopyable {
 
     private var bits: UInt32
 
-    /// The mark of a new entry: alive and, but for a guest, just used.
+    /// The mark of a new entry: live and, unless it is a guest, recently used.
     init(nameCount: Int, index: Int, isGuest: Bool = false) {
-        precondition(index <= Int(UInt32.max >> Self.indexShift), "a table holds 2^23 names at most")
+        precondition(index <= Int(UInt32.max >> Self.indexShift), "a table holds at most 2^23 keys")
         bits =
             UInt32(min(nameCount, Int(Self.countMask))) | (isGuest ? Self.guestBit : Self.recentBit) | Self.liveBit
             | UInt32(index) << Self.indexShift
     }
 
-    /// Whether the name came while the table was nearly full, and has not been seen to be used again.
+    /// Whether the key was inserted while the table was nearly full and has not been seen to be used since.
     var isGuest: Bool {
         get { bits & Self.guestBit != 0 }
         set { bits = newValue ? bits | Self.guestBit : bits & ~Self.guestBit }
     }
 
-    /// The length of the name, or 63 of one that is too long to stand in the entry.
+    /// The key's length in bytes, capped at 63.
     var nameCount: Int { Int(bits & Self.countMask) }
 
-    /// 0 where it is that of a name of so many bytes, which are fewer than 63.
+    /// 0 if the capped key length is `count`, which must be below 63.
     @inline(__always)
     func difference(fromCount count: Int) -> UInt32 { (bits ^ UInt32(truncatingIfNeeded: count)) & Self.countMask }
 
-    /// Where the entry stands among the entries.
+    /// The entry's index in the table.
     var index: Int { Int(bits >> Self.indexShift) }
 
-    /// Used since the eviction hand last came by.
+    /// Whether the key was used since the eviction hand last passed.
     var isRecent: Bool {
         get { bits & Self.recentBit != 0 }
         set { bits = newValue ? bits | Self.recentBit : bits & ~Self.recentBit }
     }
 
-    /// Whether a name holds the entry.
+    /// Whether the entry holds a key.
     var isLive: Bool {
         get { bits & Self.liveBit != 0 }
         set { bits = newValue ? bits | Self.liveBit : bits & ~Self.liveBit }

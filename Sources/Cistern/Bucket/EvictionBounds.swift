@@ -1,19 +1,20 @@
-/// Lower bounds of when values of a table may be forgotten, for each 64 positions: where none is due nobody looks.
+/// Lower bounds on when the values of a table may be forgotten: one per segment of 64 entries.
 ///
-/// Using a value only makes it forgettable later, so a bound that is out of date costs a look and misses nothing.
+/// Scans skip segments that are not due. Using a value only makes it forgettable later, so an outdated bound costs one
+/// wasted scan and never misses a value.
 struct EvictionBounds {
-    /// How long a name that was there before a flood is spared after its last use.
+    /// How long a key that is not a guest is spared after its last use, in milliseconds, while there are many guests.
     static let sparedMilliseconds: Int64 = 60_000
     private static let segmentSize = 64
 
-    /// For each segment: with all values forgettable alike, and with those spared that were there before.
+    /// Bounds per segment: `plain` treats all keys alike, `sparing` spares keys that are not guests.
     private var plain: [Int64] = []
     private var sparing: [Int64] = []
-    /// Before these nothing is due anywhere.
+    /// Bounds over all segments: before these times no value is due.
     private var nothingBefore: (plain: Int64, sparing: Int64) = (.min, .min)
     private var hand = 0
 
-    /// A value was added at a position.
+    /// Resets the bounds for a value that was added at an index.
     mutating func noteChange(at index: Int) {
         nothingBefore = (.min, .min)
         let segment = index / Self.segmentSize
@@ -21,9 +22,9 @@ struct EvictionBounds {
         (plain[segment], sparing[segment]) = (.min, .min)
     }
 
-    /// The first position that `look` finds due, among those where one may be.
+    /// The first entry index that `look` finds due; scans only segments whose bound is due.
     ///
-    /// - Parameter look: looks at some positions: the one to take, and the earliest time at which one is due.
+    /// - Parameter look: scans entries; returns the one to take, if any, and the earliest time at which one is due.
     mutating func firstDue(
         _ isSparing: Bool, now: Int64, count: Int, _ look: (Range<Int>) -> (found: Int?, earliest: Int64)
     ) -> Int? {

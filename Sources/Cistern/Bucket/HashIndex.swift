@@ -1,25 +1,25 @@
-/// The slots of a table: where the entry of a name stands, found by the hash of the name.
+/// The hash index of a table: maps the hash of a key to the entry pointer.
 ///
-/// Open addressing with linear probing. A slot takes eight bytes, the place of an entry and the lowest bits of its hash, its
-/// tag; so a probe looks at an entry only where it is very likely the right one, and slots are laid out anew without a look
-/// at any.
+/// Open addressing with linear probing. A slot takes eight bytes: an entry pointer and, as a tag, the lowest bits of
+/// the hash. A probe reads an entry only if the tag matches, which is nearly always the right entry. Growing reads no
+/// entries.
 struct HashIndex: ~Copyable {
-    /// Of a hash; what is above is left for the number of a place.
+    /// Bits of the hash in a slot; the bits above hold the entry pointer.
     private static var tagBits: UInt64 { 19 }
     private static var tagMask: UInt64 { 1 << tagBits - 1 }
-    /// How large the number of a place may be, in bits.
+    /// Number of bits available for an entry pointer.
     static var payloadBits: Int { 64 - Int(tagBits) }
-    /// More could not be told apart by a tag.
+    /// The largest number of slots: ``grow()`` finds the home slot by the tag alone.
     static var largestCount: Int { Int(tagMask) + 1 }
 
-    /// 0 where free, else the number of a place, and below it a tag.
+    /// Each slot is 0 if free, else an entry pointer above a tag.
     private var slots: UnsafeMutablePointer<UInt64>
-    /// One less than how many there are.
+    /// Number of slots minus one.
     private var mask: UInt
 
-    /// Creates free slots, so many: a power of two.
+    /// Creates an index with `count` free slots; `count` must be a power of two.
     init(count: Int) {
-        precondition(1...Self.largestCount ~= count && count & (count - 1) == 0, "no number of slots")
+        precondition(1...Self.largestCount ~= count && count & (count - 1) == 0, "slot count must be a power of two")
         slots = .allocate(capacity: count)
         slots.initialize(repeating: 0, count: count)
         mask = UInt(count - 1)
@@ -29,16 +29,16 @@ struct HashIndex: ~Copyable {
 
     var count: Int { Int(mask) + 1 }
 
-    /// Where they stand until they grow.
+    /// The address of the slots, which changes when the index grows.
     var address: UInt { UInt(bitPattern: slots) }
 
-    /// Each number is that of a slot: they come round.
+    /// The content of a slot; slot numbers wrap around.
     private subscript(number: UInt) -> UInt64 {
         @inline(__always) get { slots[Int(bitPattern: number & mask)] }
         set { slots[Int(bitPattern: number & mask)] = newValue }
     }
 
-    /// Of the places noted under a hash like this, the one that is right.
+    /// The entry pointer that is stored under this hash's tag and for which `isRight` is true.
     @inline(__always)
     func find(_ hash: UInt64, isRight: (_ pointer: UInt64) -> Bool) -> UInt64? {
         var slot = UInt(truncatingIfNeeded: hash)
@@ -53,7 +53,7 @@ struct HashIndex: ~Copyable {
         }
     }
 
-    /// Notes a place under a hash; one slot at least must be free then, or looking for what is not there would not end.
+    /// Stores an entry pointer under a hash. One slot must stay free, or the lookup of a missing key would not end.
     mutating func insert(_ pointer: UInt64, hash: UInt64) {
         occupy(pointer << Self.tagBits | hash & Self.tagMask)
     }
@@ -64,11 +64,11 @@ struct HashIndex: ~Copyable {
         self[slot] = content
     }
 
-    /// Forgets a place that was noted under a hash.
+    /// Removes an entry pointer that was stored under a hash.
     mutating func remove(_ pointer: UInt64, hash: UInt64) {
         var hole = UInt(truncatingIfNeeded: hash)
         while self[hole] >> Self.tagBits != pointer { hole &+= 1 }
-        // Close the gap: whatever follows and may stand at the hole moves into it, until a free slot ends the run.
+        // Backward-shift deletion: a later slot of the run moves into the hole if its home slot allows it.
         var next = hole &+ 1
         while self[next] != 0 {
             if (next &- Self.home(of: self[next])) & mask >= (next &- hole) & mask {
@@ -80,13 +80,13 @@ struct HashIndex: ~Copyable {
         self[hole] = 0
     }
 
-    /// Twice as many.
+    /// Doubles the number of slots.
     mutating func grow() {
         var old = HashIndex(count: count * 2)
         swap(&old, &self)
         for slot in 0...old.mask where old[slot] != 0 { occupy(old[slot]) }
     }
 
-    /// The slot, or one a whole number of rounds from it, where what is in a slot would like to stand.
+    /// The home slot of a slot's content, before wrapping around.
     private static func home(of content: UInt64) -> UInt { UInt(content & tagMask) }
 }

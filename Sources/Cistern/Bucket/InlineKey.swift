@@ -1,27 +1,27 @@
-/// A name of up to 36 bytes, as a UUID has, kept as words so that comparing it takes one load and one compare for eight bytes.
+/// A key of up to 36 bytes (a UUID's length), stored as words: a comparison takes one load and compare per eight bytes.
 ///
-/// Of a longer name nothing is kept here; its bytes are somebody else's to keep.
+/// Of a longer key nothing is stored here; the table keeps its bytes elsewhere.
 struct InlineKey: BitwiseCopyable {
     static let capacity = 36
-    /// The lengths that take no step that depends on another, among them a UUID's.
+    /// The key lengths of the fast path, among them a UUID's: all words load independently.
     static let commonLengths = 33...capacity
 
-    // Words of their own, not an array: they stay in registers. What is beyond the name is 0.
+    // Separate words instead of an array, so that they stay in registers. Bytes beyond the key are 0.
     private var first: UInt64
     private var second: UInt64
     private var third: UInt64
     private var fourth: UInt64
-    /// The last four bytes of a name that is longer than the words, some of which may stand there, too.
+    /// The last four bytes of a key of more than 32 bytes; they may overlap the words.
     private var tail: UInt32
 
-    /// A name of one of ``commonLengths``.
+    /// Stores a key whose length is in ``commonLengths``.
     @inline(__always)
     init(common key: Span<UInt8>) {
         (first, second, third, fourth) = (key.word(0), key.word(1), key.word(2), key.word(3))
         tail = UInt32(truncatingIfNeeded: key.wordEnding(0) >> 32)
     }
 
-    /// Any name of up to ``capacity`` bytes, and no bytes of a longer one.
+    /// Stores a key of up to ``capacity`` bytes, or zeros for a longer key.
     init(_ key: Span<UInt8>) {
         self = Self.commonLengths ~= key.count ? InlineKey(common: key) : Self.padded(key)
     }
@@ -31,7 +31,7 @@ struct InlineKey: BitwiseCopyable {
         tail = 0
     }
 
-    /// Any name of up to 32 bytes, and no bytes of a longer one.
+    /// A key of up to 32 bytes, padded with zeros; all zeros for a longer key.
     private static func padded(_ key: Span<UInt8>) -> InlineKey {
         func word(_ index: Int) -> UInt64 {
             if key.count > 32 || key.count <= index * 8 { return 0 }
@@ -40,7 +40,7 @@ struct InlineKey: BitwiseCopyable {
         return InlineKey((word(0), word(1), word(2), word(3)))
     }
 
-    /// The bytes of a name of this length that stands here.
+    /// The bytes of the stored key, whose length is `count`.
     func bytes(_ count: Int) -> [UInt8] {
         let words = [first, second, third, fourth]
         return (0..<count).map { index in
@@ -50,7 +50,7 @@ struct InlineKey: BitwiseCopyable {
         }
     }
 
-    /// 0 where both are the same.
+    /// 0 if both store the same bytes.
     @inline(__always)
     func difference(from other: InlineKey) -> UInt64 {
         let start = (first ^ other.first) | (second ^ other.second)
@@ -60,28 +60,28 @@ struct InlineKey: BitwiseCopyable {
 }
 
 extension Span<UInt8> {
-    /// Whether these bytes are those of an array.
+    /// Whether the span and the array hold the same bytes.
     package func equals(_ other: [UInt8]) -> Bool {
         guard count == other.count else { return false }
         for index in indices where self[index] != other[index] { return false }
         return true
     }
 
-    /// The eight bytes from `8 × index` on, the first one lowest; all of them must be there.
+    /// The eight bytes from offset `8 × index` on, as a little-endian word; all of them must exist.
     @inline(__always)
     func word(_ index: Int) -> UInt64 {
         load(index &* 8, as: UInt64.self)
     }
 
-    /// The eight bytes that end so many before the end, the first one lowest; all of them must be there.
+    /// The eight bytes that end `bytesBeforeEnd` bytes before the end, as a little-endian word; all of them must exist.
     @inline(__always)
     func wordEnding(_ bytesBeforeEnd: Int) -> UInt64 {
         load(count &- bytesBeforeEnd &- 8, as: UInt64.self)
     }
 
-    /// The bytes after the last whole word, the first one lowest, filled up with zeros; at least one must be there.
+    /// The bytes after the last whole word, as a little-endian word padded with zeros; at least one byte must exist.
     ///
-    /// They are read with loads that overlap what is before them or each other, never byte by byte.
+    /// Reads with overlapping loads instead of byte by byte.
     @inline(__always)
     var lastWord: UInt64 {
         let left = count & 7
@@ -90,13 +90,13 @@ extension Span<UInt8> {
             let end = UInt64(load(left &- 4, as: UInt32.self)) << UInt64(truncatingIfNeeded: (left &- 4) &* 8)
             return UInt64(load(0, as: UInt32.self)) | end
         }
-        // One, two or three bytes: the first, the middle and the last of them.
+        // One to three bytes: the first, the middle and the last one.
         let middle = left / 2
         return UInt64(self[0]) | UInt64(self[middle]) << UInt64(truncatingIfNeeded: middle &* 8)
             | UInt64(self[left &- 1]) << UInt64(truncatingIfNeeded: (left &- 1) &* 8)
     }
 
-    /// A number that begins at an offset, lowest byte first; checked.
+    /// The little-endian integer at a byte offset; bounds-checked.
     @inline(__always)
     private func load<Number: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, as type: Number.Type) -> Number {
         precondition(offset >= 0 && offset &+ MemoryLayout<Number>.size <= count, "bytes beyond the end")

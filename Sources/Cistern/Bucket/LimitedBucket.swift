@@ -1,19 +1,19 @@
-/// A bucket and the limit that holds for it, in 24 bytes: with a name beside it a table's entry takes one cache line.
+/// A bucket and its limit, packed into 24 bytes, so that a table's entry including the key takes one cache line.
 ///
-/// Side by side they take 28. Neither needs all of it: an ``Instant`` has milliseconds of 44 bits, and a rate is 10^12
-/// microtokens a millisecond at most, which is 40.
+/// Unpacked they would take 28 bytes. An ``Instant`` has 44 bits of milliseconds. A rate is at most 10^12 microtokens
+/// per millisecond, which is 40 bits.
 struct LimitedBucket: BitwiseCopyable {
     private static let highRateBits: Int64 = 8
     private static let highRateMask: Int64 = 1 << highRateBits - 1
 
-    /// The level, in microtokens, as it was when the bucket was last touched.
+    /// The level as of the last update, in microtokens.
     private(set) var microtokens: Int64
-    /// The millisecond at which the level was right, and in the lowest bits what ``lowRate`` has no room for.
+    /// The millisecond of the last update; the lowest eight bits hold the rate's bits above ``lowRate``.
     private var asOfAndHighRate: Int64
     private var lowRate: UInt32
     private var capacityAndShadow: UInt32
 
-    /// A bucket that nobody has used yet.
+    /// Creates a full bucket.
     init(full limit: Limit, now: Instant) {
         (microtokens, asOfAndHighRate, lowRate, capacityAndShadow) = (0, 0, 0, 0)
         self.limit = limit
@@ -34,7 +34,7 @@ struct LimitedBucket: BitwiseCopyable {
         }
     }
 
-    /// The bucket as it was when it was last touched.
+    /// The bucket as of the last update.
     private var bucket: TokenBucket {
         @inline(__always) get {
             TokenBucket(microtokens: microtokens, asOfMilliseconds: asOfAndHighRate &>> Self.highRateBits)
@@ -45,48 +45,52 @@ struct LimitedBucket: BitwiseCopyable {
         }
     }
 
-    /// The bucket as it is now.
+    /// The bucket refilled up to now.
     func bucket(now: Instant) -> TokenBucket {
         var bucket = bucket
         bucket.refill(limit, nowMilliseconds: now.milliseconds)
         return bucket
     }
 
-    /// Whether it has refilled by now, so that forgetting it would change nothing.
+    /// Whether the bucket is full by now, so that forgetting it would change nothing.
     func isFull(now: Instant) -> Bool { bucket(now: now).microtokens >= limit.capacityMicrotokens }
 
-    /// When it is full, so that forgetting it changes nothing, and when it was last used; in milliseconds.
+    /// When the bucket is full, so that forgetting it changes nothing, and when it was last used; in milliseconds.
     var forgettable: (from: Int64, usedAt: Int64) {
         let bucket = bucket
         let full = limit.millisecondsToGain(limit.capacityMicrotokens - bucket.microtokens)
         return (bucket.asOfMilliseconds &+ full, bucket.asOfMilliseconds)
     }
 
-    /// Lets time pass, and takes the cost if it is there.
+    /// Refills the bucket, then takes the cost if the tokens suffice.
     @inline(__always)
-    mutating func pay(_ costMicrotokens: Int64, nowMilliseconds: Int64) -> Payment {
-        // Not by `bucket(now:)`: inlined here it costs a leased decision three instructions, in the same function.
+    mutating func pay(_ costMicrotokens: Int64, nowMilliseconds: Int64) -> Bool {
         var bucket = bucket
         bucket.refill(limit, nowMilliseconds: nowMilliseconds)
         let isPaid = bucket.take(costMicrotokens)
         self.bucket = bucket
-        guard isPaid else { return .none }
-        return Payment(limit, balance: Balance(microtokens: bucket.microtokens))
+        return isPaid
     }
 
-    /// Goes over to another limit; what has flowed in by now came under the old one.
+    /// The allowed decision of a request that has just been paid.
+    @inline(__always)
+    func decision(at now: Instant) -> Decision {
+        .allowed(limit, balance: Balance(microtokens: microtokens), heldTokens: 0, at: now)
+    }
+
+    /// Switches to another limit; the refill up to now still follows the old one.
     mutating func change(to limit: Limit, now: Instant) {
         bucket = bucket(now: now)
         bucket.cap(at: limit.capacityMicrotokens)
         self.limit = limit
     }
 
-    /// Fills it.
+    /// Fills the bucket to its capacity.
     mutating func fill(now: Instant) { self = LimitedBucket(full: limit, now: now) }
 }
 
 extension LimitedBucket: TableValue {
     typealias Hot = LimitedBucket
-    /// Nothing stands elsewhere.
+    /// Empty: the whole value is hot.
     struct Cold: BitwiseCopyable {}
 }

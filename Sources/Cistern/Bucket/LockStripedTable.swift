@@ -1,34 +1,34 @@
 internal import Synchronization
 
-/// A state split over locks by the hash of a name, so that two organizations seldom wait for each other.
+/// State split over locks by the hash of a key, so that threads seldom wait for each other.
 ///
-/// Each shard begins on a cache line of its own, with its lock and what every decision looks at, and two lines lie
-/// between what two of them write, so that taking one does not slow a neighbor's.
+/// Each shard begins on its own cache line, together with its lock and the fields that every decision reads. At least
+/// two cache lines of padding separate adjacent shards, to avoid false sharing.
 ///
-/// Sendable, unchecked: a shard's state is reached through `withLock` alone, so by one thread at a time; all else is
-/// constant or atomic, and what `makeState` returned nobody else has.
+/// Sendable, unchecked: only `withLock` reaches a shard's state, so one thread at a time. All else is constant or
+/// atomic, and `makeState` hands over ownership of its result.
 struct LockStripedTable<State: ~Copyable>: ~Copyable, @unchecked Sendable {
-    /// How far behind its shard's lock a state begins: on the same cache line.
+    /// Offset of a state from its shard's lock, in bytes; it begins on the same cache line.
     private static var stateOffset: Int { max(MemoryLayout<ShardLock>.stride, MemoryLayout<State>.alignment) }
-    /// How far apart two shards begin.
+    /// Distance between the starts of adjacent shards, in bytes.
     private static var stride: Int { (stateOffset + MemoryLayout<State>.size + 127) / 128 * 128 + 128 }
 
-    /// What a table holds at most; it does not depend on what it holds of each.
+    /// The largest capacity of one table, which does not depend on the value type.
     private static var largestShard: Int { BucketTable<LimitedBucket>.largestCapacity }
-    /// Below this many buckets a shard is not worth splitting; it also evens out how full the shards become.
+    /// Shards with fewer buckets than this are not split further. The minimum also keeps shards about equally full.
     private static var minimumBucketsPerShard: Int { 1024 }
 
-    /// Enough that two of 64 busy cores rarely meet on one; more only where a table could not hold its part.
+    /// Enough that 64 busy cores rarely meet on one; more only if a table could not hold its part of the capacity.
     private static var commonShards: Int { 256 }
 
     private let memory: UnsafeMutableRawPointer
-    /// For who knows a hash some time before it asks for the shard.
+    /// Prefetch hints, for callers that know a hash before they need its shard.
     let prefetchHints: PrefetchHints
     private let selector: ShardSelector
-    /// How many are in use: a power of two.
+    /// Number of shards: a power of two.
     var count: Int { selector.count }
 
-    /// Creates enough shards for `capacity` buckets, each made by `makeState` from the capacity of one shard.
+    /// Creates enough shards for `capacity` buckets; `makeState` creates the state of one shard from its capacity.
     init(capacity: Int, makeState: (_ shardCapacity: Int) -> sending State) {
         var count = 1
         while count < Self.commonShards, capacity / (count * 2) >= Self.minimumBucketsPerShard { count *= 2 }
@@ -62,7 +62,7 @@ struct LockStripedTable<State: ~Copyable>: ~Copyable, @unchecked Sendable {
         )
     }
 
-    /// Runs `body` on the state that names with this hash belong to, alone.
+    /// Runs `body` with exclusive access to the state of the shard that this hash belongs to.
     @inline(__always)
     func withShard<Result: ~Copyable>(
         of hash: UInt64, _ body: (inout sending State) -> sending Result
@@ -80,7 +80,7 @@ struct LockStripedTable<State: ~Copyable>: ~Copyable, @unchecked Sendable {
         return body(&state.pointee)
     }
 
-    /// Runs `body` on the state with this number, alone.
+    /// Runs `body` with exclusive access to the state of the shard at an index.
     func withShard<Result: ~Copyable>(
         at index: Int, _ body: (inout sending State) -> sending Result
     ) -> sending Result {
@@ -88,9 +88,9 @@ struct LockStripedTable<State: ~Copyable>: ~Copyable, @unchecked Sendable {
         return withLock(at: index, body)
     }
 
-    /// Lets those in that wait for the shard with this number.
+    /// Lets threads that wait for the shard's lock take it.
     ///
-    /// For who goes over all that is in it, and has let go of it just now.
+    /// For a caller that scans a shard in batches and has just released the lock.
     func yieldToSleepers(at index: Int) {
         precondition(0..<count ~= index, "no such shard")
         shard(index).lock.pointee.yieldToSleepers()
@@ -104,39 +104,30 @@ struct LockStripedTable<State: ~Copyable>: ~Copyable, @unchecked Sendable {
     }
 }
 
-/// A shard's state that has a table of organizations in it.
+/// The state of a shard, with a table in it.
 protocol TableState: ~Copyable {
     associatedtype Value: TableValue
     var table: BucketTable<Value> { get set }
 }
 
 extension LockStripedTable where State: TableState & ~Copyable {
-    /// Adds a name to the table of its shard, whose state this is, and returns its position.
-    ///
-    /// As ``BucketTable/insert(_:hash:value:)``: the table must neither hold it nor be full.
-    func insert(_ name: Span<UInt8>, hash: UInt64, value: State.Value, into state: inout State) -> Int {
-        let position = state.table.insert(name, hash: hash, value: value)
-        state.table.updateHint(in: prefetchHints[selector.index(of: hash)])
-        return position
-    }
-
-    /// Whether it is known of each shard where its slots stand.
-    func knowsSlots() -> Bool {
+    /// Whether the prefetch hints of all shards are up to date.
+    func hasCurrentHints() -> Bool {
         (0..<count).allSatisfy { shard in
-            withShard(at: shard) { $0.table.hasSlots(in: prefetchHints[shard]) }
+            withShard(at: shard) { $0.table.isCurrent(prefetchHints[shard]) }
         }
     }
 
-    /// Runs `body` on the place of each of these names that is in a table; without names on every place there is.
+    /// Runs `body` on the entry of each of these keys that is in a table, or on all entries if `names` is nil.
     ///
-    /// Of each table a few places at a time, and whoever waits for the lock comes in between.
-    func forEachPlace(
-        of names: Set<[UInt8]>?, hash: NameHash, _ body: (inout State, _ position: Int) -> Void
+    /// All entries are visited in small batches; threads that wait for the lock get it between two batches.
+    func forEachEntry(
+        of names: Set<[UInt8]>?, hash: NameHash, _ body: (inout State, _ index: Int) -> Void
     ) {
         for name in names ?? [] {
             let hash = hash(name.span)
             withShard(of: hash) { state in
-                if let position = state.table.find(name.span, hash: hash) { body(&state, position) }
+                if let index = state.table.find(name.span, hash: hash) { body(&state, index) }
             }
         }
         guard names == nil else { return }
@@ -144,9 +135,9 @@ extension LockStripedTable where State: TableState & ~Copyable {
             var start: Int? = 0
             while let from = start {
                 start = withShard(at: shard) { state in
-                    let positions = state.table.liveIndices(from: from)
-                    for position in positions.found { body(&state, position) }
-                    return positions.next
+                    let entries = state.table.liveIndices(from: from)
+                    for index in entries.found { body(&state, index) }
+                    return entries.next
                 }
                 yieldToSleepers(at: shard)
             }

@@ -1,23 +1,26 @@
-/// The hash of the tables: keyed, so that a sender of names cannot aim them at one shard, and made of multiplications.
+/// The hash of the tables: keyed, so that callers cannot aim their keys at one shard, and made of multiplications.
 ///
-/// Each 16 bytes are two words, each word is added to a secret one of its own, and the products of the two are summed in 128
-/// bits: NH, of which it is proved that the sums of two names differ by any given number for one key in 2^64 at most. So the
-/// length may be added to the sum, and what four bytes more a name like a UUID has. A last
-/// multiplication folds the sum into 64 bits, all of which depend on all of it. SipHash, which a table
-/// does not need since nobody is shown its hashes, takes three times as many instructions, each waiting for the one before;
-/// longer names than ``longestBytes`` are given to it. Sources: Black, Halevi, Krawczyk, Krovetz and Rogaway, "UMAC: fast and
-/// secure message authentication", 1999; Krovetz, "Message authentication on 64-bit architectures", 2006, for words of 64 bits.
+/// Every 16 bytes of the key form two words. Each word is added to its own secret word, and the two sums are
+/// multiplied. The products are summed in 128 bits. This is NH: for any two keys, the sums differ by a given number for
+/// at most one secret in 2^64 (proven). So the length can be added to the sum, and so can the four extra bytes of a key
+/// like a UUID. A last multiplication folds the sum into 64 bits that all depend on the whole sum.
+///
+/// SipHash takes three times as many instructions, in one dependency chain. Tables do not need it, because they never
+/// expose their hashes. Keys longer than ``longestBytes`` are hashed by SipHash first.
+///
+/// Sources: Black, Halevi, Krawczyk, Krovetz and Rogaway, "UMAC: fast and secure message authentication", 1999;
+/// Krovetz, "Message authentication on 64-bit architectures", 2006, for words of 64 bits.
 struct NameHash: Sendable, BitwiseCopyable {
     private static let longestBytes = 48
 
-    // Words of their own, not an array: of that the compiler makes a copy for each name.
+    // Separate words instead of an array, which the compiler would copy for each key.
     private let first: (UInt64, UInt64)
     private let second: (UInt64, UInt64)
     private let last: (UInt64, UInt64)
     private let folding: (UInt64, UInt64)
     private let long: SipHash
 
-    /// A hash that nobody can foretell who does not know the seed.
+    /// Creates a hash that cannot be predicted without the seed.
     init(seed: UInt64) {
         let long = SipHash(key: (low: seed, high: 0x9e37_79b9_7f4a_7c15))
         self.long = long
@@ -33,7 +36,7 @@ struct NameHash: Sendable, BitwiseCopyable {
 
     @inline(__always)
     func callAsFunction(_ name: Span<UInt8>) -> UInt64 {
-        // As long as a UUID: one stretch, so that both products are under way at once.
+        // About as long as a UUID: straight-line code, so that both multiplications overlap.
         guard InlineKey.commonLengths ~= name.count else {
             return Self.hashOther(name, first: first, second: second, last: last, folding: folding, long: long)
         }
@@ -43,16 +46,16 @@ struct NameHash: Sendable, BitwiseCopyable {
         return Self.fold(sum, by: folding)
     }
 
-    /// The hash of a name that is not about as long as a UUID.
+    /// The hash of a key that is not about as long as a UUID.
     ///
-    /// Without `self`, which would have to stand in memory for it, where the short way would read it from.
+    /// Without `self`: passing it would put the words into memory, and the fast path would have to load them.
     @inline(never)
     private static func hashOther(
         _ name: Span<UInt8>, first: (UInt64, UInt64), second: (UInt64, UInt64), last: (UInt64, UInt64),
         folding: (UInt64, UInt64), long: SipHash
     ) -> UInt64 {
         var sum = Sum(beginningWith: UInt64(truncatingIfNeeded: name.count))
-        // What is left at the end is read as the last sixteen bytes there are, some of them for a second time.
+        // From 16 bytes on, the tail is read as the last 16 bytes, which may overlap words already read.
         let (left, right): (UInt64, UInt64) =
             switch name.count {
             case 49...: (long(name), 0)
@@ -73,7 +76,7 @@ struct NameHash: Sendable, BitwiseCopyable {
         return product.high ^ product.low
     }
 
-    /// A sum of products, modulo 2^128, and of what it began with in its upper half.
+    /// A sum of products modulo 2^128, with an initial value in its upper half.
     private struct Sum {
         private(set) var high: UInt64
         private(set) var low: UInt64 = 0

@@ -1,11 +1,11 @@
 internal import Synchronization
 
-/// How many new names a second a limiter takes in: a token bucket of its own, which only newcomers touch.
+/// Limits how many new keys per second a limiter accepts: a token bucket that only new keys draw from.
 final class NewKeyBudget: Sendable {
     private let limit: Limit
     private let bucket: Mutex<TokenBucket>
 
-    /// - Parameter perSecond: 1 to 10^9; so many may come at once, too.
+    /// - Parameter perSecond: 1 to 10^9, also the burst; any other value gives nil.
     init?(perSecond: Int) {
         guard perSecond > 0, let limit = try? Limit(capacity: perSecond, refillPerSecond: Double(perSecond)) else {
             return nil
@@ -14,7 +14,7 @@ final class NewKeyBudget: Sendable {
         bucket = Mutex(TokenBucket(microtokens: limit.capacityMicrotokens, asOfMilliseconds: 0))
     }
 
-    /// Takes one newcomer in; else the milliseconds until one may come.
+    /// Accepts one new key and returns nil, or returns the milliseconds until the next one may come.
     func take(now: Instant) -> Int64? {
         bucket.withLock { bucket in
             bucket.refill(limit, nowMilliseconds: now.milliseconds)
@@ -24,11 +24,11 @@ final class NewKeyBudget: Sendable {
     }
 }
 
-/// Where a name is kept, or why it is not.
+/// The result of finding or adding a key: its entry index, or the reason why it has none.
 enum EntryLookup {
     case at(Int)
-    /// There is no room, and none can be made.
+    /// The table is full, and no key may be evicted.
     case full
-    /// More new names have come than may; one may again after this time.
+    /// The budget for new keys is used up; the next one may come after this time.
     case tooManyNewKeys(retryAfterMilliseconds: Int64)
 }

@@ -1,74 +1,79 @@
 internal import CProcessorHints
 internal import Synchronization
 
-/// Where a shard's table has its slots, for whoever wants a slot fetched before the lock is held.
+/// The location of a shard's hash index, for prefetching a slot before the lock is held.
 ///
-/// It tells where they stood when a name was last added. That is for a hint to the processor and nothing else: where the
-/// table has moved them meanwhile, a line is fetched that nobody needs. What is decided is read under the lock.
+/// The location is as of the last insertion and is only a hint to the processor: if the table has moved its slots
+/// since, the prefetch fetches a useless line. Decisions read the slots under the lock.
 struct PrefetchHint: ~Copyable, Sendable {
     private let address = Atomic<UInt>(0)
     private let mask = Atomic<UInt>(0)
 
-    /// Has the processor fetch the slot where a name with this hash begins to be looked for, and does not wait.
+    /// Prefetches the slot at which the lookup of this hash starts, without waiting.
     ///
-    /// A slot of a million organizations is as far away as an entry, and tells where the entry is. A load that waits for it would
-    /// keep the processor from whatever comes some 300 instructions later; this does not.
+    /// With a million keys, slot and entry are both cache misses, one after the other. A load would stall the processor
+    /// some 300 instructions later; a prefetch does not.
     @inline(__always)
     func prefetchSlot(of hash: UInt64) {
         let slot = UInt(truncatingIfNeeded: hash) & mask.load(ordering: .relaxed)
         processor_fetch_line(address.load(ordering: .relaxed) &+ slot &* UInt(MemoryLayout<UInt64>.size))
     }
 
-    /// Notes where the slots stand; where nothing has changed it writes nothing, which would take the line from all who read it.
-    func note(_ slots: borrowing HashIndex) {
-        if isPlace(of: slots) { return }
+    /// Records where the slots are. Writes only on a change, since a write takes the cache line from all readers.
+    func update(_ slots: borrowing HashIndex) {
+        if isCurrent(slots) { return }
         address.store(slots.address, ordering: .relaxed)
         mask.store(UInt(slots.count - 1), ordering: .relaxed)
     }
 
-    /// Whether these are the slots that stand where was noted.
-    func isPlace(of slots: borrowing HashIndex) -> Bool {
+    /// Whether the recorded location is that of `slots`.
+    func isCurrent(_ slots: borrowing HashIndex) -> Bool {
         address.load(ordering: .relaxed) == slots.address && mask.load(ordering: .relaxed) == UInt(slots.count - 1)
     }
 }
 
-/// Of each shard of a store, where its slots stand; apart from the locks, since all threads read this and hardly any writes it.
+/// The prefetch hints of a store's shards; apart from the locks, since all threads read them and writes are rare.
 ///
-/// Sendable, unchecked: the places are atomic, and stand where they do for as long as this lives.
+/// Sendable, unchecked: the hints are atomic, and their addresses are fixed for the lifetime of this object.
 final class PrefetchHints: @unchecked Sendable {
-    private let places: UnsafeMutablePointer<PrefetchHint>
+    private let hints: UnsafeMutablePointer<PrefetchHint>
     private let selector: ShardSelector
 
     init(_ selector: ShardSelector) {
         self.selector = selector
-        places = .allocate(capacity: selector.count)
-        for index in 0..<selector.count { (places + index).initialize(to: PrefetchHint()) }
+        hints = .allocate(capacity: selector.count)
+        for index in 0..<selector.count { (hints + index).initialize(to: PrefetchHint()) }
     }
 
-    deinit { places.deinitialize(count: selector.count).deallocate() }
+    deinit { hints.deinitialize(count: selector.count).deallocate() }
 
-    /// That of the shard with a number, which is not checked.
+    /// The hint of the shard at an index, which is not checked.
     subscript(index: Int) -> PrefetchHint {
-        @inline(__always) unsafeAddress { UnsafePointer(places + index) }
+        @inline(__always) unsafeAddress { UnsafePointer(hints + index) }
     }
 
-    /// As ``PrefetchHint/prefetchSlot(of:)``, of whichever shard a name with this hash belongs to.
+    /// The hint of the shard that a hash belongs to.
+    subscript(of hash: UInt64) -> PrefetchHint {
+        @inline(__always) unsafeAddress { UnsafePointer(hints + selector.index(of: hash)) }
+    }
+
+    /// Prefetches the slot of a hash in its shard; see ``PrefetchHint/prefetchSlot(of:)``.
     @inline(__always)
-    func prefetchSlot(of hash: UInt64) { self[selector.index(of: hash)].prefetchSlot(of: hash) }
+    func prefetchSlot(of hash: UInt64) { self[of: hash].prefetchSlot(of: hash) }
 }
 
-/// Which of a power of two of shards a name belongs to.
+/// Maps a hash to one of a number of shards, which is a power of two.
 struct ShardSelector: Sendable, BitwiseCopyable {
     private let mask: UInt64
 
     init(count: Int) {
-        precondition(count > 0 && count & (count - 1) == 0, "no number of shards")
+        precondition(count > 0 && count & (count - 1) == 0, "the shard count must be a power of two")
         mask = UInt64(count - 1)
     }
 
     var count: Int { Int(mask) + 1 }
 
-    /// The highest sixteen bits choose it, since the table in it is indexed by the lowest.
+    /// Uses the highest 16 bits, because the hash index of the shard uses the lowest.
     @inline(__always)
     func index(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 48 & mask) }
 }

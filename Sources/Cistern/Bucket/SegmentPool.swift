@@ -1,34 +1,33 @@
 internal import Synchronization
 
-/// The memory that the tables of one store take their segments from, so that what is looked at each time stands close
-/// together, whichever table it belongs to.
+/// The memory pool for the segments of a store's tables; it keeps the hot parts of all tables together.
 ///
-/// An element has two parts. The near ones are cache lines, and each chunk of memory has those of all its segments side by
-/// side in its first half, then the far ones. So a page of near parts holds nothing but near parts: of a million
-/// organizations' a processor has to translate the addresses of 16,000 pages, and not of all that the far ones stand on,
-/// too. Nothing is given back before the pool goes.
+/// An element has a hot part, which is one cache line, and a cold part. Each chunk of memory starts with the hot parts
+/// of all its segments; the cold parts follow. So a page of hot parts contains nothing else: the hot parts of a million
+/// keys take 16,000 TLB entries, and cold parts add none. Memory is freed only with the pool.
 final class SegmentPool<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: Sendable {
-    /// Bytes in a cache line, which a near part is.
+    /// Bytes in a cache line, the size of a hot part.
     static var lineBytes: Int { 64 }
-    /// Elements in a segment: so few that the last one of each table may be nearly empty.
+    /// Elements in a segment; few, because the last segment of each table may be nearly empty.
     static var segmentCount: Int { 16 }
-    /// Elements in a chunk, a power of two.
+    /// Elements in a chunk; a power of two.
     ///
-    /// As many lines as that are some pages; with far parts of 96 bytes, or none, they fill a class of the allocator's.
+    /// The hot parts of a chunk fill several whole pages. With cold parts of 96 bytes, or none, a chunk fills an
+    /// allocator size class.
     static var chunkCount: Int { 1024 }
     static var coldStride: Int { MemoryLayout<Cold>.size == 0 ? 0 : MemoryLayout<Cold>.stride }
 
     private struct Chunks {
-        /// The addresses where they begin: multiples of what the near parts of one take.
+        /// Start addresses of the chunks: multiples of the size of a chunk's hot parts.
         var addresses: [UInt] = []
-        /// Segments that have been taken of the last one.
+        /// Number of segments taken from the last chunk.
         var taken = chunkCount / segmentCount
     }
 
     private let chunks = Mutex(Chunks())
 
     init() {
-        precondition(MemoryLayout<Hot>.stride == Self.lineBytes, "a near part is a cache line")
+        precondition(MemoryLayout<Hot>.stride == Self.lineBytes, "a hot part must be one cache line")
     }
 
     deinit {
@@ -37,7 +36,7 @@ final class SegmentPool<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: Sendable {
         }
     }
 
-    /// The address, in lines, of the first near part of a segment that nobody else has.
+    /// Takes an unused segment; returns the address of its first hot part, in cache lines.
     func takeSegment() -> UInt64 {
         chunks.withLock { chunks in
             if chunks.taken == Self.chunkCount / Self.segmentCount {

@@ -1,31 +1,31 @@
-/// An array of elements in two parts that has one owner and never moves what is in it: it grows a segment at a time.
+/// An array of two-part elements with one owner; it grows by one segment at a time and never moves its elements.
 ///
-/// An array that doubles copies all it has while somebody waits for the lock, and leaves up to half of itself unused.
-/// Here an append costs at most one new segment and, seldom, a copy of the list of segments, eight bytes for each. Since
-/// nothing moves, an element may also be told by its ``EntryPointer``, which is followed in one step, unchecked; a position is
-/// checked, and takes three.
+/// An array that doubles copies all its elements while other threads wait for the lock, and leaves up to half of its
+/// memory unused. Here an append costs at most one new segment and, seldom, a copy of the segment list, eight bytes per
+/// segment. Because elements never move, an ``EntryPointer`` can address one in a single unchecked step. An entry index
+/// is checked and takes three steps.
 ///
-/// The near part of an element is one cache line, the far one stands elsewhere (``SegmentPool``). So a line is fetched for
-/// what is looked at each time, and none with it for what is not.
+/// The hot part of an element is one cache line; the cold part is stored elsewhere (``SegmentPool``). So reading the
+/// hot part fetches no cold data.
 struct SegmentedBuffer<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: ~Copyable {
     typealias Pool = SegmentPool<Hot, Cold>
 
-    /// Where an element stands, for as long as the buffer lives.
+    /// The address of an element, valid as long as the buffer.
     struct EntryPointer {
-        /// The address of the near part, in lines.
+        /// The address of the hot part, in cache lines.
         let number: UInt64
 
-        /// How many bits a number takes: addresses of what a program allocates fit into 48.
+        /// Number of bits in ``number``: allocated addresses fit into 48, and a cache line takes 6 of them.
         static var numberBits: Int { 42 }
 
         @inline(__always)
         fileprivate var hot: UnsafeMutablePointer<Hot> {
             let address = UInt(truncatingIfNeeded: number &* UInt64(Pool.lineBytes))
-            // It was made of an address, and none is 0.
+            // `number` was made from a valid address, which is never 0.
             return UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped
         }
 
-        /// The address of the near part tells which one of its chunk's it is, and where the chunk's far ones begin.
+        /// The hot part's address gives the element's index in its chunk and the start of the chunk's cold parts.
         @inline(__always)
         fileprivate var cold: UnsafeMutablePointer<Cold> {
             let index = Int(truncatingIfNeeded: number % UInt64(Pool.chunkCount))
@@ -36,14 +36,14 @@ struct SegmentedBuffer<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: ~Copyable {
     }
 
     private let pool: Pool
-    /// The number of the first place of each segment; there is room for ``segmentCapacity`` of them.
+    /// The ``EntryPointer/number`` of each segment's first element; allocated for ``segmentCapacity`` segments.
     ///
-    /// In an array each look would be checked once more.
+    /// Not an array, which would check the bounds of each access again.
     private var segments: UnsafeMutablePointer<UInt64>
     private(set) var count = 0
     private var segmentCapacity = 4
 
-    /// Creates an empty buffer; the pool must have what others take of it, too.
+    /// Creates an empty buffer; other buffers may share the pool.
     init(pool: Pool) {
         self.pool = pool
         segments = .allocate(capacity: segmentCapacity)
@@ -51,23 +51,23 @@ struct SegmentedBuffer<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: ~Copyable {
 
     deinit { segments.deallocate() }
 
-    /// The near part of the element at a place.
+    /// The hot part of the element at an entry pointer.
     subscript(hot pointer: EntryPointer) -> Hot {
         @inline(__always) unsafeAddress { UnsafePointer(pointer.hot) }
         @inline(__always) unsafeMutableAddress { pointer.hot }
     }
 
-    /// The far part of the element at a place.
+    /// The cold part of the element at an entry pointer.
     subscript(cold pointer: EntryPointer) -> Cold {
         @inline(__always) unsafeAddress { UnsafePointer(pointer.cold) }
         @inline(__always) unsafeMutableAddress { pointer.cold }
     }
 
-    /// Where the element at a position stands; checked against the count.
+    /// The entry pointer of the element at an index, which is checked against the count.
     @inline(__always)
     func pointer(of index: Int) -> EntryPointer {
         let index = UInt(bitPattern: index)
-        precondition(index < UInt(bitPattern: count), "position beyond the end")
+        precondition(index < UInt(bitPattern: count), "entry index out of bounds")
         let (segment, offset) = index.quotientAndRemainder(dividingBy: UInt(bitPattern: Pool.segmentCount))
         return EntryPointer(number: segments[Int(bitPattern: segment)] + UInt64(offset))
     }

@@ -1,22 +1,23 @@
 internal import CProcessorHints
 internal import Synchronization
 
-/// A lock for work of some tens of nanoseconds, which is let go by a plain store.
+/// A lock for critical sections of some tens of nanoseconds, released by a plain store.
 ///
-/// `Mutex` is let go by an atomic exchange, since it has to find out whether a thread sleeps on it; that waits for whatever
-/// the thread has written before, so for a cache line that is still on its way. Here nobody is woken. A thread that finds
-/// the lock held looks again a hundred times, for longer than a decision takes. If it is held even then, its holder is
-/// most likely not running, and the thread sleeps for a moment before it looks further, so that the holder has the
-/// processor. Whoever finds it free takes it; there is no queue. So who takes it again and again, or for long, must
-/// ``yieldToSleepers()`` in between. A thread that takes it a second time waits for itself, for ever.
+/// Unlocking a `Mutex` is an atomic read-modify-write, because waiters may be parked. It waits for the thread's earlier
+/// writes, and so for cache lines still on their way. This lock wakes no waiters. A thread that finds it held spins
+/// ``spinsBeforeSleep`` times, longer than a decision takes. If the lock is still held, its holder has most likely been
+/// preempted. The thread then sleeps briefly, which leaves the processor to the holder, and spins again.
+///
+/// There is no queue: any thread may take a free lock. A thread that takes it repeatedly, or for long, must call
+/// ``yieldToSleepers()`` in between. The lock is not recursive: taking it twice deadlocks.
 struct ShardLock: ~Copyable, Sendable {
-    /// Looks before the first sleep: a few microseconds.
+    /// Spins before the first sleep: a few microseconds.
     private static let spinsBeforeSleep = 128
-    /// Looks after each further one.
+    /// Spins after each sleep.
     private static let spinsAfterSleep = 16
 
     private let isHeld = Atomic<Bool>(false)
-    /// Threads that have given up looking for the moment.
+    /// Number of threads that currently sleep.
     private let sleepers = Atomic<UInt32>(0)
 
     @inline(__always)
@@ -29,9 +30,9 @@ struct ShardLock: ~Copyable, Sendable {
         isHeld.store(false, ordering: .releasing)
     }
 
-    /// Lets those in that sleep, if any do: for whoever has just let it go and means to take it again.
+    /// Lets sleeping threads take the lock. For a caller that has just released it and is about to take it again.
     func yieldToSleepers() {
-        // One sleep may end just before theirs does.
+        // Sleeps twice, because one sleep may end just before a sleeper's own.
         for _ in 0..<2 where sleepers.load(ordering: .relaxed) > 0 { thread_sleep_briefly() }
     }
 
@@ -46,7 +47,7 @@ struct ShardLock: ~Copyable, Sendable {
     private func acquireContended() {
         var looks = Self.spinsBeforeSleep
         repeat {
-            // To look is cheaper for the holder than to try: it shares the cache line instead of giving it up.
+            // Test before test-and-set: a load shares the holder's cache line, an exchange would take it away.
             while isHeld.load(ordering: .relaxed) {
                 if looks > 0 {
                     looks -= 1

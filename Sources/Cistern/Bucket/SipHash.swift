@@ -1,8 +1,8 @@
-/// SipHash: a keyed hash that a sender of names cannot steer without knowing the key.
+/// SipHash: a keyed hash that callers cannot steer without knowing its key.
 ///
-/// Organization names come from outside, so a hash without a secret would let anyone aim all names at one shard. One
-/// compression and three finalization rounds are what a hash table needs; the published variant with two and four is
-/// here for its test vectors. Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012.
+/// Bucket keys come from outside, so an unkeyed hash would let anyone aim all of them at one shard. One compression and
+/// three finalization rounds suffice for a hash table. The published variant with two and four rounds is supported for
+/// its test vectors. Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012.
 package struct SipHash: Sendable, BitwiseCopyable {
     private let key: (low: UInt64, high: UInt64)
 
@@ -13,7 +13,7 @@ package struct SipHash: Sendable, BitwiseCopyable {
     /// The hash for tables: SipHash-1-3 of the bytes.
     @inline(__always)
     package func callAsFunction(_ bytes: Span<UInt8>) -> UInt64 {
-        // A UUID has 36 bytes. Without a loop the compiler overlaps the words of one and the rounds of another.
+        // A UUID has 36 bytes. Unrolled, so that the compiler overlaps the loads of a word with the rounds of another.
         guard 33...39 ~= bytes.count else { return hash(bytes, compressionRounds: 1, finalizationRounds: 3) }
         var state = State(key: key)
         state.absorb(bytes.word(0), rounds: 1)
@@ -33,7 +33,7 @@ package struct SipHash: Sendable, BitwiseCopyable {
             state.absorb(bytes.word(index), rounds: compressionRounds)
             index &+= 1
         }
-        // The last word: what is left of the bytes, and their count in the highest byte.
+        // The last word: the remaining bytes, and the byte count in the highest byte.
         let last = (count & 7 == 0 ? 0 : bytes.lastWord) | UInt64(truncatingIfNeeded: count) << 56
         state.absorb(last, rounds: compressionRounds)
         return state.finish(rounds: finalizationRounds)

@@ -1,11 +1,11 @@
-/// A token bucket at rest: how many tokens it held, and when that was true.
+/// A token bucket at rest: its level, and when the level was up to date.
 ///
-/// The level is only brought up to date when somebody looks, so an idle bucket costs nothing. The arithmetic is exact:
-/// see ``Limit`` for the units.
+/// The level is refilled only on access, so an idle bucket costs nothing. The arithmetic is exact; see ``Limit`` for
+/// the units.
 package struct TokenBucket: Sendable, Equatable, BitwiseCopyable {
     /// The level, in microtokens.
     package private(set) var microtokens: Int64
-    /// The millisecond on the caller's clock at which the level was right.
+    /// When the level was up to date, in milliseconds on the caller's clock.
     package private(set) var asOfMilliseconds: Int64
 
     package init(microtokens: Int64, asOfMilliseconds: Int64) {
@@ -13,15 +13,15 @@ package struct TokenBucket: Sendable, Equatable, BitwiseCopyable {
         self.asOfMilliseconds = asOfMilliseconds
     }
 
-    /// A bucket that nobody has used yet.
+    /// Creates a full bucket.
     package init(full limit: Limit, nowMilliseconds: Int64) {
         self.init(microtokens: limit.capacityMicrotokens, asOfMilliseconds: nowMilliseconds)
     }
 
-    /// Adds what has flowed in since the level was last right, up to `ceilingMicrotokens`.
+    /// Adds the refill since the last update, up to `ceilingMicrotokens`.
     ///
-    /// A clock reading earlier than the last one adds nothing: two threads may read the clock in one order and take
-    /// the lock in the other. A level above the ceiling is left as it is.
+    /// A clock reading earlier than the last one adds nothing: two threads may read the clock in one order and take the
+    /// lock in the other. A level above the ceiling is left as it is.
     @inline(__always)
     package mutating func refill(_ limit: Limit, ceilingMicrotokens: Int64, nowMilliseconds: Int64) {
         refill(
@@ -29,12 +29,12 @@ package struct TokenBucket: Sendable, Equatable, BitwiseCopyable {
             nowMilliseconds: nowMilliseconds)
     }
 
-    /// The same at any rate.
+    /// Adds the refill since the last update at the given rate, up to `ceilingMicrotokens`.
     @inline(__always)
     package mutating func refill(
         microtokensPerMillisecond rate: Int64, ceilingMicrotokens: Int64, nowMilliseconds: Int64
     ) {
-        // Without a branch: whether a millisecond has passed since a busy bucket's last request is anybody's guess.
+        // Branchless: whether a millisecond has passed since a busy bucket's last request is unpredictable.
         let elapsed = max(0, nowMilliseconds &- asOfMilliseconds)
         asOfMilliseconds &+= elapsed
         let inflow = UInt64(bitPattern: elapsed).multipliedFullWidth(by: UInt64(bitPattern: rate))
@@ -42,7 +42,7 @@ package struct TokenBucket: Sendable, Equatable, BitwiseCopyable {
         microtokens &+= Int64(bitPattern: inflow.high > 0 ? room : min(inflow.low, room))
     }
 
-    /// Brings the level up to date, with the limit's capacity as the ceiling.
+    /// Adds the refill since the last update, up to the limit's capacity.
     @inline(__always)
     package mutating func refill(_ limit: Limit, nowMilliseconds: Int64) {
         refill(limit, ceilingMicrotokens: limit.capacityMicrotokens, nowMilliseconds: nowMilliseconds)
@@ -53,7 +53,7 @@ package struct TokenBucket: Sendable, Equatable, BitwiseCopyable {
         microtokens = min(microtokens, ceilingMicrotokens)
     }
 
-    /// Takes the amount out if all of it is there, and says whether it was.
+    /// Takes the amount if the level covers it; returns whether it did.
     package mutating func take(_ amountMicrotokens: Int64) -> Bool {
         guard microtokens >= amountMicrotokens else { return false }
         microtokens &-= amountMicrotokens

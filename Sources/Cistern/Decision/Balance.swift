@@ -1,14 +1,14 @@
-/// What is left of a bucket as far as a server knows.
+/// The balance of a bucket as far as this server knows it.
 ///
-/// It is worked out only where somebody asks: a decision alone needs none of it.
+/// Computed only on request, because a decision alone does not need it.
 struct Balance: Sendable, BitwiseCopyable {
-    /// What the store had left at ``asOf``.
+    /// The tokens that the store could still grant at ``asOf``, in microtokens.
     private let openMicrotokens: Int64
-    /// How fast that has been growing since.
+    /// How fast ``openMicrotokens`` has been growing since.
     private let inflow: Inflow
     private let asOf: Instant
 
-    /// A balance that is known.
+    /// Creates a known balance, which does not grow.
     @inline(__always)
     init(microtokens: Int64) {
         openMicrotokens = microtokens
@@ -16,15 +16,19 @@ struct Balance: Sendable, BitwiseCopyable {
         asOf = Instant(nanoseconds: 0)
     }
 
-    /// What the store has said of an instant.
+    /// Creates a balance that has grown by `inflow` since `asOf`.
     @inline(__always)
-    init(_ estimate: StoreBalanceEstimate, asOf: Instant) {
-        openMicrotokens = estimate.openMicrotokens
-        inflow = estimate.inflow
+    init(openMicrotokens: Int64, inflow: Inflow, asOf: Instant) {
+        self.openMicrotokens = openMicrotokens
+        self.inflow = inflow
         self.asOf = asOf
     }
 
-    /// What it comes to with tokens held besides, at an instant no earlier than that of which the store spoke.
+    init(_ estimate: StoreBalanceEstimate) {
+        self.init(openMicrotokens: estimate.openMicrotokens, inflow: estimate.inflow, asOf: estimate.asOf)
+    }
+
+    /// The balance in microtokens, tokens held here included, at an instant no earlier than ``asOf``.
     func microtokens(of limit: Limit, heldTokens: UInt32, at now: Instant) -> Int64 {
         var open = TokenBucket(microtokens: openMicrotokens, asOfMilliseconds: asOf.milliseconds)
         open.refill(

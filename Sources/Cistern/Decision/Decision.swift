@@ -1,35 +1,37 @@
-/// What a limiter answers to "may this organization do this now?".
+/// A limiter's decision on one request.
 public struct Decision: Sendable, Equatable, BitwiseCopyable {
-    /// How it came out.
+    /// The kinds of decisions.
     public enum Outcome: UInt8, Sendable, BitwiseCopyable, CaseIterable {
-        /// The tokens were there and are taken.
+        /// The bucket had enough tokens, and the cost was taken.
         case allowed
-        /// The bucket cannot pay; nothing is taken.
+        /// The bucket did not have enough tokens; nothing was taken.
         case denied
-        /// Let through uncounted, because the store is out of reach and the failure policy is `open`.
+        /// Admitted without metering, because the store is unreachable and the failure policy is `open`.
         case unmetered
-        /// Turned away, because a bound of this server was hit, or because the store is out of reach and the failure
-        /// policy is `closed`; the organization's limit has no part in it.
+        /// Rejected regardless of the key's limit.
+        ///
+        /// A bound of this server was hit, or the store is unreachable and the failure policy is `closed`, or `local`
+        /// without a known fraction.
         case refused
     }
 
-    // No gap between two fields: what stands in one is copied, too, and piece by piece.
-    /// The limit that held.
+    // The fields leave no padding between them: padding would be copied too, piece by piece.
+    /// The limit that applied.
     public let limit: Limit
-    /// Tokens held here besides ``balance``, and in the highest bit ``isShadowDenial``.
+    /// Tokens held here on top of ``balance``; the highest bit is ``isShadowDenial``.
     ///
-    /// A flag of its own would be what an optional decision is told by, and whoever looks at the outcome would look twice.
+    /// A Bool's unused bit patterns would become Optional's tag, and reading the outcome would take two tests.
     private let heldTokensAndShadow: UInt32
     private static let shadowBit: UInt32 = 1 << 31
-    /// When it was decided, on the clock of the `now` that was given.
+    /// When the decision was made, on the clock of the caller's `now`.
     public let decidedAt: Instant
-    /// Milliseconds until the request can be paid for, if nobody else asks meanwhile; 0 unless denied or refused.
+    /// Milliseconds until the request can be paid for if no other request comes before; 0 unless denied or refused.
     ///
     /// 0 on a denial means never: the cost is above the capacity.
     public let retryAfterMilliseconds: Int64
-    /// What is left after the decision, as far as this server knows.
+    /// The balance after the decision, as far as this server knows it.
     private let balance: Balance
-    /// How it came out.
+    /// The kind of the decision.
     public let outcome: Outcome
 
     @inline(__always)
@@ -45,7 +47,7 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
         self.outcome = outcome
     }
 
-    /// Whether the bucket could not pay, and the request goes ahead because its limit is in shadow.
+    /// Whether the bucket did not have enough tokens, and the request is allowed because its limit is in shadow mode.
     public var isShadowDenial: Bool { heldTokensAndShadow & Self.shadowBit != 0 }
 
     private var heldTokens: UInt32 { heldTokensAndShadow & ~Self.shadowBit }
@@ -55,15 +57,15 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
         outcome == .allowed || outcome == .unmetered
     }
 
-    /// Whole tokens left: the best knowledge of the global balance, and 0 on a denial.
+    /// Whole tokens left, the best estimate of the global balance; 0 if denied or refused.
     public var remaining: Int {
         outcome == .denied || outcome == .refused ? 0 : Int(balanceMicrotokens / Limit.microtokensPerToken)
     }
 
-    /// The organization's balance after the decision, as far as this server knows it.
+    /// The key's balance after the decision, as far as this server knows it, in microtokens.
     package var balanceMicrotokens: Int64 { balance.microtokens(of: limit, heldTokens: heldTokens, at: decidedAt) }
 
-    /// When the bucket will be full again if nobody uses it.
+    /// When the bucket will be full again if no more tokens are taken.
     public var resetAt: Instant {
         decidedAt.advanced(
             byMilliseconds: limit.millisecondsToGain(limit.capacityMicrotokens - balanceMicrotokens))
@@ -71,14 +73,14 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
 }
 
 extension Decision {
-    /// Whether both say the same, however either came to know the balance.
+    /// Whether two decisions are equal. Balances are compared by value, whatever they were computed from.
     public static func == (left: Decision, right: Decision) -> Bool {
         left.outcome == right.outcome && left.isShadowDenial == right.isShadowDenial && left.limit == right.limit
             && left.decidedAt == right.decidedAt && left.retryAfterMilliseconds == right.retryAfterMilliseconds
             && left.balanceMicrotokens == right.balanceMicrotokens
     }
 
-    /// The same under a limit in shadow, which turns nobody away.
+    /// The same decision under a limit in shadow mode, which denies and refuses no request.
     var inShadow: Decision {
         switch outcome {
         case .allowed, .unmetered: self
@@ -89,7 +91,7 @@ extension Decision {
         }
     }
 
-    /// How long a request that was refused is asked to stay away: one second.
+    /// The retry-after of a refused request: one second, in milliseconds.
     package static let refusedRetryAfterMilliseconds: Int64 = 1000
 
     @inline(__always)
@@ -101,7 +103,7 @@ extension Decision {
         Decision(.allowed, limit, balance: Balance(microtokens: balanceMicrotokens), at: now)
     }
 
-    /// A denial for want of `costMicrotokens`; of a cost above the capacity for ever.
+    /// A denial because `costMicrotokens` are not available; permanent if the cost is above the capacity.
     static func denied(
         _ limit: Limit, balanceMicrotokens: Int64, costMicrotokens: Int64, at now: Instant
     ) -> Decision {
@@ -122,7 +124,7 @@ extension Decision {
             retryAfterMilliseconds: max(1, retryAfterMilliseconds), at: now)
     }
 
-    /// A denial of a cost above the capacity: no wait helps.
+    /// A denial of a cost above the capacity: no retry can succeed.
     static func neverAllowed(_ limit: Limit, balanceMicrotokens: Int64, at now: Instant) -> Decision {
         Decision(.denied, limit, balance: Balance(microtokens: balanceMicrotokens), at: now)
     }

@@ -147,3 +147,17 @@ public enum LeaseFailure: Error, Sendable, Equatable {
     /// The store answered with an error.
     case rejected(String)
 }
+
+extension Grant {
+    /// Whether the grant can be used: it has not expired on its way, and its numbers are in range.
+    func isUsable(for request: LeaseRequest, settings: LeaseSettings, now: Instant) -> Bool {
+        let capacity = request.limit.capacity
+        let longestTrickle = min(settings.durationMilliseconds, TrickleGrant.longestMilliseconds)
+        return now < settings.expiry(sentAt: request.sentAt) && 0...capacity ~= tokens && 0...request.held ~= held
+            && 0...(capacity - tokens) ~= trickleTokens && (trickleTokens == 0) == (trickleMilliseconds <= 0)
+            && 0...longestTrickle ~= trickleMilliseconds
+            && openMicrotokens.magnitude <= UInt64(Limit.maximumCapacity) * UInt64(Limit.microtokensPerToken)
+            && 0...request.limit.refillMicrotokensPerMillisecond ~= openRefillMicrotokensPerMillisecond
+            && 0...Limit.maximumCapacity ~= outstanding
+    }
+}

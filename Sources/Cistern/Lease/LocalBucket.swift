@@ -5,7 +5,7 @@
 /// Architecture.md.
 struct LocalBucket: Sendable {
     let partition: PartitionID
-    let share: LocalFraction
+    let fraction: LocalFraction
     /// From when on there is refill.
     private let refillsFrom: Instant
     /// A bucket of the whole limit, from which a request takes its cost divided by the part.
@@ -16,11 +16,12 @@ struct LocalBucket: Sendable {
     /// The bucket of an organization that was last served here, in any way, at `spentAt`.
     ///
     /// One that was forgotten meanwhile may have had its tokens already.
-    init(partition: PartitionID, share: LocalFraction, spentAt: Instant, settings: LeaseSettings) {
+    init(partition: PartitionID, fraction: LocalFraction, spentAt: Instant, settings: LeaseSettings) {
         self.partition = partition
-        self.share = LocalFraction(millionths: min(max(1, share.millionths), 1_000_000), lostAt: share.lostAt)
+        self.fraction = LocalFraction(
+            millionths: min(max(1, fraction.millionths), 1_000_000), lostAt: fraction.lostAt)
         // A lessee counts its trickle grant from when the answer came, and takes its own clock for a slow one.
-        let grantsEndAt = share.lostAt.advanced(
+        let grantsEndAt = fraction.lostAt.advanced(
             byMilliseconds: settings.surely(settings.longestTrickleMilliseconds + 2) + settings.timeoutMilliseconds)
         refillsFrom = max(grantsEndAt, spentAt)
     }
@@ -31,7 +32,7 @@ struct LocalBucket: Sendable {
         // A part of less than a token waits until it has flowed in: n servers admit at most max(C, n) + R·t.
         let ceiling = max(limit.capacityMicrotokens, self.price(of: Limit.microtokensPerToken))
         guard price <= ceiling else { return .refused(limit, at: now) }
-        let leasesEndAt = share.lostAt.advanced(byMilliseconds: settings.surely(settings.durationMilliseconds))
+        let leasesEndAt = fraction.lostAt.advanced(byMilliseconds: settings.surely(settings.durationMilliseconds))
         // As many tokens as leases from before leave: they hold half of the capacity at most, in whole tokens.
         let earlyCeiling = limit.capacityMicrotokens - Int64(limit.capacity / 2) * Limit.microtokensPerToken
         bucket.refill(
@@ -57,19 +58,19 @@ struct LocalBucket: Sendable {
 
     /// How many servers have equal parts; nil where the part is no whole fraction.
     private var servers: Int64? {
-        let count = 1_000_000 / share.millionths
-        return 1_000_000 / count == share.millionths ? count : nil
+        let count = 1_000_000 / fraction.millionths
+        return 1_000_000 / count == fraction.millionths ? count : nil
     }
 
     /// What a cost takes out of a bucket of the whole limit.
     private func price(of costMicrotokens: Int64) -> Int64 {
         if let servers { return Int64(clamping: Int128(costMicrotokens) * Int128(servers)) }
-        let millionths = Int128(share.millionths)
+        let millionths = Int128(fraction.millionths)
         return Int64(clamping: (Int128(costMicrotokens) * 1_000_000 + millionths - 1) / millionths)
     }
 
     private func share(of microtokens: Int64) -> Int64 {
-        servers.map { microtokens / $0 } ?? Int64(Int128(microtokens) * Int128(share.millionths) / 1_000_000)
+        servers.map { microtokens / $0 } ?? Int64(Int128(microtokens) * Int128(fraction.millionths) / 1_000_000)
     }
 
     /// Milliseconds of refill until an instant, less what this server's clock may run too fast.

@@ -1,36 +1,39 @@
-/// What the store last said of one organization's bucket, carried on to now.
+/// The store's balance of one bucket as last reported, carried on to a later instant.
 ///
-/// It tells when to ask again, never too late but for what others give back; it is no right to spend.
-struct StoreBalanceEstimate: Sendable, Equatable, BitwiseCopyable {
-    /// In ``microsecondsBeforeLeaseEnd``: it is no denial.
-    private static let never = UInt32.max
-
-    /// What the store could grant to this lessee beyond what it has.
+/// It tells when to ask again: never too late, except for tokens that other servers return. It is no permission to spend.
+struct StoreBalanceEstimate: Sendable, Equatable {
+    /// What the store could grant to this lessee, in microtokens, at ``asOf``.
     private(set) var openMicrotokens: Int64
-    private(set) var inflow: Inflow
-    /// Until when it may be taken for a denial, counted back from the end of the lease that came with it.
-    private var microsecondsBeforeLeaseEnd: UInt32
+    let inflow: Inflow
+    /// Until when a shortage may be denied without asking; nil if it may not.
+    let deniesUntil: Instant?
+    /// The instant up to which the inflow has been added.
+    private(set) var asOf: Instant
 
-    /// Nothing is known, so nothing can be denied.
-    init(unknown limit: Limit) {
-        openMicrotokens = limit.capacityMicrotokens
-        inflow = Inflow(microtokensPerMillisecond: 0, isShared: false)
-        microsecondsBeforeLeaseEnd = Self.never
+    init(openMicrotokens: Int64, inflow: Inflow, deniesUntil: Instant?, asOf: Instant) {
+        self.openMicrotokens = openMicrotokens
+        self.inflow = inflow
+        self.deniesUntil = deniesUntil
+        self.asOf = asOf
     }
 
-    /// What a grant says.
+    /// Nothing is known, so nothing can be denied.
+    init(unknown limit: Limit, asOf: Instant) {
+        self.init(
+            openMicrotokens: limit.capacityMicrotokens, inflow: Inflow(microtokensPerMillisecond: 0, isShared: false),
+            deniesUntil: nil, asOf: asOf)
+    }
+
+    /// The estimate that a grant gives.
     ///
-    /// It holds for as long as the pace that came with it runs. Without one it holds for a horizon where others have
-    /// paces, which they then renew or not, and for as long as the lease where none has: others may give back what
-    /// nobody here knows of.
+    /// With a trickle grant it lasts as long as the trickle. Without one it lasts for a horizon if other lessees have
+    /// trickle grants, which may not be renewed, and else for the lease: others may return tokens unknown to this server.
     init(
         _ grant: Grant, sentAt: Instant, limit: Limit, expiresAt: Instant, settings: LeaseSettings, now: Instant
     ) {
-        // The store looked at its clock after the request was sent. Counting from then finds the next token too
-        // early rather than too late, and too early only means to ask once more.
-        openMicrotokens = min(grant.openMicrotokens, limit.capacityMicrotokens)
+        // The store read its clock after the request was sent. Counting from the sending finds the next token too early
+        // rather than too late, and too early costs only another request.
         let refill = grant.openRefillMicrotokensPerMillisecond
-        inflow = Inflow(microtokensPerMillisecond: refill, isShared: grant.trickleTokens > 0)
         let endsAt =
             if grant.trickleTokens > 0 {
                 now.advanced(byMilliseconds: grant.trickleMilliseconds)
@@ -39,52 +42,50 @@ struct StoreBalanceEstimate: Sendable, Equatable, BitwiseCopyable {
             } else {
                 expiresAt
             }
-        // Rounded up, so that it ends no later.
-        let before = (max(0, expiresAt.nanoseconds - endsAt.nanoseconds) + 999) / 1000
-        microsecondsBeforeLeaseEnd = UInt32(clamping: before)
-        self.refill(limit, elapsedMilliseconds: now.milliseconds &- sentAt.milliseconds)
+        // Whole microseconds before the expiry, rounded up: it ends no later, and is packed without loss.
+        let microsecondsBefore = (max(0, expiresAt.nanoseconds - endsAt.nanoseconds) + 999) / 1000
+        self.init(
+            openMicrotokens: min(grant.openMicrotokens, limit.capacityMicrotokens),
+            inflow: Inflow(microtokensPerMillisecond: refill, isShared: grant.trickleTokens > 0),
+            deniesUntil: Instant(nanoseconds: expiresAt.nanoseconds - microsecondsBefore * 1000),
+            asOf: sentAt)
+        advance(to: now, limit: limit)
     }
 
-    /// Adds what has flowed in meanwhile.
-    mutating func refill(_ limit: Limit, elapsedMilliseconds: Int64) {
+    /// Adds the inflow up to `now`.
+    mutating func advance(to now: Instant, limit: Limit) {
         var bucket = TokenBucket(microtokens: openMicrotokens, asOfMilliseconds: 0)
         bucket.refill(
             microtokensPerMillisecond: inflow.microtokensPerMillisecond, ceilingMicrotokens: limit.capacityMicrotokens,
-            nowMilliseconds: elapsedMilliseconds)
+            nowMilliseconds: now.milliseconds - asOf.milliseconds)
         openMicrotokens = bucket.microtokens
+        asOf = now
     }
 
-    private func endsAt(leaseEnd: Instant) -> Instant {
-        guard microsecondsBeforeLeaseEnd != Self.never else { return Instant(nanoseconds: 0) }
-        return Instant(nanoseconds: leaseEnd.nanoseconds - Int64(microsecondsBeforeLeaseEnd) * 1000)
+    /// Whether the store has reported that it cannot pay this much yet.
+    func forbids(_ microtokens: Int64, now: Instant) -> Bool {
+        guard let deniesUntil, now < deniesUntil else { return false }
+        return inflow.isShared || openMicrotokens < microtokens
     }
 
-    /// Whether the store has said that it cannot pay this much yet.
-    func forbids(_ microtokens: Int64, leaseEnd: Instant, now: Instant) -> Bool {
-        now < endsAt(leaseEnd: leaseEnd) && (inflow.isShared || openMicrotokens < microtokens)
-    }
-
-    /// Milliseconds until the store could pay this much, or until it is worth asking.
-    func millisecondsUntil(_ microtokens: Int64, limit: Limit, leaseEnd: Instant, now: Instant) -> Int64 {
+    /// Milliseconds until the store can pay this much, or until it is worth asking.
+    func millisecondsUntil(_ microtokens: Int64, limit: Limit, now: Instant) -> Int64 {
         let missing = microtokens - openMicrotokens
-        let endsAt = endsAt(leaseEnd: leaseEnd)
+        let untilEnd = (deniesUntil ?? Instant(nanoseconds: 0)).milliseconds - now.milliseconds
         if inflow.isShared {
-            // Until then the refill is promised, to this lessee among others.
-            let others = max(0, missing) > 0 ? limit.millisecondsToGain(missing) : 0
-            return max(1, endsAt.milliseconds - now.milliseconds) &+ others
+            // Until the end all refill is granted, to this lessee among others.
+            return max(1, untilEnd) &+ limit.millisecondsToGain(missing)
         }
         if missing <= 0 { return 1 }
         let rate = inflow.microtokensPerMillisecond
         if rate > 0 { return max(1, (missing - 1) / rate + 1) }
-        return max(1, limit.millisecondsToGain(missing), endsAt.milliseconds - now.milliseconds)
+        return max(1, limit.millisecondsToGain(missing), untilEnd)
     }
 }
 
-/// How fast what is open at the store grows: the refill rate less what runs to others as paces.
-///
-/// Eight bytes, which a payment copies as they are; whoever asks for a balance reads them.
+/// How fast the open balance at the store grows: the refill rate less the trickle grants of other lessees.
 struct Inflow: Sendable, Equatable, BitwiseCopyable {
-    /// The rate, or its complement where ``isShared``.
+    /// The rate, or its complement if ``isShared``: a payment copies these eight bytes as they are.
     private let bits: Int64
 
     @inline(__always)
@@ -92,7 +93,7 @@ struct Inflow: Sendable, Equatable, BitwiseCopyable {
         bits = isShared ? ~rate : rate
     }
 
-    /// Whether what is open is spoken for: this lessee has had its share of it, and its share of the inflow as a pace.
+    /// Whether this lessee already has its share: of the open balance, and of the inflow as a trickle grant.
     var isShared: Bool { bits < 0 }
 
     var microtokensPerMillisecond: Int64 { isShared ? ~bits : bits }

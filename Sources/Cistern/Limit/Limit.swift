@@ -1,8 +1,8 @@
-/// How fast one organization may go: a burst of `capacity` tokens, refilled at `refillPerSecond`.
+/// The limit of one key: a burst of `capacity` tokens, refilled at `refillPerSecond`.
 ///
 /// Amounts are whole microtokens (10⁻⁶ token) and whole milliseconds, and refill is a whole number of microtokens per
-/// millisecond. So refilling needs no division and no rounding, and a bucket does not drift however often it is
-/// touched. All amounts stay below 2^53, where the store's script, which computes in doubles, is exact as well.
+/// millisecond. So refilling needs no division and no rounding, and a bucket never drifts. All amounts stay below 2^53,
+/// so the store's script, which computes in doubles, is exact as well.
 public struct Limit: Hashable, Sendable, BitwiseCopyable {
     /// The largest capacity: 10^9 tokens.
     public static let maximumCapacity = 1_000_000_000
@@ -15,9 +15,9 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     package static let microtokensPerToken: Int64 = 1_000_000
 
     package let refillMicrotokensPerMillisecond: Int64
-    /// The capacity in tokens, and in the highest bit whether the limit is in shadow.
+    /// The capacity in tokens; the highest bit says whether the limit is in shadow mode.
     ///
-    /// As narrow as it can be, since every organization in memory has a limit.
+    /// As narrow as possible, since every key in memory has a limit.
     let capacityAndShadow: UInt32
     private static let shadowBit: UInt32 = 1 << 31
 
@@ -30,7 +30,7 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
             capacityAndShadow: isShadow ? capacityTokens | Self.shadowBit : capacityTokens)
     }
 
-    /// Puts a limit together of what it consists of.
+    /// Creates a limit from its stored fields, without checks.
     @inline(__always)
     init(refillMicrotokensPerMillisecond: Int64, capacityAndShadow: UInt32) {
         self.refillMicrotokensPerMillisecond = refillMicrotokensPerMillisecond
@@ -42,14 +42,14 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     /// - Parameters:
     ///   - capacity: the burst in tokens, 1 to 10^9.
     ///   - refillPerSecond: tokens a second, 0.001 to 10^9, in whole thousandths.
-    ///   - isShadow: whether it only shows whom it would turn away.
-    /// - Throws: `LimitError`, which names the field, its value and what would be right.
+    ///   - isShadow: whether the limit only reports the requests that it would deny.
+    /// - Throws: `LimitError`, which names the field, its value and the remedy.
     public init(capacity: Int, refillPerSecond: Double, isShadow: Bool = false) throws(LimitError) {
         guard 1...Self.maximumCapacity ~= capacity else {
             throw LimitError(
                 field: .capacity, value: "\(capacity)", remedy: "use a whole number of tokens from 1 to 1000000000")
         }
-        // Written with three decimals, a rate is the double nearest to a whole number of thousandths, no other.
+        // Only a rate with at most three decimals is the double nearest to a whole number of thousandths.
         let thousandths = (refillPerSecond * 1000).rounded()
         guard refillPerSecond <= Self.maximumRefillPerSecond, thousandths >= 1, thousandths / 1000 == refillPerSecond
         else {
@@ -69,10 +69,10 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     /// The burst, in whole tokens.
     public var capacity: Int { Int(capacityAndShadow & ~Self.shadowBit) }
 
-    /// Whether the limit is in shadow: it is metered and counted, and nobody is turned away.
+    /// Whether the limit is in shadow mode: requests are metered and counted, but never denied.
     public var isShadow: Bool { capacityAndShadow & Self.shadowBit != 0 }
 
-    /// Whether it allows less than another, in a burst or over time.
+    /// Whether this limit allows less than another, in a burst or over time.
     func isLower(than other: Limit) -> Bool {
         capacity < other.capacity
             || refillMicrotokensPerMillisecond < other.refillMicrotokensPerMillisecond
@@ -86,7 +86,7 @@ public struct Limit: Hashable, Sendable, BitwiseCopyable {
     }
 }
 
-/// A limit that cannot be: which field, its value, and what would be right.
+/// An invalid limit: the field, its value and the remedy.
 public struct LimitError: Error, Equatable, CustomStringConvertible {
     /// The fields of a limit, by the names that settings and files use.
     public enum Field: String, Sendable {
@@ -98,7 +98,7 @@ public struct LimitError: Error, Equatable, CustomStringConvertible {
     public let field: Field
     /// Its value, as it was given.
     public let value: String
-    /// What to write instead.
+    /// How to correct the value.
     public let remedy: String
 
     /// Field, value and remedy in one line.

@@ -1,56 +1,56 @@
-/// Which limit holds for which organization: a default, exceptions by name, and what overrides both for now.
+/// The limits of all keys: a default, limits by key, and overrides that take precedence over both.
 public struct Limits: Sendable, Equatable {
-    /// The limit of every organization that has none of its own.
+    /// The limit of every key that has none of its own.
     public let standard: Limit
-    /// By the bytes of the name: two spellings that Unicode calls equal are two organizations, here as in the store.
+    /// Limits by the bytes of the key: two spellings that Unicode calls equal are two keys, as in the store.
     private let byKey: [[UInt8]: Limit]
     private var overrides: [[UInt8]: Limit] = [:]
 
     /// Creates a set of limits.
     ///
     /// - Parameters:
-    ///   - standard: the limit of every organization that is not named.
-    ///   - byKey: limits of single organizations, by name.
+    ///   - standard: the limit of every key that is not in `byKey`.
+    ///   - byKey: limits of single keys.
     public init(standard: Limit = .standard, byKey: [String: Limit] = [:]) {
         self.standard = standard
         self.byKey = Dictionary(uniqueKeysWithValues: byKey.map { (Array($0.utf8), $1) })
     }
 
-    /// The same limits with others in force for some organizations, instead of any such before.
+    /// The same default and limits by key, with these overrides instead of the current ones.
     public func overridden(by overrides: [String: Limit]) -> Limits {
         var limits = self
         limits.overrides = Dictionary(uniqueKeysWithValues: overrides.map { (Array($0.utf8), $1) })
         return limits
     }
 
-    /// The same default and exceptions as `other`, with the overrides of these.
+    /// The default and the limits by key of `other`, with the overrides of `self`.
     public func replaced(by other: Limits) -> Limits {
         var limits = other
         limits.overrides = overrides
         return limits
     }
 
-    /// How many organizations have a limit of their own, overrides apart.
+    /// How many keys have a limit of their own, not counting overrides.
     public var keyCount: Int { byKey.count }
 
-    /// How many organizations have a limit that overrides the others.
+    /// How many keys have an override.
     public var overrideCount: Int { overrides.count }
 
-    /// Where an organization's limit comes from.
+    /// The source of a key's limit.
     package enum Source: String, Sendable, CaseIterable {
-        /// It has none of its own.
+        /// The key has no limit of its own.
         case standard = "default"
         case file
         case override
     }
 
-    /// Where the limit of an organization comes from.
+    /// The source of the limit of a key.
     package func source(of key: [UInt8]) -> Source {
         if overrides[key] != nil { return .override }
         return byKey[key] == nil ? .standard : .file
     }
 
-    /// Whose limit is another one in `other`: the names, or nil where it may be anyone's.
+    /// The keys whose limit differs in `other`; nil if any key's may, because the default differs.
     func changes(to other: Limits) -> Set<[UInt8]>? {
         guard standard == other.standard else { return nil }
         let names = [byKey.keys, overrides.keys, other.byKey.keys, other.overrides.keys]
@@ -59,15 +59,15 @@ public struct Limits: Sendable, Equatable {
         }
     }
 
-    /// The limit of the organization whose name has these UTF-8 bytes.
+    /// The limit of the key with these UTF-8 bytes.
     ///
-    /// Called once when an organization enters the cache, not for each decision.
+    /// Called once when a key enters the cache, not for each decision.
     package func limit(of key: Span<UInt8>) -> Limit {
         if byKey.isEmpty, overrides.isEmpty { return standard }
         return limit(of: key.withUnsafeBufferPointer { Array($0) })
     }
 
-    /// The same for a name that is an array already.
+    /// The limit of the key with the bytes of an array.
     package func limit(of key: [UInt8]) -> Limit {
         overrides[key] ?? byKey[key] ?? standard
     }

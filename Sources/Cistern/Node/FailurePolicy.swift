@@ -1,11 +1,11 @@
-/// What becomes of requests while the node that keeps their organization is out of reach.
+/// How requests are decided while the node that keeps their key's bucket is unreachable.
 public enum FailurePolicy: String, Sendable, CaseIterable {
-    /// Let them through uncounted.
+    /// Admit them without metering.
     case open
-    /// Turn them away until the node is back.
+    /// Refuse them until the node is back.
     case closed
-    /// Go on metering at this server's part of the limit; turn them away where it knows of none.
+    /// Meter them against this server's local fraction of the limit; refuse them if it knows of no fraction.
     ///
-    /// The parts of all servers that use this policy add up to the limit at most.
+    /// The fractions of all servers that use this policy add up to at most the limit.
     case local
 }

@@ -4,20 +4,20 @@ package struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
     package var denied: UInt64 = 0
     package var unmetered: UInt64 = 0
     package var refused: UInt64 = 0
-    /// Of those allowed, the ones that a limit in shadow would have denied.
+    /// Allowed decisions that a limit in shadow mode would have denied.
     package var shadowDenied: UInt64 = 0
-    /// Of all of them, the ones that waited for the store.
+    /// Decisions that waited for the store.
     package var waited: UInt64 = 0
 
-    /// Of those denied, the ones of new keys beyond ``LimiterSettings/maximumNewKeysPerSecond``.
+    /// Denied decisions for new keys beyond ``LimiterSettings/maximumNewKeysPerSecond``.
     package var newKeysDenied: UInt64 = 0
-    /// When the last one was unmetered, or refused for want of a store or of room; on the decisions' clock.
+    /// When a decision was last unmetered, or refused for lack of a store or of room, on the decisions' clock.
     package var lastUnmeteredAt = Instant(nanoseconds: 0)
     package var lastRefusedAt = Instant(nanoseconds: 0)
 
     package init() {}
 
-    /// All of them.
+    /// The number of all decisions.
     package var total: UInt64 { allowed &+ denied &+ unmetered &+ refused }
 
     mutating func count(_ decision: Decision) {

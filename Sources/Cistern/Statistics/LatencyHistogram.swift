@@ -1,6 +1,6 @@
-/// Durations counted in fixed classes, from a tenth of a millisecond to ten seconds.
+/// A histogram of durations with fixed classes from a tenth of a millisecond to ten seconds.
 package struct LatencyHistogram: Sendable {
-    /// The upper bounds of the classes in nanoseconds; a last class takes whatever is longer.
+    /// The upper bounds of the classes, in nanoseconds; one more class takes all longer durations.
     package static let upperBoundsNanoseconds: [Int64] = [
         100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000, 100_000_000,
         250_000_000, 500_000_000, 1_000_000_000, 2_500_000_000, 5_000_000_000, 10_000_000_000,
@@ -33,7 +33,7 @@ extension LatencyHistogram {
         counts.indices.reduce(0) { $0 &+ counts[$1] }
     }
 
-    /// What was counted here and not in an earlier state of the same histogram.
+    /// The durations counted since an earlier state of the same histogram.
     package func since(_ earlier: LatencyHistogram) -> LatencyHistogram {
         var difference = self
         for index in counts.indices {
@@ -43,11 +43,11 @@ extension LatencyHistogram {
         return difference
     }
 
-    /// The duration that a part of all durations, 0 to 1, does not exceed, in milliseconds; nil where there are none.
+    /// The quantile `part`, 0 to 1, of all durations in milliseconds; nil if there are none.
     ///
-    /// Within its class it is interpolated, as Prometheus does it; one in the last class is said to be ten seconds.
+    /// Interpolated within its class, as Prometheus does it. A quantile in the last class is reported as ten seconds.
     ///
-    /// - Parameter zeros: how many durations of 0 there were besides those counted.
+    /// - Parameter zeros: the number of durations of 0 besides those counted.
     package func quantile(_ part: Double, zeros: UInt64 = 0) -> Double? {
         let total = count &+ zeros
         guard total > 0 else { return nil }

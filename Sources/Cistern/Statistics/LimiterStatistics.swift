@@ -1,20 +1,20 @@
-/// What a limiter has counted since it was made, and what it holds now.
+/// A limiter's counters since its creation, and the number of its buckets or leases now.
 package struct LimiterStatistics: Sendable {
     package var decisions = DecisionTally()
     package var leaseTokens = LeaseTokenTally()
-    /// How long those waited that waited for the store.
+    /// Waiting times of the decisions that waited for the store.
     package var waits = LatencyHistogram()
     /// Buckets or leases in memory now.
     package var cachedBuckets = 0
-    /// Buckets or leases that made room for others.
+    /// Buckets or leases evicted to make room for others.
     package var evictions: UInt64 = 0
 
     package init() {}
 }
 
-/// Whole tokens of leases, by what became of them.
+/// Whole tokens of leases, by what happened to them.
 ///
-/// What was granted is outstanding until one of the others counts it.
+/// Granted tokens are outstanding until one of the other counters includes them.
 package struct LeaseTokenTally: Sendable, Equatable, BitwiseCopyable {
     package var granted: UInt64 = 0
     package var spent: UInt64 = 0
@@ -23,7 +23,7 @@ package struct LeaseTokenTally: Sendable, Equatable, BitwiseCopyable {
 
     package init() {}
 
-    /// Tokens that are leased and not spent, returned or seen to have lapsed.
+    /// Leased tokens that are not spent, returned or known to have expired.
     package var outstanding: UInt64 {
         granted &- spent &- returned &- expired
     }
@@ -36,9 +36,9 @@ package struct LeaseTokenTally: Sendable, Equatable, BitwiseCopyable {
     }
 }
 
-/// Requests that tokens held have paid for: the two counts that nearly every decision raises, on one cache line.
+/// Requests paid from tokens held here: the two counters that nearly every decision increments, on one cache line.
 struct PaidTally: Sendable, BitwiseCopyable {
-    /// The tokens in the high half, the requests in the low one: one addition raises both.
+    /// Tokens in the high half and requests in the low half, so that one addition increments both.
     private var both: UInt128 = 0
 
     var requests: UInt64 { UInt64(truncatingIfNeeded: both) }

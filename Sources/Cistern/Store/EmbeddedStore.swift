@@ -1,10 +1,9 @@
-/// The store in this process: the true bucket of every organization, for a server that shares its limits with nobody.
+/// The store in this process: it keeps the bucket of every key, for a server that shares its limits with no other.
 ///
-/// A decision is one look-up under one lock. There are no leases here, since there is nobody to lease to; with the
-/// bucket itself at hand every decision is exact.
+/// A decision is one lookup under one lock. There are no leases, and every decision is exact.
 final class EmbeddedStore: Sendable {
     private struct State: ~Copyable, TableState {
-        // What every decision touches stands first, beside the lock.
+        // The fields that every decision uses come first, beside the lock.
         var allowed: UInt64 = 0
         var table: BucketTable<LimitedBucket>
         var decisions = DecisionTally()
@@ -25,55 +24,50 @@ final class EmbeddedStore: Sendable {
         }
     }
 
-    /// Where its tables have their slots.
+    /// The prefetch hints of the store's tables.
     var prefetchHints: PrefetchHints { shards.prefetchHints }
 
-    /// Takes `costMicrotokens` from the organization's bucket if there is one that can pay;
-    /// ``decide(_:hash:costMicrotokens:now:)`` sees to all others.
+    /// Pays a request on the fast path; nil if it must take the slow path, ``decide(_:hash:costMicrotokens:now:)``.
     @inline(__always)
-    func payHot(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Payment {
-        // Worked out before the entry is looked at, see `RateLimiter.hashAndPrefetch`.
-        let nowMilliseconds = now.milliseconds
-        // Not closures, here and below: of one that it finds too long the compiler makes a call.
+    func pay(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Decision? {
+        // A local function, here and below: the compiler would turn a closure of this length into a call.
         @inline(__always)
-        func pay(_ bucket: inout LimitedBucket) -> Payment {
-            bucket.pay(costMicrotokens, nowMilliseconds: nowMilliseconds)
-        }
-        @inline(__always)
-        func pay(_ state: inout sending State) -> sending Payment {
-            let payment = state.table.update(key, hash: hash, absent: .none, pay)
-            if payment.isMade { state.allowed &+= 1 }
-            return payment
+        func pay(_ state: inout sending State) -> sending Decision? {
+            guard let pointer = Self.spend(key, hash: hash, costMicrotokens, in: &state, now: now) else { return nil }
+            return state.table[hot: pointer].decision(at: now)
         }
         return shards.withShard(of: hash, pay)
     }
 
-    /// As ``payHot(_:hash:costMicrotokens:now:)``, for who does not ask what is left.
+    /// As ``pay(_:hash:costMicrotokens:now:)``, without the balance.
     @inline(__always)
-    func takeHot(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Bool {
-        let nowMilliseconds = now.milliseconds
+    func spend(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Bool {
         @inline(__always)
-        func take(_ bucket: inout LimitedBucket) -> Bool {
-            bucket.pay(costMicrotokens, nowMilliseconds: nowMilliseconds).isMade
+        func spend(_ state: inout sending State) -> sending Bool {
+            Self.spend(key, hash: hash, costMicrotokens, in: &state, now: now) != nil
         }
-        @inline(__always)
-        func take(_ state: inout sending State) -> sending Bool {
-            let isPaid = state.table.update(key, hash: hash, absent: false, take)
-            if isPaid { state.allowed &+= 1 }
-            return isPaid
-        }
-        return shards.withShard(of: hash, take)
+        return shards.withShard(of: hash, spend)
     }
 
-    /// Takes `costMicrotokens` from the organization's bucket if it can pay.
+    @inline(__always)
+    private static func spend(
+        _ key: Span<UInt8>, hash: UInt64, _ costMicrotokens: Int64, in state: inout State, now: Instant
+    ) -> BucketTable<LimitedBucket>.EntryPointer? {
+        guard let pointer = state.table.findEntry(key, hash: hash),
+            state.table[hot: pointer].pay(costMicrotokens, nowMilliseconds: now.milliseconds)
+        else { return nil }
+        state.allowed &+= 1
+        return pointer
+    }
+
+    /// Takes `costMicrotokens` from the key's bucket if it has enough tokens.
     ///
-    /// A new organization finds a full bucket. Where the store is full, a bucket that has refilled makes room: it would
-    /// come back full. Where there is none the newcomer is refused: forgetting a bucket in use would give its tokens
-    /// back.
+    /// A new key gets a full bucket. If the store is full, a full bucket is evicted, since it would come back full. If
+    /// no bucket is full, the request is refused: evicting a bucket in use would restore its tokens.
     func decide(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Decision {
         shards.withShard(of: hash) { state in
             let index: Int
-            switch pointer(key, hash: hash, in: &state, now: now) {
+            switch entry(for: key, hash: hash, in: &state, now: now) {
             case .at(let found): index = found
             case .full: return counted(.refused(state.limits.limit(of: key), at: now), in: &state)
             case .tooManyNewKeys(let milliseconds):
@@ -82,24 +76,25 @@ final class EmbeddedStore: Sendable {
                 return counted(
                     .denied(limit, balanceMicrotokens: 0, retryAfterMilliseconds: milliseconds, at: now), in: &state)
             }
-            let payment = state.table[index].pay(costMicrotokens, nowMilliseconds: now.milliseconds)
-            if payment.isMade { return counted(payment.decision(at: now), in: &state) }
-            let bucket = state.table[index]
+            var bucket = state.table[index]
+            let isPaid = bucket.pay(costMicrotokens, nowMilliseconds: now.milliseconds)
+            state.table[index] = bucket
+            if isPaid { return counted(bucket.decision(at: now), in: &state) }
             let denial = Decision.denied(
                 bucket.limit, balanceMicrotokens: bucket.microtokens, costMicrotokens: costMicrotokens, at: now)
             return counted(denial, in: &state)
         }
     }
 
-    /// Counts a decision; where the limit is in shadow, nobody is turned away.
+    /// Counts a decision and returns it; a limit in shadow mode admits every request.
     private func counted(_ decision: Decision, in state: inout State) -> Decision {
         let decision = decision.limit.isShadow ? decision.inShadow : decision
         state.decisions.count(decision)
         return decision
     }
 
-    private func pointer(
-        _ key: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
+    private func entry(
+        for key: Span<UInt8>, hash: UInt64, in state: inout State, now: Instant
     ) -> EntryLookup {
         if let index = state.table.find(key, hash: hash) { return .at(index) }
         if let milliseconds = newKeys?.take(now: now) { return .tooManyNewKeys(retryAfterMilliseconds: milliseconds) }
@@ -109,25 +104,26 @@ final class EmbeddedStore: Sendable {
             state.evictions &+= 1
         }
         let limit = state.limits.limit(of: key)
-        return .at(
-            shards.insert(key, hash: hash, value: LimitedBucket(full: limit, now: now), into: &state))
+        let index = state.table.insert(key, hash: hash, value: LimitedBucket(full: limit, now: now))
+        state.table.updateHint(in: prefetchHints, hash: hash)
+        return .at(index)
     }
 
     // MARK: Changes from outside
 
-    /// Goes over to other limits; what has flowed in by now came under the old ones.
+    /// Switches to other limits; the refill up to now still follows the old ones.
     ///
-    /// - Parameter names: whose limit is another one; nil where it may be anyone's.
+    /// - Parameter names: the keys whose limit differs; nil if any key's may.
     func change(to limits: Limits, names: Set<[UInt8]>?, now: Instant) {
         shards.forEach { $0.limits = limits }
-        shards.forEachPlace(of: names, hash: hash) { state, index in
+        shards.forEachEntry(of: names, hash: hash) { state, index in
             let limit = state.limits.limit(of: state.table.key(at: index))
             state.table[index].change(to: limit, now: now)
             state.table.forgetBounds()
         }
     }
 
-    /// An organization's bucket as a request would find it; nil where there is none, which would be full.
+    /// A key's bucket as a request would find it; nil if there is none, in which case it would be full.
     func bucket(of key: Span<UInt8>, now: Instant) -> TokenBucket? {
         let hash = hash(key)
         return shards.withShard(of: hash) { state in
@@ -135,7 +131,7 @@ final class EmbeddedStore: Sendable {
         }
     }
 
-    /// Fills an organization's bucket.
+    /// Fills a key's bucket to its capacity.
     func fill(_ key: Span<UInt8>, now: Instant) {
         let hash = hash(key)
         shards.withShard(of: hash) { state in
@@ -145,7 +141,7 @@ final class EmbeddedStore: Sendable {
         }
     }
 
-    /// Adds what this store has counted to `statistics`.
+    /// Adds the counters of this store to `statistics`.
     func add(to statistics: inout LimiterStatistics) {
         shards.forEach { state in
             statistics.decisions += state.decisions

@@ -1,24 +1,25 @@
-/// A store that other servers share: it answers lease requests, some time later.
+/// A store that several servers share: it answers lease requests asynchronously.
 ///
-/// A store with one node, always at hand, needs ``lease(_:reply:)`` and no more.
+/// A store with one node that is always reachable needs only ``lease(_:reply:)``.
 ///
-/// All but ``lease(_:reply:)`` are asked while the limiter holds a lock that decisions of other organizations wait for: they
-/// must return within microseconds, and must not ask the limiter anything.
+/// The limiter calls all methods but ``lease(_:reply:)`` under a lock that decisions on other keys wait for. These
+/// methods must return within microseconds and must not call the limiter.
 public protocol LeaseStore: Sendable {
-    /// Where an organization's bucket is now. Answers from memory.
+    /// The partition of a key's bucket now. Answers from memory.
     func partition(of key: Span<UInt8>) -> PartitionID
 
-    /// Whether the node at a home is believed to be up. Answers from memory.
+    /// Whether the node of a partition is believed to be up. Answers from memory.
     func isReachable(_ partition: PartitionID) -> Bool
 
-    /// This server's part of every limit kept at a home that is out of reach, for the failure policy `local`; nil where
-    /// none is known. Answers from memory.
+    /// This server's fraction of every limit in an unreachable partition, for the failure policy `local`.
+    ///
+    /// nil if none is known. Answers from memory.
     func localFraction(of partition: PartitionID) -> LocalFraction?
 
-    /// Carries one request to the store.
+    /// Sends one request to the store.
     ///
-    /// `reply` is called exactly once, with the answer or with why there is none, by the request's deadline at the
-    /// latest, on any thread, and perhaps before this returns; with it, the instant at which that became known.
+    /// `reply` is called exactly once, on any thread, by the request's deadline at the latest, and perhaps before this
+    /// method returns. It gets the grant or the reason for its absence, and the instant at which that became known.
     func lease(
         _ request: LeaseRequest,
         reply: @escaping @Sendable (_ result: Result<Grant, LeaseFailure>, _ now: Instant) -> Void
@@ -26,27 +27,27 @@ public protocol LeaseStore: Sendable {
 }
 
 extension LeaseStore {
-    /// The only one there is.
+    /// The only partition.
     public func partition(of key: Span<UInt8>) -> PartitionID { .only }
-    /// Always.
+    /// Always true.
     public func isReachable(_ partition: PartitionID) -> Bool { true }
-    /// None.
+    /// Always nil.
     public func localFraction(of partition: PartitionID) -> LocalFraction? { nil }
 }
 
-/// Where a bucket is kept, as a number of the store's choosing.
+/// The node or slot where a bucket is kept, as a number that the store chooses.
 ///
-/// It stays the same for as long as the bucket is the same one, wherever that moves. Another home is another bucket:
-/// what was leased out of the old one has to go back there.
+/// The number stays the same as long as the bucket does, even if the bucket moves. A bucket in another partition is
+/// another bucket: tokens leased from the old one must be returned to the old one.
 public struct PartitionID: Sendable, Hashable, BitwiseCopyable {
     /// The number.
     public let number: UInt16
 
-    /// Creates the home with a number.
+    /// Creates the partition with a number.
     public init(_ number: UInt16) {
         self.number = number
     }
 
-    /// The home of every bucket in a store that has no more than one.
+    /// The partition of every bucket in a store that has only one.
     public static let only = PartitionID(0)
 }

@@ -1,31 +1,34 @@
-/// One organization's bucket as a shared store keeps it: the balance, and what is leased to whom.
+/// One key's bucket as a shared store keeps it: the balance, and the tokens leased to each lessee.
 ///
-/// This is the arithmetic of the store's side as a value without IO. The script in Redis is its twin: the same steps
-/// in the same order on the same integers, so that both give the same answer to the same requests.
+/// This is the arithmetic of the store as a value without IO. The script in Redis is its twin: the same steps in the
+/// same order on the same integers, so that both give the same responses to the same requests.
 ///
-/// Write C for the capacity, R for the refill rate, T for the balance and O for the sum of what is on record. Four
-/// rules hold after every step; together they keep what all lessees admit within C + R·t (see Architecture.md):
-/// T + O ≤ C; O ≤ C; the paces that are running add up to R at most; and only what is open is granted at once, T plus
-/// the part of the paces that has not come yet.
+/// C is the capacity, R the refill rate, T the balance and O the tokens on record. Four rules hold after every step.
+/// Together they keep the total that all lessees admit within C + R·t (see Architecture.md):
+///
+/// - T + O ≤ C.
+/// - O ≤ C.
+/// - The rates of the running trickle grants add up to at most R.
+/// - Only open tokens are granted at once: T plus the part of the trickle grants that is still to come.
 package struct StoreBucket: Sendable, Equatable {
-    /// What one lessee has.
+    /// The store's record of one lessee.
     package struct Record: Sendable, Equatable {
         package var lesseeID: String
-        /// The last request that was acted on.
+        /// The sequence number of the last request that was applied.
         package var sequence: UInt64
-        /// Tokens leased and, as far as the store knows, not spent; the paced ones from when they are granted.
+        /// Outstanding tokens, as far as the store knows. A trickle grant counts in full from when it is granted.
         package var tokens: Int
-        /// When the record lapses.
+        /// When the record expires.
         package var endsMilliseconds: Int64
-        /// The lessee's weight in sharing, in thousandths of a token a second.
+        /// The lessee's weight for its part of balance and refill, in thousandths of a token per second.
         package var weight: Int64
-        /// How fast its pace runs, in microtokens a millisecond.
+        /// The rate of the trickle grant, in microtokens per millisecond.
         package var trickleRate: Int64
-        /// Until when.
+        /// When the trickle grant ends.
         package var trickleEndsMilliseconds: Int64
-        /// What the last request was granted; taken back unless the next acknowledges it.
+        /// The tokens granted to the last request; taken back unless the next request acknowledges them.
         package var unseen: Int
-        /// When the last request was acted on.
+        /// When the last request was applied.
         package var askedAtMilliseconds: Int64
         /// ``StoreBucket/overflow`` at that time.
         package var overflow: Int64
@@ -46,7 +49,7 @@ package struct StoreBucket: Sendable, Equatable {
             self.overflow = overflow
         }
 
-        /// Whether a server can have written it; anything else is somebody's mistake and holds no tokens.
+        /// Whether a server can have written the record; any other record is a mistake and holds no tokens.
         package var isPlausible: Bool {
             guard 0...Limit.maximumCapacity ~= tokens, 0..<StoreBucket.wrap ~= askedAtMilliseconds,
                 endsMilliseconds > askedAtMilliseconds,
@@ -57,7 +60,7 @@ package struct StoreBucket: Sendable, Equatable {
             return !overflows && trickle <= Int64(tokens) * Limit.microtokensPerToken
         }
 
-        /// Lets a record that was written in the future begin now.
+        /// Shifts a record from the future so that it begins now.
         fileprivate mutating func begin(noLaterThan now: Int64) {
             let ahead = askedAtMilliseconds - now
             guard ahead > 0 else { return }
@@ -67,16 +70,16 @@ package struct StoreBucket: Sendable, Equatable {
         }
     }
 
-    /// T, in microtokens; below 0 by what paces have been promised of the inflow to come.
+    /// T, in microtokens; below 0 by the future refill that is promised to trickle grants.
     package var balanceMicrotokens: Int64
-    /// When T was right, on the store's clock.
+    /// When T was up to date, on the store's clock.
     package var asOfMilliseconds: Int64
-    /// In the order in which the lessees first came.
+    /// One record per lessee, in the order of their last requests.
     package var records: [Record] = []
-    /// Inflow that found no room, added up, less what was made good later; in microtokens, modulo 2^52.
+    /// The refill that found no room, minus the part that was credited later; in microtokens, modulo 2^52.
     package var overflow: Int64 = 0
 
-    /// A bucket that nobody has used yet.
+    /// Creates a full bucket.
     package init(full limit: Limit, nowMilliseconds: Int64) {
         balanceMicrotokens = limit.capacityMicrotokens
         asOfMilliseconds = nowMilliseconds
@@ -84,17 +87,18 @@ package struct StoreBucket: Sendable, Equatable {
 
     private static var token: Int64 { Limit.microtokensPerToken }
 
-    /// Tokens on record, of all lessees.
+    /// Outstanding tokens of all lessees.
     package var outstanding: Int { records.reduce(0) { $0 + $1.tokens } }
 
-    /// How long the store keeps a bucket that nobody touches: longer than any lease lasts and the bucket then takes to
-    /// fill, since one that expires comes back full.
+    /// How long the store keeps an unused bucket, in milliseconds.
+    ///
+    /// Longer than any lease plus the time to fill the bucket, since an expired bucket comes back full.
     package static func lifeMilliseconds(of limit: Limit, leaseMilliseconds: Int64) -> Int64 {
         let fill = limit.millisecondsToGain(limit.capacityMicrotokens)
         return max(60_000, 2 * fill, leaseMilliseconds + fill)
     }
 
-    /// Acts on a request; nil where a later one of the same lessee came first, which changes nothing.
+    /// Applies a request; nil, without a change, if a later request of the same lessee came first.
     package mutating func apply(_ request: LeaseRequest, nowMilliseconds now: Int64) -> Grant? {
         let before = records.first { $0.lesseeID == request.lesseeID }
         if let before, request.sequence <= before.sequence, before.endsMilliseconds > now { return nil }
@@ -115,28 +119,28 @@ package struct StoreBucket: Sendable, Equatable {
         return answer
     }
 
-    /// Refills, and lets leases go that have ended, as the next request would; nothing is reported or granted.
+    /// Refills the bucket and releases expired leases as the next request would, without a report or a grant.
     package mutating func catchUp(_ limit: Limit, nowMilliseconds now: Int64) {
         noticeStepBack(of: "", now: now)
         refill(around: Report(), own: nil, of: "", limit: limit, now: now)
     }
 
-    /// Makes the bucket as full as it may be while tokens are leased of it.
+    /// Fills the bucket up to the capacity less the outstanding tokens.
     ///
-    /// Tokens on record that have been spent already count as leased, since nobody here knows of it: whoever fills a
-    /// bucket reports its own first.
+    /// Spent tokens that are still on record count as outstanding, since the store does not know of the spending. So a
+    /// server that fills a bucket reports its own spending first.
     package mutating func fill(_ limit: Limit, nowMilliseconds now: Int64) {
         records.removeAll { $0.endsMilliseconds <= now }
         balanceMicrotokens = Int64(max(0, limit.capacity - outstanding)) * Self.token
         asOfMilliseconds = now
     }
 
-    // MARK: Steps of the clock
+    // MARK: Clock steps
 
     /// Moves records from the future to now: the store's clock has stepped back since they were written.
     ///
-    /// What has come of running trickle grants is not known any more, so all of it is charged; and what spilled belongs
-    /// to times that cannot be compared.
+    /// How much of each running trickle grant has come is unknown, so all of it is charged. Earlier overflow is not
+    /// credited, since times before and after the step cannot be compared.
     private mutating func noticeStepBack(of lesseeID: String, now: Int64) {
         guard records.contains(where: { $0.askedAtMilliseconds > now }) else { return }
         for index in records.indices {
@@ -148,19 +152,19 @@ package struct StoreBucket: Sendable, Equatable {
         }
     }
 
-    // MARK: What was leased
+    // MARK: Reports
 
-    /// What a request says of the lessee's own record.
+    /// A request's report on the lessee's own record.
     private struct Report {
-        /// What it still holds of the record.
+        /// Tokens of the record that the lessee still holds.
         var held = 0
-        /// What it gives back.
+        /// Tokens that go back to the balance.
         var credit = 0
-        /// What it has spent, or lost, in two parts, and since when each has been so.
+        /// Tokens spent or lost, in up to two parts, each with the time since which it is gone.
         var spent: [(tokens: Int, moment: Int64)] = []
     }
 
-    /// Holds what the lessee says against what is on record: it can lower the record, never raise it.
+    /// Compares a report with the record: a report can lower the record, never raise it.
     private static func report(_ own: Record?, in request: LeaseRequest, now: Int64) -> Report {
         guard let own else { return Report() }
         let quiet = now - request.unspentMilliseconds
@@ -177,11 +181,11 @@ package struct StoreBucket: Sendable, Equatable {
         return Report(held: held, credit: credit, spent: parts.filter { $0.0 > 0 })
     }
 
-    /// Brings the balance up to date, and takes the lessee's own record and those that have lapsed out.
+    /// Brings the balance up to date, and removes the lessee's own record and the expired ones.
     ///
-    /// Refill stops at C − O at every moment and not just at the end: a lease that lapsed an hour ago made room an hour
-    /// ago. So it goes up to each moment at which tokens ended, in their order, and lets them go there. Of the moments
-    /// before the last step, which has refilled already, what spilled since is made good.
+    /// Refill stops at C − O at every moment: a lease that expired an hour ago made room an hour ago. So the refill
+    /// goes in steps, to each moment at which tokens ended. For moments before the last refill, later overflow is
+    /// credited.
     private mutating func refill(around report: Report, own: Record?, of lesseeID: String, limit: Limit, now: Int64) {
         var endings = report.spent
         for record in records where record.lesseeID != lesseeID && record.endsMilliseconds <= now {
@@ -190,8 +194,8 @@ package struct StoreBucket: Sendable, Equatable {
         let onRecord = Int64(outstanding) * Self.token
         var ceiling = limit.capacityMicrotokens - onRecord
         records.removeAll { $0.lesseeID == lesseeID || $0.endsMilliseconds <= now }
-        // Below 0 by what paces were promised of the inflow, never by more than is on record. A clock that was set back
-        // must not hold refill up until it is where it was.
+        // Below 0 by the refill promised to trickle grants, never by more than is on record.
+        // A clock that was set back must not stop the refill until it has caught up.
         balanceMicrotokens = min(max(balanceMicrotokens, -onRecord), max(0, ceiling))
         asOfMilliseconds = min(asOfMilliseconds, now)
         if let own, own.endsMilliseconds > now {
@@ -217,10 +221,10 @@ package struct StoreBucket: Sendable, Equatable {
         asOfMilliseconds = now
     }
 
-    /// Lets in, after all, what found no room since some tokens were spent, as far as those had left room.
+    /// Credits the overflow since some tokens were spent, up to the room that they had left.
     ///
-    /// How much spilled since the lessee's last request is known; since the tokens were spent, it was less by at most
-    /// what can have flowed in between.
+    /// The overflow since the lessee's last request is known. The overflow since the tokens were spent is less, by at
+    /// most the refill between these two moments.
     private mutating func creditOverflow(_ tokens: Int, spentAt moment: Int64, own: Record, limit: Limit) {
         guard tokens > 0, moment < asOfMilliseconds else { return }
         var since = Self.wrapped(overflow - own.overflow)
@@ -232,25 +236,25 @@ package struct StoreBucket: Sendable, Equatable {
         overflow = Self.wrapped(overflow - found)
     }
 
-    /// Beyond any sum of two capacities, and exact in a double.
+    /// The modulus of ``overflow``: above any sum of two capacities, and exact in a double.
     fileprivate static let wrap: Int64 = 1 << 52
 
-    /// ``overflow`` of any number, below 2^52.
+    /// An amount modulo 2^52, as ``overflow`` is stored.
     package static func wrapped(_ amount: Int64) -> Int64 {
         amount & (wrap - 1)
     }
 
-    // MARK: What is granted
+    // MARK: Grants
 
-    /// The other lessees, added up.
+    /// The records of the other lessees, added up.
     private struct Others {
         var tokens = 0
         var weight: Int64 = 0
-        /// How fast their paces run.
+        /// The sum of the rates of their trickle grants.
         var trickleRate: Int64 = 0
-        /// The part of their paces that has not come yet.
+        /// The part of their trickle grants that is still to come.
         var trickleRemainingMicrotokens: Int64 = 0
-        /// The pace that is granted besides.
+        /// The rate of the trickle grant made to the requesting lessee.
         var newTrickleRate: Int64 = 0
 
         init(_ records: [Record], now: Int64) {
@@ -265,8 +269,9 @@ package struct StoreBucket: Sendable, Equatable {
         }
     }
 
-    /// Pays what waits, then what is wished for ahead: at once as far as the lessee's share of the balance goes, and
-    /// the rest as a pace.
+    /// Pays the waiting requests, then grants prefetch tokens.
+    ///
+    /// Prefetch tokens are granted at once up to the lessee's part of the balance; the rest is a trickle grant.
     private mutating func grant(_ request: LeaseRequest, held: Int, others: inout Others) -> Grant {
         let (limit, requested) = (request.limit, request.requested)
         let room = max(0, limit.capacity - others.tokens - held)
@@ -275,7 +280,7 @@ package struct StoreBucket: Sendable, Equatable {
         let (paid, everything) = Self.pay(request.waiting, outOf: held + whole)
         var granted = max(0, paid - held)
 
-        // Ahead of use at most half of the capacity is out at any time: the rest stays within reach of everybody.
+        // Prefetch tokens never take the outstanding ones above half of the capacity: the rest stays available to all.
         let spare = max(0, limit.capacity / 2 - others.tokens - held - granted)
         let isAlone = others.weight == 0
         let factor = isAlone ? requested.soloMultiplier : 1
@@ -314,7 +319,7 @@ package struct StoreBucket: Sendable, Equatable {
             outstanding: others.tokens + held + granted + trickleRate.tokens)
     }
 
-    /// Pays the requests that wait in their order, each in full or not at all.
+    /// Pays the waiting requests in order, each in full or not at all.
     private static func pay(_ waiting: [WaitingCost], outOf tokens: Int) -> (paid: Int, everything: Bool) {
         var (left, everything) = (tokens, true)
         for run in waiting {
@@ -325,15 +330,15 @@ package struct StoreBucket: Sendable, Equatable {
         return (tokens - left, everything)
     }
 
-    /// A part of `amount` in proportion to a weight, rounded down; in doubles, as the script computes.
+    /// The part of `amount` in proportion to a weight, rounded down; in doubles, as in the script.
     private static func share(of amount: Int64, _ weight: Int64, _ others: Int64) -> Int {
         guard weight > 0 else { return 0 }
         return Int((Double(amount) * (Double(weight) / Double(weight + others))).rounded(.down))
     }
 
-    /// Tokens that come at `rate` until there are as many as are wanted, or the window is over.
+    /// The trickle grant at `rate` that ends when the wanted tokens have come, or with the window.
     ///
-    /// The rate is rounded down, so that no part of a token seems to be coming that was not granted.
+    /// The rate is rounded down, so that it never brings a part of a token that was not granted.
     private static func trickleRate(
         wanted: Int, rate: Int64, windowMilliseconds window: Int64
     ) -> (tokens: Int, rate: Int64, milliseconds: Int64) {

@@ -1,7 +1,7 @@
 /// A point on the caller's clock.
 ///
-/// Nothing in this module reads a clock: every decision is given the instant at which it is made. The origin is the
-/// caller's choice, as long as all instants given to one limiter come from one clock that does not step back.
+/// Nothing in this module reads a clock: the caller passes the instant of every decision. The caller chooses the
+/// origin. All instants given to one limiter must come from one clock that does not step back.
 /// Unit: nanoseconds. Range: 0 to 2^63 − 1, which is 292 years.
 public struct Instant: Hashable, Comparable, Sendable, BitwiseCopyable {
     /// Nanoseconds since the clock's origin.
@@ -25,7 +25,7 @@ public struct Instant: Hashable, Comparable, Sendable, BitwiseCopyable {
         nanoseconds / 1_000_000
     }
 
-    /// The instant `milliseconds` later, or earlier where that is negative.
+    /// The instant `milliseconds` later, or earlier if the number is negative.
     public func advanced(byMilliseconds milliseconds: Int64) -> Instant {
         Instant(nanoseconds: nanoseconds &+ milliseconds &* 1_000_000)
     }

@@ -1,36 +1,35 @@
-/// Where the shells around this module take `now` from.
+/// The source of `now` for the code around the engine.
 ///
-/// The decision code takes instants as arguments. What stands between it and the network (a store that answers
-/// later, an HTTP server) holds a time source, so that a test can put a clock of its own there.
+/// The engine takes instants as arguments. The code between it and the network (a store client, an HTTP server) holds a
+/// time source. So a test can replace the clock.
 public protocol TimeSource: Sendable {
-    /// The present instant; never earlier than one returned before to the same thread.
+    /// The current instant, never earlier than one that the same thread got before.
     func now() -> Instant
 }
 
-/// The instants of any Swift clock, counted from the moment this value was made.
+/// The instants of any Swift clock, counted from the creation of this value.
 ///
-/// Use `ContinuousClock`: it goes on counting while the machine sleeps, as the store's clock does. A lease counted on
-/// `SuspendingClock` would outlive the store's record of it after a suspend.
+/// Use `ContinuousClock`, which keeps counting while the machine sleeps, as the store's clock does. With
+/// `SuspendingClock`, a lease would outlive the store's record of it after a suspend.
 public struct Timeline<Source: Clock>: TimeSource where Source.Duration == Swift.Duration {
     private let clock: Source
     private let origin: Source.Instant
 
-    /// Starts a timeline at the clock's present instant.
+    /// Starts a timeline at the clock's current instant.
     public init(_ clock: Source) {
         self.clock = clock
         origin = clock.now
     }
 
-    /// The time since this value was made.
+    /// The time since the creation of this value.
     public func now() -> Instant {
         Instant(nanoseconds: Self.nanoseconds(origin.duration(to: clock.now)))
     }
 
     /// Whole nanoseconds, rounded toward zero.
     ///
-    /// A duration is a number of attoseconds in 128 bits, and dividing that takes a loop in software. What the system's
-    /// clocks give is whole nanoseconds, n · 10^9 = n · 5^9 · 2^9, and such a number is divided by shifting it and multiplying
-    /// with the inverse of 5^9 modulo 2^64. Whether it was one, a multiplication tells.
+    /// Dividing 128-bit attoseconds takes a software loop. System clocks give whole nanoseconds: n · 10^9 = n · 5^9 ·
+    /// 2^9. A shift and a multiplication by the inverse of 5^9 modulo 2^64 yield n; one more multiplication checks it.
     @inline(__always)
     static func nanoseconds(_ duration: Swift.Duration) -> Int64 {
         let attoseconds = duration.attoseconds

@@ -5,7 +5,7 @@ internal import HTTPTypes
 internal import Hummingbird
 internal import Logging
 
-/// What is done for each route of the API.
+/// The handlers of the API's routes.
 struct AdminAPI: Sendable {
     let operations: any Operations
     let monitor: Monitor
@@ -42,7 +42,7 @@ struct AdminAPI: Sendable {
             status: status, headers: [.contentType: type], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
     }
 
-    /// The organization that a path names.
+    /// The organization in the path of a request.
     private static func organization(in context: AdminContext) throws(Problem) -> String {
         let text = context.parameters.get("organization") ?? ""
         guard let name = text.removingPercentEncoding, OrganizationName.isValid(name) else {
@@ -66,7 +66,7 @@ struct AdminAPI: Sendable {
         return try JSONText.response(Document.Busiest(sort: sort, organizations: entries))
     }
 
-    /// How many entries of a list are wanted.
+    /// The query parameter `limit`: how many entries of a list to return.
     private static func limit(_ request: Request, standard: Int, most: Int) throws(Problem) -> Int {
         let text = request.uri.queryParameters.get("limit") ?? "\(standard)"
         guard let limit = Int(text), 1...most ~= limit else {
@@ -117,7 +117,7 @@ struct AdminAPI: Sendable {
             of: name, with: limit, lifeSeconds: life.map { Int64($0) }, by: context.user)
         log("a limit was overridden", context, of: name, before: before.shown, after: limit.shown)
         guard let override = Document.Override(entry) else {
-            preconditionFailure("what has been set has a limit")
+            preconditionFailure("an override that was set has a limit")
         }
         return try JSONText.response(Document.OverrideAnswer(organization: name, override: override))
     }
@@ -126,7 +126,7 @@ struct AdminAPI: Sendable {
         let name = try Self.organization(in: context)
         let before = await operations.organization(name)
         guard before.override != nil else {
-            throw Problem(.notFound, "\(name) has no override: its limit is the \(before.limitSource) one")
+            throw Problem(.notFound, "\(name) has no override: its limitSource is \(before.limitSource)")
         }
         _ = try await operations.overrideLimit(of: name, with: nil, lifeSeconds: nil, by: context.user)
         log(
@@ -139,7 +139,7 @@ struct AdminAPI: Sendable {
 
     private func leaseSettings() throws(Problem) -> LeaseSettings {
         guard let settings = operations.snapshot().lease else {
-            throw Problem(.conflict, "the store is in this process: nothing is leased")
+            throw Problem(.conflict, "the embedded store leases nothing: use --redis for lease settings")
         }
         return settings
     }
@@ -149,7 +149,7 @@ struct AdminAPI: Sendable {
         let fields = try await FieldReader(request, names: names)
         let before = try leaseSettings()
         guard !fields.isEmpty else {
-            throw Problem(.badRequest, "the body names no setting: use \(names.joined(separator: ", "))")
+            throw Problem(.badRequest, "the body has no setting: use \(names.joined(separator: ", "))")
         }
         var after = before
         if let horizon = try fields.integer(names[0], in: 10...10_000) { after.horizonMilliseconds = Int64(horizon) }
@@ -168,7 +168,7 @@ struct AdminAPI: Sendable {
         return try JSONText.response(Document.LeaseAnswer(after))
     }
 
-    /// Every change is on record: who, what, and from what to what.
+    /// Logs a change: its user, its organization, and the values before and after.
     private func log(
         _ what: Logger.Message, _ context: AdminContext, of organization: String?, before: String, after: String
     ) {
@@ -179,16 +179,16 @@ struct AdminAPI: Sendable {
 }
 
 extension OrganizationView {
-    /// What is in the bucket, for the log.
+    /// The balance of the bucket, for the log.
     fileprivate var balance: String {
         (try? bucket.get().balance).map { "\($0) tokens" } ?? "unknown"
     }
 }
 
 extension Limit {
-    /// In words, for the log.
+    /// The limit as text, for the log.
     fileprivate var shown: String {
-        "\(capacity) tokens, \(refillPerSecond)/s" + (isShadow ? ", in shadow" : "")
+        "\(capacity) tokens, \(refillPerSecond)/s" + (isShadow ? ", in shadow mode" : "")
     }
 }
 

@@ -3,7 +3,7 @@ internal import CisternCluster
 internal import CisternSupport
 internal import Foundation
 
-/// What the API answers, as `openapi.json` describes it.
+/// The API's JSON documents, as described in `openapi.json`.
 enum Document {
     struct LimitFigures: Encodable {
         let capacity: Int
@@ -39,7 +39,7 @@ enum Document {
         }
     }
 
-    /// Overrides in force, in the order of their organizations' names.
+    /// Overrides in force, sorted by organization.
     struct Overrides: Encodable {
         struct Item: Encodable {
             let organization: String
@@ -47,7 +47,7 @@ enum Document {
         }
 
         let version = 1
-        /// How many there are, also where fewer are listed.
+        /// The number of all overrides, which may exceed the length of the list.
         let total: Int
         let overrides: [Item]
     }
@@ -96,7 +96,7 @@ enum Document {
         }
     }
 
-    /// The same beside a version.
+    /// Lease settings with a version of the document.
     struct LeaseAnswer: Encodable {
         let lease: Lease
 
@@ -130,7 +130,7 @@ enum Document {
         let requestsPerSecond: Double
         @Nullable var latencyMilliseconds: Latency?
 
-        /// - Parameter earlier: the same node as it was `seconds` ago; nil where it was not there.
+        /// - Parameter earlier: the same node `seconds` ago; nil if the node was not known then.
         init(_ node: ServerSnapshot.Node, since earlier: ServerSnapshot.Node?, seconds: Double) {
             name = node.name
             state = node.isUp ? "up" : "down"
@@ -258,7 +258,7 @@ enum Document {
         }
     }
 
-    /// A time in ISO 8601, UTC, in seconds.
+    /// A time in ISO 8601, UTC, in whole seconds.
     static func date(_ unixMilliseconds: Int64) -> String {
         Date(timeIntervalSince1970: Double(unixMilliseconds / 1000)).formatted(.iso8601)
     }
@@ -268,7 +268,7 @@ enum Document {
     }
 }
 
-/// A member that is always there, and null where it has no value.
+/// A JSON member that is always present, and null without a value.
 @propertyWrapper
 struct Nullable<Value: Encodable>: Encodable {
     var wrappedValue: Value?

@@ -3,15 +3,15 @@ internal import HTTPTypes
 internal import Hummingbird
 internal import NIOCore
 
-/// The members of a request's body, a JSON object, read one at a time; what is wrong is named.
+/// Reads the members of a JSON object in a request body; an error names the member, its value and the remedy.
 struct FieldReader {
-    /// The longest body.
+    /// The longest body, in bytes.
     static let maximumBytes = 1 << 16
 
-    /// How deep lists and objects may lie in one another: no body needs more than one.
+    /// The maximum nesting depth of arrays and objects; a valid body has a depth of one.
     private static let deepestNesting = 16
 
-    /// Any JSON value, as far as it matters here; what is in a list or an object is not looked at.
+    /// A JSON value; the contents of arrays and objects are not decoded.
     private enum Value: Decodable {
         case null
         case boolean(Bool)
@@ -44,14 +44,14 @@ struct FieldReader {
             case .boolean(let value): "\(value)"
             case .integer(let value): "\(value)"
             case .number(let value): "\(value)"
-            case .text(let value): value.utf8.count > 64 ? "a text of \(value.utf8.count) bytes" : "'\(value)'"
-            case .list: "a list"
+            case .text(let value): value.utf8.count > 64 ? "a string of \(value.utf8.count) bytes" : "'\(value)'"
+            case .list: "an array"
             case .object: "an object"
             }
         }
     }
 
-    /// The members of an object, and no more of them than there may be.
+    /// The members of an object, at most 16.
     private struct Members: Decodable {
         private struct Key: CodingKey {
             let stringValue: String
@@ -76,7 +76,7 @@ struct FieldReader {
 
     /// Reads the body of a request.
     ///
-    /// - Parameter names: the members that there may be; any other is an error, since it would be passed over.
+    /// - Parameter names: the allowed members; any other is an error instead of being ignored.
     init(_ request: Request, names: [String]) async throws {
         let type = request.headers[.contentType].map { $0.prefix { $0 != ";" }.lowercased() } ?? ""
         guard type.trimmingCharacters(in: .whitespaces) == "application/json" else {
@@ -104,12 +104,12 @@ struct FieldReader {
         }
         for name in read.names where !names.contains(name) {
             throw Problem(
-                .badRequest, "\(name.prefix(64)) is not a member here: use \(names.joined(separator: ", "))")
+                .badRequest, "\(name.prefix(64)) is not a known member: use \(names.joined(separator: ", "))")
         }
         members = read.values
     }
 
-    /// How deep lists and objects lie in one another, in one pass over the bytes and whatever else is wrong with them.
+    /// The nesting depth of arrays and objects, from one pass over the bytes, which need not be valid JSON.
     private static func nesting(of bytes: [UInt8]) -> Int {
         var (depth, deepest, isInText, isEscaped) = (0, 0, false, false)
         for byte in bytes {
@@ -130,10 +130,10 @@ struct FieldReader {
         return deepest
     }
 
-    /// Whether the body says nothing.
+    /// Whether the object has no members.
     var isEmpty: Bool { members.isEmpty }
 
-    /// A whole number in a range; nil where the member is missing or null.
+    /// A whole number in a range; nil if the member is missing or null.
     func integer(_ name: String, in range: ClosedRange<Int>) throws(Problem) -> Int? {
         switch members[name] {
         case nil, .null: return nil
@@ -144,7 +144,7 @@ struct FieldReader {
         }
     }
 
-    /// A number; its range is its user's to check.
+    /// A number, whose range the caller checks; nil if the member is missing or null.
     func number(_ name: String, remedy: String) throws(Problem) -> Double? {
         switch members[name] {
         case nil, .null: return nil
@@ -154,7 +154,7 @@ struct FieldReader {
         }
     }
 
-    /// True or false.
+    /// A Boolean; nil if the member is missing or null.
     func boolean(_ name: String) throws(Problem) -> Bool? {
         switch members[name] {
         case nil, .null: return nil

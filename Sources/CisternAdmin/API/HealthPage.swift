@@ -1,6 +1,6 @@
 internal import Cistern
 
-/// The page that says whether the server is well: in JSON, `ok` while every node is up.
+/// The health page, in JSON: `ok` while every node is up, else `degraded`; `draining` before the server stops.
 package enum HealthPage {
     /// The page's media type.
     package static let contentType = "application/json"

@@ -5,35 +5,35 @@ internal import Hummingbird
 internal import NIOCore
 internal import Synchronization
 
-/// Looks at the server once a second, keeps what it sees, and tells those who listen.
+/// Takes a snapshot of the server once a second, keeps the samples, and sends events to the open streams.
 ///
-/// However many ask, the server is looked at ten times a second at most: asking cannot slow its decisions.
+/// All requests share one snapshot per 100 ms, so that polling cannot slow the server's decisions.
 final class Monitor: Sendable {
     private struct State {
         var history: SampleHistory
         var earlier: ServerSnapshot
         var secondsBetween = 1.0
-        /// What was seen when somebody asked between two seconds.
+        /// The latest snapshot, from a tick or a request.
         var recent: (snapshot: ServerSnapshot, at: Instant)
         var listeners: [Int: Listener] = [:]
         var nextListener = 0
-        /// Who might listen when it was last looked at.
+        /// The tokens that were accepted at the last tick.
         var tokens: AdminTokens?
         var isStopped = false
     }
 
-    /// One stream of events.
+    /// One event stream.
     private struct Listener {
         let continuation: AsyncStream<ByteBuffer>.Continuation
-        /// How many events in a row it has not taken.
+        /// The number of consecutive events that the stream has dropped.
         var missed = 0
     }
 
-    /// How many may listen at once.
+    /// The maximum number of event streams.
     static let maximumListeners = 64
     private static let freshMilliseconds: Int64 = 100
     private static let listCount = 10
-    /// How many events in a row a stream may miss before it is ended.
+    /// The number of consecutive dropped events after which a stream is ended.
     private static let mostMissed = 20
 
     private let operations: any Operations
@@ -54,7 +54,7 @@ final class Monitor: Sendable {
 
     private static var unixMilliseconds: Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
 
-    /// Looks once a second, until the task is canceled.
+    /// Takes a snapshot once a second, until the task is canceled.
     func run() async {
         while !Task.isCancelled {
             try? await Task.sleep(for: .seconds(1))
@@ -82,7 +82,7 @@ final class Monitor: Sendable {
         }
     }
 
-    /// Sends an event to a stream, and ends one that takes nothing: others may want its place.
+    /// Sends an event to a stream; ends a stream whose client does not read, to free its place.
     private func send(_ event: ByteBuffer, to stream: AsyncStream<ByteBuffer>.Continuation, _ number: Int) {
         var isDropped = false
         if case .dropped = stream.yield(event) { isDropped = true }
@@ -94,19 +94,19 @@ final class Monitor: Sendable {
         if missed >= Self.mostMissed { stream.finish() }
     }
 
-    /// Where who may look has changed, everybody must come again.
+    /// Ends all streams if the tokens have changed.
     private func endStreams(in state: inout State, ifChanged tokens: AdminTokens?) {
         guard tokens != state.tokens else { return }
         state.tokens = tokens
         let streams = state.listeners.values.map(\.continuation)
         state.listeners.removeAll()
-        // Ending one calls back here, which needs the lock.
+        // Outside the lock: a stream's termination handler takes it.
         Task { for stream in streams { stream.finish() } }
     }
 
-    // MARK: What is known
+    // MARK: Current state
 
-    /// The server as it is now, or was a tenth of a second ago.
+    /// The state of the server, at most 100 ms old.
     var snapshot: ServerSnapshot {
         let now = clock.now()
         let recent = state.withLock { $0.recent }
@@ -118,14 +118,14 @@ final class Monitor: Sendable {
 
     var metrics: String { MetricsPage.text(snapshot) }
 
-    /// The server as it is now, and what the last whole second was like.
+    /// The state of the server, with the sample of the last whole second.
     var status: Document.Status {
         let snapshot = snapshot
         let (earlier, last, seconds, sample) = state.withLock {
             ($0.earlier, $0.history.last.snapshot, $0.secondsBetween, $0.history.latest)
         }
         let nodes = snapshot.nodes.map { node in
-            // State and reason as they are now; rates over the last whole second.
+            // State and reason are current; rates are over the last whole second.
             var node = node
             if let whole = last.nodes.first(where: { $0.name == node.name }) { node.latency = whole.latency }
             return Document.Node(node, since: earlier.nodes.first { $0.name == node.name }, seconds: seconds)
@@ -155,9 +155,9 @@ final class Monitor: Sendable {
         return buffer
     }
 
-    /// A stream of events: what has been, and then what is, once a second.
+    /// Opens an event stream: the history first, then the current state once a second.
     func events() throws -> Response {
-        // One that does not keep up misses seconds; it does not make them pile up here.
+        // A slow client loses the oldest events; memory stays bounded.
         let (stream, continuation) = AsyncStream.makeStream(of: ByteBuffer.self, bufferingPolicy: .bufferingNewest(4))
         let samples = state.withLock { $0.history.samples }
         let first = [
@@ -172,7 +172,8 @@ final class Monitor: Sendable {
         }
         guard let listener else {
             throw Problem(
-                .serviceUnavailable, "\(Self.maximumListeners) listen already, or the server stops: close one of them")
+                .serviceUnavailable,
+                "there are \(Self.maximumListeners) event streams already, or the server is stopping: close a stream")
         }
         continuation.onTermination = { [weak self] _ in
             self?.state.withLock { _ = $0.listeners.removeValue(forKey: listener) }
@@ -186,7 +187,7 @@ final class Monitor: Sendable {
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"], body: body)
     }
 
-    /// Ends every stream of events.
+    /// Ends every event stream.
     func stop() {
         let listeners = state.withLock { state in
             state.isStopped = true

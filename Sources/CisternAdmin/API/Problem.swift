@@ -3,12 +3,12 @@ internal import HTTPTypes
 internal import Hummingbird
 internal import NIOCore
 
-/// Why a request was not done, as every error is answered: problem details, RFC 9457.
+/// An error response of the API, as problem details (RFC 9457).
 struct Problem: HTTPResponseError {
     let status: HTTPResponse.Status
-    /// What was wrong, its value, and what would be right.
+    /// What is wrong, its value, and the remedy.
     let detail: String
-    /// Further header fields, such as the methods that would be allowed.
+    /// Additional header fields, such as `Allow`.
     var headers: HTTPFields = [:]
 
     init(_ status: HTTPResponse.Status, _ detail: String, headers: HTTPFields = [:]) {
@@ -33,7 +33,7 @@ struct Problem: HTTPResponseError {
         return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: try JSONText.encode(document)))
     }
 
-    /// What an error of whatever handled a request is to be answered.
+    /// Converts an error from a request handler.
     init(_ error: any Error) {
         switch error {
         case let problem as Problem: self = problem
@@ -47,16 +47,16 @@ struct Problem: HTTPResponseError {
     }
 }
 
-/// JSON as the API writes it.
+/// The JSON encoding of the API.
 enum JSONText {
-    /// A value as a JSON text, its members in the order of their names.
+    /// Encodes a value as JSON, its members sorted by name.
     static func encode(_ value: some Encodable) throws -> ByteBuffer {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return ByteBuffer(bytes: try encoder.encode(value))
     }
 
-    /// An answer with a JSON text as its body.
+    /// A response with a JSON body.
     static func response(_ value: some Encodable) throws -> Response {
         Response(
             status: .ok, headers: [.contentType: "application/json"],

@@ -1,6 +1,6 @@
 internal import HTTPTypes
 
-/// A route of the API: what `openapi.json` describes and the router answers, the same list for both.
+/// A route of the API; the router serves exactly these routes, and `openapi.json` describes them.
 enum AdminRoute: CaseIterable {
     case status
     case nodes
@@ -45,7 +45,7 @@ enum AdminRoute: CaseIterable {
         }
     }
 
-    /// Requests of one class have one rate: probes, scrapes, and everything else.
+    /// The class of requests that share a rate limit: health probes, metrics scrapes, and all others.
     var rateClass: String {
         switch self {
         case .health: "health"
@@ -54,6 +54,6 @@ enum AdminRoute: CaseIterable {
         }
     }
 
-    /// Whether it needs no token: what probes ask, and what says nothing of this server.
+    /// Whether the route needs no token: the health page, and the API description, which reveals nothing.
     var isOpen: Bool { self == .description || self == .health }
 }

@@ -1,12 +1,12 @@
-/// Alert rules for Prometheus: what an operator of a fleet wants to be woken for, and told of.
+/// The Prometheus alert rules for a fleet of servers.
 package enum AlertRules {
     /// One rule.
     struct Rule {
         let name: String
         let expression: String
-        /// How long it must hold.
+        /// How long the expression must hold before the alert fires.
         let pending: String
-        /// `critical` wakes somebody; `warning` is looked at in the morning.
+        /// `critical` pages the operator; `warning` can wait until the morning.
         let severity: String
         let summary: String
         let remedy: String
@@ -29,16 +29,16 @@ package enum AlertRules {
             name: "CisternDecisionsUnmetered",
             expression: rate(.decisions, "", #"outcome="unmetered""#, by: "instance") + " > 0", pending: "1m",
             severity: "critical",
-            summary: "{{ $labels.instance }} lets {{ $value | humanize }} requests a second through uncounted",
+            summary: "{{ $labels.instance }} allows {{ $value | humanize }} requests per second unmetered",
             remedy:
-                "A Redis node is out of reach or overloaded and onStoreFailure is open: see CisternNodeDown and node latency."
+                "A node is out of reach or overloaded and onStoreFailure is open: see CisternNodeDown and node latency."
         ),
         Rule(
             name: "CisternDecisionsRefused",
             expression: rate(.decisions, "", #"outcome="refused""#, by: "instance") + " > 0", pending: "2m",
             severity: "critical",
-            summary: "{{ $labels.instance }} turns {{ $value | humanize }} requests a second away with 503",
-            remedy: "onStoreFailure is closed and a node is down, or a bound was hit: see maxWaiters and maxBuckets."),
+            summary: "{{ $labels.instance }} refuses {{ $value | humanize }} requests per second with 503",
+            remedy: "onStoreFailure is closed and a node is down, or a bound was reached: see maxWaiters, maxBuckets."),
         Rule(
             name: "CisternOverLimitSurge",
             expression: rate(.decisions, "", #"outcome="denied""#, by: "instance") + " / "
@@ -46,14 +46,14 @@ package enum AlertRules {
             pending: "5m", severity: "warning",
             summary: "{{ $labels.instance }} denies {{ $value | humanizePercentage }} of its requests",
             remedy:
-                "The dashboard lists the most denied organizations; raise a limit there, or let the attack be denied."),
+                "The dashboard lists the most denied organizations: raise a limit there, unless it is an attack."),
         Rule(
             name: "CisternLeaseMisses",
             expression: rate(.storeWait, "_count", by: "instance") + " / " + rate(.decisions, by: "instance")
                 + " > 0.5 and " + rate(.decisions, by: "instance") + " > 100", pending: "15m", severity: "warning",
             summary: "{{ $labels.instance }}: {{ $value | humanizePercentage }} of the decisions wait for the store",
             remedy:
-                "Leases are too small or come too late: raise leaseHorizon and leasePrefetch; `cistern tune` finds settings."
+                "Leases are too small or too late: raise leaseHorizon and leasePrefetch; `cistern tune` finds settings."
         ),
         Rule(
             name: "CisternNodeSlow",
@@ -62,11 +62,11 @@ package enum AlertRules {
             pending: "5m", severity: "warning",
             summary:
                 "Redis node {{ $labels.node }} answers {{ $labels.instance }} in {{ $value | humanizeDuration }} (p99)",
-            remedy: "Beyond storeTimeout the failure policy decides: look at the node's load and the network."),
+            remedy: "After storeTimeout the failure policy decides: check the node's load and the network."),
         Rule(
             name: "CisternLimitsFileRejected", expression: "\(MetricFamily.limitsRejected.name) == 1", pending: "0s",
             severity: "warning",
-            summary: "{{ $labels.instance }} refuses its limits file and goes on with the limits of before",
+            summary: "{{ $labels.instance }} rejects its limits file and keeps the previous limits",
             remedy: "`cistern check FILE` says which line and why."),
         Rule(
             name: "CisternEventLoopLag",
@@ -76,7 +76,7 @@ package enum AlertRules {
             remedy: "The machine is short of processor time: give it more, or add servers."),
     ]
 
-    /// The rules as a file that `rule_files` names.
+    /// The rules as a YAML file, for Prometheus' `rule_files`.
     package static var yaml: String {
         var lines = ["groups:", "  - name: cistern", "    rules:"]
         for rule in all {
@@ -90,7 +90,7 @@ package enum AlertRules {
         return lines.joined(separator: "\n")
     }
 
-    /// A text as YAML's single-quoted scalar.
+    /// Quotes a text as a single-quoted YAML scalar.
     private static func quoted(_ text: String) -> String {
         "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
     }

@@ -1,6 +1,6 @@
-/// How to run a server for good: under systemd, or in Kubernetes.
+/// Files that deploy a server under systemd or in Kubernetes.
 package enum Deployment {
-    /// A unit for systemd that may do nothing that a server need not do.
+    /// A hardened systemd unit, without privileges that a server does not need.
     package static func systemdUnit(program: String, config: String) -> String {
         """
         # /etc/systemd/system/cistern.service
@@ -13,16 +13,16 @@ package enum Deployment {
         Type=exec
         ExecStart=\(program) serve --config \(config)
         ExecReload=/bin/kill -HUP $MAINPID
-        # SIGTERM drains and gives every lease back; longer than drainTimeout.
+        # Longer than drainTimeout: after SIGTERM the server drains and returns its leases.
         TimeoutStopSec=30
         Restart=on-failure
         RestartSec=1
         LimitNOFILE=65536
-        # Time for load balancers to look elsewhere, while /health is 503.
+        # /health is 503 for this time, so that load balancers stop sending requests.
         Environment=CISTERN_DRAIN_DELAY=5s
-        # Secrets, such as CISTERN_REDIS_PASSWORD, one NAME=VALUE a line; readable by root alone.
+        # Secrets, such as CISTERN_REDIS_PASSWORD, one NAME=VALUE per line; readable by root only.
         EnvironmentFile=-/etc/cistern/environment
-        # Who may use the operators' plane from elsewhere; the file may belong to root alone.
+        # Tokens for access to the admin interface from other hosts; the file can be readable by root only.
         #LoadCredential=tokens:/etc/cistern/tokens
         #Environment=CISTERN_ADMIN_TOKEN_FILE=%d/tokens CISTERN_ADMIN_HOST=0.0.0.0
 
@@ -60,7 +60,7 @@ package enum Deployment {
         """
     }
 
-    /// A deployment for Kubernetes: servers that share Redis, their settings, and a service in front of them.
+    /// A Kubernetes manifest: servers that share Redis, their settings, a service and a disruption budget.
     package static func kubernetesManifest(image: String, replicas: Int, redis: String) -> String {
         """
         apiVersion: v1
@@ -71,7 +71,7 @@ package enum Deployment {
         data:
           cistern.yaml: |
             host: 0.0.0.0
-            # Connections are still accepted for so long after SIGTERM, while /health is 503.
+            # How long connections are still accepted after SIGTERM, while /health is 503.
             drainDelay: 5s
             redis: \(redis)
             limits: /etc/cistern/limits.yaml
@@ -97,9 +97,9 @@ package enum Deployment {
                 prometheus.io/port: "8080"
                 prometheus.io/path: /metrics
             spec:
-              # Longer than preStop, drainDelay and drainTimeout: SIGTERM drains and gives every lease back.
+              # Longer than preStop, drainDelay and drainTimeout together: the server returns its leases.
               terminationGracePeriodSeconds: 30
-              # Variables such as CISTERN_PORT of a Service would be taken for settings.
+              # The server would read a Service's variables, such as CISTERN_PORT, as settings.
               enableServiceLinks: false
               automountServiceAccountToken: false
               securityContext:
@@ -117,7 +117,7 @@ package enum Deployment {
                         secretKeyRef: {name: cistern, key: redis-password, optional: true}
                   ports:
                     - {name: http, containerPort: 8080}
-                  # A server is alive and ready while Redis is down: it follows its failure policy.
+                  # A server stays alive and ready while Redis is down: it follows its failure policy.
                   startupProbe:
                     httpGet: {path: /health, port: http}
                     periodSeconds: 1
@@ -133,9 +133,9 @@ package enum Deployment {
                     timeoutSeconds: 2
                     failureThreshold: 1
                   lifecycle:
-                    # SIGTERM comes once most of the cluster knows that the pod is going.
+                    # Delays SIGTERM until most of the cluster knows that the pod is terminating.
                     preStop: {sleep: {seconds: 3}}
-                  # The operators' plane listens in the pod alone: kubectl port-forward POD 8081
+                  # The admin interface listens only inside the pod: kubectl port-forward POD 8081
                   resources:
                     requests: {cpu: "1", memory: 512Mi}
                     limits: {memory: 1Gi}
@@ -152,7 +152,7 @@ package enum Deployment {
         apiVersion: v1
         kind: Service
         metadata:
-          # Not cistern: pods would get variables named like settings.
+          # Not named cistern: pods would get CISTERN_ variables, which are settings.
           name: rate-limiter
           labels: {app.kubernetes.io/name: cistern}
         spec:

@@ -1,12 +1,12 @@
 internal import Foundation
 
-/// A dashboard for Grafana over all servers of a fleet.
+/// A Grafana dashboard for all servers of a fleet.
 package enum GrafanaDashboard {
     struct Panel {
         let title: String
         /// Grafana's name of the unit.
         let unit: String
-        /// Expressions, and what stands beside each line.
+        /// PromQL expressions, each with its legend.
         let targets: [(expression: String, legend: String)]
     }
 
@@ -32,19 +32,19 @@ package enum GrafanaDashboard {
     static let panels: [Panel] = [
         Panel(
             title: "Decisions by outcome", unit: "reqps",
-            targets: [(rate(.decisions, by: "outcome"), "{{outcome}}"), (total(.shadowDenials), "denied in shadow")]),
+            targets: [(rate(.decisions, by: "outcome"), "{{outcome}}"), (total(.shadowDenials), "shadow denials")]),
         Panel(
             title: "Decided from memory", unit: "percentunit",
-            targets: [("1 - \(total(.storeWait, "_count")) / \(total(.decisions))", "share")]),
+            targets: [("1 - \(total(.storeWait, "_count")) / \(total(.decisions))", "from memory")]),
         Panel(
             title: "Store calls", unit: "reqps", targets: [(rate(.leaseRequests, by: "result"), "{{result}}")]),
         Panel(
             title: "Store calls per 1,000 decisions", unit: "short",
             targets: [("1000 * \(total(.leaseRequests)) / \(total(.decisions))", "calls")]),
         Panel(
-            title: "Wait for the store", unit: "s", targets: quantiles(.storeWait, by: "", legend: "")),
+            title: "Store wait time", unit: "s", targets: quantiles(.storeWait, by: "", legend: "")),
         Panel(
-            title: "Time to answer, /chat", unit: "s",
+            title: "Response time, /chat", unit: "s",
             targets: [0.5, 0.99].map { part in
                 let sum = rate(.requestDuration, "_bucket", #"route="/chat""#, by: "le")
                 return ("histogram_quantile(\(part), \(sum))", "p\(Int(part * 100))")
@@ -53,26 +53,26 @@ package enum GrafanaDashboard {
             title: "Leased tokens", unit: "short",
             targets: [
                 ("sum(\(MetricFamily.outstandingTokens.name){\(instance)})", "outstanding"),
-                (rate(.leaseTokens, by: "event"), "{{event}} a second"),
+                (rate(.leaseTokens, by: "event"), "{{event}} per second"),
             ]),
         Panel(
             title: "Redis nodes in use", unit: "short",
             targets: [("min by (node) (\(MetricFamily.nodeUp.name){\(instance)})", "{{node}}")]),
         Panel(
-            title: "Time to a node's answer", unit: "s",
+            title: "Node response time", unit: "s",
             targets: [
                 (
                     "histogram_quantile(0.99, \(rate(.nodeLatency, "_bucket", by: "node, le")))", "p99 {{node}}"
                 )
             ]),
         Panel(
-            title: "HTTP answers", unit: "reqps",
+            title: "HTTP responses", unit: "reqps",
             targets: [(rate(.requests, by: "route, status"), "{{route}} {{status}}")]),
         Panel(
             title: "Organizations in memory", unit: "short",
             targets: [
                 ("sum(\(MetricFamily.cachedBuckets.name){\(instance)})", "in memory"),
-                (total(.evictions), "evictions a second"),
+                (total(.evictions), "evictions per second"),
             ]),
         Panel(
             title: "Event-loop lag", unit: "s", targets: quantiles(.eventLoopLag, by: "", legend: "")),
@@ -81,7 +81,7 @@ package enum GrafanaDashboard {
             targets: [
                 ("max(\(MetricFamily.limitOverrides.name){\(instance)})", "overrides"),
                 ("max(\(MetricFamily.limitsRejected.name){\(instance)})", "file rejected"),
-                (rate(.limitsReads, by: "result"), "reads a second, {{result}}"),
+                (rate(.limitsReads, by: "result"), "reads per second, {{result}}"),
             ]),
         Panel(
             title: "Lease settings", unit: "s",
@@ -91,7 +91,7 @@ package enum GrafanaDashboard {
             targets: [("sum by (instance) (\(MetricFamily.connections.name){\(instance)})", "{{instance}}")]),
     ]
 
-    // MARK: As Grafana reads it
+    // MARK: Grafana's JSON model
 
     private struct Source: Encodable {
         let type = "prometheus"
@@ -163,7 +163,7 @@ package enum GrafanaDashboard {
         let panels: [Chart]
     }
 
-    /// The dashboard as JSON, to be imported.
+    /// The dashboard as JSON, for import into Grafana.
     package static var json: String {
         get throws {
             let variables = [

@@ -2,7 +2,7 @@ internal import Cistern
 
 /// The page that Prometheus scrapes.
 ///
-/// No label takes an organization's name: the page does not grow with them.
+/// No label holds an organization's name, so the page does not grow with the number of organizations.
 package enum MetricsPage {
     /// The page's media type.
     package static let contentType = PrometheusText.contentType

@@ -1,8 +1,8 @@
 internal import Cistern
 
-/// Writes metrics in Prometheus' text format 0.0.4.
+/// Writes metrics in the Prometheus text format 0.0.4.
 struct PrometheusText {
-    /// The media type of what is written.
+    /// The media type of the text.
     static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
     typealias Labels = [(name: String, value: String)]
@@ -10,18 +10,18 @@ struct PrometheusText {
     private(set) var text = ""
     private var name = ""
 
-    /// Opens a family: what follows are its samples.
+    /// Starts a family, to which the next samples belong.
     mutating func family(_ family: MetricFamily) {
         name = family.name
         text += "# HELP \(name) \(family.help)\n# TYPE \(name) \(family.kind.rawValue)\n"
     }
 
-    /// Writes the one value of a family without labels.
+    /// Writes the single value of a family without labels.
     mutating func sample(_ value: some Numeric) {
         write("", [], "\(value)")
     }
 
-    /// Writes one value of the family.
+    /// Writes one value of the family, with labels.
     mutating func sample(_ labels: Labels, _ value: some Numeric) {
         write("", labels, "\(value)")
     }

@@ -1,4 +1,4 @@
-/** The admin API: requests, the token, and the stream of events. */
+/** The client of the admin API: requests, the token, and the event stream. */
 
 const tokenKey = "cistern-admin-token";
 const requestTimeout = 10_000;
@@ -12,7 +12,7 @@ export const token = {
   forget: () => sessionStorage.removeItem(tokenKey),
 };
 
-/** What the server has against a request; status 0 where it did not answer. */
+/** An error response to a request; status 0 if there was no response. */
 export class Problem extends Error {
   constructor(status, detail, retryAfter = 0) {
     super(detail);
@@ -30,7 +30,7 @@ async function send(path, options) {
   const hadToken = token.get() !== null;
   const response = await fetch(path, { cache: "no-store", ...options }).catch((error) => {
     if (options.signal?.aborted && options.signal.reason?.name !== "TimeoutError") throw error;
-    throw new Problem(0, "the server does not answer");
+    throw new Problem(0, "the server does not respond");
   });
   if (response.ok) return response;
   const problem = await problemOf(response);
@@ -42,11 +42,11 @@ async function send(path, options) {
 
 async function problemOf(response) {
   const body = await response.json().catch(() => null);
-  const detail = body?.detail ?? body?.title ?? `the server answers ${response.status}`;
+  const detail = body?.detail ?? body?.title ?? `the server responded with ${response.status}`;
   return new Problem(response.status, String(detail), Number(response.headers.get("Retry-After")) || 0);
 }
 
-/** One request; what is answered, or null where that is empty. */
+/** Sends one request; returns the decoded body, or null for 204. */
 export async function request(method, path, { body, signal } = {}) {
   const timeout = AbortSignal.timeout(requestTimeout);
   const response = await send(path, {
@@ -60,7 +60,7 @@ export async function request(method, path, { body, signal } = {}) {
 
 export const organizationPath = (name, part = "") => `v1/organizations/${encodeURIComponent(name)}${part}`;
 
-/** Takes the text of an event stream in pieces; calls `emit` with each event's name and data. */
+/** Parses an event stream in chunks; calls `emit` with each event's name and data. */
 export function eventParser(emit) {
   let rest = "";
   let name = "";
@@ -77,20 +77,20 @@ export function eventParser(emit) {
     if (field === "data") data.push(value);
   }
   return (text) => {
-    // A carriage return at the end may be half of a line's end.
+    // A carriage return at the end of a chunk may be the first half of CRLF.
     const lines = (rest + text).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();
     lines.forEach(take);
   };
 }
 
-/** Follows `v1/events` for as long as the page lives. */
+/** Reads `v1/events` and reconnects until the page is closed. */
 export class EventStream {
   #delay = firstDelay;
   #wake = () => {};
   #abort = new AbortController();
 
-  /** `onEvent(name, value)`, and `onLost(problem)` each time that the stream ends. */
+  /** Calls `onEvent(name, value)` for each event, and `onLost(problem)` each time the stream ends. */
   constructor({ onEvent, onLost }) {
     this.onEvent = onEvent;
     this.onLost = onLost;
@@ -107,12 +107,12 @@ export class EventStream {
     }
   }
 
-  /** Tries again now, as with a token that was just given. */
+  /** Reconnects now, for example after a token was entered. */
   retry() {
     this.#wake("asked");
   }
 
-  /** Ends the stream that is open, as where its token is no longer right; it is tried anew. */
+  /** Ends the open stream, for example if its token is no longer valid; the stream then reconnects. */
   drop() {
     this.#abort.abort();
   }
@@ -160,7 +160,7 @@ export class EventStream {
     }
   }
 
-  /** An event that cannot be shown must not end the stream. */
+  /** Delivers an event; an error of its handler must not end the stream. */
   #emit(name, data) {
     this.#delay = firstDelay;
     try {

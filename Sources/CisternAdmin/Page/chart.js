@@ -19,7 +19,7 @@ export class Chart {
 
   /**
    * `options`: title, unit, series [{key, label, tone, style: "area" | "line" | "dashed", onlyIfAny}], scale ("linear",
-   * "percent", "log"), least (top of the axis), write(value), tick(value), total(sample) (the big figure),
+   * "percent", "log"), least (smallest top of the y axis), write(value), tick(value), total(sample) (the big figure),
    * duration, step of the time axis and gap in milliseconds, onCursor(at).
    */
   constructor(figure, options) {
@@ -30,7 +30,7 @@ export class Chart {
     new ResizeObserver(() => this.draw()).observe(this.svg);
   }
 
-  /** Shows other samples; a note stands across the chart. */
+  /** Shows new samples and marks, with an optional note in the middle of the chart. */
   update(samples, marks, note = null) {
     this.#samples = samples;
     this.#marks = marks;
@@ -38,7 +38,7 @@ export class Chart {
     this.draw();
   }
 
-  /** Puts the line of the cursor at a time, or takes it away. */
+  /** Moves the cursor line to a time; null hides it. */
   showCursor(at) {
     this.#cursor = at;
     this.#placeCursor();
@@ -100,12 +100,12 @@ export class Chart {
     this.#placeCursor();
   }
 
-  /** Whether a sample has anything that this chart draws. */
+  /** Whether a sample has a value for this chart. */
   hasValue(sample) {
     return this.options.series.some((one) => isNumber(sample[one.key]));
   }
 
-  /** The points of each series, stacked where it is an area. */
+  /** The points of each series; areas are stacked. */
   #layers() {
     const heights = new Map();
     return this.options.series.map((one) => {
@@ -157,7 +157,7 @@ export class Chart {
     return [shape("text", { class: "note", x: (left + right) / 2, y: (top + bottom) / 2 + 4 }, this.#note)];
   }
 
-  /** Areas first, then lines from the top of the stack down: a layer without height must not hide the one below. */
+  /** Areas first, then lines from the top of the stack down, so that an empty layer does not hide the one below. */
   #outlines(layers) {
     const pieces = layers.map(({ one, points }) => ({ one, parts: runs(points, this.options.gap) }));
     const paint = (one, part, kind) => shape("path", {
@@ -168,7 +168,7 @@ export class Chart {
     return [...paintAll(areas, "fill"), ...paintAll(pieces.toReversed(), "stroke")];
   }
 
-  /** Labels of marks go into a lower row where they would run into each other. */
+  /** Draws the marks; a label that would overlap another one moves to a lower row. */
   #markShapes() {
     const { left, right, top, bottom } = this.plot;
     const rowEnds = [];
@@ -185,7 +185,7 @@ export class Chart {
     });
   }
 
-  // Words
+  // Values as text
 
   #describe(last) {
     const { title, unit, series, write, total } = this.options;
@@ -235,7 +235,7 @@ export class Chart {
 
   #choose(sample, isByKey) {
     this.options.onCursor(sample.at);
-    // Only keys speak: a mouse would chatter.
+    // Screen readers announce keyboard moves only: mouse moves are too frequent.
     this.tooltip.setAttribute("aria-live", isByKey ? "polite" : "off");
     this.tooltip.hidden = false;
     this.#placeCursor();

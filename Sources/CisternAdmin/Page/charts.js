@@ -1,4 +1,4 @@
-/** The charts of the last five minutes, what they say, and the samples they are drawn from. */
+/** The charts of the last five minutes: their definitions and the samples that they show. */
 
 import { Chart } from "./chart.js";
 import { compact, latency, percent, span } from "./format.js";
@@ -7,14 +7,14 @@ const kept = 330_000;
 
 const definitions = {
   decisions: {
-    title: "Decisions", unit: "a second", write: compact,
+    title: "Decisions", unit: "per second", write: compact,
     total: (sample) => sample.allowed + sample.denied + sample.unmetered + sample.refused,
     series: [
       { key: "allowed", label: "allowed", tone: "allowed", style: "area" },
       { key: "denied", label: "denied", tone: "denied", style: "area" },
       { key: "unmetered", label: "unmetered", tone: "unmetered", style: "area" },
       { key: "refused", label: "refused", tone: "refused", style: "area" },
-      { key: "shadowDenied", label: "denied in shadow", tone: "shadow", style: "dashed", onlyIfAny: true },
+      { key: "shadowDenied", label: "shadow denials", tone: "shadow", style: "dashed", onlyIfAny: true },
     ],
   },
   latency: {
@@ -34,7 +34,7 @@ const definitions = {
     series: [{ key: "decidedLocallyPercent", label: "decided locally", tone: "local", style: "line" }],
   },
   storeCalls: {
-    title: "Store calls", unit: "a second", write: compact,
+    title: "Store calls", unit: "per second", write: compact,
     total: (sample) => sample.storeCalls,
     series: [{ key: "storeCalls", label: "store calls", tone: "store", style: "area" }],
   },
@@ -53,7 +53,7 @@ const definitions = {
   },
 };
 
-/** Zeros of a store that is never called would look like a fault. */
+/** Notes for the embedded store, whose constant zeros would look like a fault. */
 const embeddedNotes = {
   storeCalls: "The embedded store is never called",
   storeCallsPerThousand: "The embedded store is never called",
@@ -74,7 +74,7 @@ export class Charts {
     document.addEventListener("visibilitychange", () => this.draw());
   }
 
-  /** What the server remembers replaces what was seen here; what is older and only known here stays. */
+  /** Replaces the samples that the server still has; keeps older samples, which only this page has. */
   replace(history) {
     const first = history[0]?.at ?? Infinity;
     this.samples = [...this.samples.filter((sample) => sample.at < first), ...history];
@@ -83,7 +83,7 @@ export class Charts {
 
   add(sample) {
     if (sample.at <= (this.samples.at(-1)?.at ?? 0)) {
-      // A clock that was set back makes later samples look old.
+      // The server's clock was set back: drop the samples that now lie in the future.
       this.samples = this.samples.filter((known) => known.at < sample.at);
     }
     this.samples.push(sample);
@@ -106,13 +106,13 @@ export class Charts {
   }
 
   #note(name, chart) {
-    if (this.samples.length === 0) return "Waiting for the first second";
+    if (this.samples.length === 0) return "Waiting for the first sample";
     if (this.#isEmbedded && name in embeddedNotes) return embeddedNotes[name];
-    return this.samples.some((sample) => chart.hasValue(sample)) ? null : "No decisions in these five minutes";
+    return this.samples.some((sample) => chart.hasValue(sample)) ? null : "No decisions in the last five minutes";
   }
 }
 
-/** What changed between two lease settings, in words, or null. */
+/** Describes the changes between two lease settings; null if there are none. */
 export function leaseChange(before, after) {
   if (before === null || after === null) return null;
   const names = { horizonMilliseconds: "horizon", durationMilliseconds: "duration", prefetchMilliseconds: "prefetch" };

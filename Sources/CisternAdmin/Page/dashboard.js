@@ -1,4 +1,4 @@
-/** The operators' page: follows the server's events and hands them to the parts of the page. */
+/** The entry point of the dashboard: passes the server's events to the parts of the page. */
 
 import { EventStream, token } from "./api.js";
 import { Charts, leaseChange } from "./charts.js";
@@ -14,7 +14,7 @@ const lease = new LeaseForm();
 const organization = new OrganizationPanel();
 const journal = new Journal((name) => organization.open(name));
 const stream = new EventStream({ onEvent, onLost });
-const tokenWanted = "The admin API of this server asks for a token.";
+const tokenWanted = "The admin API of this server requires a token.";
 let lastStatus = null;
 let lastHeard = Date.now();
 
@@ -62,11 +62,11 @@ function setConnected() {
 function onLost(problem) {
   if (problem.status === 401) return;
   if (isLocked()) {
-    if (problem.status === 0) say(byId("token-message"), "The server does not answer; trying again.");
+    if (problem.status === 0) say(byId("token-message"), "The server does not respond; trying again.");
     return;
   }
   document.body.classList.add("stale");
-  showState("unknown", ["not known: no connection to the server"]);
+  showState("unknown", ["unknown: no connection to the server"]);
   const why = problem.status > 0 ? ` (${problem.message})` : "";
   setText(byId("connection"), `no connection to the server since ${clock(lastHeard)}; trying again${why}`);
   byId("connection").hidden = false;
@@ -76,7 +76,7 @@ function onLost(problem) {
 
 function onUnauthorized({ detail: { hadToken } }) {
   const message = byId("token-message");
-  // What was asked before the form came up must not disturb who fills it in.
+  // A late response to an earlier request must not reset the form while the user types.
   if (isLocked() && !hadToken) {
     if (message.dataset.kind !== "bad") say(message, tokenWanted);
     return;
@@ -87,7 +87,7 @@ function onUnauthorized({ detail: { hadToken } }) {
   byId("connection").hidden = true;
   byId("token").hidden = false;
   byId("token-forget").hidden = true;
-  showState("unknown", ["a token is needed"]);
+  showState("unknown", ["token required"]);
   say(message, hadToken ? "That token is wrong." : tokenWanted, hadToken ? "bad" : "");
   byId("token-input").value = "";
   byId("token-input").focus();
@@ -97,14 +97,14 @@ function applyToken(event) {
   event.preventDefault();
   const secret = byId("token-input").value.trim();
   if (!/^[\x21-\x7e]+$/.test(secret)) {
-    const why = secret === "" ? "Type the token first." : "A token has neither spaces nor letters outside ASCII.";
+    const why = secret === "" ? "Type the token first." : "A token consists of visible ASCII characters only.";
     return say(byId("token-message"), why, "bad");
   }
   token.set(secret);
   stream.retry();
 }
 
-/** Loads the page anew, so that nothing stays of what the token had shown. */
+/** Reloads the page, so that it keeps no data that was loaded with the token. */
 function forgetToken() {
   token.forget();
   location.reload();

@@ -1,4 +1,4 @@
-/** The few ways in which this page touches the document. Data goes in as text, never as markup. */
+/** DOM helpers. Data is inserted as text, never as markup. */
 
 const svgNamespace = "http://www.w3.org/2000/svg";
 
@@ -6,7 +6,7 @@ const hiddenCharacters = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u
 
 export const byId = (id) => document.getElementById(id);
 
-/** Shows what could hide or turn text, as a name or an error from elsewhere may try. */
+/** Makes control and bidirectional characters visible: an untrusted name or error could hide or reorder text. */
 const plain = (text) => text.replace(hiddenCharacters, "\ufffd");
 
 function fill(node, attributes, children) {
@@ -23,31 +23,31 @@ export const element = (tag, attributes = {}, ...children) =>
 export const shape = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS(svgNamespace, tag), attributes, children);
 
-/** Sets a text only where it differs, so that live regions speak of changes alone. */
+/** Sets a text only if it differs, so that live regions announce changes only. */
 export function setText(node, text) {
   const shown = plain(text);
   if (node.textContent !== shown) node.textContent = shown;
 }
 
-/** Sets a data attribute to a plain number, or to nothing where there is none. */
+/** Sets a data attribute to a plain number, or to an empty string if the value is not finite. */
 export function setNumber(node, name, value) {
   node.dataset[name] = Number.isFinite(value) ? String(value) : "";
 }
 
-/** Makes a list have one child for each item, keeping those there are: focus and transitions survive. */
+/** Gives a list one child per item; keeps existing children, so that focus and transitions survive. */
 export function fitChildren(parent, count, make) {
   while (parent.children.length > count) parent.lastElementChild.remove();
   while (parent.children.length < count) parent.append(make());
   return [...parent.children];
 }
 
-/** Says how something went, beside its form. */
+/** Shows the result of an action beside its form. */
 export function say(node, text, kind = "") {
   node.dataset.kind = kind;
   setText(node, text);
 }
 
-/** Asks before something is changed. `changes` are rows of what, from and to. */
+/** Asks the user to confirm a change. `changes` are rows of [name, old value, new value]. */
 export function confirmed({ title, changes, note = "", action }) {
   const dialog = byId("confirm");
   setText(byId("confirm-title"), title);
@@ -66,7 +66,7 @@ function changeRow([what, from, to]) {
   const isChange = from !== to;
   return element("tr", {},
     element("th", { scope: "row" }, what),
-    element("td", { class: isChange ? "from" : "" }, isChange ? from : "stays"),
+    element("td", { class: isChange ? "from" : "" }, isChange ? from : "unchanged"),
     element("td", { class: isChange ? "to" : "same" }, isChange ? `→ ${to}` : to));
 }
 

@@ -1,7 +1,7 @@
-/** Numbers and times as people read them; what is not known is a dash. */
+/** Formats numbers and times for display; an unknown value is a dash. */
 
 const unknown = "–";
-// British English would abbreviate a million as m, which reads as a thousandth.
+// In en-GB a million would be abbreviated as m, which reads as a thousandth.
 const compactFormat = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 });
 const exactFormat = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
 const fullFormat = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 3 });
@@ -13,32 +13,32 @@ const dayFormat = new Intl.DateTimeFormat("en-GB", {
 
 export const isNumber = Number.isFinite;
 
-/** 12.3M: three digits, whatever the size. */
+/** A number with three significant digits: 12.3M. */
 export function compact(value) {
   if (!isNumber(value)) return unknown;
-  // A figure such as 0.0001 would be written out in full, and is as good as nothing.
+  // A negligible number such as 0.0001 would otherwise be written in full.
   if (value !== 0 && Math.abs(value) < 0.01) return value < 0 ? "> -0.01" : "< 0.01";
   return compactFormat.format(value).replace("K", "k").replace(/^-/, "−");
 }
 
-/** 1,234.5: tokens, to a tenth. */
+/** Tokens, to a tenth: 1,234.5. */
 export function exact(value) {
   return isNumber(value) ? exactFormat.format(Math.round(value * 10) / 10 || 0).replace(/^-/, "−") : unknown;
 }
 
-/** A setting as it was set, to three decimals. */
+/** The value of a setting, to three decimals. */
 export function full(value) {
   return isNumber(value) ? fullFormat.format(value) : unknown;
 }
 
-/** A share; one that is nearly, but not, all must not read as all. */
+/** A percentage; a value just below 100 is not rounded to 100%. */
 export function percent(value) {
   if (!isNumber(value)) return unknown;
   if (value > 99.99 && value < 100) return "> 99.99%";
   return `${value.toFixed(value >= 99 && value < 100 ? 2 : value < 10 && value > 0 ? 1 : 0)}%`;
 }
 
-/** A latency: the server tells nothing apart below 0.1 ms. */
+/** A latency; the server does not distinguish latencies below 0.1 ms. */
 export function latency(value) {
   if (!isNumber(value)) return unknown;
   if (value < 0.1) return "< 0.1 ms";
@@ -46,13 +46,13 @@ export function latency(value) {
   return `${value >= 100 ? Math.round(value) : Number(value.toPrecision(2))} ms`;
 }
 
-/** A span that was set in milliseconds: 250 ms, 1.5 s. */
+/** A duration from the settings: 250 ms, 1.5 s. */
 export function span(milliseconds) {
   if (!isNumber(milliseconds)) return unknown;
   return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${full(milliseconds / 1000)} s`;
 }
 
-/** A span that passes, to its two largest units: 3 d 4 h. */
+/** An elapsed or remaining time, in its two largest units: 3 d 4 h. */
 export function age(seconds) {
   if (!isNumber(seconds)) return unknown;
   const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
@@ -66,7 +66,7 @@ export function age(seconds) {
   return parts.filter(Boolean).join(" ");
 }
 
-/** A span that is seldom more than seconds: 1.8 s, and from a minute on as `age`. */
+/** A short duration: 1.8 s; from a minute on, formatted by `age`. */
 export function brief(milliseconds) {
   if (!isNumber(milliseconds)) return unknown;
   return milliseconds < 60_000 ? `${(milliseconds / 1000).toFixed(1)} s` : age(milliseconds / 1000);
@@ -75,16 +75,16 @@ export function brief(milliseconds) {
 export const clock = (time) => clockFormat.format(time);
 export const minute = (time) => minuteFormat.format(time);
 
-/** A day and time out of the API, or what stands there instead of one. */
+/** A date and time from the API; other texts are returned unchanged. */
 export function day(text) {
   const time = Date.parse(text);
   return Number.isNaN(time) ? String(text) : dayFormat.format(time);
 }
 
-/** 1 node, 3 nodes. */
+/** A count with its noun: 1 node, 3 nodes. */
 export function counted(count, one, many = `${one}s`) {
   return `${count < 10_000 ? exact(count) : compact(count)} ${count === 1 ? one : many}`;
 }
 
 export const limitText = (limit) =>
-  `${full(limit.capacity)} tokens, ${full(limit.refillPerSecond)} a second${limit.shadow ? ", in shadow" : ""}`;
+  `${full(limit.capacity)} tokens, ${full(limit.refillPerSecond)} a second${limit.shadow ? ", in shadow mode" : ""}`;

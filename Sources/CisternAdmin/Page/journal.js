@@ -1,4 +1,4 @@
-/** What happened to the server, and which limits are overridden: asked for when the status says that it has changed. */
+/** Recent events and overrides: events load when the status reports a new one, overrides every three seconds. */
 
 import { request } from "./api.js";
 import { byId, element, fitChildren, setText } from "./dom.js";
@@ -11,7 +11,7 @@ export class Journal {
   #overridesAt = 0;
   #open;
 
-  /** `open` is called with the name of an organization that was chosen. */
+  /** Calls `open` with the name of the organization that the user selects. */
   constructor(open) {
     this.#open = open;
     byId("overrides").addEventListener("click", (event) => {
@@ -25,7 +25,7 @@ export class Journal {
       this.#latest = status.latestJournalEntry;
       await this.#load("v1/journal", (answer) => this.#showEntries(answer.entries));
     }
-    // Other servers set overrides as well, and their expiry comes by itself.
+    // Polled, since other servers set overrides, too, and an expiry causes no event.
     if (Date.now() - this.#overridesAt >= overridesInterval) {
       this.#overridesAt = Date.now();
       await this.#load("v1/overrides?limit=100", (answer) => this.#showOverrides(answer));
@@ -36,7 +36,7 @@ export class Journal {
     try {
       show(await request("GET", path));
     } catch {
-      // The next status asks again.
+      // The next status event retries.
       this.#latest = -1;
     }
   }

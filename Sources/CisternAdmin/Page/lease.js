@@ -1,4 +1,4 @@
-/** The form of the lease settings. */
+/** The lease settings form. */
 
 import { request } from "./api.js";
 import { span } from "./format.js";
@@ -22,7 +22,7 @@ export class LeaseForm {
     });
   }
 
-  /** Takes what is in force, null for the embedded store; a field that somebody has changed stays. */
+  /** Shows the settings in force, null for the embedded store; keeps fields that the user has edited. */
   show(lease) {
     const before = this.#lease;
     this.#lease = lease;
@@ -35,7 +35,7 @@ export class LeaseForm {
     }
   }
 
-  /** What would change, or null where a field cannot be read. */
+  /** The changes in the form; null if a field is not a whole number. */
   #changes() {
     const wrong = fields.find(({ id }) => !/^\d+$/.test(byId(id).value.trim()));
     fields.forEach((field) => byId(field.id).toggleAttribute("aria-invalid", field === wrong));
@@ -64,7 +64,7 @@ export class LeaseForm {
     const isSure = await confirmed({
       title: "Change the lease settings of this server?",
       action: "Apply",
-      note: "In force from the next lease on. The charts will be marked.",
+      note: "Takes effect with the next lease. The charts will show a mark.",
       changes: changes.map(({ name, from, to }) => [name, span(from), span(to)]),
     });
     if (!isSure) return;

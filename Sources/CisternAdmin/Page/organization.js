@@ -1,4 +1,4 @@
-/** One organization, looked at twice a second while it is shown: its limit, its bucket, and who holds its tokens. */
+/** One organization, polled twice a second while it is shown: its limit, its bucket, and its lessees. */
 
 import { Chart } from "./chart.js";
 import { organizationPath, request } from "./api.js";
@@ -11,20 +11,20 @@ const pace = 500;
 const slowest = 10_000;
 const kept = 70_000;
 const longestName = 128;
-const failed = "Not known since";
-const nobody = "Nobody holds leased tokens of it.";
-const embedded = "The embedded store leases nothing: it decides by itself.";
-const sources = { default: "the default limit", file: "out of the limits file", override: "an override" };
+const failed = "No data since";
+const nobody = "No server holds leased tokens of this organization.";
+const embedded = "The embedded store leases nothing: it decides in this process.";
+const sources = { default: "the default limit", file: "from the limits file", override: "an override" };
 
-/** Why a name cannot be one, or null. */
+/** Why a name is invalid; null if it is valid. */
 export function nameProblem(name) {
   if (name === "") return "Type a name first.";
   const wrong = /[^A-Za-z0-9._:@-]/u.exec(name)?.[0];
   if (wrong === " ") return "A name has no spaces: use A-Z a-z 0-9 . _ : @ -";
   if (wrong) return `“${wrong}” cannot be in a name: use A-Z a-z 0-9 . _ : @ -`;
   if (name.length > longestName) return `A name has at most ${longestName} characters; this one has ${name.length}.`;
-  // Every browser takes such a segment out of a URL, percent-encoded or not.
-  if (name === "." || name === "..") return `“${name}” cannot be asked for through a URL.`;
+  // Browsers remove dot segments from URLs, percent-encoded or not.
+  if (name === "." || name === "..") return `“${name}” cannot be part of a URL.`;
   return null;
 }
 
@@ -40,7 +40,7 @@ export class OrganizationPanel {
     this.tank = new Tank();
     this.form = new OverrideForm(() => this.#pollNow());
     this.chart = new Chart(document.querySelector('[data-chart="organization"]'), {
-      title: "Bucket", unit: "tokens in it, last minute", write: exact, tick: compact, least: 1,
+      title: "Bucket", unit: "tokens, last minute", write: exact, tick: compact, least: 1,
       duration: 60_000, step: 15_000, gap: 3_000,
       total: (sample) => sample.balance,
       series: [
@@ -55,25 +55,25 @@ export class OrganizationPanel {
     document.addEventListener("visibilitychange", () => this.#pollNow());
   }
 
-  /** What the form says of the limit beneath an override. */
+  /** Sets the default limit, which the form shows before an override is removed. */
   setDefault(limit) {
     this.form.setDefault(limit);
   }
 
-  /** Looks again, as after a token was given. */
+  /** Resumes polling, for example after a token was entered. */
   resume() {
     this.#delay = pace;
     this.#pollNow();
   }
 
-  /** Opens an organization, or none; it becomes part of the address, to be sent to somebody. */
+  /** Opens an organization, or none for null. The URL includes the name, so that a link can be shared. */
   open(name) {
     const hash = name === null ? "" : `#/${encodeURIComponent(name)}`;
     if (location.hash !== hash) history.pushState(null, "", hash || location.pathname + location.search);
     this.#show(name, true);
   }
 
-  /** Opens what the address names. */
+  /** Opens the organization in the URL. */
   start() {
     this.#show(this.#addressed(), false);
   }
@@ -107,7 +107,7 @@ export class OrganizationPanel {
     setText(byId("search-message"), problem ?? "");
   }
 
-  // Looking
+  // Polling
 
   #show(name, takesFocus) {
     this.#abort.abort();
@@ -140,12 +140,12 @@ export class OrganizationPanel {
     byId("organization-content").hidden = name === null;
     byId("organization-content").classList.add("loading");
     setText(byId("organization-name"), name ?? "");
-    setText(byId("organization-limit"), "asking …");
+    setText(byId("organization-limit"), "loading …");
     setText(byId("organization-pace"), "");
     this.#showProblem(null);
     this.#showLessees(null);
     this.tank.show(null, 0);
-    this.chart.update([], [], "Asking the server");
+    this.chart.update([], [], "Loading");
   }
 
   #pollNow() {
@@ -193,7 +193,7 @@ export class OrganizationPanel {
 
   #fail(problem) {
     const isBusy = problem.status === 429;
-    // Without a token there is nothing to ask for until `resume`.
+    // Without a valid token, polling stops until `resume`.
     if (problem.status === 401) this.#delay = Infinity;
     else this.#delay = isBusy ? Math.min(slowest, Math.max(this.#delay * 2, problem.retryAfter * 1000)) : 2_000;
     setText(byId("organization-pace"), isBusy ? this.#slowText() : "");
@@ -201,13 +201,13 @@ export class OrganizationPanel {
   }
 
   #slowText() {
-    return `The server is asked too often; it is asked every ${brief(this.#delay)} for now.`;
+    return `The server limits requests: updates every ${brief(this.#delay)} for now.`;
   }
 
   #showProblem(text) {
     const place = byId("organization-problem");
     place.hidden = text === null;
-    // The time in a repeated failure would make the live region speak again and again.
+    // Each repeated failure has a new time, which the live region would announce again.
     const isRepeated = text?.startsWith(failed) && place.textContent.startsWith(failed);
     if (!isRepeated) setText(place, text ?? "");
   }
@@ -230,7 +230,7 @@ export class OrganizationPanel {
     setText(row.querySelector(".lessee"), lessee.isThisServer ? `${lessee.name} (this server)` : lessee.name);
     const figures = [
       exact(lessee.tokens), brief(lessee.endsInMilliseconds),
-      exact(lessee.demandPerSecond), exact(lessee.pacePerSecond),
+      exact(lessee.demandPerSecond), exact(lessee.tricklePerSecond),
       `${brief(lessee.askedMillisecondsAgo)} ago`,
     ];
     figures.forEach((figure, index) => setText(row.cells[index + 1], figure));
@@ -238,7 +238,7 @@ export class OrganizationPanel {
 }
 
 function lesseeRow() {
-  const names = ["tokens", "lapse in", "demand/s", "pace/s", "last asked"];
+  const names = ["tokens", "expires in", "demand/s", "trickle/s", "last request"];
   const swatch = element("i", { "aria-hidden": "true" });
   return element("tr", {},
     element("th", { scope: "row" }, swatch, element("span", { class: "lessee" })),
@@ -251,7 +251,7 @@ function limitWords(answer) {
   if (store && store.node !== "memory") {
     parts.push(store.slot === null ? `on ${store.node}` : `on ${store.node}, slot ${store.slot}`);
   }
-  if (store && !store.isStored) parts.push("no bucket is stored, which counts as full");
+  if (store && !store.isStored) parts.push("no bucket in the store: it counts as full");
   if (local.leasedTokens > 0) parts.push(`this server holds ${counted(local.leasedTokens, "leased token")}`);
   return parts.join(" · ");
 }

@@ -1,4 +1,4 @@
-/** Changes to one organization: an override of its limit, and a full bucket. */
+/** The form that overrides an organization's limit and refills its bucket. */
 
 import { organizationPath, request } from "./api.js";
 import { age, day, exact, full, limitText } from "./format.js";
@@ -12,10 +12,10 @@ export class OverrideForm {
   #answer = null;
   #default = null;
   #isEdited = false;
-  /** What is left of the override in force, and when that was so; null where it does not expire. */
+  /** The seconds until the override expires, and when they were read; null if it does not expire. */
   #left = null;
 
-  /** `onChange` is called when something has been changed. */
+  /** Calls `onChange` after each request for a change. */
   constructor(onChange) {
     this.onChange = onChange;
     const form = byId("override");
@@ -47,11 +47,11 @@ export class OverrideForm {
     setText(byId("override-now"), "");
   }
 
-  /** Takes the server's answer; what somebody is typing stays. */
+  /** Shows the server's response; keeps fields that the user has edited. */
   show(answer) {
     this.#answer = answer;
     this.#setButtons();
-    setText(byId("override-now"), answer.override ? overrideWords(answer.override) : "There is none now.");
+    setText(byId("override-now"), answer.override ? overrideWords(answer.override) : "No override is in force.");
     if (!this.#isEdited) this.#fillIn(answer.limit, answer.override);
   }
 
@@ -59,7 +59,7 @@ export class OverrideForm {
     const left = override?.expiresInSeconds ?? null;
     const keep = byId("override-keep");
     keep.hidden = left === null;
-    setText(keep, left === null ? "as it is" : `as it is (${age(left)} left)`);
+    setText(keep, left === null ? "unchanged" : `unchanged (${age(left)} left)`);
     this.#left = left === null ? null : { seconds: left, at: performance.now() };
     byId("override-expiry").value = left === null ? "" : "keep";
     this.#showSeconds();
@@ -88,11 +88,11 @@ export class OverrideForm {
     const isSure = await confirmed({
       title: `Override the limit of ${this.#name}?`,
       action: "Set override",
-      note: wish.shadow ? "In shadow the limit denies nothing; denials are only counted." : "It holds from now on.",
+      note: wish.shadow ? "In shadow mode the limit only counts what it would deny." : "It takes effect at once.",
       changes: [
         ["Capacity", `${full(limit.capacity)} tokens`, `${full(wish.capacity)} tokens`],
         ["Refill", `${full(limit.refillPerSecond)} a second`, `${full(wish.refillPerSecond)} a second`],
-        ["In shadow", yesNo(limit.shadow), yesNo(wish.shadow)],
+        ["Shadow mode", yesNo(limit.shadow), yesNo(wish.shadow)],
         [
           "Expires",
           override ? expiryText(override.expiresAt) : "no override",
@@ -111,9 +111,9 @@ export class OverrideForm {
       title: `Remove the override of ${this.#name}?`,
       action: "Remove override",
       note: overrideWords(override),
-      changes: [["Limit", limitText(limit), `what the limits file says of it; if nothing, the default: ${standard}`]],
+      changes: [["Limit", limitText(limit), `the limit in the limits file, or else the default: ${standard}`]],
     });
-    if (isSure) await this.#change("DELETE", "/limit", undefined, "The override is removed.");
+    if (isSure) await this.#change("DELETE", "/limit", undefined, "The override was removed.");
   }
 
   async #refill() {
@@ -122,16 +122,16 @@ export class OverrideForm {
     const isSure = await confirmed({
       title: `Refill the bucket of ${this.#name}?`,
       action: "Refill bucket",
-      note: "It may at once be allowed that much again. Tokens that servers have leased stay with them.",
+      note: "The organization can use the new tokens at once. Servers keep the tokens that they have leased.",
       changes: [["In the bucket", store ? `${exact(store.balance)} tokens` : "not known", `${exact(filled)} tokens`]],
     });
-    if (isSure) await this.#change("DELETE", "/bucket", undefined, "The bucket is full again, less what is leased.");
+    if (isSure) await this.#change("DELETE", "/bucket", undefined, "The bucket is full again, minus leased tokens.");
   }
 
   async #change(method, part, body, done) {
     const name = this.#name;
     const message = byId("organization-message");
-    say(message, "asking …");
+    say(message, "sending …");
     try {
       await request(method, organizationPath(name, part), { body });
       if (this.#name !== name) return;
@@ -167,7 +167,7 @@ export class OverrideForm {
     if (expiry === "keep") {
       const left = Math.round((this.#left?.seconds ?? 0) - (performance.now() - (this.#left?.at ?? 0)) / 1000);
       if (left < 1) {
-        say(byId("organization-message"), "The override has ended: choose when the new one expires.", "bad");
+        say(byId("organization-message"), "The override has expired: choose when the new one expires.", "bad");
         byId("override-expiry").focus();
         return null;
       }
@@ -191,7 +191,7 @@ const yesNo = (isSet) => (isSet ? "yes" : "no");
 
 const expiryText = (expiresAt) => (expiresAt ? day(expiresAt) : "never");
 
-/** Who set an override, when, and how long it is left. */
+/** Describes an override: who set it and when, and the time left. */
 function overrideWords(override) {
   const set = `Set by ${override.setBy} on ${day(override.setAt)}`;
   if (!override.expiresAt) return `${set}, until it is removed.`;

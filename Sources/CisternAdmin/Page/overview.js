@@ -1,23 +1,23 @@
-/** How the server is in words, its facts, its nodes, and the busiest organizations. */
+/** The overview: the server's state and facts, its nodes, and the busiest organizations. */
 
 import { age, compact, counted, exact, full, isNumber, latency, limitText, percent } from "./format.js";
 import { byId, element, fitChildren, setText } from "./dom.js";
 
-const consequences = { open: "unmetered", closed: "refused", local: "metered at this server's part" };
+const consequences = { open: "unmetered", closed: "refused", local: "metered against this server's local fraction" };
 const policies = {
-  open: "let through, unmetered",
-  closed: "refused with 503",
-  local: "metered at this server's part",
+  open: "requests are allowed, unmetered",
+  closed: "requests are refused with 503",
+  local: "requests are metered against this server's local fraction of each limit",
 };
 
 export const isEmbedded = (status) => status.store === "memory";
 
 // The state
 
-/** For how many seconds it is said that requests went unmetered. */
+/** How many seconds the page warns after an unmetered decision. */
 const recently = 10;
 
-/** What is wrong, as [level, words]; nothing where all is well. */
+/** The current problems, as [level, text]; empty if there are none. */
 function troubles(status) {
   const down = status.nodes.filter((node) => node.state === "down").length;
   const found = [];
@@ -37,7 +37,7 @@ function nodesDown(down, total, consequence) {
   return `${down} of ${total} nodes ${down === 1 ? "is" : "are"} down: decisions there are ${consequence}`;
 }
 
-/** Says the overall state: level is ok, warn, bad or unknown. */
+/** Shows the overall state: level is ok, warn, bad or unknown. */
 export function showState(level, lines) {
   const state = byId("state");
   state.dataset.level = level;
@@ -70,7 +70,7 @@ function storeText(status) {
 const lagText = (lag) => (isNumber(lag) ? `${full(Number(lag.toPrecision(2)))} ms` : "–");
 
 function policyText(status) {
-  return isEmbedded(status) ? "there is none to lose" : policies[status.failurePolicy] ?? status.failurePolicy;
+  return isEmbedded(status) ? "not needed: embedded store" : policies[status.failurePolicy] ?? status.failurePolicy;
 }
 
 function showFacts(status) {
@@ -83,7 +83,7 @@ function showFacts(status) {
     ["Evictions", compact(status.evictions)],
     ["Connections", exact(status.connections)],
     ["Event-loop lag", lagText(sample.eventLoopLag)],
-    ["Where a node is lost", policyText(status)],
+    ["While a node is down", policyText(status)],
   ];
   const rows = fitChildren(byId("facts"), facts.length, () => element("div", {}, element("dt"), element("dd")));
   facts.forEach(([name, value], index) => {
@@ -164,7 +164,7 @@ function showRanking(list, entries) {
   list.hidden = shown.length === 0;
 }
 
-/** Under a hand about to choose, rows keep their places: else it would open its neighbor. */
+/** Keeps the rows in place while the list has the pointer or focus, so that a click opens the intended row. */
 function held(list, entries) {
   if (!list.matches(":hover, :focus-within")) return entries;
   const byName = new Map(entries.map((entry) => [entry.organization, entry]));

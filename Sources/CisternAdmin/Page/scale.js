@@ -1,4 +1,4 @@
-/** Axes and outlines of charts: arithmetic alone, nothing of the document. */
+/** Axes and outlines of charts: pure functions without access to the DOM. */
 
 const niceSteps = [1, 2, 5, 10];
 const logFloor = 0.05;
@@ -8,7 +8,7 @@ function niceStep(rough) {
   return niceSteps.find((step) => step * power >= rough * 0.999) * power;
 }
 
-/** An axis from 0, or from below it, to a round number; `least` is the lowest top it may have. */
+/** A linear axis from 0, or from below it, to a round number of at least `least`. */
 export function linearScale(values, least, count) {
   const top = Math.max(least, ...values);
   const bottom = Math.min(0, ...values);
@@ -23,7 +23,7 @@ export function percentScale() {
   return { ticks: [0, 50, 100], base: 0, position: (value) => value / 100 };
 }
 
-/** Whole decades from 0.1 on. What is less lies on the floor, as nothing is known of it but that. */
+/** A log axis in whole decades from 0.1 up. Smaller values lie on its floor: the server does not resolve them. */
 export function logScale(values) {
   const floor = Math.log10(logFloor);
   const top = Math.max(1, Math.ceil(Math.log10(Math.max(1, ...values)) - 1e-9));
@@ -35,13 +35,13 @@ export function logScale(values) {
   };
 }
 
-/** Times at whole steps, so that they read as on a clock. */
+/** Times at whole multiples of `step`, so that labels are round times. */
 export function timeTicks(start, end, step) {
   const first = Math.ceil(start / step) * step;
   return Array.from({ length: Math.max(0, Math.floor((end - first) / step) + 1) }, (_, index) => first + index * step);
 }
 
-/** Cuts points where a value is missing or nothing was heard for longer than `longestGap`. */
+/** Splits points where a value is missing, or where the gap between two is longer than `longestGap` milliseconds. */
 export function runs(points, longestGap) {
   const found = [];
   let previous = null;
@@ -59,13 +59,13 @@ export function runs(points, longestGap) {
 
 const place = (x, y) => `${x.toFixed(1)} ${y.toFixed(1)}`;
 
-/** A line; a lone point becomes a dot, by the round ends of strokes. */
+/** The path of a line; a single point becomes a dot, since strokes have round ends. */
 export function linePath(run, x, y) {
   if (run.length === 1) return `M${place(x(run[0].at), y(run[0].value))}h0`;
   return "M" + run.map((point) => place(x(point.at), y(point.value))).join("L");
 }
 
-/** The area between a run and what it stands on. */
+/** The path of the area between a run and its base. */
 export function areaPath(run, x, y) {
   const base = run.toReversed().map((point) => place(x(point.at), y(point.base ?? 0)));
   return `${linePath(run, x, y)}L${base.join("L")}Z`;

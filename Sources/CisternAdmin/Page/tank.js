@@ -21,18 +21,18 @@ export class Tank {
     this.view.append(this.promised, this.water, this.leases, this.walls, this.rim);
   }
 
-  /** Another organization: colors are given out anew. */
+  /** Forgets the colors of the lessees, for another organization. */
   reset() {
     this.#colors.clear();
   }
 
-  /** The color of a lessee, the same for as long as the organization is shown. */
+  /** The color of a lessee, which is stable while the organization is shown. */
   shade(name) {
     if (!this.#colors.has(name)) this.#colors.set(name, this.#colors.size % shades);
     return this.#colors.get(name);
   }
 
-  /** Shows the store's answer, or that there is none. */
+  /** Shows the bucket in the store; null shows an unknown bucket. */
   show(store, capacity) {
     this.view.classList.toggle("unknown", store === null);
     const balance = store?.balance ?? 0;
@@ -42,7 +42,7 @@ export class Tank {
     this.view.setAttribute("aria-label", store ? this.#words(store, capacity) : "Bucket: its store is out of reach");
   }
 
-  /** One part for each lessee, and one for all beyond the fifth, so that slivers stay readable. */
+  /** One part per lessee, five at most: with more lessees, the fifth part sums up the smallest ones. */
   #parts(store) {
     const parts = store.lessees.filter((lessee) => lessee.tokens > 0).map((lessee) => ({
       name: lessee.isThisServer ? `${lessee.name} (this server)` : lessee.name,
@@ -80,11 +80,11 @@ export class Tank {
   #showLegend(store, balance, lessees, capacity) {
     const leased = lessees.reduce((sum, part) => sum + part.tokens, 0);
     const free = capacity - Math.max(0, balance) - leased;
-    const rows = store === null ? [["free", "not known", "–"]] : [
+    const rows = store === null ? [["free", "unknown", "–"]] : [
       ["free", "free", exact(Math.max(0, free))],
       ...lessees.toReversed().map((part) => [`shade-${part.shade}`, part.name, exact(part.tokens)]),
       ["water", "in the bucket", exact(Math.max(0, balance))],
-      ...(balance < 0 ? [["promised", "promised ahead of the refill", exact(-balance)]] : []),
+      ...(balance < 0 ? [["promised", "promised from future refill", exact(-balance)]] : []),
     ];
     const items = fitChildren(byId("tank-legend"), rows.length, () =>
       element("li", {}, element("i", { "aria-hidden": "true" }), element("span"), element("b")));
@@ -97,8 +97,8 @@ export class Tank {
 
   #words(store, capacity) {
     const balance = store.balance < 0
-      ? `empty, ${exact(-store.balance)} promised ahead of the refill`
-      : `${exact(store.balance)} of ${full(capacity)} tokens in it`;
+      ? `empty, ${exact(-store.balance)} promised from future refill`
+      : `${exact(store.balance)} of ${full(capacity)} tokens`;
     return `Bucket: ${balance}, ${exact(store.outstanding)} leased`;
   }
 }

@@ -1,8 +1,8 @@
 internal import Cistern
 
-/// What a second was like: the figures of the dashboard's charts.
+/// One second of a server's activity: the values in the dashboard's charts.
 ///
-/// Rates are a second; those without a unit in their name are counts. Nil stands for what was not there to be measured.
+/// Values without a unit in their name or comment are counts per second. Nil means that there was nothing to measure.
 struct Sample: Encodable, Sendable {
     /// The end of the second, in milliseconds since 1970.
     var at: Int64
@@ -10,23 +10,23 @@ struct Sample: Encodable, Sendable {
     var denied = 0.0
     var unmetered = 0.0
     var refused = 0.0
-    /// Of the allowed, those that a limit in shadow would have denied.
+    /// Allowed decisions that a limit in shadow mode would have denied.
     var shadowDenied = 0.0
     var storeCalls = 0.0
     @Nullable var storeCallsPerThousand: Double?
     @Nullable var decidedLocallyPercent: Double?
-    /// Latency of decisions in milliseconds: how long they waited for the store; 0 for those from memory.
+    /// Decision latency in milliseconds: the wait for the store, which is 0 for decisions from memory.
     @Nullable var p50: Double?
     @Nullable var p99: Double?
     @Nullable var p999: Double?
     /// Tokens leased and not spent.
     var outstanding = 0.0
-    /// Of them, those beyond what this server spends in a horizon.
+    /// Outstanding tokens beyond what this server spends within one lease horizon.
     var stranded = 0.0
-    /// How late event loops came to what was due, at the 99th percentile, in milliseconds.
+    /// Event-loop lag at the 99th percentile, in milliseconds.
     var eventLoopLag = 0.0
 
-    /// What happened between two snapshots.
+    /// Computes the values from two consecutive snapshots.
     init(from earlier: ServerSnapshot, to later: ServerSnapshot, seconds: Double, at unixMilliseconds: Int64) {
         at = unixMilliseconds
         func rate(_ count: (ServerSnapshot) -> UInt64) -> Double {
@@ -59,7 +59,7 @@ struct Sample: Encodable, Sendable {
         eventLoopLag = Self.rounded(later.eventLoopLag.since(earlier.eventLoopLag).quantile(0.99) ?? 0)
     }
 
-    /// To thousandths, so that what is sent is short.
+    /// Rounds to three decimals, which keeps the JSON short.
     private static func rounded(_ number: Double) -> Double {
         (number * 1000).rounded() / 1000
     }

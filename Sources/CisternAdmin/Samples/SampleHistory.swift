@@ -1,6 +1,6 @@
 internal import Cistern
 
-/// The samples of the last five minutes, made of the snapshots that come in.
+/// The samples of the last five minutes, one for each snapshot.
 struct SampleHistory: Sendable {
     /// How many samples are kept.
     static let maximumCount = 300
@@ -14,7 +14,7 @@ struct SampleHistory: Sendable {
         samples = [Sample(from: snapshot, to: snapshot, seconds: 1, at: unixMilliseconds)]
     }
 
-    /// Takes in a snapshot, and makes a sample of what has happened since the last one.
+    /// Adds the sample between the last snapshot and this one.
     mutating func add(_ snapshot: ServerSnapshot, at now: Instant, unixMilliseconds: Int64) {
         let seconds = Double(now.nanoseconds - last.at.nanoseconds) / 1_000_000_000
         guard seconds > 0 else { return }

@@ -6,9 +6,9 @@ internal import NIOCore
     internal import Glibc
 #endif
 
-/// Keeps an error of accepting from ending the operators' port: it pauses where descriptors or memory are short.
+/// Keeps accept errors from closing the admin port: pauses accepting while descriptors or memory are short.
 ///
-/// Hummingbird stops to listen at the first error that reaches it.
+/// Hummingbird stops listening at the first error that reaches it.
 final class AcceptErrors: ChannelInboundHandler, Sendable {
     typealias InboundIn = any Channel
 
@@ -17,7 +17,7 @@ final class AcceptErrors: ChannelInboundHandler, Sendable {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         let code = (error as? IOError)?.errnoCode ?? 0
-        // The client has gone again.
+        // The client closed the connection before it was accepted.
         if code == ECONNABORTED { return }
         guard Self.shortages.contains(code) else { return context.fireErrorCaught(error) }
         let channel = context.channel

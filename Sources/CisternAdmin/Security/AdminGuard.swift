@@ -5,14 +5,14 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// What is known of one request beside what it says.
+/// The context of one request: its user, client address and connection.
 struct AdminContext: RequestContext {
     var coreContext: CoreRequestContextStorage
-    /// Who asks: the name of a token, or `local` where none is needed.
+    /// The caller's token name, `local` if no token is required, or `nobody` without a valid token.
     var user = "local"
-    /// Where the request comes from.
+    /// The client's IP address; empty if unknown.
     let address: String
-    /// The connection that the request came on.
+    /// The connection of the request.
     let channel: any Channel
 
     init(source: ApplicationRequestContextSource) {
@@ -21,22 +21,22 @@ struct AdminContext: RequestContext {
         address = source.channel.remoteAddress?.ipAddress ?? ""
     }
 
-    /// Room for any body that is read, and no more.
+    /// The longest request body, in bytes.
     var maxUploadSize: Int { FieldReader.maximumBytes }
 }
 
-/// Lets a request of the API in: who asks, from where, and how often.
+/// Admission control of the API: authentication, host and origin checks, and rate limits.
 struct AdminGuard: Sendable {
-    /// Who sends no valid token.
+    /// The user name of callers without a valid token.
     static let nobody = "nobody"
 
     let tokens: @Sendable () -> AdminTokens?
     let pace: AdminRateLimit
     let logger: Logger
 
-    /// Checks a request and says who asks.
+    /// Checks a request and returns its user.
     ///
-    /// Probes and scrapes have rates of their own, so that nobody who asks for other things stops them.
+    /// Health probes and metrics scrapes have separate rate limits, so that other requests cannot block them.
     func admit(_ request: Request, to route: AdminRoute, from address: String) async throws -> String {
         try checkOrigin(request)
         guard let tokens = tokens() else {
@@ -48,7 +48,7 @@ struct AdminGuard: Sendable {
             try await pace.admit("\(route.isOpen ? "open" : Self.nobody):\(address)")
             guard route.isOpen else {
                 throw Problem(
-                    .unauthorized, "no valid token: send Authorization: Bearer SECRET, of a line in adminTokenFile",
+                    .unauthorized, "no valid token: send Authorization: Bearer SECRET with a secret of adminTokenFile",
                     headers: [.wwwAuthenticate: "Bearer"])
             }
             return Self.nobody
@@ -62,8 +62,7 @@ struct AdminGuard: Sendable {
         return String(value.dropFirst("bearer ".count))
     }
 
-    /// Where no token is asked for, a page from elsewhere must not get in by way of a name that leads to this machine
-    /// (DNS rebinding): the host must be this machine's own.
+    /// Requires a loopback host, which protects a server without tokens against DNS rebinding.
     private func checkHost(_ request: Request) throws(Problem) {
         let host = request.head.authority ?? ""
         guard AdminSettings.isLoopback(Self.name(in: host)) else {
@@ -72,21 +71,21 @@ struct AdminGuard: Sendable {
         }
     }
 
-    /// A page of another origin may not use a browser's way in here.
+    /// Rejects browser requests that come from pages of another origin.
     private func checkOrigin(_ request: Request) throws(Problem) {
-        // An image or a script of another site has no Origin; a browser says where it comes from all the same.
+        // For images and scripts of another site, browsers send no Origin, but they do send Sec-Fetch-Site.
         let site = HTTPField.Name("Sec-Fetch-Site").flatMap { request.headers[$0] }
         guard site != "cross-site" else {
-            throw Problem(.forbidden, "Sec-Fetch-Site is 'cross-site': only this server's own page may ask")
+            throw Problem(.forbidden, "Sec-Fetch-Site is 'cross-site': use this server's own page")
         }
         guard let origin = request.headers[.origin] else { return }
         let host = request.head.authority ?? ""
         guard origin == "http://\(host)" || origin == "https://\(host)" else {
-            throw Problem(.forbidden, "Origin is '\(origin.prefix(128))': only this server's own page may ask")
+            throw Problem(.forbidden, "Origin is '\(origin.prefix(128))': use this server's own page")
         }
     }
 
-    /// A host without its port.
+    /// The host of an authority without its port; empty if anything but a port follows the host.
     private static func name(in authority: String) -> String {
         let name =
             if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") {
@@ -94,16 +93,15 @@ struct AdminGuard: Sendable {
             } else {
                 String(authority.prefix { $0 != ":" })
             }
-        // Behind it there may be a port, and nothing else.
         let rest = authority.dropFirst(name.count)
         guard rest.isEmpty || rest.hasPrefix(":") && UInt16(rest.dropFirst()) != nil else { return "" }
         return name
     }
 }
 
-/// How often the API may be used: two hundred at once and a hundred a second by each name.
+/// The rate limit of the API: per name, a burst of 200 requests and 100 requests per second.
 ///
-/// Whoever asks more often waits a quarter of a second to be told so: that costs a server less than the asking does.
+/// A rejection is sent after 250 ms: the delay costs the server less than immediate retries would.
 final class AdminRateLimit: Sendable {
     private let limiter: RateLimiter
     private let clock: any TimeSource
@@ -116,14 +114,16 @@ final class AdminRateLimit: Sendable {
         limiter = RateLimiter(limits: limits, settings: settings, seed: seed)
     }
 
-    /// - Parameter isKnown: whether the name is one that a token has, of which there are few: a flood of addresses takes
-    ///   no place from them.
+    /// Admits one request, or throws a problem with status 429.
+    ///
+    /// - Parameter isKnown: whether the name belongs to a valid token. These names are few, so they are admitted even
+    ///   when a flood of addresses has filled the limiter's bounded memory.
     func admit(_ name: String, isKnown: Bool = false) async throws {
         guard let decision = limiter.decideNow(name.utf8.span, now: clock.now()), !decision.isAllowed,
             !(isKnown && decision.outcome == .refused)
         else { return }
         try await Task.sleep(for: .milliseconds(250))
         throw Problem(
-            .tooManyRequests, "the API was asked too often: ask again in a second", headers: [.retryAfter: "1"])
+            .tooManyRequests, "too many API requests: retry in a second", headers: [.retryAfter: "1"])
     }
 }

@@ -1,18 +1,18 @@
-/// Who may use the operators' plane: names, and the secret that each shows.
+/// The tokens that the admin interface accepts: names with their secrets.
 package struct AdminTokens: Sendable, Equatable {
-    /// The shortest secret, in bytes.
+    /// The minimum length of a secret, in bytes.
     package static let minimumBytes = 16
 
     private let tokens: [(name: String, secret: [UInt8])]
 
-    /// What is wrong with a list of tokens.
+    /// An error in a list of tokens.
     package struct Invalid: Error, CustomStringConvertible {
         package let description: String
     }
 
-    /// Reads a list: a line `name:secret` for each; empty lines and those that begin with `#` say nothing.
+    /// Parses a list with one `name:secret` per line; empty lines and lines that begin with `#` are ignored.
     ///
-    /// - Throws: ``Invalid`` for the first line that is wrong; no secret is shown.
+    /// - Throws: ``Invalid`` for the first invalid line; its description contains no secret.
     package init(_ text: String) throws(Invalid) {
         var tokens: [(name: String, secret: [UInt8])] = []
         for (number, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
@@ -20,7 +20,7 @@ package struct AdminTokens: Sendable, Equatable {
             let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
             guard parts.count == 2, 1...64 ~= parts[0].utf8.count, parts[0].utf8.allSatisfy(Self.isVisible) else {
                 throw Invalid(
-                    description: "line \(number + 1): use NAME:SECRET, the name of 1 to 64 visible characters")
+                    description: "line \(number + 1): use NAME:SECRET with a name of 1 to 64 visible characters")
             }
             guard parts[1].utf8.count >= Self.minimumBytes, parts[1].utf8.allSatisfy(Self.isVisible) else {
                 throw Invalid(
@@ -30,16 +30,15 @@ package struct AdminTokens: Sendable, Equatable {
             }
             tokens.append((String(parts[0]), Array(parts[1].utf8)))
         }
-        guard !tokens.isEmpty else { throw Invalid(description: "no token is in it: write a line NAME:SECRET") }
+        guard !tokens.isEmpty else { throw Invalid(description: "it has no token: add a line NAME:SECRET") }
         self.tokens = tokens
     }
 
     private static func isVisible(_ byte: UInt8) -> Bool { 0x21...0x7e ~= byte }
 
-    /// Whose secret this is; nil for nobody's.
+    /// The name of the token with this secret; nil if there is none.
     ///
-    /// It takes as long for a secret that is nearly right as for one that is all wrong: every byte of every secret is
-    /// looked at.
+    /// Compares every byte of every secret, so that the time taken does not reveal how much of a guess is right.
     func name(of secret: String) -> String? {
         let shown = Array(secret.utf8)
         var found: String?

@@ -1,17 +1,16 @@
 internal import NIOCore
 internal import Synchronization
 
-/// The places for connections to the operators' port: where all are taken, one more makes another one go.
+/// Bounds the connections to the admin port: at the limit, a new connection closes the least trusted one.
 ///
-/// So no client without a token can shut out those that have one, and none that is silent can shut out probes and
-/// scrapes.
+/// So clients without a token cannot lock out clients with one, and silent clients cannot lock out probes and scrapes.
 final class ConnectionPlaces: Sendable {
-    /// What is known of a connection's client, the least first.
+    /// How far a connection's client is trusted, in ascending order.
     enum Standing: Int {
         case silent
-        /// It has asked something.
+        /// The client has sent a request.
         case asked
-        /// It has shown a valid token, or needs none.
+        /// The client has sent a valid token, or needs none.
         case known
     }
 
@@ -26,7 +25,8 @@ final class ConnectionPlaces: Sendable {
         var places: [ObjectIdentifier: Place] = [:]
         var joined: UInt64 = 0
 
-        /// Of the lowest standing, at the address that has the most places unless it is known, the oldest.
+        /// The connection to close, chosen by lowest standing, then by the address with the most connections (not
+        /// for `known` clients), then by age.
         var leastWanted: Place? {
             var counts: [String: Int] = [:]
             for place in places.values { counts[place.address, default: 0] += 1 }
@@ -45,7 +45,7 @@ final class ConnectionPlaces: Sendable {
         self.maximum = maximum
     }
 
-    /// Gives a connection a place, if need be the one of the least wanted.
+    /// Adds a connection; at the limit, first closes the least wanted one.
     func join(_ channel: any Channel, from address: String) {
         let leaving: (any Channel)? = state.withLock { state in
             let leaving = state.places.count < maximum ? nil : state.leastWanted
@@ -57,7 +57,7 @@ final class ConnectionPlaces: Sendable {
         leaving?.close(promise: nil)
     }
 
-    /// Notes what is known of a connection's client now; it never becomes less.
+    /// Raises the standing of a connection; a lower standing is ignored.
     func note(_ standing: Standing, on channel: any Channel) {
         state.withLock { state in
             let id = ObjectIdentifier(channel)
@@ -71,14 +71,14 @@ final class ConnectionPlaces: Sendable {
     }
 }
 
-/// Watches over one connection to the operators' port: it must ask soon, and take what it is answered.
+/// Enforces two deadlines on a connection to the admin port: for its first request and for reading responses.
 final class AdminConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = Any
     typealias OutboundIn = Any
 
     /// How long a client may take for the head of its first request.
     static let firstRequestTime = TimeAmount.seconds(5)
-    /// How long a client may take nothing of what is sent to it.
+    /// How long a client may leave the data that is sent to it unread.
     static let stalledTime = TimeAmount.seconds(10)
 
     private let places: ConnectionPlaces
@@ -92,7 +92,7 @@ final class AdminConnectionHandler: ChannelDuplexHandler, RemovableChannelHandle
     func handlerAdded(context: ChannelHandlerContext) {
         let channel = context.channel
         places.join(channel, from: channel.remoteAddress?.ipAddress ?? "")
-        // What the system holds for a client that takes nothing is bounded as well.
+        // Bounds the kernel's send buffer, too, for clients that do not read.
         _ = try? channel.syncOptions?.setOption(.socketOption(.so_sndbuf), value: 1 << 16)
         firstRequest = context.eventLoop.scheduleTask(in: Self.firstRequestTime) { channel.close(promise: nil) }
     }

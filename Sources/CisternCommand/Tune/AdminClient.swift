@@ -7,14 +7,14 @@ internal import NIOPosix
 
 /// Reads a running server's figures from its admin API.
 struct AdminClient {
-    /// Why the figures are not to be had, and what to do.
+    /// Why the figures cannot be read, and what to do.
     struct Failure: Error, CustomStringConvertible {
         let description: String
     }
 
-    /// The server's address, without a slash at its end.
+    /// The server's address, without a trailing slash.
     let address: String
-    /// What the server wants to see, where it wants something.
+    /// The token that the server requires; nil for none.
     let token: String?
 
     private static let longestAnswer = 4 << 20
@@ -29,7 +29,7 @@ struct AdminClient {
         } catch {
             result = .failure(error)
         }
-        // Nothing is under way any more, so that nothing can fail here that matters.
+        // No request is in flight, so an error here has no effect.
         try? await client.shutdown()
         return try result.get()
     }
@@ -39,14 +39,14 @@ struct AdminClient {
         guard status.version == 1 else {
             throw Failure(
                 description:
-                    "\(address) answers in version \(status.version) of the admin API, which this program does not know: "
-                    + "use the `cistern` that the server was started with")
+                    "\(address) answers in version \(status.version) of the admin API, which this program cannot read: "
+                    + "use the server's version of `cistern`")
         }
         guard status.store != "memory" else {
             throw Failure(
                 description:
-                    "\(address) keeps its buckets itself (store memory) and leases nothing, so there is nothing to tune: "
-                    + "name a server that shares its limits through Redis, or leave --from out and describe the workload"
+                    "\(address) keeps its buckets itself (store memory) and leases nothing, so there is nothing to "
+                    + "tune: use a server that shares its limits through Redis, or omit --from and set the workload"
             )
         }
         let allowed: ServerFigures.Busiest = try await get("/v1/organizations?sort=allowed&limit=100", client)
@@ -73,7 +73,7 @@ struct AdminClient {
             body = try await response.body.collect(upTo: Self.longestAnswer)
         } catch {
             throw Failure(
-                description: "\(address) cannot be asked: \(Self.reason(error)): start the server there, or correct "
+                description: "\(address) cannot be reached: \(Self.reason(error)): start the server there, or correct "
                     + "--from; it is the address of the admin port, such as http://127.0.0.1:8081")
         }
         guard status == 200 else { throw failure(status, path, isProblem: isProblem) }
@@ -81,19 +81,20 @@ struct AdminClient {
             return try JSONDecoder().decode(Answer.self, from: Data(body.readableBytesView))
         } catch {
             throw Failure(
-                description: "\(address) answers \(path) with something that is not Cistern's: correct --from; "
+                description: "\(address) answers \(path) with something other than Cistern's JSON: correct --from; "
                     + "it is the address of the admin port, such as http://127.0.0.1:8081")
         }
     }
 
-    /// - Parameter isProblem: whether the answer has the form of the admin API's errors, which the data port's have not.
+    /// - Parameter isProblem: whether the response is a problem document, as errors of the admin API are and errors of
+    ///   the data port are not.
     private func failure(_ status: UInt, _ path: String, isProblem: Bool) -> Failure {
         switch status {
         case 401 where isProblem && token == nil:
-            Failure(description: "\(address) wants a token: put it into a file and name that with --token-file")
+            Failure(description: "\(address) requires a token: write it to a file, and pass the file with --token-file")
         case 401 where isProblem:
-            Failure(description: "\(address) refuses the token: correct what is in the file of --token-file")
-        case 429: Failure(description: "\(address) is asked too often: try again in a minute")
+            Failure(description: "\(address) rejects the token: correct the token in the file of --token-file")
+        case 429: Failure(description: "\(address) gets too many requests: try again in a minute")
         default:
             Failure(
                 description:
@@ -102,7 +103,7 @@ struct AdminClient {
         }
     }
 
-    /// An error of the connection in a few words.
+    /// A short description of a connection error.
     private static func reason(_ error: any Error) -> String {
         switch error {
         case let error as NIOConnectionError:

@@ -1,26 +1,26 @@
 internal import Cistern
 
-/// The lease settings that are tried.
+/// The lease settings that a search tries.
 ///
-/// No choice lasts longer than what holds already: what a server takes along that crashes is gone for as long, which
-/// a fleet in which nothing fails does not show. So horizons are at most half of that.
+/// No choice has a longer lease duration than the base. A server that crashes strands its tokens for that long, and a
+/// simulated fleet without faults does not show this cost. So horizons are at most half the base's duration.
 struct LeaseSpace: Sendable {
-    /// Where the search begins: what is not searched stays as it is here.
+    /// The starting point of the search; settings that are not searched keep its values.
     let base: LeaseSettings
-    /// Names of the settings that must stay as they are.
+    /// Names of the settings that must not change.
     let kept: Set<String>
     let roundTripMilliseconds: Double
 
     private static let horizons: [Int64] = [
         25, 50, 100, 150, 250, 350, 500, 700, 1000, 1500, 2500, 5000, 10_000,
     ]
-    /// What lies between them.
+    /// Finer horizons, for the neighbors of a choice.
     private static let steps: [Int64] = [
         20, 25, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 350, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000,
         2500, 3000, 4000, 5000, 7000, 10_000,
     ]
 
-    /// The first choices: every horizon, with leases renewed as early as now, or so early that round trips are covered.
+    /// The first choices: every horizon, with the base's prefetch time, or with one that covers 5 or 10 round trips.
     var first: [LeaseSettings] {
         let horizons = kept.contains("leaseHorizon") ? [base.horizonMilliseconds] : Self.horizons
         return distinct(
@@ -41,7 +41,7 @@ struct LeaseSpace: Sendable {
         return ([base.prefetchMilliseconds] + covering).map { min($0, horizon / 2, 5000) }
     }
 
-    /// Choices that differ from one in one setting.
+    /// Choices that differ from `choice` in one setting.
     func neighbors(of choice: LeaseSettings) -> [LeaseSettings] {
         var choices: [LeaseSettings] = []
         func vary<Value>(_ name: String, _ path: WritableKeyPath<LeaseSettings, Value>, _ values: [Value]) {
@@ -64,12 +64,12 @@ struct LeaseSpace: Sendable {
         return distinct(choices).filter { $0 != choice }
     }
 
-    /// Those that a server would take, each once.
+    /// The choices that a server would accept, without duplicates.
     private func distinct(_ choices: [LeaseSettings]) -> [LeaseSettings] {
         choices.reduce(into: []) { if !$0.contains($1), Self.isValid($1) { $0.append($1) } }
     }
 
-    /// Whether a server would take it: the bounds that its settings have toward each other.
+    /// Whether a server would accept the settings: their ranges, and the bounds between them.
     private static func isValid(_ lease: LeaseSettings) -> Bool {
         10...10_000 ~= lease.horizonMilliseconds && 100...60_000 ~= lease.durationMilliseconds
             && lease.horizonMilliseconds * 2 <= lease.durationMilliseconds

@@ -2,9 +2,9 @@ internal import Cistern
 internal import CisternServer
 internal import Foundation
 
-/// What a running server knows of its own traffic, from the answers of its admin API.
+/// A running server's figures about its traffic, from its admin API.
 struct ServerFigures: Sendable {
-    /// What of `GET /v1/status` is used here.
+    /// The fields of `GET /v1/status` that are used here.
     struct Status: Decodable {
         struct Limit: Decodable {
             let capacity: Int
@@ -47,7 +47,7 @@ struct ServerFigures: Sendable {
         let sample: Sample
     }
 
-    /// What of `GET /v1/organizations` is used here.
+    /// The fields of `GET /v1/organizations` that are used here.
     struct Busiest: Decodable {
         struct Entry: Decodable {
             let organization: String
@@ -58,7 +58,7 @@ struct ServerFigures: Sendable {
         let organizations: [Entry]
     }
 
-    /// What of `GET /v1/organizations/{org}` is used here.
+    /// The fields of `GET /v1/organizations/{org}` that are used here.
     struct Bucket: Decodable {
         struct Store: Decodable {
             struct Lessee: Decodable { let name: String }
@@ -74,23 +74,23 @@ struct ServerFigures: Sendable {
     let lease: Status.Lease
     /// Organizations in memory.
     let organizations: Int
-    /// Of these, those that have a limit of their own.
+    /// Organizations with a limit in the limits file or an override.
     let limitsOfTheirOwn: Int
     /// Requests a second at this server.
     let demandPerSecond: Double
-    /// How steeply demand falls from the busiest organization to the next; nil where too few are busy to tell.
+    /// Zipf exponent of the organizations' demand; nil if too few are busy to estimate it.
     let skew: Double?
-    /// The slowest node's median.
+    /// Median latency of the slowest node.
     let roundTripMilliseconds: Double?
-    /// Servers that lease for the busiest organization; nil where that could not be seen.
+    /// Number of servers that lease for the busiest organization; nil if unknown.
     let lessees: Int?
-    /// Redis nodes.
+    /// Number of Redis nodes.
     let nodes: Int
 
     /// - Parameters:
-    ///   - allowed: the busiest organizations by what they were allowed.
-    ///   - denied: those by what they were denied.
-    ///   - bucket: the busiest one's bucket.
+    ///   - allowed: the organizations with the most allowed requests.
+    ///   - denied: the organizations with the most denied requests.
+    ///   - bucket: the bucket of the busiest organization.
     init(_ status: Status, allowed: Busiest, denied: Busiest, bucket: Bucket?) {
         capacity = status.limit.capacity
         refillPerSecond = status.limit.refillPerSecond
@@ -105,7 +105,7 @@ struct ServerFigures: Sendable {
         lessees = bucket?.store.flatMap { $0.lessees.isEmpty ? nil : $0.lessees.count }
     }
 
-    /// What each of the busiest organizations asks for a second, the most first; those that are mostly error left out.
+    /// Requests a second of the busiest organizations, in descending order, without counts that are mostly error.
     static func rates(allowed: Busiest, denied: Busiest) -> [Double] {
         let sure = { (list: Busiest) in
             list.organizations.filter { $0.perSecond > 0 && $0.errorPerSecond * 2 <= $0.perSecond }
@@ -116,10 +116,10 @@ struct ServerFigures: Sendable {
         return rates.values.sorted(by: >)
     }
 
-    /// The exponent of Zipf's law that fits rates best, the most first: the slope of their logarithms over those of their
-    /// ranks, by least squares.
+    /// Fits Zipf's exponent to rates in descending order, by least squares of log(rate) over log(rank).
     ///
-    /// - Returns: 0 to 3 in twentieths, 0 below a tenth, which chance alone gives; nil for fewer than five rates.
+    /// - Returns: 0 to 3 in steps of 0.05, with 0 for fits below 0.1, which chance alone can give; nil for fewer than
+    ///   five rates.
     static func skew(of rates: [Double]) -> Double? {
         guard rates.count >= 5 else { return nil }
         let points = rates.enumerated().map { (x: log(Double($0.offset + 1)), y: log($0.element)) }

@@ -1,7 +1,7 @@
 internal import Cistern
 internal import Foundation
 
-/// What one choice of lease settings came to.
+/// The simulated results of one choice of lease settings.
 struct TuneRow: Sendable, Equatable {
     var lease: LeaseSettings
     var storeCallsPerSecond: Double
@@ -9,41 +9,39 @@ struct TuneRow: Sendable, Equatable {
     var strandedTokens: Double
     var waitP99Milliseconds: Double
     var excessPercent: Double
-    /// Whether it kept so many tokens from those who needed them that the simulation's own bound was passed.
+    /// Whether more tokens were stranded than the simulation's stranding checker allows.
     var hoards = false
 }
 
-/// Which of many choices are worth looking at, and which is recommended.
+/// Selects the choices worth showing, and the recommended one.
 ///
-/// Three figures are weighed against each other: store calls, what is lost, and how long requests wait.
+/// It weighs three figures against each other: store calls, lost requests (under-admission), and wait time.
 struct TradeOff {
-    /// What half as many store calls may cost, in percent of the requests lost; a wait (p99) of a round trip counts as
-    /// much.
+    /// The price of halving the store calls, in percent of requests lost; a round trip of p99 wait has the same price.
     static let priceOfHalf = 0.5
-    /// Scores that are no further apart are the same: so far they move from one seed to the next.
+    /// Scores within this distance count as equal, because they vary this much between seeds.
     static let sameScore = 0.1
-    /// Losses that are no further apart are the same, in percent.
+    /// Losses within this distance count as equal, in percentage points.
     static let sameLoss = 0.05
 
     let rows: [TuneRow]
-    /// What holds without tuning.
+    /// The row of the current settings, before tuning.
     let base: TuneRow
     let roundTripMilliseconds: Double
     let budget: Double?
-    /// Store calls a second that the nodes could carry; less than a tenth of it costs nobody anything.
+    /// Store calls a second that the nodes can handle; calls below a tenth of it count as free.
     let storeCapacity: Double
 
-    /// What one Redis node carries at least, in lease requests a second; `perf tiers` measures it.
+    /// Lease requests a second that one Redis node handles at least; `perf tiers` measures it.
     static let nodeCapacity = 50_000.0
 
-    /// Those that no other is better than: none has as few store calls, as little lost and as short a wait, and one of
-    /// them less.
+    /// The Pareto front: the rows that no other row dominates in store calls, loss and wait time.
     var front: [TuneRow] {
         let sound = rows.filter { !$0.hoards }
         return sound.enumerated().filter { entry in
             !sound.enumerated().contains { other in
                 let isBetter = dominates(other.element, entry.element)
-                // Of equals the first stays.
+                // Of equal rows, the first stays.
                 return isBetter || other.offset < entry.offset && isEqual(other.element, entry.element)
             }
         }.map(\.element)
@@ -59,22 +57,23 @@ struct TradeOff {
         !isEqual(one, other) && zip(figures(one), figures(other)).allSatisfy { $0 <= $1 }
     }
 
-    /// What a choice costs altogether, in percent of the requests: what it loses, half a percent for each doubling of
-    /// store calls, and half a percent for a wait of a round trip.
+    /// The total cost of a row, in percent of the requests.
+    ///
+    /// It is the sum of the loss, half a percent for each doubling of store calls, and half a percent for each round
+    /// trip of p99 wait.
     func score(_ row: TuneRow) -> Double {
         row.lostPercent + Self.priceOfHalf * log2(max(row.storeCallsPerSecond, 0.01))
             + Self.priceOfHalf * row.waitP99Milliseconds / roundTripMilliseconds
     }
 
-    /// Within a budget, or a tenth of what the store can carry, the one that loses least; else the knee of the front.
+    /// The recommended row; nil if no row is within the budget.
     ///
-    /// The knee is the lowest score: there the next half of the store calls would cost more than it saves. Within a
-    /// bound the lowest score is taken of those that lose as little as any.
+    /// Within a budget, or a tenth of the store's capacity, it is the row with the least loss. Among rows with equal
+    /// loss, the lowest score decides. Without a bound it is the knee of the Pareto front: the lowest score, where
+    /// halving the store calls again would cost more than it saves.
     ///
-    /// What makes no difference stays: where what holds already scores the same, it is that, and of others whose scores are
-    /// half as close, the one that changes the fewest settings.
-    ///
-    /// - Returns: nil where nothing is within the budget.
+    /// The current settings are kept if their score is within ``sameScore`` of the best. Otherwise, of the rows within
+    /// half that distance, the one that changes the fewest settings is recommended.
     var recommended: TuneRow? {
         let front = front
         var candidates = front.contains(base) || base.hoards ? front : front + [base]
@@ -89,17 +88,17 @@ struct TradeOff {
             .min { (changes($0), score($0)) < (changes($1), score($1)) }
     }
 
-    /// The most store calls a second that are looked at; nil for any number.
+    /// The upper bound of store calls a second for a recommended row; nil for none.
     private var bound: Double? {
         budget ?? (isStoreIdle ? storeCapacity / 10 : nil)
     }
 
-    /// Whether there are choices that leave the store nine tenths idle, and no budget says otherwise.
+    /// Whether no budget is given and some choices leave the store at least 90 % idle.
     var isStoreIdle: Bool {
         budget == nil && (rows + [base]).contains { !$0.hoards && $0.storeCallsPerSecond <= storeCapacity / 10 }
     }
 
-    /// How many settings differ from those that hold already.
+    /// How many settings differ from the current ones.
     private func changes(_ row: TuneRow) -> Int {
         let (new, old) = (row.lease, base.lease)
         return [
@@ -109,16 +108,18 @@ struct TradeOff {
         ].count { $0 }
     }
 
-    /// The one with the fewest store calls.
+    /// The row with the fewest store calls.
     var cheapest: TuneRow? { front.min { $0.storeCallsPerSecond < $1.storeCallsPerSecond } }
 
-    /// How many rows are shown at most, beside those that are shown in any case.
+    /// The maximum number of rows shown, besides those that are always shown.
     private static let mostShown = 10
 
-    /// The front without those that all but equal another of it, from few store calls to many.
+    /// The Pareto front without near-duplicates, in ascending order of store calls.
     ///
-    /// All but equal are those within a twentieth of the store calls, a twentieth of a percent of what is lost, and a tenth
-    /// of a round trip; and where that leaves too many to look at, within twice as much, and so on.
+    /// Near-duplicates differ by at most 5 % in store calls, 0.05 percentage points in loss, and a tenth of a round
+    /// trip in wait. These distances double until few enough rows remain.
+    ///
+    /// - Parameter kept: rows that are shown in any case.
     func shown(keeping kept: [TuneRow]) -> [TuneRow] {
         var width = 1.0
         while true {

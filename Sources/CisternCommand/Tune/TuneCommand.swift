@@ -9,12 +9,13 @@ struct TuneCommand: AsyncParsableCommand {
         commandName: "tune",
         abstract: "Search the lease settings that suit a workload, in a simulated fleet.",
         discussion: """
-            The workload is described by flags, or taken from a running server with --from; flags win. Lease settings that are given stay as they are; the others are searched. Shown is what the \
-            choices cost that no other is better than, and which of them is recommended: within the --budget the one \
-            that loses least, and without one the knee, where the sum of lost %, half a point for each doubling of \
-            store calls, and half a point for a p99 wait of a round trip is least. The same seed gives the same output \
-            on every run. Exit codes: 0; 64 for an argument that is wrong, or a budget that nothing stays within; 69 \
-            where the server cannot be asked, or leases nothing.
+            Flags describe the workload; --from takes the other figures from a running server. Lease settings given as \
+            flags stay fixed, and the search varies the others. The output shows the Pareto-optimal choices and \
+            recommends one. With --budget it recommends the choice within the budget that loses least. Without it, \
+            the choice that loses least while the store is 90 % idle. If there is none, it recommends the knee: the \
+            lowest sum of lost %, half a point for each doubling of store calls, and half a point for each round trip \
+            of p99 wait. The same seed gives the same output on every run. Exit codes: 0; 64 for an invalid \
+            argument, or a budget that no choice meets; 69 if the server cannot be reached or leases nothing.
             """)
 
     @OptionGroup var options: TuneOptions
@@ -39,7 +40,7 @@ struct TuneCommand: AsyncParsableCommand {
         let seed = try options.chosenSeed()
         let duration = try options.chosenDuration()
         let client = try options.client()
-        // What is wrong with a flag is said before anybody is asked.
+        // Reports invalid flags before it contacts the server.
         if client != nil { _ = try options.chosenWorkload(nil) }
         let server = try await client?.figures()
         let workload = try options.chosenWorkload(server)
@@ -77,7 +78,7 @@ struct TuneCommand: AsyncParsableCommand {
         if let path = options.output { try write(report.yaml, to: path, flag: "output") }
     }
 
-    /// Writes at once, so that what is wrong comes after it, wherever output goes.
+    /// Writes unbuffered, so that an error message follows the output.
     private func say(_ text: String) {
         FileHandle.standardOutput.write(Data("\(text)\n".utf8))
     }
@@ -86,7 +87,7 @@ struct TuneCommand: AsyncParsableCommand {
         do {
             try text.write(toFile: path, atomically: true, encoding: .utf8)
         } catch {
-            throw FlagError(flag, path, "the file cannot be written: name one in a folder that exists and is yours")
+            throw FlagError(flag, path, "the file cannot be written: use a path in an existing, writable folder")
         }
     }
 }

@@ -4,7 +4,9 @@ internal import CisternServer
 internal import CisternSimulation
 internal import Foundation
 
-/// The flags of `cistern tune`; values stay text until they are checked, so that each error says what would be right.
+/// The flags of `cistern tune`.
+///
+/// Values stay text until they are validated, so that each error can say how to correct them.
 struct TuneOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Servers that share the limits, 1 to 256. (default: 8)", valueName: "count"))
     var servers: String?
@@ -12,46 +14,47 @@ struct TuneOptions: ParsableArguments {
     var organizations: String?
     @Option(
         help: ArgumentHelp(
-            "Zipf exponent of the organizations' demand, 0 to 3; 0 for all alike. (default: 0; 1 with --workload skewed)",
+            "Zipf exponent of the organizations' demand, 0 to 3; 0 for equal. (default: 0; 1 with --workload skewed)",
             valueName: "exponent"))
     var skew: String?
-    @Option(help: ArgumentHelp("Burst of each, in tokens. (default: 1000)", valueName: "tokens")) var capacity: String?
-    @Option(help: ArgumentHelp("Refill rate of each. (default: 1000)", valueName: "tokens/s")) var refillPerSecond:
-        String?
+    @Option(help: ArgumentHelp("Burst of each organization, in tokens. (default: 1000)", valueName: "tokens"))
+    var capacity: String?
+    @Option(help: ArgumentHelp("Refill rate of each organization. (default: 1000)", valueName: "tokens/s"))
+    var refillPerSecond: String?
     @Option(
         help: ArgumentHelp(
-            "Load in multiples of what the buckets refill, 0.001 to 1000; each workload has its own unless given.",
+            "Load in multiples of the buckets' refill rate, 0.001 to 1000; the default depends on the workload.",
             valueName: "factor"))
     var load: String?
-    @Option(help: ArgumentHelp("From a server to Redis and back, 0.01ms to 5s. (default: 1ms)", valueName: "time"))
+    @Option(help: ArgumentHelp("Round trip to Redis, 0.01ms to 5s. (default: 1ms)", valueName: "time"))
     var roundTrip: String?
     @Option(
         help: ArgumentHelp(
-            "Store calls a second that all servers together may make; without it the best trade is looked for.",
+            "Store calls a second that all servers together may make; without it, the best trade-off is searched.",
             valueName: "calls/s"))
     var budget: String?
     @Option(
         help: ArgumentHelp(
-            "What comes in: \(WorkloadKind.allCases.map(\.rawValue).joined(separator: ", ")). (default: even)",
+            "Workload: \(WorkloadKind.allCases.map(\.rawValue).joined(separator: ", ")). (default: even)",
             valueName: "name"))
     var workload: String?
     @Option(
         help: ArgumentHelp(
-            "Address of a running server's admin port; what no flag says is taken from there.", valueName: "url"))
+            "Address of a running server's admin port, for the figures that no flag sets.", valueName: "url"))
     var from: String?
-    @Option(help: ArgumentHelp("File whose first line is the token that this server wants.", valueName: "file"))
+    @Option(help: ArgumentHelp("File whose first line is the token for the --from server.", valueName: "file"))
     var tokenFile: String?
     @Option(help: ArgumentHelp("Seed of the simulated worlds, 0 to 2^64 − 1. (default: 1)", valueName: "number"))
     var seed: String?
     @Option(
         help: ArgumentHelp(
-            "How long each choice is simulated, in the world's time, 5s to 1h. (default: 10s; longer, up to 1m, where it takes buckets long to run dry)",
+            "Simulated time per choice, 5s to 1h. (default: 10s; up to 1m if buckets take long to run dry)",
             valueName: "time"))
     var duration: String?
     @OptionGroup var lease: LeaseOptions
     @Option(help: ArgumentHelp("File to write the settings to, instead of standard output.", valueName: "file"))
     var output: String?
-    @Option(help: ArgumentHelp("Page with plots to write.", valueName: "file")) var report: String?
+    @Option(help: ArgumentHelp("File to write an HTML page with plots to.", valueName: "file")) var report: String?
     @Flag(help: "Print one JSON object instead of the table.") var json = false
 
     static let standardServers = 8
@@ -69,11 +72,11 @@ struct TuneOptions: ParsableArguments {
         return try FlagValue.milliseconds("duration", duration, in: 5000...3_600_000, "5s to 1h")
     }
 
-    /// The server to ask; nil where none is named.
+    /// A client for the server that `--from` names; nil if `--from` is not given.
     func client() throws(FlagError) -> AdminClient? {
         guard let from else {
             guard let tokenFile else { return nil }
-            throw FlagError("token-file", tokenFile, "it needs --from, the server that wants the token")
+            throw FlagError("token-file", tokenFile, "it needs --from, the server that the token is for")
         }
         let remedy = "use the address of a server's admin port, such as http://127.0.0.1:8081"
         guard let url = URLComponents(string: from), ["http", "https"].contains(url.scheme), url.host?.isEmpty == false,
@@ -88,7 +91,7 @@ struct TuneOptions: ParsableArguments {
         do {
             text = try String(contentsOfFile: tokenFile, encoding: .utf8)
         } catch {
-            throw FlagError("token-file", tokenFile, "the file cannot be read: use one that exists and is text")
+            throw FlagError("token-file", tokenFile, "the file cannot be read: use an existing text file")
         }
         let line = text.split(whereSeparator: \.isNewline).first ?? ""
         guard !line.isEmpty, line.utf8.allSatisfy({ 0x21...0x7e ~= $0 }) else {
@@ -99,7 +102,7 @@ struct TuneOptions: ParsableArguments {
 
     // MARK: The workload
 
-    /// The workload, from the flags, what a server says, and defaults, in this order.
+    /// The workload: flags take precedence over the server's figures, and these over the defaults.
     func chosenWorkload(_ server: ServerFigures?) throws(FlagError) -> TuneWorkload {
         var sources = FigureSources(server: from)
         let kind: WorkloadKind = try FlagValue.choice("workload", workload ?? "even")
@@ -123,10 +126,10 @@ struct TuneOptions: ParsableArguments {
         chosen.nodes = max(1, server?.nodes ?? 1)
         if let server, server.demandPerSecond <= 0, load == nil {
             throw FlagError(
-                "\(from ?? "") has no traffic at the moment, from which --load could be told: give --load, or ask while it is busy"
+                "\(from ?? "") has no traffic at the moment to derive --load from: set --load, or retry while busy"
             )
         }
-        // Rounded as it is shown, so that the flag with that value gives the same.
+        // Rounded as shown, so that passing the shown value as a flag gives the same result.
         let seen = server.map { server in
             let refilled = chosen.limit.refillPerSecond * Double(chosen.organizations)
             return decimal(max(0.001, server.demandPerSecond * Double(chosen.servers) / refilled), 3)
@@ -139,13 +142,13 @@ struct TuneOptions: ParsableArguments {
         chosen.figures = sources.figures
         if let server, server.limitsOfTheirOwn > 0 {
             chosen.notes.append(
-                "\(server.limitsOfTheirOwn) organizations have limits of their own; here they count as if they had none"
+                "\(server.limitsOfTheirOwn) organizations have limits of their own; the simulation ignores these limits"
             )
         }
         return chosen
     }
 
-    /// A time in milliseconds, which may have a fraction, as round trips within one building do.
+    /// A time in milliseconds, which may have a fraction because local round trips take less than 1 ms.
     private static func roundTrip(_ text: String) throws(FlagError) -> Double {
         let units = [("us", 0.001), ("ms", 1), ("s", 1000)]
         if let unit = units.first(where: { text.hasSuffix($0.0) }),
@@ -158,7 +161,7 @@ struct TuneOptions: ParsableArguments {
 
     // MARK: Lease settings
 
-    /// The lease settings that the search starts from: standard ones, or the server's, and those given.
+    /// The lease settings that the search starts from: flags, else the server's, else the defaults.
     func startingSettings(_ server: ServerFigures?, roundTripMilliseconds: Double) throws(FlagError) -> LimiterSettings
     {
         var values = lease.values
@@ -169,7 +172,7 @@ struct TuneOptions: ParsableArguments {
             ]
             values.merge(own.mapValues { "\($0)ms" }) { given, _ in given }
         }
-        // What is given alone takes along what must fit it.
+        // A horizon without duration and prefetch time gets values that fit it.
         if let given = lease.leaseHorizon.flatMap(SettingsReader.milliseconds), (10...10_000) ~= given {
             if lease.leaseDuration == nil { values["leaseDuration"] = "\(max(2000, given * 4))ms" }
             if lease.leasePrefetch == nil { values["leasePrefetch"] = "\(min(20, given / 2))ms" }
@@ -180,19 +183,19 @@ struct TuneOptions: ParsableArguments {
         } catch {
             throw FlagError("\(error)")
         }
-        // A message takes up to four fifths of a round trip, as `TuneScale` simulates it.
+        // `TuneScale` simulates a one-way latency of up to 4/5 of a round trip.
         guard roundTripMilliseconds * 1.6 <= Double(settings.lease.timeoutMilliseconds) else {
             throw FlagError(
                 "round-trip", roundTrip ?? "\(decimal(roundTripMilliseconds, 2))ms",
-                "use a longer --store-timeout, twice the round trip or more, or every slow one ends at it")
+                "use a longer --store-timeout, at least twice the round trip, or slow round trips time out")
         }
         return settings
     }
 }
 
-/// Notes where each figure came from while they are chosen.
+/// Records the source of each figure of a workload.
 struct FigureSources {
-    /// The server's address, where one was asked.
+    /// The server's address; nil without a server.
     let server: String?
     private(set) var figures: [TuneWorkload.Figure] = []
 
@@ -200,9 +203,9 @@ struct FigureSources {
         self.server = server
     }
 
-    /// The flag's value, else the server's, else the standard one.
+    /// Returns the flag's value, else the server's, else the default, and records its source.
     ///
-    /// - Parameter how: how the server's figure was come by, where it does not just say it.
+    /// - Parameter how: how the server's figure was derived, if the server does not report it; precedes its address.
     mutating func take(
         _ name: String, _ flag: String?, _ figure: String?, _ standard: String, how: String = ""
     ) -> String {

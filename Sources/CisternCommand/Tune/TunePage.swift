@@ -1,7 +1,7 @@
 internal import Cistern
 internal import CisternServer
 
-/// A search as one page with plots, which needs nothing else.
+/// The results of a search as one self-contained HTML page with plots.
 struct TunePage {
     private let report: TuneReport
 
@@ -29,7 +29,7 @@ struct TunePage {
         ).html
     }
 
-    /// The front as a line; what is recommended and what holds without tuning as points of their own.
+    /// Plots the Pareto front as a line, and the recommended, current and default settings as separate points.
     private func plot(_ title: String, _ yTitle: String, _ figure: @escaping (TuneRow) -> Double) -> String {
         let point = { (row: TuneRow) in
             (

@@ -3,30 +3,30 @@ internal import CisternServer
 internal import CisternSimulation
 internal import Foundation
 
-/// What a search came to, in words: the same for the terminal, the page and programs.
+/// The results of a search, for the terminal, the HTML page and JSON.
 struct TuneReport {
     let seed: UInt64
     let workload: TuneWorkload
     let scale: TuneScale
     let tradeOff: TradeOff
-    /// Settings to name in the table, and what they are called: what holds without tuning.
+    /// Settings with a name in the table: `default`, and `now` for the server's current settings.
     let named: [(name: String, lease: LeaseSettings)]
-    /// Settings that were given, which are written with those that were searched.
+    /// Names of the settings given as flags, which are written along with the searched ones.
     let kept: Set<String>
-    /// How many choices were tried.
+    /// The number of choices tried.
     let tried: Int
 
-    /// What is recommended; where nothing is within the budget, what comes nearest to it.
+    /// The recommended row; if none is within the budget, the row closest to it.
     var recommended: TuneRow { tradeOff.recommended ?? tradeOff.cheapest ?? tradeOff.base }
 
-    /// The front, and the rows that are named.
+    /// The rows to show: the Pareto front, and the rows with a name.
     var rows: [TuneRow] {
         let known = named.compactMap { name in tradeOff.rows.first { $0.lease == name.lease } }
         return tradeOff.shown(
             keeping: ([recommended] + known).reduce(into: []) { if !$0.contains($1) { $0.append($1) } })
     }
 
-    /// What a row is called: `recommended`, `default`, `now`, or nothing.
+    /// The name of a row: `recommended`, `default`, `now`, a combination of these, or empty.
     func name(_ row: TuneRow) -> String {
         let names = named.filter { $0.lease == row.lease }.map(\.name)
         return ((row.lease == recommended.lease ? ["recommended"] : []) + names).joined(separator: ", ")
@@ -44,7 +44,7 @@ struct TuneReport {
 
     static let headings = [
         "horizon", "duration", "prefetch", "minimum", "idle", "alone", "store calls/s", "lost %", "stranded",
-        "wait p99 ms", "excess",
+        "wait p99 ms", "over %",
     ]
 
     static func cells(_ row: TuneRow) -> [String] {
@@ -63,30 +63,33 @@ struct TuneReport {
         return table.text
     }
 
-    /// Why the row that is marked is recommended.
+    /// Explains the recommendation in one or two sentences.
     var sentence: String {
         let row = recommended
         let calls = decimal(row.storeCallsPerSecond, 1)
         guard tradeOff.recommended != nil else {
-            return "Nothing that was tried stays within the budget; \(calls) store calls/s are the fewest."
+            return "No choice stays within the budget; the fewest are \(calls) store calls/s."
         }
         let base = tradeOff.base
         let before = named.first { $0.lease == base.lease }?.name ?? "default"
         let why =
             if let budget = workload.budget {
-                "of what stays within \(FlagValue.shortest(budget)) store calls/s it loses least"
+                "it loses least of all choices within \(FlagValue.shortest(budget)) store calls/s"
             } else if tradeOff.isStoreIdle {
-                "of what leaves the store nine tenths idle it loses least"
+                "it loses least of all choices that leave the store 90 % idle"
             } else {
-                "it is the knee: from there half as many store calls would cost more than \(decimal(TradeOff.priceOfHalf, 1)) % of the requests, or as much in waiting"
+                """
+                it is the knee: halving the store calls again would cost more than \
+                \(decimal(TradeOff.priceOfHalf, 1)) % of the requests, or as much in waiting
+                """
             }
         if row == base {
             let condition = workload.budget == nil ? "" : " within the budget"
             return
-                "Recommended is what holds already (\(before)): nothing that was tried is better\(condition) by more than chance makes."
+                "Recommended: keep \(before). No choice\(condition) is better by more than random variation."
         }
         return """
-            Recommended, since \(why). Against \(before): \(calls) store calls/s instead of \
+            Recommended because \(why). Compared with \(before): \(calls) store calls/s instead of \
             \(decimal(base.storeCallsPerSecond, 1)), \(decimal(row.lostPercent, 2)) % lost instead of \
             \(decimal(base.lostPercent, 2)), p99 wait \(decimal(row.waitP99Milliseconds, 2)) ms instead of \
             \(decimal(base.waitP99Milliseconds, 2)).
@@ -95,7 +98,7 @@ struct TuneReport {
 
     // MARK: Settings
 
-    /// The recommended settings by their names, in the order of the documentation.
+    /// The recommended settings by name, in the order of the documentation.
     var settings: [(name: String, value: String)] {
         let lease = recommended.lease
         let searched: [(String, String)] = [
@@ -111,7 +114,7 @@ struct TuneReport {
         return searched + given.filter { kept.contains($0.0) }
     }
 
-    /// The settings as a file that `cistern serve --config` takes.
+    /// The settings as a file for `cistern serve --config`.
     var yaml: String {
         let figures = workload.figures.map { "\($0.name) \($0.value)" }.joined(separator: ", ")
         return (["# cistern tune: \(figures)"] + settings.map { "\($0.name): \($0.value)" }).joined(separator: "\n")
@@ -120,7 +123,7 @@ struct TuneReport {
 
     // MARK: JSON
 
-    /// One object; its members are described in the README.
+    /// The results as one JSON object, which the README describes.
     var json: String {
         get throws {
             try InspectionOptions.json(

@@ -1,9 +1,9 @@
 internal import Cistern
 internal import CisternSimulation
 
-/// Tries lease settings on a workload in simulated worlds that differ in nothing else: each sees the same requests.
+/// Searches lease settings for a workload in simulated worlds that all see the same requests.
 struct TuneSearch {
-    /// A world that broke a promise, which no settings may.
+    /// A world broke a promise, which is a defect of the limiter and not of the settings.
     struct Broken: Error {
         let lease: LeaseSettings
         let violation: Violation
@@ -15,16 +15,16 @@ struct TuneSearch {
     let limiter: LimiterSettings
     let seed: UInt64
 
-    /// How many of the front are looked around in the second round.
+    /// How many rows have their neighbors tried in the second round.
     private static let centers = 4
 
-    /// All choices that were tried, and what they came to.
+    /// Tries choices, and returns all of them with their results.
     ///
-    /// First every horizon; then what lies around the best of these; then around the recommended one.
+    /// It tries every horizon first, then the neighbors of the best choices, then those of the recommended choice.
     ///
     /// - Parameters:
     ///   - besides: choices to try in any case.
-    ///   - progress: told how many of about how many have been tried.
+    ///   - progress: called with the number of choices tried and the approximate total.
     func run(besides: [LeaseSettings], progress: (Int, Int) -> Void) async throws -> [TuneRow] {
         var rows: [TuneRow] = []
         let first = space.first + besides.filter { !space.first.contains($0) }
@@ -45,7 +45,7 @@ struct TuneSearch {
         return rows
     }
 
-    /// The choices weighed against each other.
+    /// Weighs the choices against each other.
     func tradeOff(_ rows: [TuneRow]) -> TradeOff {
         TradeOff(
             rows: rows, base: rows[0], roundTripMilliseconds: workload.roundTripMilliseconds, budget: workload.budget,
@@ -56,7 +56,7 @@ struct TuneSearch {
         let known = rows.map(\.lease)
         let new = choices.reduce(into: [LeaseSettings]()) { if !known.contains($1), !$0.contains($1) { $0.append($1) } }
         let before = rows.count
-        // Taken in by their order, so that the output does not depend on which of them was quicker.
+        // Sorted by index, so that timing does not change the output.
         rows += try await withThrowingTaskGroup(of: (Int, TuneRow).self) { group in
             for (index, lease) in new.enumerated() {
                 group.addTask { (index, try row(lease)) }
@@ -72,7 +72,7 @@ struct TuneSearch {
 
     private func row(_ lease: LeaseSettings) throws -> TuneRow {
         let outcome = World(try scale.settings(seed: seed, limiter: limiter, lease: lease)).run()
-        // That a sizing hoards is a fault of the choice; anything else would be one of the limiter.
+        // Stranding is a fault of the chosen settings; any other violation is a defect of the limiter.
         let hoards = outcome.violations.contains { $0.checker == CheckerSet.stranding }
         if let violation = outcome.violations.first, !hoards { throw Broken(lease: lease, violation: violation) }
         return TuneRow(

@@ -1,9 +1,9 @@
 internal import Cistern
 internal import CisternSimulation
 
-/// What settings are searched for: a fleet and what comes to it.
+/// The workload to tune for: a fleet and its traffic.
 struct TuneWorkload: Sendable {
-    /// One figure of it, as it is shown, and where it came from.
+    /// One figure of the workload, as it is shown, with its source.
     struct Figure: Encodable, Sendable, Equatable {
         let name: String
         let value: String
@@ -12,18 +12,18 @@ struct TuneWorkload: Sendable {
 
     var servers: Int
     var organizations: Int
-    /// Zipf's exponent over organizations; 0 for all alike.
+    /// Zipf exponent of the organizations' demand; 0 for equal demand.
     var skew: Double
     var limit: Limit
-    /// In multiples of what the buckets refill.
+    /// Load in multiples of the buckets' refill rate.
     var load: Double
     var roundTripMilliseconds: Double
     var kind: WorkloadKind
-    /// Store calls a second that all servers together may make; nil where that does not matter.
+    /// Store calls a second that all servers together may make; nil for no limit.
     var budget: Double?
-    /// Redis nodes that carry the store calls.
+    /// Number of Redis nodes that serve the store calls.
     var nodes = 1
     var figures: [Figure] = []
-    /// What should be known about the figures beside where they came from.
+    /// Remarks about the figures, besides their sources.
     var notes: [String] = []
 }

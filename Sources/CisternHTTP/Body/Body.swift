@@ -1,10 +1,10 @@
 internal import NIOCore
 
-/// What the route needs of a body.
+/// Finds the format of a request body and the `message` in it.
 enum Body {
-    /// The body's `message` as JSON, ready to be sent back; nil where it has none.
+    /// The body's `message` as JSON, ready to echo; nil if the body has none.
     ///
-    /// An empty body is allowed whatever its type, as is one whose type is of no interest.
+    /// An empty body is valid for any content type, and so is any body of an unsupported type.
     static func message(of request: Request) throws(JSONScanner.Failure) -> ByteBuffer? {
         guard !request.body.isEmpty, request.bodyFormat != .opaque,
             let body = request.bytes.getSlice(
@@ -18,7 +18,7 @@ enum Body {
         }
     }
 
-    /// The format that a Content-Type names, whatever its parameters.
+    /// The format that a Content-Type names; its parameters are ignored.
     static func format(ofContentType value: Span<UInt8>) -> Request.BodyFormat {
         var end = 0
         while end < value.count, value[end] != UInt8(ascii: ";") { end += 1 }
@@ -29,7 +29,7 @@ enum Body {
 }
 
 extension ByteBuffer {
-    /// Writes a string in quotes, escaped as RFC 8259, 7 asks.
+    /// Writes a quoted string, escaped according to RFC 8259, section 7.
     mutating func writeJSONString(_ text: String) {
         writeInteger(UInt8(ascii: "\""))
         guard text.utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) else {

@@ -1,21 +1,20 @@
 internal import NIOCore
 
-/// Reads `application/x-www-form-urlencoded` bodies as the WHATWG URL standard, 5.1, says.
+/// Decodes `application/x-www-form-urlencoded` bodies (WHATWG URL standard, section 5.1).
 ///
-/// Every body is readable: a % without two hexadecimal digits stands for itself, and bytes that are not UTF-8 become
-/// U+FFFD.
+/// Decoding never fails: a `%` without two hexadecimal digits is literal, and invalid UTF-8 becomes U+FFFD.
 enum FormDecoder {
-    /// The last value of `name`; nil where there is none.
+    /// The value of the last pair called `name`; nil if there is none.
     static func value(of name: String, in body: ByteBuffer) -> String? {
         let bytes = body.readableBytesView
         var found: String?
         var start = bytes.startIndex
-        // Pairs are cut without an array of them: a body may be a million ampersands.
+        // No array of pairs, since a body may consist of a million ampersands.
         while start < bytes.endIndex {
             let end = bytes[start...].firstIndex(of: UInt8(ascii: "&")) ?? bytes.endIndex
             let pair = bytes[start..<end]
             let nameEnd = pair.firstIndex(of: UInt8(ascii: "=")) ?? end
-            // A decoded name is never longer than it is written, and at most three times shorter.
+            // Decoding never lengthens a name and shrinks it at most threefold, so other lengths cannot match.
             if name.utf8.count...name.utf8.count * 3 ~= nameEnd - start, decoded(bytes[start..<nameEnd]) == name {
                 found = nameEnd < end ? decoded(bytes[(nameEnd + 1)..<end]) : ""
             }

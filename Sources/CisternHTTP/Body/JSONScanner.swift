@@ -1,14 +1,14 @@
 internal import NIOCore
 
-/// Checks a JSON text (RFC 8259) in place and finds the value of one member of its outermost object.
+/// Validates a JSON text (RFC 8259) in place and finds one member of its top-level object.
 ///
-/// Nothing is built: the value is a slice of the bytes, itself valid JSON, ready to be sent back as it is. Where the
-/// member stands there several times the last one counts, as in most readers.
+/// It builds no tree: the member's value is a slice of the input, which is valid JSON and ready to echo. If the member
+/// is repeated, the last one wins, as in most parsers.
 struct JSONScanner {
-    /// How deep arrays and objects may lie in each other.
+    /// The maximum nesting depth of arrays and objects.
     static let maximumDepth = 64
 
-    /// Why a text is not JSON, and at which byte.
+    /// The reason that a text is not valid JSON, and the offset of the fault in bytes.
     struct Failure: Error, Equatable, CustomStringConvertible {
         let what: String
         let offset: Int
@@ -18,7 +18,7 @@ struct JSONScanner {
 
     private var index = 0
 
-    /// Checks the whole text and returns the member's value as it is written; nil where there is none.
+    /// Validates the whole text and returns the unparsed value of the member; nil if there is none.
     static func value(of member: StaticString, in text: ByteBuffer) throws(Failure) -> ByteBuffer? {
         let range = try range(of: member, in: text.readableBytesUInt8Span)
         return range.flatMap { text.getSlice(at: text.readerIndex + $0.lowerBound, length: $0.count) }
@@ -29,7 +29,7 @@ struct JSONScanner {
         scanner.skipSpace(bytes)
         let range = try scanner.scanValue(bytes, depth: 0, member: member)
         scanner.skipSpace(bytes)
-        guard scanner.index == bytes.count else { throw scanner.failure(bytes, "more than one value") }
+        guard scanner.index == bytes.count else { throw scanner.failure(bytes, "unexpected text after the value") }
         return range
     }
 
@@ -37,7 +37,7 @@ struct JSONScanner {
         Failure(what: index < bytes.count ? what : "the text ends too early", offset: index)
     }
 
-    /// The byte that comes next; 0, which stands nowhere in JSON, at the end.
+    /// The next byte; 0 at the end, because JSON never contains a 0 byte.
     @inline(__always)
     private func byte(_ bytes: Span<UInt8>) -> UInt8 {
         index < bytes.count ? bytes[index] : 0
@@ -59,12 +59,12 @@ struct JSONScanner {
         return true
     }
 
-    /// Passes over one value; if it is an object and `member` is given, returns where that member's value is.
+    /// Skips one value; if it is an object and `member` is given, returns the range of that member's value.
     @discardableResult
     private mutating func scanValue(
         _ bytes: Span<UInt8>, depth: Int, member: StaticString? = nil
     ) throws(Failure) -> Range<Int>? {
-        guard depth < Self.maximumDepth else { throw failure(bytes, "arrays and objects lie more than 64 deep") }
+        guard depth < Self.maximumDepth else { throw failure(bytes, "arrays and objects nest more than 64 deep") }
         switch byte(bytes) {
         case UInt8(ascii: "{"): return try scanObject(bytes, depth: depth, member: member)
         case UInt8(ascii: "["): try scanArray(bytes, depth: depth)
@@ -85,7 +85,7 @@ struct JSONScanner {
         if take(bytes, UInt8(ascii: "}")) { return nil }
         var found: Range<Int>?
         while true {
-            guard byte(bytes) == UInt8(ascii: "\"") else { throw failure(bytes, "a member name in quotes is expected") }
+            guard byte(bytes) == UInt8(ascii: "\"") else { throw failure(bytes, "a quoted member name is expected") }
             let name = try scanString(bytes)
             skipSpace(bytes)
             guard take(bytes, UInt8(ascii: ":")) else { throw failure(bytes, "':' is expected") }
@@ -115,13 +115,13 @@ struct JSONScanner {
 
     private mutating func scanWord(_ bytes: Span<UInt8>, _ word: StaticString) throws(Failure) {
         for offset in 0..<word.utf8CodeUnitCount {
-            guard take(bytes, word.utf8Start[offset]) else { throw failure(bytes, "no JSON value") }
+            guard take(bytes, word.utf8Start[offset]) else { throw failure(bytes, "a JSON value is expected") }
         }
     }
 
     private mutating func scanNumber(_ bytes: Span<UInt8>) throws(Failure) {
         _ = take(bytes, UInt8(ascii: "-"))
-        if !take(bytes, UInt8(ascii: "0")) { try scanDigits(bytes, "no JSON value") }
+        if !take(bytes, UInt8(ascii: "0")) { try scanDigits(bytes, "a JSON value is expected") }
         if take(bytes, UInt8(ascii: ".")) { try scanDigits(bytes, "a digit is expected") }
         if take(bytes, UInt8(ascii: "e")) || take(bytes, UInt8(ascii: "E")) {
             if !take(bytes, UInt8(ascii: "+")) { _ = take(bytes, UInt8(ascii: "-")) }
@@ -134,7 +134,7 @@ struct JSONScanner {
         while byte(bytes).isDigit { index += 1 }
     }
 
-    /// Passes over a string and returns the range between its quotes.
+    /// Skips a string and returns the range between its quotes.
     private mutating func scanString(_ bytes: Span<UInt8>) throws(Failure) -> Range<Int> {
         index += 1
         let start = index
@@ -171,8 +171,9 @@ struct JSONScanner {
         }
     }
 
-    /// Passes over one character of two to four bytes, with the bounds of RFC 3629, 4: no overlong forms, no
-    /// surrogates, nothing beyond U+10FFFF.
+    /// Skips one UTF-8 character of two to four bytes (RFC 3629, section 4).
+    ///
+    /// It rejects overlong forms, surrogates, and code points above U+10FFFF.
     private mutating func scanUTF8Sequence(_ bytes: Span<UInt8>, lead: UInt8) throws(Failure) {
         let (continuations, second): (Int, ClosedRange<UInt8>) =
             switch lead {
@@ -195,7 +196,7 @@ struct JSONScanner {
         }
     }
 
-    /// Whether a member name, with its escapes resolved, is `name`, which must be ASCII.
+    /// Whether a member name equals `name` after its escapes are decoded; `name` must be ASCII.
     private static func isEqual(_ bytes: Span<UInt8>, _ range: Range<Int>, to name: StaticString) -> Bool {
         var at = range.lowerBound
         for offset in 0..<name.utf8CodeUnitCount {

@@ -2,22 +2,22 @@ internal import Cistern
 internal import CisternSupport
 internal import NIOCore
 
-/// Who makes a request: a user of an organization, as the headers say it.
+/// The sender of a request: the organization and the user that its headers name.
 package struct Identity {
-    /// The request in whose headers they stand.
+    /// The bytes of the request, which contain both names.
     let bytes: ByteBuffer
-    /// Where the organization's name is in ``bytes``: ASCII that needs no escaping anywhere.
+    /// The range of the organization's name in ``bytes``; the name is ASCII that never needs escaping.
     let organization: Range<Int>
-    /// Where the user's name is.
+    /// The range of the user's name in ``bytes``, with the same characters.
     let user: Range<Int>
 
-    /// Why a request has no identity: what to answer.
+    /// The error response to a request without a valid identity.
     struct Failure: Error, Equatable {
         let status: Status
         let message: String
     }
 
-    /// Reads it off a request, whose bytes `text` are.
+    /// Reads the identity from the headers of a request; `text` must be the request's bytes.
     init(_ request: Request, _ text: Span<UInt8>) throws(Failure) {
         organization = try Self.name(request.organization, in: text, header: "x-org-id")
         user = try Self.name(request.user, in: text, header: "x-user-id")
@@ -35,7 +35,7 @@ package struct Identity {
             throw Failure(
                 status: .unauthorized, message: "the header \(name) is missing: send both x-org-id and x-user-id")
         case .repeated:
-            throw Failure(status: .badRequest, message: "the header \(name) stands there more than once: send it once")
+            throw Failure(status: .badRequest, message: "the header \(name) occurs more than once: send it once")
         case .value(let range):
             let value = bytes.extracting(range)
             guard OrganizationName.isValid(value) else {

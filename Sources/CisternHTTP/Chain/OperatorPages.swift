@@ -1,20 +1,20 @@
 internal import NIOCore
 
-/// The pages for operators that the data port serves; the server's composition provides their texts.
+/// The pages for operators that the data port serves; the owner of the HTTP server provides their contents.
 package struct OperatorPages: Sendable {
-    /// Which page.
+    /// The kinds of page.
     enum Kind {
         case health
         case metrics
     }
 
-    /// A page as it is answered.
+    /// The contents of one response.
     package struct Page: Sendable {
         let status: Status
         let body: ByteBuffer
         let contentType: String
 
-        /// - Parameter isUnavailable: whether the status is 503, so that probes stop sending traffic here.
+        /// - Parameter isUnavailable: whether the status is 503, so that load balancers stop sending traffic.
         package init(text: String, contentType: String, isUnavailable: Bool = false) {
             status = isUnavailable ? .serviceUnavailable : .ok
             body = ByteBuffer(string: text)
@@ -38,7 +38,7 @@ package struct OperatorPages: Sendable {
     }
 }
 
-/// The pages of one event loop, each made at most ten times a second however often it is asked for.
+/// The page cache of one event loop; it renders each page at most ten times a second.
 struct PageCache {
     private static let lifeTime = TimeAmount.milliseconds(100)
 
@@ -50,7 +50,7 @@ struct PageCache {
         self.pages = pages
     }
 
-    /// Forgets every page: what they tell has changed.
+    /// Invalidates every page, because its contents have changed.
     mutating func clear() {
         (health, metrics) = (nil, nil)
     }

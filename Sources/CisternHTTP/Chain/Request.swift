@@ -1,9 +1,9 @@
 internal import NIOCore
 
-/// One request as the chain sees it: its bytes as they came, and where in them is what matters.
+/// A parsed request: its bytes, and the ranges of the parts that the server uses.
 ///
-/// Nothing is copied out of them, so a request costs no string and no dictionary. Ranges count from the first readable
-/// byte.
+/// Parsing copies no part, so a request allocates no string and no dictionary. The ranges are relative to the first
+/// readable byte.
 struct Request {
     enum Method: Equatable {
         case get
@@ -13,15 +13,15 @@ struct Request {
         case other
     }
 
-    /// How a body is to be read, by its content type.
+    /// The format of a body, according to its content type.
     enum BodyFormat: Equatable {
         case json
         case form
-        /// None, or one that is of no interest here: the body is not looked into.
+        /// No content type, or an unsupported one: the body is not parsed.
         case opaque
     }
 
-    /// A header that must stand there once.
+    /// A header that must occur exactly once.
     enum SingleHeader: Equatable {
         case missing
         case value(Range<Int>)
@@ -32,7 +32,7 @@ struct Request {
         }
     }
 
-    /// The head, and behind it the body, freed of its chunks.
+    /// The head, followed by the body without its chunk framing.
     var bytes: ByteBuffer
     var method: Method
     /// The path without the query.

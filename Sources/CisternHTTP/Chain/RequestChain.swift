@@ -1,33 +1,32 @@
 internal import Cistern
 internal import NIOCore
 
-/// The order in which a request is worked through: it gets an ID and a timer, its identity is checked, its body is
-/// read, its organization's bucket pays, and only then its route runs.
+/// The stages of a request: ID and timer, identity check, body parsing, decision, route.
 ///
-/// Pure: the step that may have to wait, the decision, is the caller's. Id and timer are the connection's, since an
-/// answer has them even where there is no request to speak of.
+/// All functions here are pure. The caller makes the decision, which is the only stage that may wait. The connection
+/// provides the ID and the timer, because even the response to an unreadable request has them.
 enum RequestChain {
-    /// The result of the steps before the decision.
+    /// The result of the stages before the decision.
     enum Admission {
-        /// It is answered without a token being taken.
+        /// Respond without taking a token.
         case answer(Response, Route)
-        /// It is answered with a page for operators.
+        /// Respond with a page for operators.
         case page(OperatorPages.Kind)
-        /// A token of this organization must be taken first.
+        /// Take a token of this organization first.
         case decide(Metered)
     }
 
-    /// What to do about a body that has not come whole.
+    /// How to handle a body that is incomplete.
     enum BodyPlan {
-        /// The head suffices to answer; the body need not come.
+        /// Respond now: the head is sufficient.
         case answer(Response, Route)
-        /// The body is passed over: nothing reads it.
+        /// Discard the body, because nothing reads it.
         case skip
-        /// The body is needed.
+        /// Buffer the body, because the route needs it.
         case keep
     }
 
-    /// A request that has an identity and a readable body, and waits for its decision.
+    /// A request with a valid identity and body that needs a decision.
     struct Metered {
         let identity: Identity
         let route: Route
@@ -35,7 +34,7 @@ enum RequestChain {
         let message: ByteBuffer?
     }
 
-    /// Everything before the decision.
+    /// Runs the stages before the decision.
     ///
     /// - Parameter servesPages: whether `/health` and `/metrics` are served here.
     static func admit(_ request: Request, servesPages: Bool) -> Admission {
@@ -78,7 +77,7 @@ enum RequestChain {
         }
     }
 
-    /// The answer to OPTIONS, which costs no token and needs no identity: a browser's preflight has none.
+    /// The response to OPTIONS, which costs no token and needs no identity: a browser's preflight has none.
     private static func options(_ route: Route, _ path: Span<UInt8>) -> Response {
         var answer = Response(status: .noContent, content: .none)
         switch route {
@@ -91,7 +90,7 @@ enum RequestChain {
         return answer
     }
 
-    /// Everything after the decision.
+    /// Runs the stages after the decision.
     static func answer(_ request: Metered, _ decision: Decision) -> Response {
         var answer: Response
         switch decision.outcome {
@@ -100,7 +99,7 @@ enum RequestChain {
         case .refused: answer = .error(.serviceUnavailable, "the limiter cannot decide now; retry later")
         }
         answer.decision = decision
-        // Without one where no wait helps.
+        // No Retry-After if waiting cannot help.
         if !decision.isAllowed, decision.retryAfterMilliseconds > 0 {
             answer.retryAfterSeconds = max(1, Int((decision.retryAfterMilliseconds + 999) / 1000))
         }
@@ -125,18 +124,18 @@ enum RequestChain {
     }
 
     private static var nothingHere: Response {
-        .error(.notFound, "there is nothing at this path: POST /chat is what this server answers")
+        .error(.notFound, "there is nothing at this path: use POST /chat")
     }
 }
 
-/// The routes, and the classes under which requests are counted.
+/// The routes, which are also the categories for counting requests.
 package enum Route: Int, Sendable, CaseIterable {
     case chat
     case health
     case metrics
     /// Any other path.
     case other
-    /// No path: the request could not be read.
+    /// No path, because the request is invalid.
     case invalid
 
     /// - Parameter servesPages: whether the pages for operators are routes here.

@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// How many bytes of unfinished bodies all connections together may keep.
+/// The limit on the bytes that all connections together buffer for incomplete request bodies.
 final class BodyBudget: Sendable {
     private let maximumBytes: Int
     private let keptBytes = Atomic(0)
@@ -9,17 +9,17 @@ final class BodyBudget: Sendable {
         self.maximumBytes = maximumBytes
     }
 
-    /// Lets a connection keep `bytes` instead of the `old` that it kept; returns whether that is within the bound.
+    /// Changes a connection's charge from `old` to `bytes`; returns false if it grew and the total exceeds the limit.
     func exchange(_ old: Int, for bytes: Int) -> Bool {
         let sum = keptBytes.add(bytes - old, ordering: .relaxed).newValue
         return bytes <= old || sum <= maximumBytes
     }
 
-    /// Bytes kept now, for tests.
+    /// The bytes charged now, for tests.
     var bytes: Int { keptBytes.load(ordering: .relaxed) }
 }
 
-/// What one connection keeps of the budget.
+/// One connection's charge to the budget.
 struct BodyCharge {
     private let budget: BodyBudget
     private var bytes = 0
@@ -28,13 +28,13 @@ struct BodyCharge {
         self.budget = budget
     }
 
-    /// Notes how many bytes are kept now; returns whether all connections together may.
+    /// Sets the charge to `bytes`; returns false if it grew and the budget is exceeded.
     mutating func set(_ bytes: Int) -> Bool {
         defer { self.bytes = bytes }
         return budget.exchange(self.bytes, for: bytes)
     }
 
-    /// Nothing is kept any more.
+    /// Sets the charge to zero.
     mutating func release() {
         guard bytes > 0 else { return }
         _ = set(0)

@@ -1,52 +1,53 @@
 internal import Cistern
 internal import NIOCore
 
-/// One client's connection: reads requests one after the other, has each decided, and writes the answers in order.
+/// Handles one client's connection: reads requests, gets a decision for each, and writes the responses in order.
 ///
-/// While a request waits for the store, or the client does not take its answers, requests behind it are kept and
-/// nothing more is read: a connection holds one read's worth of pipelined requests. It lives on its channel's event
-/// loop.
+/// While a request waits for the store, or the client does not read its responses, further requests are buffered and
+/// reading stops. So a connection buffers pipelined requests from at most one read. The handler runs on its channel's
+/// event loop.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = Never
     typealias OutboundOut = ByteBuffer
 
     private static let keptOutboundBytes = 1 << 14
-    /// How long a client may take to hang up once it has its last answer.
+    /// How long a client may take to close the connection after its last response.
     static let lingerTime = TimeAmount.seconds(1)
-    /// How many bytes of answers are collected before they are written and, if the client does not take them, before
-    /// reading stops.
+    /// How many bytes of responses are collected before a flush.
+    ///
+    /// If the client does not read them, reading stops.
     private static let maximumOutboundBytes = 1 << 16
-    /// How long an idle connection may still send a request when the server drains.
+    /// How long an idle connection may still send a request while the server drains.
     private static let drainGrace = TimeAmount.milliseconds(250)
-    /// A bound on the wait for a decision; the store's timeout ends it long before.
+    /// A safety limit on the wait for a decision; the store timeout, which is much shorter, should always end it.
     private static let decisionTime = TimeAmount.seconds(60)
 
     private let limiter: any Decider
     private let settings: HTTPSettings
     private let loop: LoopContext
     private var context: ChannelHandlerContext?
-    /// Takes a decision from any thread; made once, since most requests never call it.
+    /// Hands a decision from any thread to the event loop; allocated once, since most requests never call it.
     private var resumeOnLoop: @Sendable (Decision) -> Void = { _ in }
 
     private var state = ConnectionState.idle
     private var reader: RequestReader
-    /// What has come and has not been read as a request yet.
+    /// The received bytes that have not been parsed yet.
     private(set) var inbound = ByteBuffer()
     private var outbound = ByteBuffer()
     private var bodyCharge: BodyCharge
     private var isReadHeld = false
-    /// Whether requests are being read now: writing answers may call back into this handler.
+    /// Whether requests are being parsed; needed because writing a response may re-enter this handler.
     private var isParsing = false
-    /// Whether the client takes the answers as fast as they come.
+    /// Whether the client keeps up with reading its responses.
     private var isWritable = true
-    /// Whether the next answer is the last: the server drains, or nothing follows that could be answered.
+    /// Whether the next response is the last: the server drains, or the connection is too old or half-closed.
     private var isQuiescing = false
-    /// Whether the client will send no more.
+    /// Whether the client has closed its sending side.
     private var isHungUp = false
-    /// Whether the client has taken the last answer.
+    /// Whether the last response has been written to the socket completely.
     private var isDrained = false
-    /// When the request at hand came: all of it or, where it comes in pieces, its head.
+    /// When the current request arrived, or its head if the body arrived later.
     private var startedAt = NIODeadline.distantPast
     private var timer: ConnectionTimer
 
@@ -75,14 +76,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
         timer.cancel()
         bodyCharge.release()
         self.context = nil
-        // It holds this handler, and this handler it.
+        // Breaks the reference cycle between the closure and this handler.
         resumeOnLoop = { _ in }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
         if inbound.readableBytes > 0 {
-            // Else what has been read is kept until a read ends where a request does.
+            // Otherwise, parsed bytes would be retained until a read ends at the end of a request.
             inbound.discardReadBytes()
             inbound.writeBuffer(&bytes)
             bytes = takeInbound()
@@ -118,8 +119,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Most clients send nothing before they have their answer, so reading goes on while one waits: to stop it and to
-    /// start it again would take two system calls.
+    /// Whether reading pauses.
+    ///
+    /// It continues while a client waits and sends nothing, as most do: pausing and resuming costs two system calls.
     private var holdsReads: Bool {
         if case .deciding = state, inbound.readableBytes > 0 { return true }
         return !isWritable
@@ -133,7 +135,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         context.fireChannelWritabilityChanged()
     }
 
-    /// While the server drains, a client has a moment for one more request, once it has taken its answers.
+    /// While the server drains, gives an idle client `drainGrace` for one more request.
     private func endIdleSoon(_ context: ChannelHandlerContext) {
         guard case .idle = state, isWritable, inbound.readableBytes == 0 else { return }
         timer.expiresAt = min(timer.expiresAt, context.eventLoop.now + Self.drainGrace)
@@ -148,8 +150,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     // MARK: Requests
 
-    /// Reads and works through whatever has come, up to a request that has to wait or answers that the client does not
-    /// take, and keeps the rest.
+    /// Processes the received requests until one has to wait or the client falls behind, and buffers the rest.
     private func readRequests(from bytes: consuming ByteBuffer, _ context: ChannelHandlerContext) {
         let now = context.eventLoop.now
         isParsing = true
@@ -186,9 +187,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
         return inbound
     }
 
-    /// The request at hand has not come whole: from its first byte on it may take so long.
+    /// Buffers an incomplete request, whose timeout starts at its first byte.
     private func keep(_ bytes: consuming ByteBuffer, now: NIODeadline, _ context: ChannelHandlerContext) {
-        // Room that holds nothing goes back to its allocator.
+        // An empty buffer is not kept, so its memory is freed.
         if bytes.readableBytes > 0 { inbound = bytes }
         if reader.isBetweenRequests { return }
         begin(now)
@@ -198,8 +199,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// The head has come before its body: what cannot be answered well is answered now, and a body that nothing needs
-    /// is passed over.
+    /// Handles a head that arrived before its body: rejects an invalid request now, and discards an unused body.
     private func plan(
         _ request: Request, _ framing: ResponseFraming, _ bytes: inout ByteBuffer, _ context: ChannelHandlerContext
     ) {
@@ -241,7 +241,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// The store has answered: the request that waited goes on, and then what came after it.
+    /// Handles the store's decision: finishes the request that waited for it, then the requests buffered after it.
     private func resume(_ decision: Decision) {
         guard let context, case .deciding(let request, let framing) = state else { return }
         if isHungUp, inbound.readableBytes == 0 { isQuiescing = true }
@@ -250,17 +250,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
         resumeReading(context)
     }
 
-    /// A client that sends no more still gets the answers to all that it has sent: while one of them waits, it is waited
-    /// for.
+    /// Closes a half-closed connection, once all of its requests have been processed.
     private func closeIfHungUp(_ context: ChannelHandlerContext) {
         guard isHungUp else { return }
         if case .deciding = state { return }
-        // Whole requests may be kept while the client does not take the answers.
+        // Complete requests may be buffered while the client does not read its responses.
         if !isWritable, state.isReading, inbound.readableBytes > 0 { return }
         linger(context)
     }
 
-    // MARK: Answers
+    // MARK: Responses
 
     private func write(
         _ answer: borrowing Response, to request: borrowing RequestChain.Metered, framing: ResponseFraming,
@@ -281,7 +280,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         goOn(framing, context)
     }
 
-    /// The answer is written: how long that took, in nanoseconds.
+    /// Ends a request whose response is written; returns how long the request took, in nanoseconds.
     private func finish(_ context: ChannelHandlerContext) -> Int64 {
         let end = context.eventLoop.now
         timer.expiresAt = end + .milliseconds(settings.idleTimeoutMilliseconds)
@@ -297,7 +296,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Answers a request whose extent is in doubt or that is too large, and reads no further one.
+    /// Responds with a request error and stops reading, since the start of the next request is uncertain.
     private func refuse(_ refusal: RequestError, _ framing: ResponseFraming, _ context: ChannelHandlerContext) {
         if case .idle = state { startedAt = context.eventLoop.now }
         var framing = framing
@@ -309,11 +308,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
         write(answer, route: .invalid, framing: framing, context)
     }
 
-    /// Sends what is to be sent, then closes: first the sending side, so that a client that is still sending can read
-    /// the answer before its connection breaks.
+    /// Writes the remaining responses, then closes the sending side, and later the connection.
     ///
-    /// Not before the client has taken the last byte: closing throws away what it has not. Until then the idle timeout
-    /// holds. One that has hung up is waited for no longer.
+    /// The connection stays open until every byte is written, at most for the idle timeout: closing discards the rest.
+    /// The two steps let a client that is still sending read the response before the connection breaks.
     private func linger(_ context: ChannelHandlerContext) {
         if case .lingering = state {
             if isDrained { context.close(promise: nil) }
@@ -329,7 +327,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         context.writeAndFlush(wrapOutboundOut(bytes), promise: drained)
     }
 
-    /// The client has taken the last byte; from now on it has a second to hang up.
+    /// Closes the sending side after the last byte is written, and gives the client `lingerTime` to close.
     private func finishLingering() {
         guard let context else { return }
         isDrained = true
@@ -342,12 +340,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func flush(_ context: ChannelHandlerContext) {
         let bytes = outbound
         guard bytes.readableBytes > 0 else { return }
-        // Writing may call back into here: what is written counts as gone before.
+        // Writing may re-enter this method, so the bytes are marked as sent first.
         outbound.moveReaderIndex(to: outbound.writerIndex)
         let isKept = bytes.capacity <= Self.keptOutboundBytes
         context.writeAndFlush(wrapOutboundOut(consume bytes), promise: nil)
         guard outbound.readableBytes == 0 else { return }
-        // The room is used again, where the socket has taken all of it at once, as nearly always; not that of a flood.
+        // Reuses the storage, unless it is large. The socket nearly always takes all bytes at once and releases it.
         if isKept { outbound.clear() } else { outbound = ByteBuffer() }
     }
 
@@ -363,16 +361,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
         let now = context.eventLoop.now
         if timer.retires(now: now) { isQuiescing = true }
         if now >= timer.expiresAt { expire(context, now) }
-        // Closing has taken the handler off the channel, or will.
+        // A closed channel has removed this handler or will do so.
         if self.context != nil, context.channel.isActive { scheduleExpiryCheck(context) }
     }
 
     private func expire(_ context: ChannelHandlerContext, _ now: NIODeadline) {
         switch state {
         case .idle:
-            // Its client takes nothing: a last answer would wait for ever.
+            // The client reads nothing, so it would never read a last response.
             guard isWritable, inbound.readableBytes == 0 else { return context.close(promise: nil) }
-            // A request that has arrived is read within moments, and answered.
+            // A request in the socket's buffer is read within milliseconds and gets a response.
             if SocketState.hasUnreadInput(context.channel) {
                 timer.expiresAt = now + .milliseconds(1)
             } else {

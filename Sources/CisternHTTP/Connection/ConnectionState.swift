@@ -1,12 +1,12 @@
-/// Where a connection stands.
+/// The state of a connection.
 enum ConnectionState {
     /// Between two requests.
     case idle
-    /// Some of a request has come, and not all of it.
+    /// Part of a request has arrived.
     case receiving
     /// The request waits for its decision.
     case deciding(RequestChain.Metered, ResponseFraming)
-    /// The last answer is out; whatever still comes is thrown away until the client hangs up.
+    /// The last response is written; further input is discarded until the client closes.
     case lingering
 
     /// Whether requests are read.

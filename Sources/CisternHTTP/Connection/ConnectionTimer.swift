@@ -1,11 +1,11 @@
 internal import NIOCore
 
-/// When a connection is given up, and when it has become too old.
+/// The expiry time and the maximum age of a connection.
 ///
-/// Setting ``expiresAt`` is an assignment and never reschedules: a check comes in any case before a request, or a
-/// pause, that begins now could end.
+/// Setting ``expiresAt`` never reschedules the check. The next check is at most one request timeout or
+/// idle timeout away, whichever is shorter, so it precedes any expiry time that is set in the meantime.
 struct ConnectionTimer {
-    /// When the connection is given up, if nothing happens before.
+    /// When the connection expires, unless the handler sets a later time before.
     var expiresAt: NIODeadline
     private var retiresAt = NIODeadline.distantFuture
     private let longestInterval: TimeAmount
@@ -19,7 +19,7 @@ struct ConnectionTimer {
         retiresAt = now + .milliseconds(Int64(age))
     }
 
-    /// Whether the connection has become too old since the last call.
+    /// Whether the connection has exceeded its maximum age since the last call.
     mutating func retires(now: NIODeadline) -> Bool {
         guard now >= retiresAt else { return false }
         retiresAt = .distantFuture

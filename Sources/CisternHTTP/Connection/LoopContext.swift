@@ -4,33 +4,33 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 
-/// What the connections of one event loop share, so that they share nothing with those of others.
+/// The state that the connections of one event loop share, so that event loops do not contend.
 ///
-/// It lives on its event loop, except the statistics.
+/// Use it only on its event loop, except for the statistics.
 final class LoopContext {
-    /// Requests counted on this loop; any thread may read them.
+    /// The counters of one event loop; any thread may read them.
     final class Statistics: Sendable {
         let mutex = Mutex(Tally())
     }
 
-    /// What is counted on one loop.
+    /// The values that the mutex protects.
     struct Tally: Sendable {
         var requests = HTTPStatistics()
         var busiest = BusiestOrganizations()
-        /// How late the loop comes to what is due.
+        /// The event-loop lag: the delay of a task that is due.
         var lag = LatencyHistogram()
     }
 
     let clock: any TimeSource
     let statistics: Statistics
-    /// The connections that are open, for who has to close them all.
+    /// The open connections, for draining and closing all of them.
     var open: [ObjectIdentifier: any Channel] = [:]
-    /// Whether every answer is its connection's last: the server is about to stop.
+    /// Whether the server drains, so that each response closes its connection.
     private(set) var isDraining = false
     let bodyBudget: BodyBudget
     private var pages: PageCache
     private let logger: Logger
-    /// Whether each decision is logged, which is looked up once.
+    /// Whether each decision is logged; the log level is read only once.
     private let logsDecisions: Bool
     private var shadowLog = LogThrottle()
     private let unixMilliseconds: @Sendable () -> Int64
@@ -52,7 +52,7 @@ final class LoopContext {
         writer = ResponseWriter(seededBy: &system)
     }
 
-    /// Makes every answer from now on its connection's last.
+    /// From now on, closes each connection after its next response.
     func beginDraining() {
         isDraining = true
         pages.clear()
@@ -63,9 +63,9 @@ final class LoopContext {
         pages.answer(kind, now: now)
     }
 
-    /// Appends the answer to a request to `buffer`, and counts it and its decision.
+    /// Appends the response to `buffer`, and counts the request and its decision.
     ///
-    /// - Parameter nanoseconds: how long the request took; asked for once, when the answer is written.
+    /// - Parameter nanoseconds: returns how long the request took; called once, after the response is written.
     func write(
         _ answer: borrowing Response, to request: borrowing RequestChain.Metered, framing: ResponseFraming,
         to buffer: inout ByteBuffer, nanoseconds: () -> Int64
@@ -86,7 +86,7 @@ final class LoopContext {
         if decision.isShadowDenial { logShadow(decision, of: request) }
     }
 
-    /// The same where there is no request to speak of, or none that was decided.
+    /// Appends a response without a decision to `buffer`, and counts the request.
     func write(
         _ answer: borrowing Response, route: Route, framing: ResponseFraming, to buffer: inout ByteBuffer,
         nanoseconds: () -> Int64

@@ -1,9 +1,9 @@
 internal import NIOCore
 
-/// Answers a connection beyond the bound with 503 and lets it go.
+/// Rejects a connection above the limit with a 503 and closes it.
 ///
-/// It reads and discards for a moment, where it may: closing over unread bytes would reset the connection before the
-/// client has the answer.
+/// If `lingers` is true, it discards input for up to one second before it closes: closing with unread bytes would reset
+/// the connection before the client has read the response.
 final class RefusedConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -15,7 +15,7 @@ final class RefusedConnectionHandler: ChannelInboundHandler {
     private let lingers: Bool
     private var end: Scheduled<Void>?
 
-    /// - Parameter lingers: whether the client may take a moment to hang up.
+    /// - Parameter lingers: whether the client gets time to close the connection first.
     init(lingers: Bool) {
         self.lingers = lingers
     }

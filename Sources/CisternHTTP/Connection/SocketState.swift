@@ -6,25 +6,22 @@ internal import NIOCore
     internal import Glibc
 #endif
 
-/// What the system knows of a socket and NIO has not asked for yet.
+/// Socket state and options that NIO does not expose.
 enum SocketState {
-    /// Whether bytes have arrived that have not been read.
+    /// Whether the socket has received bytes that NIO has not read.
     static func hasUnreadInput(_ channel: any Channel) -> Bool {
         isReadable(channel, emptyIsInput: false)
     }
 
-    /// Whether connections wait to be accepted.
+    /// Whether the listener has connections to accept.
     static func hasWaitingConnections(_ channel: any Channel) -> Bool {
         isReadable(channel, emptyIsInput: true)
     }
 
-    /// Lets no new handshake begin at a listener, or again any; those that have begun end, and can be accepted.
+    /// Blocks or unblocks new TCP handshakes at a listener; returns false if Linux rejects the option.
     ///
-    /// Only packets that have passed no router at all are taken for a first SYN (`IP_MINTTL`, which needs no
-    /// privilege), and hardly any client sends those. Clients repeat their SYN, and are refused once the listener is
-    /// closed; closing it at once would reset connections that clients think are good.
-    ///
-    /// - Returns: whether the system has done so; it has where it is not Linux.
+    /// `IP_MINTTL` needs no privilege. It drops each SYN with a TTL below 255, which is nearly every SYN. Clients retry
+    /// until the listener closes. Handshakes in progress complete; closing the listener at once would reset them.
     static func setTakesNewConnections(_ isTaking: Bool, _ channel: any Channel) -> Bool {
         #if os(Linux)
             let done = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
@@ -34,7 +31,7 @@ enum SocketState {
                 let size = socklen_t(MemoryLayout<Int32>.size)
                 let leastHopsOption: Int32 = 73  // IPV6_MINHOPCOUNT
                 let ofVersion4 = setsockopt(socket, Int32(IPPROTO_IP), IP_MINTTL, &least, size)
-                // One that is bound to an address of version 4 has no such option.
+                // An IPv4 socket does not have this option, so the result is ignored.
                 _ = setsockopt(socket, Int32(IPPROTO_IPV6), leastHopsOption, &least, size)
                 return ofVersion4 == 0
             }
@@ -51,7 +48,7 @@ enum SocketState {
             var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
             guard poll(&entry, 1, 0) == 1, entry.revents & Int16(POLLIN) != 0 else { return false }
             if emptyIsInput { return true }
-            // The end of the input is readable, too.
+            // `poll` reports the end of input as readable, too.
             var byte: UInt8 = 0
             return recv(socket, &byte, 1, Int32(MSG_PEEK)) > 0
         }

@@ -1,9 +1,9 @@
-/// A set of ASCII characters, as two words: whether a byte belongs to it is a shift and a mask.
+/// A set of ASCII characters as a 128-bit bitmap; a lookup is a shift and a mask.
 struct ASCIISet {
     private let low: UInt64
     private let high: UInt64
 
-    /// Whether a byte belongs to the set; one that is not ASCII does not.
+    /// Whether a byte belongs to the set; false for a byte that is not ASCII.
     @inline(__always)
     func contains(_ byte: UInt8) -> Bool {
         byte < 0x80 && (byte < 0x40 ? low : high) >> UInt64(byte & 0x3f) & 1 == 1
@@ -17,16 +17,16 @@ struct ASCIISet {
     }
 }
 
-/// The sets, as computed properties so that they are constants where they are used.
+/// The predefined sets, as computed properties so that the compiler inlines them as constants.
 extension ASCIISet {
-    /// What a method or the name of a header field is made of (RFC 9110, 5.6.2).
+    /// The characters of a method or a header name (`token` in RFC 9110, section 5.6.2).
     static var token: ASCIISet { ASCIISet(low: 0x03ff_6cfa_0000_0000, high: 0x57ff_ffff_c7ff_fffe) }
-    /// Every character that can be seen.
+    /// The visible characters, 0x21 to 0x7e.
     static var visible: ASCIISet { ASCIISet(low: 0xffff_fffe_0000_0000, high: 0x7fff_ffff_ffff_ffff) }
-    /// What may stand in `Host`: whatever a host, as a name or an address, and a port can have (RFC 3986, 3.2.2).
+    /// The characters of `Host`: those of a host name or address and of a port (RFC 3986, section 3.2.2).
     static var host: ASCIISet { ASCIISet(low: 0x2fff_6ff2_0000_0000, high: 0x47ff_fffe_afff_fffe) }
-    /// What a host and a port are made of in a target: letters, digits and `. - _ : [ ]`.
+    /// The characters of a host and port in a request target: letters, digits and `. - _ : [ ]`.
     static var authority: ASCIISet { ASCIISet(low: 0x07ff_6000_0000_0000, high: 0x07ff_fffe_afff_fffe) }
-    /// What may stand in a quoted string as it is (RFC 9110, 5.6.4), ASCII alone.
+    /// The ASCII characters that need no escape in a quoted string (RFC 9110, section 5.6.4).
     static var quotedText: ASCIISet { ASCIISet(low: 0xffff_fffb_0000_0000, high: 0x7fff_ffff_efff_ffff) }
 }

@@ -1,8 +1,8 @@
-/// A host with or without a port, as `Host` and a target have it (RFC 3986, 3.2.2 and 3.2.3).
+/// A host with an optional port, in `Host` or in a request target (RFC 3986, sections 3.2.2 and 3.2.3).
 enum Authority {
-    /// Whether these bytes are a host and, behind a colon, a port of up to 65535; both may be empty.
+    /// Whether `text` is a host, optionally followed by a colon and a port up to 65535; both may be empty.
     ///
-    /// The caller has checked the characters.
+    /// The caller must have checked the characters.
     static func isValid(_ text: Span<UInt8>) -> Bool {
         var end = 0
         if text.count > 0, text[0] == UInt8(ascii: "[") {

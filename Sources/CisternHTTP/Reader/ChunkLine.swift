@@ -1,13 +1,13 @@
-/// The line before a chunk: its size, and extensions, which mean nothing here (RFC 9112, 7.1).
+/// The line before a chunk: the chunk's size, and extensions, which are ignored (RFC 9112, section 7.1).
 enum ChunkLine {
-    /// The longest line, in bytes; clients send extensions seldom, and attackers long ones.
+    /// The maximum length of a line, in bytes: legitimate extensions are rare and short.
     static let maximumBytes = 256
 
-    /// The size that the line says, in bytes.
+    /// The size of the chunk, in bytes.
     static func size(_ line: Span<UInt8>) throws(RequestError) -> Int {
         var (index, size) = (0, 0)
         while index < line.count, let digit = line[index].hexadecimalValue {
-            guard index < 15 else { throw .malformed("a chunk is too long") }
+            guard index < 15 else { throw .malformed("a chunk size has more than 15 digits") }
             size = size << 4 | Int(digit)
             index += 1
         }
@@ -16,10 +16,10 @@ enum ChunkLine {
         return size
     }
 
-    /// Where an extension ends that begins at an offset: `;name`, `;name=value` or `;name="value"`.
+    /// The end of the extension that begins at `start`: `;name`, `;name=value` or `;name="value"`.
     private static func endOfExtension(_ line: Span<UInt8>, from start: Int) throws(RequestError) -> Int {
         guard line[start] == UInt8(ascii: ";") else {
-            throw .malformed("there is something else behind the size of a chunk")
+            throw .malformed("unexpected text follows the size of a chunk")
         }
         var index = try endOfToken(line, from: start + 1)
         guard index < line.count, line[index] == UInt8(ascii: "=") else { return index }
@@ -28,7 +28,7 @@ enum ChunkLine {
         index += 1
         while index < line.count, ASCIISet.quotedText.contains(line[index]) { index += 1 }
         guard index < line.count, line[index] == UInt8(ascii: "\"") else {
-            throw .malformed("a chunk has an extension whose value is not closed")
+            throw .malformed("a chunk has an extension whose quoted value is not terminated")
         }
         return index + 1
     }

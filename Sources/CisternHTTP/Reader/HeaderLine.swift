@@ -1,12 +1,12 @@
-/// Where in a field line its name and its value are (RFC 9112, 5).
+/// One header line: the ranges of its name and its value (RFC 9112, section 5).
 struct HeaderLine {
     let name: Range<Int>
-    /// Without the space around it.
+    /// The range of the value without surrounding whitespace.
     let value: Range<Int>
-    /// Where the line ends.
+    /// The offset of the line's end.
     let end: Int
 
-    /// Reads the line that stands in `bytes` at `range`.
+    /// Parses the line at `range` of `bytes`.
     init(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(RequestError) {
         var colon = range.lowerBound
         while colon < range.upperBound, ASCIISet.token.contains(bytes[colon]) { colon &+= 1 }
@@ -18,24 +18,24 @@ struct HeaderLine {
         end = range.upperBound
     }
 
-    /// Refuses a trailer that would say where a request or the connection ends, or whom it is for (RFC 9110, 6.5.1).
+    /// Rejects a trailer that frames or routes the request, or controls the connection (RFC 9110, section 6.5.1).
     ///
-    /// Nothing that could stand in any other is of interest.
+    /// The server ignores all other trailers.
     func checkTrailer(_ bytes: Span<UInt8>) throws(RequestError) {
         let name = bytes.extracting(name)
         guard !name.equals(caseless: "content-length"), !name.equals(caseless: "transfer-encoding"),
             !name.equals(caseless: "host"), !name.equals(caseless: "connection")
-        else { throw .malformed("there is a field behind the body that can only stand before it") }
+        else { throw .malformed("a trailer is a field that is allowed only in the head") }
     }
 
-    /// Refuses a tab, in a field that says where the request or the connection ends: not all readers take it for space.
+    /// Rejects a tab in a field that frames the request: not all parsers treat a tab as whitespace.
     func checkNoTabs(_ bytes: Span<UInt8>) throws(RequestError) {
         for index in name.upperBound..<end where bytes[index] == UInt8(ascii: "\t") {
-            throw .malformed("there is a tab in a field that frames the request")
+            throw .malformed("a header field that frames the request contains a tab")
         }
     }
 
-    /// A range of some bytes without the space at its ends.
+    /// The range without leading and trailing spaces and tabs.
     @inline(__always)
     static func trimmed(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
         var (start, end) = (range.lowerBound, range.upperBound)
@@ -50,10 +50,10 @@ struct HeaderLine {
 
     private static func refusal(_ bytes: Span<UInt8>, _ range: Range<Int>, at index: Int) -> RequestError {
         let isAtSpace = index < range.upperBound && isSpace(bytes[index])
-        if isAtSpace, index == range.lowerBound { return .malformed("a header field goes on over several lines") }
+        if isAtSpace, index == range.lowerBound { return .malformed("a header field is folded over several lines") }
         if isAtSpace {
-            return .malformed("there is a space in the name of a header field, or between it and the colon")
+            return .malformed("a header field has a space in its name or before its colon")
         }
-        return .malformed("a header field has no name, or one with a character that cannot be in a name")
+        return .malformed("a header field has no name, no colon, or an invalid character in its name")
     }
 }

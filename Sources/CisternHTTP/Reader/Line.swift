@@ -1,19 +1,19 @@
-/// The lines of a head, of chunk sizes and of trailers: each ends with CR LF, and nothing but tabs is a control character.
+/// Finds the end of a line in a head, a chunk header or trailers.
 ///
-/// A line feed alone, a carriage return without one, a zero byte: other readers take them for line ends, for spaces, or leave
-/// them out. What could be read in two ways is refused.
+/// A line ends with CR LF, and the only control character in it is the tab. Other parsers treat a bare LF, a bare CR or
+/// a NUL as a line end or a space, or drop it. This parser rejects them because they are ambiguous.
 enum Line {
-    /// What is at a place.
+    /// The result of a search.
     enum Search: Equatable {
-        /// A line that ends before this offset, where its CR stands.
+        /// The line ends before this offset, which is the offset of its CR.
         case end(Int)
-        /// No end yet: nothing before this offset need be looked at again.
+        /// The end has not arrived yet; the next search can start at this offset.
         case incomplete(Int)
         /// A control character at this offset.
         case control(Int)
     }
 
-    /// Looks for the end of the line from an offset on.
+    /// Searches for the end of the line, beginning at `start`.
     static func search(_ bytes: Span<UInt8>, from start: Int) -> Search {
         var index = start
         while true {
@@ -29,11 +29,10 @@ enum Line {
         }
     }
 
-    /// The offset of the first byte below 0x20, or 0x7f; the end where there is none.
-    ///
-    /// Eight bytes at a time: in each, what is below 0x20 borrows from its highest bit (Mycroft, 1987). A borrow may
-    /// spoil what comes after the first one found, never what comes before it.
+    /// The offset of the first byte that is below 0x20 or equal to 0x7f; `bytes.count` if there is none.
     private static func firstControl(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        // Tests eight bytes at once: subtracting 0x20 from a byte below 0x20 borrows into its highest bit (Mycroft,
+        // 1987). The borrow may corrupt the results of later bytes, never of earlier ones, so the first match is right.
         let (ones, tops): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
         var index = start
         while index &+ 8 <= bytes.count {
@@ -49,22 +48,22 @@ enum Line {
 }
 
 extension Span<UInt8> {
-    /// Whether the two are equal but for the case of ASCII letters.
+    /// Whether the two are equal, ignoring the case of ASCII letters.
     ///
-    /// There must be no control characters here, and `other` be of small letters, digits, `-`, `.` and `/`: then setting
-    /// one bit makes small letters of capitals, and of nothing else one of those.
+    /// This span must have no control characters, and `other` only lowercase letters, digits, `-`, `.` and `/`. Then
+    /// setting bit 0x20 turns uppercase letters into lowercase ones, and no other byte into a character of `other`.
     @inline(__always)
     func equals(caseless other: StaticString) -> Bool {
         equals(other, setting: 0x2020_2020_2020_2020)
     }
 
-    /// Whether the bytes are those of `other`.
+    /// Whether the bytes equal `other`.
     @inline(__always)
     func equals(_ other: StaticString) -> Bool {
         equals(other, setting: 0)
     }
 
-    /// Eight bytes at a time.
+    /// Compares eight bytes at a time, after setting `bits` in this span's bytes.
     @inline(__always)
     private func equals(_ other: StaticString, setting bits: UInt64) -> Bool {
         guard count == other.utf8CodeUnitCount else { return false }
@@ -82,6 +81,6 @@ extension Span<UInt8> {
         return true
     }
 
-    /// As text, for a message; what is not UTF-8 becomes U+FFFD.
+    /// The bytes as text for a message; invalid UTF-8 becomes U+FFFD.
     var text: String { withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) } }
 }

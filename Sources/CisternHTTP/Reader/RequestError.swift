@@ -1,11 +1,11 @@
-/// Why a request is refused before anyone has looked at what it asks for.
+/// The error response to a request that is rejected before it is routed.
 ///
-/// The connection is closed after the answer, since where the next request begins is no longer sure.
+/// The connection closes after the response, because the start of the next request is uncertain.
 struct RequestError: Error, Equatable {
     let status: Status
     let message: String
 
-    /// It is not HTTP/1.1, for this reason.
+    /// The request is not valid HTTP/1.1; `why` is the reason.
     static func malformed(_ why: String) -> RequestError {
         RequestError(status: .badRequest, message: "the request is not well-formed HTTP/1.1: \(why)")
     }
@@ -23,7 +23,7 @@ struct RequestError: Error, Equatable {
     }
 
     static func unknownMethod(_ name: String) -> RequestError {
-        RequestError(status: .notImplemented, message: "the method '\(name)' is not known here: use GET, HEAD or POST")
+        RequestError(status: .notImplemented, message: "the method '\(name)' is unknown: use GET, HEAD or POST")
     }
 
     static func tooSlow(_ milliseconds: Int64) -> RequestError {
@@ -32,7 +32,7 @@ struct RequestError: Error, Equatable {
 
     static var tooManyBodies: RequestError {
         RequestError(
-            status: .serviceUnavailable, message: "too many bodies are on their way: send this one again later")
+            status: .serviceUnavailable, message: "too many request bodies are in flight: retry later")
     }
 
     static func bodyTooLarge(_ maximumBytes: Int) -> RequestError {

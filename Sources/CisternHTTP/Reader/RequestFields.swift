@@ -1,9 +1,9 @@
-/// What of a request's header fields matters here: for the chain, and for where the request ends (RFC 9112, 5 to 7).
+/// The header fields that identify the sender or frame the request (RFC 9112, sections 5 to 7).
 struct RequestFields {
     var organization = Request.SingleHeader.missing
     var user = Request.SingleHeader.missing
     var bodyFormat = Request.BodyFormat.opaque
-    /// The announced length of the body.
+    /// The value of `Content-Length`; nil if there is none, or an invalid one.
     private(set) var contentLength: Int?
     private(set) var isChunked = false
     /// Whether the client waits for `100 Continue` before it sends the body.
@@ -15,16 +15,16 @@ struct RequestFields {
     private var saysClose = false
     private var saysKeepAlive = false
 
-    /// Whether the connection stays open after the answer.
+    /// Whether the connection stays open after the response.
     func keepsAlive(isVersion10: Bool) -> Bool {
         !saysClose && (!isVersion10 || saysKeepAlive)
     }
 
-    /// Takes in a field of the head whose bytes these are.
+    /// Records one header line; `bytes` are the bytes of the head.
     mutating func take(_ field: HeaderLine, _ bytes: Span<UInt8>) throws(RequestError) {
         let name = bytes.extracting(field.name)
         let value = bytes.extracting(field.value)
-        // Most names differ in length alone, so a field of no interest costs one comparison.
+        // Most other names differ from these in length, so an unused field costs one comparison.
         switch name.count {
         case 4 where name.equals(caseless: "host"):
             hosts += 1
@@ -52,7 +52,7 @@ struct RequestFields {
         }
     }
 
-    /// A list of options, of which two matter here.
+    /// Reads `close` and `keep-alive` from a `Connection` list; other options have no effect.
     private mutating func takeConnection(_ value: Span<UInt8>) {
         var start = 0
         while start <= value.count {
@@ -65,7 +65,7 @@ struct RequestFields {
         }
     }
 
-    /// A length in decimal digits and nothing else; nil for any other text, and beyond 18 digits.
+    /// A length of 1 to 18 decimal digits; nil for any other text.
     private static func length(_ value: Span<UInt8>) -> Int? {
         guard 1...18 ~= value.count else { return nil }
         var length = 0
@@ -76,10 +76,10 @@ struct RequestFields {
         return length
     }
 
-    /// Refuses what would leave in doubt whom the request is for, or where it ends.
+    /// Rejects a head whose host or body length is ambiguous, or whose `Expect` is unknown.
     mutating func check(isVersion10: Bool) throws(RequestError) {
         guard isVersion10 ? hosts <= 1 : hosts == 1 else {
-            throw RequestError(status: .badRequest, message: "a request has exactly one Host header (RFC 9112, 3.2)")
+            throw RequestError(status: .badRequest, message: "send exactly one Host header (RFC 9112, section 3.2)")
         }
         if transferEncodings > 0 {
             guard contentLengths == 0, !isVersion10, transferEncodings == 1, isChunked else {
@@ -89,11 +89,11 @@ struct RequestFields {
             }
         }
         guard contentLengths == 0 || contentLengths == 1 && contentLength != nil else {
-            throw RequestError(status: .badRequest, message: "Content-Length must stand there once, as a number")
+            throw RequestError(status: .badRequest, message: "send Content-Length once, as a decimal number")
         }
-        // In HTTP/1.0 it is ignored (RFC 9110, 10.1.1).
+        // An HTTP/1.0 request's Expect is ignored (RFC 9110, section 10.1.1).
         guard isVersion10 || !expectsOther else {
-            throw RequestError(status: .expectationFailed, message: "the only expectation known here is 100-continue")
+            throw RequestError(status: .expectationFailed, message: "the only supported Expect value is 100-continue")
         }
         let hasBody = isChunked || (contentLength ?? 0) > 0
         if isVersion10 || !hasBody { expectsContinue = false }

@@ -1,4 +1,4 @@
-/// The first line of a request: method, target and version (RFC 9112, 3).
+/// The first line of a request: method, target and version (RFC 9112, section 3).
 struct RequestLine {
     let method: Request.Method
     let isConnect: Bool
@@ -6,7 +6,7 @@ struct RequestLine {
     let path: Range<Int>
     let isVersion10: Bool
 
-    /// Reads the line that stands in `bytes` at `range`.
+    /// Parses the line at `range` of `bytes`.
     init(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(RequestError) {
         var index = range.lowerBound
         while index < range.upperBound, ASCIISet.token.contains(bytes[index]) { index &+= 1 }
@@ -22,9 +22,9 @@ struct RequestLine {
         while index < range.upperBound, ASCIISet.visible.contains(bytes[index]) { index &+= 1 }
         guard index > start else { throw .malformed("there is no target after the method") }
         let target = start..<index
-        // Without a version it would be HTTP/0.9, whose answers have no status.
+        // A line without a version is HTTP/0.9, whose responses have no status.
         guard index < range.upperBound else { throw .version }
-        guard bytes[index] == UInt8(ascii: " ") else { throw .malformed("the target has a byte that cannot be in one") }
+        guard bytes[index] == UInt8(ascii: " ") else { throw .malformed("the target contains an invalid byte") }
         isVersion10 = try Self.isVersion10(bytes.extracting(index &+ 1..<range.upperBound))
         path = try Self.path(bytes, target, isConnect: isConnect)
     }
@@ -36,20 +36,21 @@ struct RequestLine {
         guard version.count == 8, version.extracting(0..<5).equals("HTTP/"), digits ~= version[5],
             version[6] == UInt8(ascii: "."), digits ~= version[7]
         else { throw .malformed("the request line does not end with a version") }
-        // A later minor version is answered as the latest one that is known (RFC 9110, 2.5).
+        // A later minor version is treated as HTTP/1.1 (RFC 9110, section 2.5).
         guard version[5] == UInt8(ascii: "1") else { throw .version }
         return false
     }
 
-    /// The path of a target in origin form (`/chat?x`) or absolute form (`http://host/chat`); of any other the target itself,
-    /// which no route has.
+    /// The path of a target in origin form (`/chat?x`) or absolute form (`http://host/chat`).
+    ///
+    /// A target in any other form is returned whole and matches no route.
     private static func path(
         _ bytes: Span<UInt8>, _ target: Range<Int>, isConnect: Bool
     ) throws(RequestError) -> Range<Int> {
         let text = bytes.extracting(target)
         if isConnect {
             guard ASCIISet.authority.containsAll(text), Authority.isValid(text) else {
-                throw .malformed("CONNECT takes a host and a port")
+                throw .malformed("CONNECT requires a host and a port")
             }
             return target
         }
@@ -68,7 +69,7 @@ struct RequestLine {
         var end = text.count
         for index in start..<text.count {
             switch text[index] {
-            // A fragment is never sent (RFC 9112, 3.2), and who takes one for part of the path sees another one.
+            // Clients never send a fragment (RFC 9112, section 3.2), and parsers disagree on whether it is path.
             case UInt8(ascii: "#"): throw .malformed("the target has a fragment")
             case UInt8(ascii: "?"): end = min(end, index)
             default: break
@@ -90,7 +91,7 @@ struct RequestLine {
         return nil
     }
 
-    /// The other methods in use: registered ones (IANA, HTTP Method Registry), and those of UPnP and of caches.
+    /// The other methods in use: from the IANA HTTP Method Registry, from UPnP, and from HTTP caches.
     private static let others: [StaticString] = [
         "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK",
         "M-SEARCH", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE",

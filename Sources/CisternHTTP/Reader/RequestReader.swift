@@ -1,27 +1,26 @@
 internal import NIOCore
 
-/// Reads requests off a connection's bytes, one after the other: HTTP/1.1 and 1.0 (RFC 9112).
+/// An incremental parser for the HTTP/1.1 and HTTP/1.0 requests of one connection (RFC 9112).
 ///
-/// A state machine over whatever has come: it goes on where it stopped, never looks at a byte of a head twice, and copies
-/// none of it. It keeps to the letter of the standard, also where that allows readers to be lenient: what two readers could
-/// understand in two ways is refused, so that nothing can be smuggled past whoever stands in front.
+/// It resumes where it stopped and scans each byte of a head once. It copies a head only if the body is chunked or
+/// skipped. It is strict even where the RFC lets parsers be lenient: it rejects any input that two parsers could
+/// interpret differently, so that no request can be smuggled past a proxy.
 struct RequestReader {
-    /// What has been read.
+    /// The result of a parsing step.
     enum Event {
-        /// The bytes end before the request does.
+        /// The request is incomplete; more bytes are needed.
         case incomplete
-        /// The head of a request of which the body has not come whole: it may be refused, or its body passed over with
-        /// ``skipBody(in:)``.
+        /// A head whose body has not arrived in full: the caller may reject the request or call ``skipBody(in:)``.
         case head(Request, ResponseFraming)
         /// The client waits for `100 Continue` before it sends the body.
         case proceed
-        /// A request, and how its answer is framed.
+        /// A complete request, and the framing of its response.
         case request(Request, ResponseFraming)
-        /// Something that is none; nothing after it is read.
+        /// The input is not a valid request; nothing after it is read.
         case refusal(RequestError, ResponseFraming)
     }
 
-    /// What comes next.
+    /// The part of a request that comes next.
     private enum Phase: Equatable {
         case requestLine
         case fields
@@ -34,7 +33,7 @@ struct RequestReader {
         case over
     }
 
-    /// How many fields there may be in a head, or in trailers.
+    /// The maximum number of fields in a head or in trailers.
     private static let maximumFields = 256
 
     private let maximumHeaderBytes: Int
@@ -42,22 +41,22 @@ struct RequestReader {
     private var phase = Phase.requestLine
     private var line: RequestLine?
     private var fields = RequestFields()
-    /// How an answer to the request at hand is framed, as far as it has been read.
+    /// The framing of the current request's response, as far as the request has been read.
     private(set) var framing = ResponseFraming()
-    /// Bytes of names and values in the head, or in the trailers.
+    /// The size so far of names and values in the head or the trailers, in bytes.
     private var fieldBytes = 0
     private var fieldCount = 0
-    /// Where the line or the body that comes next begins, from the first readable byte on.
+    /// The offset of the next line or body, relative to the first readable byte.
     private var position = 0
-    /// Up to where the end of that line has been looked for.
+    /// The offset up to which the parser has searched for the next line's end.
     private var searched = 0
-    /// The head of a chunked request, and behind it what its chunks hold.
+    /// The head of a chunked or skipped request, followed by the data of its chunks.
     private var unchunked = ByteBuffer()
     private var headBytes = 0
-    /// How much of a chunked body has come.
+    /// The sum of the chunk sizes so far, in bytes.
     private var bodyBytes = 0
     private var skipsBody = false
-    /// Whether the client still has to be told that it may send the body.
+    /// Whether the client still waits for `100 Continue`.
     private(set) var owesProceed = false
 
     init(maximumHeaderBytes: Int, maximumBodyBytes: Int) {
@@ -65,16 +64,16 @@ struct RequestReader {
         self.maximumBodyBytes = maximumBodyBytes
     }
 
-    /// Whether nothing of a further request has been taken in.
+    /// Whether no byte of the next request has been read.
     var isBetweenRequests: Bool { phase == .requestLine && searched == 0 }
 
-    /// Whether the head has been taken in and the body has not.
+    /// Whether the head is complete and the body is not.
     var isInBody: Bool { phase != .requestLine && phase != .fields }
 
-    /// Bytes of a body that are kept here.
+    /// The size of the buffer for a chunked body, in bytes.
     var keptBodyBytes: Int { unchunked.storageCapacity }
 
-    /// Passes over the body of the request whose head has just been read, so that none of it is kept.
+    /// Discards the body of the request whose head has just been read, instead of buffering it.
     mutating func skipBody(in buffer: inout ByteBuffer) {
         skipsBody = true
         guard phase == .body else { return }
@@ -82,14 +81,14 @@ struct RequestReader {
         phase = .skippedBody(remaining: fields.contentLength ?? 0)
     }
 
-    /// Lets go of what is kept: nothing more is read.
+    /// Stops reading and frees the buffered body.
     mutating func end() {
         phase = .over
         owesProceed = false
         unchunked = ByteBuffer()
     }
 
-    /// Reads on, and takes what it has finished with out of `buffer`.
+    /// Returns the next event, and removes the bytes that are finished from `buffer`.
     mutating func next(in buffer: inout ByteBuffer) -> Event {
         if owesProceed {
             owesProceed = false
@@ -163,11 +162,11 @@ struct RequestReader {
 
     // MARK: Head
 
-    /// Reads lines up to the empty one that ends the head; false where that has not come.
+    /// Reads lines up to the empty line that ends the head; false if that line has not arrived.
     private mutating func readHead(_ bytes: Span<UInt8>) throws(RequestError) -> Bool {
         if phase == .requestLine {
             guard let range = try nextLine(bytes, atMost: maximumLineBytes, or: .targetTooLong) else { return false }
-            // A client may have sent a line end too many behind the request before (RFC 9112, 2.2).
+            // A client may have sent an extra line end after the previous request (RFC 9112, section 2.2).
             guard !range.isEmpty else { return false }
             let line = try RequestLine(bytes, range)
             framing.isVersion10 = line.isVersion10
@@ -178,15 +177,15 @@ struct RequestReader {
         return try readFields(bytes)
     }
 
-    /// Whether nothing but an empty line has been read where a request might begin.
+    /// Whether only an empty line has been read since the previous request.
     private var isAtEmptyLine: Bool { phase == .requestLine && position > 0 }
 
-    /// Reads the field lines of a head, or of trailers, up to the empty line; false where that has not come.
+    /// Reads the header lines of a head or of trailers up to the empty line; false if that line has not arrived.
     private mutating func readFields(_ bytes: Span<UInt8>) throws(RequestError) -> Bool {
         while let range = try nextLine(bytes) {
             if range.isEmpty { return true }
             let field = try HeaderLine(bytes, range)
-            // A colon and some space are free; as much of it as makes up a line is not.
+            // A colon and a few bytes of whitespace are free; more whitespace counts toward the limit.
             fieldBytes += max(field.name.count + field.value.count, range.count - Self.maximumFreeBytes)
             fieldCount += 1
             if phase == .fields {
@@ -199,15 +198,14 @@ struct RequestReader {
         return false
     }
 
-    /// The next line of a head or of trailers, without its end; nil where that has not come.
+    /// The next line of a head or of trailers, without its CR LF; nil if its end has not arrived.
     private mutating func nextLine(_ bytes: Span<UInt8>) throws(RequestError) -> Range<Int>? {
         try nextLine(bytes, atMost: maximumLineBytes, or: .headerTooLarge)
     }
 
-    /// The next line, without its end, of so many bytes at most; nil where the end has not come.
+    /// The next line, at most `most` bytes without its CR LF; nil if its end has not arrived.
     ///
-    /// Of a line that is too long and has a control character what comes first decides, so that it does not matter in what
-    /// pieces they come.
+    /// The first fault in a line determines the error, so that the error does not depend on how packets split the line.
     private mutating func nextLine(
         _ bytes: Span<UInt8>, atMost most: Int, or refusal: @autoclosure () -> RequestError
     ) throws(RequestError) -> Range<Int>? {
@@ -226,28 +224,26 @@ struct RequestReader {
         case .incomplete:
             searched = end
             return nil
-        case .control: throw .malformed("a control character, or a line that does not end with CR LF")
+        case .control: throw .malformed("a line has a control character, or does not end with CR LF")
         }
     }
 
-    /// The longest line: one field of the greatest length, with a colon and some space.
+    /// The maximum length of a line: a field of the maximum size, a colon and a few bytes of whitespace.
     private var maximumLineBytes: Int { maximumHeaderBytes + Self.maximumFreeBytes }
-    /// How much of a field line that is neither name nor value does not count.
+    /// The bytes of a header line besides its name and value that do not count toward the limit.
     private static let maximumFreeBytes = 16
 
     // MARK: Body
 
-    /// The head is complete: what comes next.
-    ///
-    /// An event where the client has to be told something first.
+    /// Begins the body after a complete head; returns an event if the caller must handle the head first.
     private mutating func beginBody(in buffer: inout ByteBuffer) throws(RequestError) -> Event? {
         guard let line else { return nil }
         try fields.check(isVersion10: line.isVersion10)
-        // What a body of CONNECT would mean is not defined, and readers disagree on whether there is one (RFC 9110, 9.3.6).
+        // A CONNECT body has no defined meaning, and parsers disagree on whether it exists (RFC 9110, section 9.3.6).
         guard !line.isConnect || fields.contentLength ?? 0 == 0 && !fields.isChunked else {
             throw .malformed("CONNECT has no body")
         }
-        // An offer to upgrade is ignored (RFC 9110, 7.8); what follows CONNECT would be another protocol.
+        // `Upgrade` is ignored (RFC 9110, section 7.8). The bytes after CONNECT belong to another protocol, so close.
         framing.keepsAlive = fields.keepsAlive(isVersion10: line.isVersion10) && !line.isConnect
         if let length = fields.contentLength, length > maximumBodyBytes { throw .bodyTooLarge(maximumBodyBytes) }
         phase = .body
@@ -271,7 +267,7 @@ struct RequestReader {
         discardRead(&buffer)
     }
 
-    /// Reads chunks until the last one; false where that has not come.
+    /// Reads chunks up to the last one; false if that one has not arrived.
     private mutating func readChunks(_ buffer: inout ByteBuffer) throws(RequestError) -> Bool {
         while true {
             switch phase {

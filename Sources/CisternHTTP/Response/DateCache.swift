@@ -1,22 +1,22 @@
 internal import Cistern
 internal import NIOCore
 
-/// What the wall clock says, read about once a second, and the texts of answers that change no more often.
+/// Caches the wall clock, which is read about once a second, and the response texts that depend on it.
 struct DateCache {
-    /// Milliseconds from the decisions' clock to 1970-01-01 UTC.
+    /// The Unix time minus the time on the limiter's clock, in milliseconds.
     private var offsetMilliseconds: Int64 = 0
     private var second: Int64 = -1
-    /// An answer of 200 up to where its id stands.
+    /// The head of a 200 response, up to the request ID.
     private(set) var okHead: [UInt8] = []
     /// The value of the `Date` header.
     private(set) var httpDate: [UInt8] = []
-    /// Where a text is written first; kept, as answers of many organizations name many seconds.
+    /// A scratch buffer; reused, because the reset time changes often if there are many organizations.
     private var text = ByteBuffer()
-    /// The last second that was written as a time of reset, and how: most answers have the same one.
+    /// The Unix second that ``reset`` shows; cached, because most responses have the same one.
     private var resetSecond: Int64 = -1
     private(set) var reset: [UInt8] = []
 
-    /// Turns to `now`; the wall clock is read where a new second has begun by its last reading.
+    /// Advances the cache to `now`, and reads the wall clock if a new second has begun.
     mutating func turn(to now: Instant, unixMilliseconds: () -> Int64) {
         if (now.milliseconds + offsetMilliseconds) / 1000 == second { return }
         let wall = unixMilliseconds()
@@ -28,8 +28,7 @@ struct DateCache {
         okHead = Array("HTTP/1.1 200 OK\r\nDate: ".utf8) + httpDate + Array("\r\nX-Request-ID: ".utf8)
     }
 
-    /// Sees to it that ``reset`` says when that is, rounded up to the second: a client that waits for it must not come
-    /// early.
+    /// Sets ``reset`` to `instant`, rounded up to the second so that a client that waits for it is not early.
     mutating func setReset(to instant: Instant) {
         let milliseconds = instant.milliseconds + offsetMilliseconds
         let second = milliseconds / 1000 + (milliseconds % 1000 > 0 ? 1 : 0)

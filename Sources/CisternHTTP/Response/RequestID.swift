@@ -1,20 +1,20 @@
 internal import NIOCore
 
-/// The id of one request: a random UUID (RFC 9562, version 4).
+/// The ID of one request: a random UUID (version 4, RFC 9562).
 struct RequestID: Equatable, CustomStringConvertible {
     fileprivate let high: UInt64
     fileprivate let low: UInt64
 
-    /// How many characters it has in its usual form.
+    /// The number of characters in the ID's text form.
     static let length = 36
 
-    /// Makes the UUID of 128 random bits, of which six are given over to version and variant.
+    /// Creates a UUID from 128 random bits, and overwrites six of them with version and variant.
     init(using generator: inout some RandomNumberGenerator) {
         high = generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
         low = generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
     }
 
-    /// As it is written in an answer.
+    /// The text form, as in a response.
     var description: String {
         var buffer = ByteBuffer()
         buffer.writeRequestID(self)
@@ -23,7 +23,7 @@ struct RequestID: Equatable, CustomStringConvertible {
 }
 
 extension OutputRawSpan {
-    /// Writes the id in its usual form: 36 characters, in groups of 8, 4, 4, 4 and 12.
+    /// Writes the ID's text form: 36 characters, in groups of 8, 4, 4, 4 and 12.
     mutating func append(_ id: RequestID) {
         let (first, second) = id.high.hexadecimalDigits
         let (third, fourth) = id.low.hexadecimalDigits
@@ -41,33 +41,33 @@ extension OutputRawSpan {
 }
 
 extension ByteBuffer {
-    /// Writes the id in its usual form.
+    /// Writes the ID's text form.
     mutating func writeRequestID(_ id: RequestID) {
         writeWithOutputRawSpan(minimumWritableBytes: RequestID.length) { $0.append(id) }
     }
 }
 
 extension UInt64 {
-    /// The sixteen hexadecimal digits as characters, eight to a word, the first one lowest in memory.
+    /// The sixteen hexadecimal digits in ASCII, eight per word, with the first digit at the lowest address.
     fileprivate var hexadecimalDigits: (UInt64, UInt64) {
         (Self.digits(of: UInt32(truncatingIfNeeded: self >> 32)), Self.digits(of: UInt32(truncatingIfNeeded: self)))
     }
 
-    /// All eight at once: four bits to a byte, then from 0 to 9 and from 10 to 15 to their characters.
+    /// Converts eight digits at once: spreads four bits to each byte, then maps the values 0 to 15 to ASCII digits.
     private static func digits(of word: UInt32) -> UInt64 {
         var digits = UInt64(word.byteSwapped)
         digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff
         digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff
         digits = (digits >> 4 | digits << 8) & 0x0f0f_0f0f_0f0f_0f0f
-        // 1 in each byte from 10 on, where adding 6 reaches the fifth bit.
+        // 1 in each byte that is 10 or more: adding 6 carries into its fifth bit.
         let letters = (digits &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
         return (digits &+ 0x3030_3030_3030_3030 &+ letters &* 39).littleEndian
     }
 }
 
-/// Random numbers for request ids: xoshiro256**, by Blackman and Vigna, 2018, seeded by the system.
+/// The random number generator for request IDs: xoshiro256** (Blackman and Vigna, 2018), seeded by the system.
 ///
-/// One system call for each id would cost more than the decision. The ids need to be distinct, not secret.
+/// A system call for each ID would cost more than the decision. The IDs must be distinct, not secret.
 struct RequestIDGenerator: RandomNumberGenerator {
     private var state: (UInt64, UInt64, UInt64, UInt64)
 

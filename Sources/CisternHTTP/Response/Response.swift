@@ -1,25 +1,25 @@
 internal import Cistern
 internal import NIOCore
 
-/// What is sent back for one request, before it is bytes.
+/// The response to one request, before serialization.
 struct Response {
-    /// The parts of an answer that are JSON or text.
+    /// The body of a response.
     enum Content {
-        /// An error as every error but 429 has it: reason, message and request id.
+        /// The body of any error except 429: reason, message and request ID.
         case error(message: String)
-        /// The body of a 429, with the decision's figures.
+        /// The body of a 429, with the decision's numbers.
         case tooManyRequests
-        /// The echo of `POST /chat`: what it says stands in the request.
+        /// The echo of `POST /chat`, which is built from the request.
         case chat
-        /// A page of the operators' plane.
+        /// A page for operators.
         case page(ByteBuffer, type: String)
-        /// No body, and no header fields of one.
+        /// No body, and no header fields that describe one.
         case none
     }
 
     let status: Status
     let content: Content
-    /// The decision whose figures go into the headers; nil where the request was not authenticated.
+    /// The decision whose numbers go into the headers; nil if the response needed no decision.
     var decision: Decision?
     /// Seconds for `Retry-After`; nil for none.
     var retryAfterSeconds: Int?
@@ -31,11 +31,11 @@ struct Response {
     }
 }
 
-/// How an answer is framed.
+/// The framing of a response.
 struct ResponseFraming {
     /// Whether the connection stays open for another request.
     var keepsAlive = true
-    /// Whether the request came as HTTP/1.0, where staying open must be said.
+    /// Whether the request is HTTP/1.0, whose responses must state that the connection stays open.
     var isVersion10 = false
     /// Whether the body is left out, for HEAD.
     var omitsBody = false

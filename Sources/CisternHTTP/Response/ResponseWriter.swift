@@ -1,20 +1,20 @@
 internal import Cistern
 internal import NIOCore
 
-/// Turns answers into bytes, one event loop's one after the other.
+/// Serializes the responses of one event loop.
 struct ResponseWriter {
     private var ids: RequestIDGenerator
     private var dateCache = DateCache()
-    /// Where a body is written first whose length is not known beforehand.
+    /// A scratch buffer for bodies whose length is not known in advance.
     private var scratch = ByteBuffer()
 
     init(seededBy system: inout some RandomNumberGenerator) {
         ids = RequestIDGenerator(seededBy: &system)
     }
 
-    /// Appends the answer to a request, head and body, to `buffer`, and returns the id that it got.
+    /// Appends the head and body of a response to `buffer`, and returns the request ID.
     ///
-    /// - Parameter now: on the decisions' clock; `unixMilliseconds` is the wall clock.
+    /// - Parameter now: the time on the limiter's clock; `unixMilliseconds` reads the wall clock.
     mutating func write(
         _ answer: borrowing Response, to request: borrowing RequestChain.Metered, framing: ResponseFraming,
         now: Instant,
@@ -28,7 +28,7 @@ struct ResponseWriter {
         return id
     }
 
-    /// The same where there is no request to speak of.
+    /// Appends a response that does not depend on the request's contents, and returns the request ID.
     mutating func write(
         _ answer: borrowing Response, framing: ResponseFraming, now: Instant, unixMilliseconds: () -> Int64,
         to buffer: inout ByteBuffer
@@ -44,7 +44,7 @@ struct ResponseWriter {
         return id
     }
 
-    /// The answer's id; the calendar says what it needs from here on.
+    /// Updates the date cache for a response, and creates its request ID.
     private mutating func begin(
         _ answer: borrowing Response, now: Instant, unixMilliseconds: () -> Int64
     ) -> RequestID {
@@ -53,7 +53,7 @@ struct ResponseWriter {
         return RequestID(using: &ids)
     }
 
-    /// More than a head can have: its longest values have 100 bytes, and its fields with their names 500.
+    /// An upper bound for the size of a head: long values take 100 bytes, and all fields with their names 500.
     private static let maximumHeadBytes = 1024
 
     private func writeHead(
@@ -113,9 +113,9 @@ struct ResponseWriter {
 
     // MARK: Bodies
 
-    /// The echo of `POST /chat`: what most answers are.
+    /// Writes the echo of `POST /chat`, the most frequent response.
     ///
-    /// Its length is known before it is written.
+    /// Its length is known in advance, so it needs no scratch buffer.
     private func writeEcho(
         _ answer: borrowing Response, of request: borrowing RequestChain.Metered, _ id: RequestID,
         _ framing: ResponseFraming, to buffer: inout ByteBuffer

@@ -1,4 +1,4 @@
-/// The status codes that the data plane answers with.
+/// The status codes that the data plane sends.
 package enum Status: Int, Sendable, CaseIterable {
     case ok = 200
     case noContent = 204
@@ -16,7 +16,7 @@ package enum Status: Int, Sendable, CaseIterable {
     case serviceUnavailable = 503
     case versionNotSupported = 505
 
-    /// The reason phrase, as RFC 9110 and RFC 6585 have it.
+    /// The reason phrase (RFC 9110 and RFC 6585).
     var reason: StaticString {
         switch self {
         case .ok: "OK"

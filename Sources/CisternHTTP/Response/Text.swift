@@ -1,6 +1,6 @@
 internal import NIOCore
 
-/// What answers are made of, written where they are sent from.
+/// Writes text and numbers directly into the buffer that is sent.
 extension OutputRawSpan {
     @inline(__always)
     mutating func append(text: StaticString) {
@@ -12,20 +12,20 @@ extension OutputRawSpan {
         bytes.withUnsafeBytes { append(bytes: $0) }
     }
 
-    /// Copies bytes, which must fit.
+    /// Copies bytes, which must fit into the free capacity.
     @inline(__always)
     mutating func append(bytes: UnsafeRawBufferPointer) {
-        precondition(bytes.count <= freeCapacity, "more than there was room asked for")
+        precondition(bytes.count <= freeCapacity, "the output exceeds the reserved capacity")
         withUnsafeMutableBytes { output, count in
             UnsafeMutableRawBufferPointer(rebasing: output[count...]).copyMemory(from: bytes)
             count += bytes.count
         }
     }
 
-    /// Writes the last `count` digits of a number that is not negative, with leading zeros.
+    /// Writes the last `count` digits of a nonnegative number, with leading zeros.
     @inline(__always)
     mutating func append(digits number: Int, count: Int) {
-        precondition(count <= freeCapacity, "more than there was room asked for")
+        precondition(count <= freeCapacity, "the output exceeds the reserved capacity")
         withUnsafeMutableBytes { output, written in
             var rest = UInt(bitPattern: number)
             for index in stride(from: written + count - 1, through: written, by: -1) {
@@ -36,7 +36,7 @@ extension OutputRawSpan {
         }
     }
 
-    /// Writes a number that is not negative in decimal, without leading zeros.
+    /// Writes a nonnegative number in decimal, without leading zeros.
     @inline(__always)
     mutating func append(decimal number: Int) {
         append(digits: number, count: number.decimalDigits)
@@ -44,14 +44,14 @@ extension OutputRawSpan {
 }
 
 extension ByteBuffer {
-    /// Writes a number that is not negative in decimal, without leading zeros.
+    /// Writes a nonnegative number in decimal, without leading zeros.
     mutating func writeDecimal(_ number: Int) {
         writeWithOutputRawSpan(minimumWritableBytes: number.decimalDigits) { $0.append(decimal: number) }
     }
 }
 
 extension Int {
-    /// How many digits a number has that is not negative.
+    /// The number of decimal digits in a nonnegative number.
     var decimalDigits: Int {
         var (count, rest) = (1, self / 10)
         while rest > 0 { (count, rest) = (count &+ 1, rest / 10) }

@@ -1,6 +1,6 @@
 internal import NIOCore
 
-/// A moment of the calendar in UTC, cut into its fields.
+/// A date and time in UTC, split into calendar fields.
 struct Timestamp: Equatable {
     let year: Int
     let month: Int
@@ -12,20 +12,18 @@ struct Timestamp: Equatable {
     /// 0 is Sunday.
     let weekday: Int
 
-    /// The moment this many seconds after 1970, with the same range.
+    /// The time this many seconds after 1970-01-01 UTC, clamped to the years 1970 to 9999.
     init(unixSeconds: Int64) {
         self.init(unixMilliseconds: min(unixSeconds, Self.lastMillisecond / 1000) * 1000)
     }
 
-    /// The last one of the year 9999.
+    /// The last millisecond of the year 9999, as a Unix time.
     private static let lastMillisecond: Int64 = 253_402_300_799_999
 
-    /// The moment this many milliseconds after 1970.
+    /// The time this many milliseconds after 1970-01-01 UTC, clamped to the years 1970 to 9999.
     ///
-    /// Range: up to the end of the year 9999, where it stops.
-    ///
-    /// The calendar part is Howard Hinnant's "days to civil" ("chrono-compatible low-level date algorithms", 2013): it
-    /// counts in years that begin in March, so that the leap day comes last.
+    /// The algorithm is Howard Hinnant's "days to civil" ("chrono-compatible low-level date algorithms", 2013). It uses
+    /// years that begin in March, so that the leap day comes last.
     init(unixMilliseconds: Int64) {
         let clamped = min(max(0, unixMilliseconds), Self.lastMillisecond)
         let (days, inDay) = clamped.quotientAndRemainder(dividingBy: 86_400_000)
@@ -47,7 +45,7 @@ struct Timestamp: Equatable {
 }
 
 extension OutputRawSpan {
-    /// Writes `2024-02-04T10:30:10`: ISO 8601, without a zone.
+    /// Writes `2024-02-04T10:30:10`: ISO 8601, without a time zone.
     fileprivate mutating func append(dateAndTime time: Timestamp) {
         append(digits: time.year, count: 4)
         append(UInt8(ascii: "-"))
@@ -68,7 +66,7 @@ extension OutputRawSpan {
 }
 
 extension ByteBuffer {
-    /// Writes `2024-02-04T10:30:10Z`: ISO 8601, in seconds.
+    /// Writes `2024-02-04T10:30:10Z`: ISO 8601, with a precision of seconds.
     mutating func writeSeconds(of time: Timestamp) {
         writeWithOutputRawSpan(minimumWritableBytes: 20) { output in
             output.append(dateAndTime: time)
@@ -76,7 +74,7 @@ extension ByteBuffer {
         }
     }
 
-    /// Writes `2024-02-04T10:30:10.123Z`: ISO 8601, in milliseconds.
+    /// Writes `2024-02-04T10:30:10.123Z`: ISO 8601, with a precision of milliseconds.
     mutating func writeMilliseconds(of time: Timestamp) {
         writeWithOutputRawSpan(minimumWritableBytes: 24) { output in
             output.append(dateAndTime: time)
@@ -86,7 +84,7 @@ extension ByteBuffer {
         }
     }
 
-    /// Writes `Sun, 04 Feb 2024 10:30:10 GMT`: the date of HTTP (RFC 9110, 5.6.7).
+    /// Writes `Sun, 04 Feb 2024 10:30:10 GMT`: an HTTP date (RFC 9110, section 5.6.7).
     mutating func writeHTTPDate(_ time: Timestamp) {
         let weekdays: [StaticString] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
         let months: [StaticString] = [

@@ -2,11 +2,11 @@ internal import Cistern
 internal import Foundation
 internal import Yams
 
-/// Reads a file as a server would, and says what is in it.
+/// Validates a file as a server would, and summarizes it.
 package enum FileCheck {
-    /// What a file of limits or of settings says, in words.
+    /// A one-line summary of a limits or settings file.
     ///
-    /// - Throws: `SettingsError` for the first thing that is wrong, with its line.
+    /// - Throws: `SettingsError` for the first error, with its line.
     package static func describe(_ path: String) throws(SettingsError) -> String {
         let text: String
         do {
@@ -16,7 +16,7 @@ package enum FileCheck {
         }
         let document = try YAMLDocument(path: path, text: text)
         guard !document.entries.isEmpty else {
-            throw SettingsError("\(path): the file is empty: a server refuses it as limits; write limits or settings")
+            throw SettingsError("\(path): the file is empty: write limits or settings; a server rejects empty limits")
         }
         if document.entries.contains(where: { LimitsFile.fields.contains($0.key.string ?? "") }) {
             return describe(try LimitsFile.parse(text, path: path, standard: .standard), path: path)
@@ -25,7 +25,7 @@ package enum FileCheck {
         do {
             _ = try ServerSettings(SettingsReader(flags: [:], environment: [:], file: values), readsLimits: true)
         } catch {
-            // What is wrong with what stands in this file is shown where it stands.
+            // Name the line if the invalid setting is in this file.
             guard let name = error.setting?.name,
                 let key = document.entries.first(where: { $0.key.string == name })?.key
             else { throw error }

@@ -3,20 +3,20 @@ internal import CisternSupport
 internal import Foundation
 internal import Yams
 
-/// The file of limits: a default, and limits of single organizations.
+/// The limits file: a default limit, and the limits of individual organizations.
 ///
 ///     default: {capacity: 100, refillPerSecond: 10}
 ///     organizations:
 ///       acme: {capacity: 5000, refillPerSecond: 500}
 ///       trial: {capacity: 50, refillPerSecond: 5, shadow: true}
 enum LimitsFile {
-    /// The fields that the outermost mapping may have.
+    /// The fields of the top-level mapping.
     static let fields = ["default", "organizations"]
 
-    /// Reads a file.
+    /// Reads a limits file.
     ///
-    /// - Parameter standard: the default limit where the file has none.
-    /// - Throws: `SettingsError`, which names the file, the line and the field. Nothing of a wrong file is used.
+    /// - Parameter standard: the default limit if the file has none.
+    /// - Throws: `SettingsError`, which names the file, the line and the field. An invalid file is rejected as a whole.
     static func read(_ path: String, standard: Limit) throws(SettingsError) -> Limits {
         let text: String
         do {
@@ -27,7 +27,7 @@ enum LimitsFile {
         return try parse(text, path: path, standard: standard)
     }
 
-    /// Reads what a look at a file has found.
+    /// Parses the limits in a snapshot of a file.
     static func read(_ look: WatchedFile.Look, path: String, standard: Limit) throws(SettingsError) -> Limits {
         switch look {
         case .unreadable(let reason):
@@ -40,13 +40,13 @@ enum LimitsFile {
         }
     }
 
-    /// Reads the text of a file.
+    /// Parses the text of a limits file.
     static func parse(_ text: String, path: String, standard: Limit) throws(SettingsError) -> Limits {
         let document = try YAMLDocument(path: path, text: text)
         guard !document.entries.isEmpty else {
             throw SettingsError(
-                "\(path): the file has no limits; an empty one is refused, since it may have been cut off: "
-                    + "write default: {capacity: 100, refillPerSecond: 10}, or organizations: {} for none")
+                "\(path): the file is empty and may have been truncated: "
+                    + "write default: {capacity: 100, refillPerSecond: 10}, or organizations: {} for no limits")
         }
         var standard = standard
         var organizations: [String: Limit] = [:]
@@ -81,7 +81,7 @@ enum LimitsFile {
         guard let name = node.scalar?.string, OrganizationName.isValid(name) else {
             let name = node.scalar?.string ?? "a nested value"
             throw document.error(
-                at: node, "organizations: '\(name)' is no name: use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")
+                at: node, "organizations: '\(name)' is not a name: use 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")
         }
         return name
     }
@@ -132,7 +132,7 @@ enum LimitsFile {
     }
 }
 
-/// A file error in a few words.
+/// A short description of a file error.
 func readable(_ error: any Error) -> String {
     switch (error as? CocoaError)?.code {
     case .fileReadNoSuchFile, .fileNoSuchFile: "there is no such file"

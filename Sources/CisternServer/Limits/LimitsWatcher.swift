@@ -3,9 +3,9 @@ internal import CisternAdmin
 internal import Logging
 internal import Synchronization
 
-/// Keeps a limiter's limits those of the settings and the limits file, while both change.
+/// Applies the limits of the settings and the limits file to a limiter whenever either changes.
 ///
-/// The file is looked at once a second. A file that is wrong is refused whole, keeping the previous limits.
+/// Checks the file once a second. An invalid file is rejected as a whole, keeping the previous limits.
 final class LimitsWatcher: Sendable {
     private struct State {
         var standard: Limit
@@ -20,18 +20,18 @@ final class LimitsWatcher: Sendable {
     private let clock: any TimeSource
     private let logger: Logger
     private let state: Mutex<State>
-    /// Held while the file is read and put into force, so that no older state of it comes last.
+    /// Held while the file is read and applied, so that an older state never replaces a newer one.
     private let reading = Mutex(())
 
     /// - Parameters:
-    ///   - standard: the limit of organizations without one of their own, unless the file has another.
-    ///   - path: the limits file, which is in force as it was some time ago; nil for none.
+    ///   - standard: the limit of organizations without their own, unless the file has a default.
+    ///   - path: the limits file, whose earlier contents the limiter may already use; nil for none.
     init(standard: Limit, path: String?, limiter: RateLimiter, clock: any TimeSource, logger: Logger) {
         self.limiter = limiter
         self.clock = clock
         self.logger = logger
         var file = WatchedFile()
-        // What is in force already need not be read again.
+        // Do not apply the file again if its limits are already in force.
         if let path, let look = WatchedFile.look(at: path),
             let limits = try? LimitsFile.read(look, path: path, standard: standard),
             limiter.limits.replaced(by: limits) == limiter.limits
@@ -41,7 +41,7 @@ final class LimitsWatcher: Sendable {
         state = Mutex(State(standard: standard, path: path, file: file))
     }
 
-    /// Looks at the file once a second, until the task is canceled.
+    /// Checks the file once a second until the task is canceled.
     func run() async {
         while !Task.isCancelled {
             try? await Task.sleep(for: .seconds(1))
@@ -61,7 +61,7 @@ final class LimitsWatcher: Sendable {
         }
     }
 
-    /// Goes over to another default or another file.
+    /// Changes the default limit and the file, and applies both.
     func change(standard: Limit, path: String?) {
         reading.withLock { _ in
             state.withLock { state in
@@ -81,7 +81,7 @@ final class LimitsWatcher: Sendable {
         }
     }
 
-    /// Puts limits that are read into force, or says why not.
+    /// Applies the limits that `read` returns, or logs why it failed.
     private func apply(path: String, _ read: () throws(SettingsError) -> Limits) {
         do {
             let limits = try read()
@@ -95,7 +95,7 @@ final class LimitsWatcher: Sendable {
                 state.rejected += 1
                 state.rejection = error.description
             }
-            logger.error("the limits file is refused, keeping the previous limits", metadata: ["reason": "\(error)"])
+            logger.error("the limits file is invalid, keeping the previous limits", metadata: ["reason": "\(error)"])
         }
     }
 
@@ -111,7 +111,7 @@ final class LimitsWatcher: Sendable {
             ])
     }
 
-    /// Where the limits come from, and how that went.
+    /// The source of the limits, and the results of reading it.
     var report: ServerSnapshot.Limits {
         let limits = limiter.limits
         return state.withLock { state in

@@ -6,15 +6,17 @@ internal import Foundation
 internal import Logging
 internal import Synchronization
 
-/// Keeps the overrides of limits that operators have set in force at a limiter: of all servers that share a store, or,
-/// with the embedded store, of this process for as long as it runs.
+/// Applies the limit overrides that operators have set to a limiter.
+///
+/// With a shared store, the overrides are those of all its servers. With the embedded store, they are those of this
+/// process and last until it ends.
 final class OverrideSynchronizer: Sendable {
     private let copies: OverrideCopies?
     private let limiter: RateLimiter
     private let clock: any TimeSource
-    /// All that is known; with a store, as it was last looked at.
+    /// All known overrides; with a shared store, as of the last read.
     private let known = Mutex(LimitOverrides())
-    /// What has been put into force.
+    /// The overrides applied to the limiter.
     private let applied = Mutex<[String: Limit]>([:])
 
     init(copies: OverrideCopies?, limiter: RateLimiter, clock: any TimeSource) {
@@ -23,7 +25,7 @@ final class OverrideSynchronizer: Sendable {
         self.clock = clock
     }
 
-    /// Looks at the store again and again, several times in a lease's duration, until the task is canceled.
+    /// Refreshes several times per lease duration until the task is canceled.
     func run() async {
         while !Task.isCancelled {
             await refresh()
@@ -32,7 +34,7 @@ final class OverrideSynchronizer: Sendable {
         }
     }
 
-    /// Puts into force what the store has now, and lets go what has ended.
+    /// Applies the store's current overrides, and removes expired ones.
     func refresh() async {
         var now = Int64(Date().timeIntervalSince1970 * 1000)
         if let copies {
@@ -58,21 +60,21 @@ final class OverrideSynchronizer: Sendable {
         }
     }
 
-    /// Everything that is in force, by organization.
+    /// All overrides in force, by organization.
     var inForce: [String: LimitOverrides.Entry] {
         let names = applied.withLock { Set($0.keys) }
         return known.withLock { $0.entries.filter { names.contains($0.key) } }
     }
 
-    /// What is in force for an organization; nil where nothing is.
+    /// The override in force for an organization; nil if there is none.
     func entry(of organization: String) -> LimitOverrides.Entry? {
         guard limiter.limits.source(of: Array(organization.utf8)) == .override else { return nil }
         return known.withLock { $0.entries[organization] }
     }
 
-    /// Sets an override, or removes it, and puts it into force here.
+    /// Sets or removes an override, and applies it on this server.
     ///
-    /// - Throws: `OperationFailure` where it cannot be kept; then nothing has changed.
+    /// - Throws: `OperationFailure` if the override cannot be stored; then nothing has changed.
     func set(
         _ limit: Limit?, of organization: String, lifeSeconds: Int64?, by who: String
     ) async throws(OperationFailure) -> LimitOverrides.Entry {

@@ -6,15 +6,15 @@ package import Foundation
     internal import Glibc
 #endif
 
-/// A file that may change while the server runs, and what of it has been taken in.
+/// Detects changes of a file while the server runs.
 ///
-/// A pure state machine: each look goes in, and a state that has settled and is new comes out. A file that is being
-/// written may look whole and not be, so a state counts once two looks in a row have found it.
+/// A pure state machine: it takes snapshots of the file and returns each new one that has settled. A snapshot has
+/// settled once two in a row are equal, because a single one may catch a partial write.
 package struct WatchedFile {
-    /// What a look at a file finds.
+    /// A snapshot of a file.
     package enum Look: Equatable, Sendable {
         case contents(Data)
-        /// It cannot be read, for this reason.
+        /// The file cannot be read, for this reason.
         case unreadable(String)
     }
 
@@ -23,7 +23,7 @@ package struct WatchedFile {
 
     package init() {}
 
-    /// Takes a look in; returns it where it is the second one alike and has not been taken yet.
+    /// Records a snapshot; returns it if it equals the previous one and differs from the last one taken.
     package mutating func settle(_ look: Look) -> Look? {
         defer { seen = look }
         guard look == seen, look != taken else { return nil }
@@ -31,12 +31,12 @@ package struct WatchedFile {
         return look
     }
 
-    /// Notes what has been taken in without waiting for it to settle.
+    /// Marks a snapshot as taken without waiting for it to settle.
     package mutating func take(_ look: Look) {
         (seen, taken) = (look, look)
     }
 
-    /// Looks at a file; nil where it is none whose contents stay, such as a pipe.
+    /// Takes a snapshot of a file; nil if it is not a regular file, such as a pipe.
     package static func look(at path: String) -> Look? {
         var status = stat()
         guard stat(path, &status) == 0 else {

@@ -3,17 +3,17 @@ internal import Foundation
 package import Logging
 internal import Synchronization
 
-/// The last hundred things that happened to a server, for operators who come after them.
+/// Keeps a server's last 100 notable events, for operators who look later.
 package final class Journal: Sendable {
     private struct State {
         var entries: [JournalEntry] = []
         var number = 0
-        /// Decisions of the stretch without metering that the last entry is about; 0 where it is about something else.
+        /// Unmetered decisions that the last entry counts; 0 if the last entry is about something else.
         var unmetered: UInt64 = 0
     }
 
     private static let maximumEntries = 100
-    /// Stretches without metering that are no further apart are one.
+    /// Unmetered decisions less than this time apart share one entry.
     private static let longestPauseMilliseconds: Int64 = 5000
 
     private let state = Mutex(State())
@@ -25,7 +25,7 @@ package final class Journal: Sendable {
         self.unixMilliseconds = unixMilliseconds
     }
 
-    /// Everything that is kept, the latest last.
+    /// All entries, oldest first.
     var entries: [JournalEntry] { state.withLock { $0.entries } }
 
     /// The number of the latest entry; 0 for none.
@@ -38,7 +38,7 @@ package final class Journal: Sendable {
         }
     }
 
-    /// Notes that decisions went unmetered just now.
+    /// Records decisions that just went unmetered.
     func addUnmetered(_ decisions: UInt64) {
         state.withLock { state in
             let now = unixMilliseconds()
@@ -63,7 +63,7 @@ package final class Journal: Sendable {
         if state.entries.count > Self.maximumEntries { state.entries.removeFirst() }
     }
 
-    /// A logger that writes what another one does, and keeps what matters here.
+    /// A logger that forwards to `logger` and records events of level notice and above in this journal.
     package func tapping(_ logger: Logger) -> Logger {
         var tapping = Logger(label: logger.label) { _ in JournalLogHandler(journal: self, base: logger) }
         tapping.logLevel = min(logger.logLevel, .notice)
@@ -71,7 +71,7 @@ package final class Journal: Sendable {
     }
 }
 
-/// Hands log events on, and keeps those from level notice up in a journal, whatever level is written.
+/// Forwards log events, and records those of level notice and above, regardless of the level that is written.
 private struct JournalLogHandler: LogHandler {
     let journal: Journal
     let base: Logger

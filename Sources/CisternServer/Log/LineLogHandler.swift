@@ -3,12 +3,12 @@ package import Foundation
 package import Logging
 internal import Synchronization
 
-/// Writes one line for each log event to standard error: for people on a terminal, else as one JSON object.
+/// Writes each log event as one line: as text for a terminal, otherwise as a JSON object.
 ///
-/// Warnings and errors that repeat are held back: of each message, and of each node, ten in ten seconds are written, and the next one after
-/// that says how many were not.
+/// Repeated warnings and errors are throttled: ten in ten seconds are written per message and node. The next one after
+/// that carries the number of suppressed lines as `notLogged`.
 package struct LineLogHandler: LogHandler {
-    /// What a line looks like.
+    /// The format of a line.
     package enum Format: Sendable {
         case text
         case json
@@ -25,9 +25,9 @@ package struct LineLogHandler: LogHandler {
     /// Creates a handler.
     ///
     /// - Parameters:
-    ///   - now: the wall clock, for the lines' times.
-    ///   - steadyMilliseconds: a clock that nobody sets, by which repeated warnings are held back.
-    ///   - write: takes a whole line with its end.
+    ///   - now: the wall clock, for timestamps.
+    ///   - steadyMilliseconds: a monotonic clock, for throttling.
+    ///   - write: writes a complete line, including its newline.
     package init(
         format: Format, throttle: WarningThrottle, now: @escaping @Sendable () -> Date = { Date() },
         steadyMilliseconds: @escaping @Sendable () -> Int64 = LineLogHandler.processMilliseconds,
@@ -40,7 +40,7 @@ package struct LineLogHandler: LogHandler {
         self.write = write
     }
 
-    /// Milliseconds since the first call, on a clock that only goes forward.
+    /// Milliseconds since the first call, on a monotonic clock.
     package static let processMilliseconds: @Sendable () -> Int64 = {
         let start = ContinuousClock.now
         return { Int64((ContinuousClock.now - start) / .milliseconds(1)) }
@@ -64,9 +64,9 @@ package struct LineLogHandler: LogHandler {
         write(Self.line("\(event.message)", event.level, fields, time, format))
     }
 
-    /// The line that says that others were dropped, for nobody reads them fast enough.
+    /// The line that reports how many lines were dropped.
     package static func droppedNotice(_ lines: UInt64, format: Format) -> String {
-        line("log lines dropped: nobody reads them fast enough", .warning, ["lines": "\(lines)"], Date(), format)
+        line("log lines dropped: standard error is read too slowly", .warning, ["lines": "\(lines)"], Date(), format)
     }
 
     private static func line(
@@ -83,11 +83,11 @@ package struct LineLogHandler: LogHandler {
     ) -> String {
         let level = level.rawValue.uppercased().padding(toLength: 8, withPad: " ", startingAt: 0)
         let words = fields.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
-        // A line stays one line, whatever a name or an answer has in it.
+        // Escaped, so that a name or a response with line breaks stays on one line.
         return escaped("\(stamp(time)) \(level) \(message)\(words)") + "\n"
     }
 
-    /// A text without what would end its line, or move a terminal's cursor.
+    /// Escapes control characters that would break the line or move a terminal's cursor.
     private static func escaped(_ text: String) -> String {
         var escaped = ""
         for scalar in text.unicodeScalars {
@@ -121,7 +121,7 @@ package struct LineLogHandler: LogHandler {
     }
 }
 
-/// Holds warnings back that repeat, for all handlers of a process.
+/// Throttles repeated warnings across all handlers of a process.
 package final class WarningThrottle: Sendable {
     private struct Window {
         var began: Int64
@@ -131,14 +131,16 @@ package final class WarningThrottle: Sendable {
 
     private static let windowMilliseconds: Int64 = 10_000
     private static let mostInWindow = 10
-    /// How many different messages are told apart; beyond that all others count as one.
+    /// How many distinct messages are tracked; further messages share one window.
     private static let mostMessages = 256
 
     private let windows = Mutex<[String: Window]>([:])
 
     package init() {}
 
-    /// How many lines with this message have been held back, if this one may be written; nil if not.
+    /// Decides whether a line with this message may be written.
+    ///
+    /// - Returns: the number of lines suppressed before this one, or nil to suppress this one as well.
     func permit(_ message: String, atMilliseconds now: Int64) -> Int? {
         windows.withLock { windows in
             if windows[message] == nil, windows.count >= Self.mostMessages {

@@ -8,15 +8,15 @@ internal import Synchronization
     internal import Glibc
 #endif
 
-/// Writes log lines to a descriptor on a thread of its own, so that nobody else waits for it.
+/// Writes log lines to a file descriptor on its own thread, so that callers never wait for the descriptor.
 ///
-/// Lines wait up to a bound in bytes; beyond that they are dropped and counted, and the next line that is written says
-/// how many were.
+/// The queue is bounded in bytes. Lines beyond the bound are dropped and counted; a notice with the count precedes the
+/// next line that fits.
 package final class LogWriter: Sendable {
     private struct State {
         var waiting: [UInt8] = []
         var isWriting = false
-        /// Dropped since the last line that said so.
+        /// Lines dropped since the last notice.
         var dropped: UInt64 = 0
         var droppedInAll: UInt64 = 0
     }
@@ -30,7 +30,7 @@ package final class LogWriter: Sendable {
 
     /// Starts the thread, which ends with the process.
     ///
-    /// - Parameter notice: the line that says how many lines were dropped, with its end.
+    /// - Parameter notice: returns the line that reports the number of dropped lines, including its newline.
     package init(
         descriptor: Int32, maximumBytes: Int = 1 << 20, notice: @escaping @Sendable (_ dropped: UInt64) -> String
     ) {
@@ -42,7 +42,7 @@ package final class LogWriter: Sendable {
         thread.start()
     }
 
-    /// Takes a line with its end; it returns at once.
+    /// Queues a line, including its newline, and returns at once.
     package func write(_ line: String) {
         let isNews = state.withLock { state in
             guard state.waiting.count + line.utf8.count <= maximumBytes else {
@@ -63,7 +63,7 @@ package final class LogWriter: Sendable {
     /// How many lines have been dropped since the start.
     package var droppedLines: UInt64 { state.withLock { $0.droppedInAll } }
 
-    /// Waits until all lines are written, but no longer than this.
+    /// Waits until all lines are written, for at most `milliseconds`.
     package func flush(milliseconds: Int) {
         let deadline = DispatchTime.now() + .milliseconds(milliseconds)
         while state.withLock({ $0.isWriting || !$0.waiting.isEmpty }) {
@@ -98,12 +98,12 @@ package final class LogWriter: Sendable {
             guard count >= 0 else {
                 if errno == EINTR { continue }
                 if errno == EAGAIN {
-                    // Somebody else has set it not to block, such as a terminal's other user.
+                    // Another process that shares the descriptor, such as a terminal, has set O_NONBLOCK.
                     var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
                     _ = poll(&entry, 1, -1)
                     if entry.revents & Int16(POLLOUT) != 0 { continue }
                 }
-                // A disk that is full, or a pipe without a reader, must not end the server.
+                // A full disk or a pipe without a reader must not stop the server.
                 return
             }
             rest = rest.dropFirst(count)

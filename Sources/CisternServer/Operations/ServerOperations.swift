@@ -6,7 +6,7 @@ internal import CisternRedis
 internal import CisternSupport
 internal import Synchronization
 
-/// What the operators' plane sees of a server's parts, and does to them.
+/// Connects the admin interface to the parts of a server: reads their state and changes it.
 final class ServerOperations: Operations {
     private let limiter: RateLimiter
     private let store: RedisStore?
@@ -36,19 +36,19 @@ final class ServerOperations: Operations {
         startedAt = clock.now()
     }
 
-    /// Names the server whose requests are shown.
+    /// Sets the HTTP server whose requests are shown.
     ///
-    /// It is made after this, since it serves the pages.
+    /// The HTTP server is created later than this object because it serves this object's ``pages``.
     func observe(_ server: HTTPServer) {
         self.server.withLock { $0 = server }
     }
 
-    /// Says from now on that the server is about to stop.
+    /// Reports from now on that the server is draining.
     func beginDraining() {
         isDraining.store(true, ordering: .relaxed)
     }
 
-    /// The pages of the data port, which anybody may see.
+    /// The pages of the data port, which need no token.
     var pages: OperatorPages {
         OperatorPages(
             health: {
@@ -63,7 +63,7 @@ final class ServerOperations: Operations {
             })
     }
 
-    // MARK: Looking
+    // MARK: Reading
 
     func snapshot() -> ServerSnapshot {
         let server = server.withLock { $0 }
@@ -172,7 +172,7 @@ final class ServerOperations: Operations {
     func fillBucket(of organization: String) async throws(OperationFailure) {
         let bytes = Array(organization.utf8)
         if let store {
-            // What has been spent here must be known there, or it would still pass for leased.
+            // Return the lease first: tokens already spent here would otherwise still count as leased in the store.
             await limiter.returnLease(of: bytes, now: clock.now())
             do {
                 try await store.fillBucket(of: organization, limit: limiter.limits.limit(of: bytes))

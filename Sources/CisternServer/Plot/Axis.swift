@@ -1,6 +1,6 @@
 internal import Foundation
 
-/// One axis of a plot: from values to pixels, with marks at round values.
+/// One axis of a plot: maps values to pixels, with marks at round values.
 package struct Axis {
     package enum Scale {
         case linear
@@ -24,9 +24,9 @@ package struct Axis {
     private let end: Double
 
     /// - Parameters:
-    ///   - values: what is to be shown; those that are not above 0 count for nothing on a logarithmic axis.
+    ///   - values: the values to show; a logarithmic axis ignores values of 0 and below.
     ///   - start: the pixel of the lowest value.
-    ///   - end: the pixel of the highest one.
+    ///   - end: the pixel of the highest value.
     package init(_ scale: Scale, showing values: [Double], from start: Double, to end: Double) {
         self.scale = scale
         self.start = start
@@ -38,13 +38,13 @@ package struct Axis {
             high = most > 0 ? most * 1.08 : 1
         case .logarithmic:
             let shown = values.filter { $0 > 0 }
-            // Whole decades, so that there are always two marks at least.
+            // Whole decades, so that there are at least two marks.
             low = floor(log10(shown.min() ?? 1))
             high = max(low + 1, ceil(log10(shown.max() ?? 10) + 1e-9))
         }
     }
 
-    /// Where a value stands; one below the axis stands at its beginning.
+    /// The pixel of a value; a logarithmic axis places values below it at its start.
     package func position(_ value: Double) -> Double {
         let place = scale == .linear ? value : log10(max(value, pow(10, low)))
         return start + (place - low) / (high - low) * (end - start)
@@ -65,7 +65,7 @@ package struct Axis {
         }
     }
 
-    /// A value in few characters: 1.5M, 20k, 300, 0.02.
+    /// A value in compact form: 1.5M, 20k, 300, 0.02.
     package static func written(_ value: Double) -> String {
         let (divisor, unit): (Double, String) =
             switch abs(value) {

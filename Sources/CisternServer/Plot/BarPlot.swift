@@ -1,15 +1,15 @@
 internal import Foundation
 
-/// Bars, one below the other, drawn as SVG on a logarithmic axis: what differs a hundredfold is still legible.
+/// A horizontal bar chart as SVG, on a logarithmic axis so that values a hundredfold apart stay legible.
 package struct BarPlot {
     package struct Bar {
         let name: String
         let value: Double
-        /// The least and the most of the repetitions.
+        /// The minimum and maximum over the repetitions.
         let range: ClosedRange<Double>
         /// A value to compare with; nil for none.
         let reference: Double?
-        /// Bars of one series have one color.
+        /// The series, which sets the color.
         let series: Int
 
         package init(name: String, value: Double, range: ClosedRange<Double>, reference: Double?, series: Int) {

@@ -1,11 +1,11 @@
-/// One page that needs nothing else: no script, no font, no request.
+/// A self-contained HTML page: no script, no font, no request.
 package struct HTMLPage {
     private let title: String
     private let body: String
 
     /// - Parameters:
-    ///   - title: the page's name, which is its heading, too.
-    ///   - body: what stands below the heading, as markup.
+    ///   - title: the page's title and heading.
+    ///   - body: the markup below the heading.
     package init(_ title: String, body: String) {
         self.title = title
         self.body = body
@@ -25,7 +25,7 @@ package struct HTMLPage {
         """
     }
 
-    /// Rows under headings.
+    /// A table with headings.
     package static func table(_ headings: [String], _ rows: [[String]]) -> String {
         func line(_ cells: [String], _ tag: String) -> String {
             "<tr>" + cells.map { "<\(tag)>\(SVG.escaped($0))</\(tag)>" }.joined() + "</tr>"

@@ -1,10 +1,10 @@
 internal import Foundation
 
-/// Lines through points, drawn as SVG.
+/// A line chart as SVG.
 package struct LinePlot {
     package struct Series {
         package let name: String
-        /// Values along and up, and what is said of each; the line goes from one to the next.
+        /// The points with their labels, in the order in which the line connects them.
         package let points: [(x: Double, y: Double, label: String)]
 
         package init(name: String, points: [(x: Double, y: Double, label: String)]) {
@@ -23,8 +23,8 @@ package struct LinePlot {
     let labelsPoints: Bool
 
     /// - Parameters:
-    ///   - xMarks: marks along, where they are not just round values.
-    ///   - labelsPoints: whether to write at each point what is said of it.
+    ///   - xMarks: the marks of the x axis; nil for round values.
+    ///   - labelsPoints: whether to draw each point's label.
     package init(
         title: String, xTitle: String, yTitle: String, series: [Series], xScale: Axis.Scale = .logarithmic,
         yScale: Axis.Scale = .logarithmic, xMarks: [Axis.Mark]? = nil, labelsPoints: Bool = false
@@ -95,7 +95,7 @@ package struct LinePlot {
                     """
             }
         }
-        // The name stands at the line's end, and keeps clear of those before it.
+        // The series name is at the height of the line's end, moved down to avoid earlier names.
         var y = places.last?.y ?? 0
         while let other = labelled.first(where: { abs($0 - y) < 17 }) { y = other + 17 }
         labelled.append(y)

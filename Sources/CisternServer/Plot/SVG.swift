@@ -1,11 +1,11 @@
 internal import Foundation
 
-/// Pieces that every plot is made of.
+/// Building blocks shared by all plots.
 package enum SVG {
-    /// How many colors there are; a further series begins again.
+    /// The number of series colors; further series reuse them.
     package static let seriesCount = 6
 
-    /// A plot with its title, read out as one image.
+    /// A plot with its title; screen readers treat it as one image.
     static func figure(_ title: String, width: Double, height: Double, _ parts: [String]) -> String {
         """
         <figure><figcaption>\(escaped(title))</figcaption>
@@ -18,7 +18,7 @@ package enum SVG {
     /// A coordinate, to a tenth of a pixel.
     static func number(_ value: Double) -> String { String(format: "%.1f", value) }
 
-    /// A text in which nothing passes for markup.
+    /// Escapes the characters that are markup in HTML.
     package static func escaped(_ text: String) -> String {
         text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
             .replacing("\"", with: "&quot;")

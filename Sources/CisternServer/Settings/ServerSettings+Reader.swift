@@ -6,14 +6,14 @@ internal import Foundation
 internal import Logging
 
 extension ServerSettings {
-    /// Reads settings from flags, then the environment, then a file.
+    /// Reads settings; flags take precedence over the environment, and the environment over the file.
     ///
     /// - Parameters:
-    ///   - flags: values by the names of settings, from the command line.
+    ///   - flags: values from the command line, by setting name.
     ///   - environment: the process's environment.
-    ///   - configPath: the settings file; `CISTERN_CONFIG` names one where this is nil.
-    ///   - readsLimits: whether the limits file is read, too; else the limits are the default alone.
-    /// - Throws: `SettingsError` for the first setting that is wrong.
+    ///   - configPath: the settings file; if nil, the file that `CISTERN_CONFIG` names.
+    ///   - readsLimits: whether to read the limits file; if false, only the default limit applies.
+    /// - Throws: `SettingsError` for the first invalid setting.
     package init(
         flags: [String: String], environment: [String: String], configPath: String?, readsLimits: Bool = true
     ) throws(SettingsError) {
@@ -48,7 +48,7 @@ extension ServerSettings {
         if http.servesOperatorPages == false, admin == nil {
             throw SettingsError(
                 .operatorPages, value: reader.text(.operatorPages) ?? "",
-                remedy: "adminPort is off: use both, or give the operators' plane a port")
+                remedy: "adminPort is off: use both, or set adminPort to a port")
         }
         drainDelayMilliseconds = try reader.milliseconds(.drainDelay, in: 0...600_000)
         drainTimeoutMilliseconds = try reader.milliseconds(.drainTimeout, in: 100...600_000)
@@ -150,14 +150,14 @@ extension ServerSettings {
     }
 }
 
-/// Where the pages for operators are served.
+/// The ports that serve `/health` and `/metrics`.
 private enum OperatorPagesPorts: String, CaseIterable {
     case both
     case admin
 }
 
 extension Setting {
-    /// The setting of a time of leases.
+    /// The setting that configures a lease time.
     fileprivate static func of(_ time: LeaseSettings.Time) -> Setting {
         switch time {
         case .horizon: leaseHorizon

@@ -4,17 +4,17 @@ internal import NIOCore
 internal import NIOSSL
 
 extension ServerSettings.Redis {
-    /// What may be checked of a node's certificate.
+    /// What to verify in a node's certificate (`redisVerify`).
     private enum Verification: String, CaseIterable {
         case name
         case signature
     }
 
-    /// Reads how to reach Redis; nil where none is named.
+    /// Reads the Redis settings; nil if `redis` is unset.
     ///
-    /// - Throws: `SettingsError` for the first setting that is wrong, or that would be passed over.
+    /// - Throws: `SettingsError` for the first setting that is invalid or would have no effect.
     init?(_ reader: SettingsReader) throws(SettingsError) {
-        // Checked even where there is no Redis: a setting that is wrong is never passed over.
+        // Checked even without Redis, so that an invalid setting is always reported.
         settings.maximumPendingRequests = try reader.integer(.maxStoreRequests, in: 1...1_000_000)
         settings.firstRequestsAfterRecovery = try reader.integer(.recoveryRequests, in: 1...1_000_000)
         settings.clockDriftPerMille = Int64(try reader.integer(.clockDrift, in: 0...200))
@@ -61,7 +61,7 @@ extension ServerSettings.Redis {
                 .redisUser, value: username ?? "", remedy: "it needs a password: set redisPasswordFile as well")
         }
         var endpoints: [RedisEndpoint] = []
-        // A comma parts two of them only where another URL begins; elsewhere it may stand in a password.
+        // A comma separates two URLs only if a URL follows it; otherwise it may be part of a password.
         for url in urls.replacing(/,\s*(?=rediss?:\/\/)/, with: "\n").split(separator: "\n") {
             do {
                 let endpoint = try RedisEndpoint(url: url.trimmingCharacters(in: .whitespaces))
@@ -98,7 +98,7 @@ extension ServerSettings.Redis {
         if let name = settings.serverName, (try? SocketAddress(ipAddress: name, port: 0)) != nil {
             throw SettingsError(
                 .redisServerName, value: name,
-                remedy: "use a name; an address is checked where the URL has it as the host")
+                remedy: "use a name; to verify an IP address, make it the host of the URL")
         }
         settings.tls.certificateVerification = verification == .name ? .fullVerification : .noHostnameVerification
         if let path = reader.text(.redisCaFile) {

@@ -1,9 +1,9 @@
-/// A setting that cannot be: which one, its value, and what would be right.
+/// An invalid setting: its name, its value and how to correct it.
 ///
-/// The command exits with 64.
+/// The command exits with code 64.
 package struct SettingsError: Error, Equatable, CustomStringConvertible {
     package let description: String
-    /// The setting; nil where the description says already where it stands.
+    /// The setting; nil if the description already names the location.
     let setting: Setting?
 
     package init(_ description: String) {

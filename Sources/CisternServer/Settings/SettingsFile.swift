@@ -1,11 +1,11 @@
 internal import Foundation
 internal import Yams
 
-/// The file of settings (`--config`): one `name: value` line for each.
+/// The settings file (`--config`): one `name: value` line per setting.
 enum SettingsFile {
-    /// Reads a file into values by the names of settings; a list becomes its elements with commas between them.
+    /// Reads a file into values by setting name; a list becomes a comma-separated string.
     ///
-    /// - Throws: `SettingsError` for a file that cannot be read or has a name that no setting has.
+    /// - Throws: `SettingsError` if the file cannot be read or contains an unknown setting.
     static func read(_ path: String) throws(SettingsError) -> [String: String] {
         let text: String
         do {
@@ -17,7 +17,7 @@ enum SettingsFile {
         return try parse(text, path: path)
     }
 
-    /// Reads the text of a file.
+    /// Parses the text of a settings file.
     static func parse(_ text: String, path: String) throws(SettingsError) -> [String: String] {
         let document = try YAMLDocument(path: path, text: text)
         var values: [String: String] = [:]

@@ -1,17 +1,17 @@
 internal import Configuration
 internal import Foundation
 
-/// Reads settings one at a time from wherever they are set: flags first, then the environment, then the file.
+/// Reads single settings; flags take precedence over the environment, and the environment over the file.
 ///
-/// Values are text until they are read here, so that a wrong one can be shown as it was written. A value that is set
-/// is never passed over for a default.
+/// Values stay text until they are read here, so that errors show them as written. An invalid value is an error and
+/// never falls back to the default.
 package struct SettingsReader {
     private let reader: ConfigReader
 
     /// - Parameters:
-    ///   - flags: values by the names of settings, from the command line.
+    ///   - flags: values from the command line, by setting name.
     ///   - environment: the process's environment.
-    ///   - file: values by the names of settings, from a file.
+    ///   - file: values from a settings file, by setting name.
     init(flags: [String: String], environment: [String: String], file: [String: String]) {
         reader = ConfigReader(providers: [
             InMemoryProvider(name: "flags", values: Self.values(flags)),
@@ -25,7 +25,7 @@ package struct SettingsReader {
             uniqueKeysWithValues: values.map { (AbsoluteConfigKey([$0]), ConfigValue(.string($1), isSecret: false)) })
     }
 
-    /// The text of a setting: as set, or its standard; nil where it has neither.
+    /// The text of a setting: its value, else its default; nil if it has neither.
     func text(_ setting: Setting) -> String? {
         reader.string(forKey: ConfigKey([setting.name])) ?? setting.standard
     }
@@ -40,7 +40,7 @@ package struct SettingsReader {
         return number
     }
 
-    /// A decimal number; its range is its user's to check.
+    /// A decimal number; the caller checks its range.
     func number(_ setting: Setting) throws(SettingsError) -> Double {
         let text = text(setting) ?? ""
         guard let number = Double(text) else {
@@ -49,7 +49,7 @@ package struct SettingsReader {
         return number
     }
 
-    /// A stretch of time in milliseconds, written with its unit: 250ms, 2s, 1m, 1h.
+    /// A duration in milliseconds, written with its unit: 250ms, 2s, 1m, 1h.
     func milliseconds(_ setting: Setting, in range: ClosedRange<Int64>) throws(SettingsError) -> Int64 {
         let text = text(setting) ?? ""
         guard let milliseconds = Self.milliseconds(text), range ~= milliseconds else {
@@ -60,7 +60,7 @@ package struct SettingsReader {
         return milliseconds
     }
 
-    /// One of several words.
+    /// One of the raw values of an enumeration.
     func choice<Choice: RawRepresentable<String> & CaseIterable>(
         _ setting: Setting, of type: Choice.Type
     ) throws(SettingsError) -> Choice {
@@ -76,7 +76,7 @@ package struct SettingsReader {
         ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000),
     ]
 
-    /// A stretch of time written with its unit, in milliseconds; nil where it is none.
+    /// Parses a duration with its unit into milliseconds; nil if the text is not a duration.
     package static func milliseconds(_ text: String) -> Int64? {
         guard let unit = units.first(where: { text.hasSuffix($0.suffix) }),
             let number = Int64(text.dropLast(unit.suffix.count)), number >= 0

@@ -1,15 +1,15 @@
 internal import Yams
 
-/// A YAML file read into nodes that know their line, so that what is wrong can be pointed at.
+/// A YAML file parsed into nodes with line numbers, so that errors can name the line.
 struct YAMLDocument {
-    /// The file's name, as it was given.
+    /// The file's path, as given.
     let path: String
-    /// The outermost mapping; nil for an empty file.
+    /// The top-level mapping; nil for an empty file.
     let root: Node?
 
-    /// Reads the text of a file.
+    /// Parses the text of a file.
     ///
-    /// - Throws: `SettingsError` with the line, where the text is not YAML, has a key twice, or is not a mapping.
+    /// - Throws: `SettingsError` with the line if the text is not YAML, repeats a key, or is not a mapping.
     init(path: String, text: String) throws(SettingsError) {
         self.path = path
         do {
@@ -22,12 +22,12 @@ struct YAMLDocument {
         }
     }
 
-    /// An error at a node: the file, the line and what is wrong.
+    /// An error at a node, with file, line and reason.
     func error(at node: Node, _ text: String) -> SettingsError {
         SettingsError("\(path):\(node.mark?.line ?? 1): \(text)")
     }
 
-    /// The entries of the outermost mapping, in the file's order.
+    /// The entries of the top-level mapping, in the file's order.
     var entries: [(key: Node, value: Node)] {
         root?.mapping.map { mapping in mapping.map { (key: $0.key, value: $0.value) } } ?? []
     }
@@ -39,7 +39,7 @@ struct YAMLDocument {
             SettingsError("\(path):\(mark.line): not valid YAML: \(problem)")
         case .duplicatedKeysInMapping(let duplicates, let context):
             SettingsError(
-                "\(path):\(context.mark.line): \(duplicates.joined(separator: ", ")) stands there twice: keep one")
+                "\(path):\(context.mark.line): \(duplicates.joined(separator: ", ")) appears twice: keep one")
         default: SettingsError("\(path): not valid YAML: \(error)")
         }
     }

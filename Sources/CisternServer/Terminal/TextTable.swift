@@ -1,14 +1,14 @@
 internal import Foundation
 
-/// Rows under headings, in columns as wide as they have to be.
+/// A text table with headings, its columns as wide as their contents.
 package struct TextTable {
-    /// The headings, and whether what stands under each is words.
+    /// The headings, and whether each column holds text.
     private let columns: [(title: String, isText: Bool)]
     private var rows: [[String]] = []
 
     /// - Parameters:
     ///   - columns: the headings.
-    ///   - texts: the headings of columns that hold words, and so stand to the left; numbers stand to the right.
+    ///   - texts: the headings of text columns, which are left-aligned; numbers are right-aligned.
     package init(_ columns: [String], texts: Set<String>) {
         self.columns = columns.map { ($0, texts.contains($0)) }
     }
@@ -32,7 +32,7 @@ package struct TextTable {
     }
 }
 
-/// A number with so many decimals.
+/// Formats a number with `digits` decimals.
 package func decimal(_ value: Double, _ digits: Int) -> String {
     String(format: "%.\(digits)f", value)
 }

@@ -1,15 +1,15 @@
 internal import Cistern
 
-/// All checkers of one world, and what they have found.
+/// All checkers of one world, and the violations that they have found.
 package struct CheckerSet {
-    /// What the checkers are called.
+    /// The names of the checkers.
     package static let names = [
         OverAdmissionChecker.name, LedgerChecker.name, RecordChecker.name, FalseDenialChecker.name, WaitingChecker.name,
         IsolationChecker.name, ConservationChecker.name, StrandingChecker.name, LivenessChecker.name,
         ClockStepChecker.name,
     ]
 
-    /// The one that judges the settings and not the limiter: how much they keep from those who need it.
+    /// The name of the checker that judges the settings, not the limiter: how many tokens they strand.
     package static let stranding = StrandingChecker.name
 
     private var excess: OverAdmissionChecker
@@ -22,7 +22,7 @@ package struct CheckerSet {
     private var stranding: StrandingChecker
     private var liveness: LivenessChecker
     private var clockSteps: ClockStepChecker
-    /// A rival's rule breaks what ours must keep; it is measured and not judged.
+    /// Whether violations count. The write-behind limiter breaks these invariants, so it is only measured.
     private let isJudged: Bool
     private(set) var violations: [Violation] = []
 
@@ -40,7 +40,7 @@ package struct CheckerSet {
         clockSteps = ClockStepChecker(settings)
     }
 
-    /// How far above C + R·t admissions came, in percent of C.
+    /// The peak over-admission: how far admissions exceeded C + R·t, in percent of C.
     var peakExcessPercent: Double { excess.peakPercent }
 
     mutating func observe(_ observation: Observation, at now: Time) {
@@ -56,7 +56,7 @@ package struct CheckerSet {
         note(clockSteps.observe(observation, at: now), by: ClockStepChecker.name, at: now)
     }
 
-    /// A run of a server is over, by a crash or with the world.
+    /// Checks a server's run that has ended, by a crash or with the world.
     mutating func endRun(of server: Server, names: [[UInt8]], at now: Time) {
         guard isJudged, case .cistern(let limiter) = server.limiter else { return }
         let leased = names.reduce(0) { $0 + limiter.leased($1.span) }

@@ -1,18 +1,20 @@
 internal import Cistern
 
-/// A step of a store's clock costs little: backward no over-admission, forward at most C and what running trickle
-/// grants have to come, for each step; and denials for no longer than a lease.
+/// Bounds the effects of a step of a store's clock.
 ///
-/// After a step forward the balance may jump to C while what was leased before is still being spent, and trickle grants
-/// go on; an ideal bucket held all of that together before.
+/// A step back allows no over-admission. Each step forward allows at most C plus the rest of running trickle grants.
+/// After a step, a key is denied everything for no longer than a lease.
+///
+/// A step forward may raise the balance to C while servers still spend earlier leases and trickle grants continue. An
+/// ideal bucket held all of these together before the step.
 struct ClockStepChecker {
     static let name = "clock step"
 
     private let limit: Limit
     private var ideals: IdealBuckets
-    /// What may still be admitted too much, of organizations whose store's clock has stepped.
+    /// The remaining allowance for over-admission, in microtokens; nil for keys whose store's clock has not stepped.
     private var allowance: [Int64?]
-    /// Whether nothing else goes wrong, so that a denial must come of a step.
+    /// Whether clock steps are the only faults, so that long denials must result from them.
     private let judgesDenials: Bool
     private var denials: DenialsAfterSteps
 
@@ -41,11 +43,11 @@ struct ClockStepChecker {
     }
 }
 
-/// Organizations that are denied everything for longer than a lease after a step.
+/// Finds keys that are denied everything for longer than a lease after a step.
 private struct DenialsAfterSteps {
     private let limit: Limit
     private let lease: Time
-    /// When something was last allowed, or the clock last stepped; nil before the first step.
+    /// When a request was last allowed or the clock last stepped, by key; nil before the first step.
     private var since: [Time?]
 
     init(_ settings: WorldSettings) {
@@ -61,7 +63,7 @@ private struct DenialsAfterSteps {
             guard let start = since[decided.key] else { return nil }
             if decided.decision.outcome == .allowed { since[decided.key] = now }
             guard decided.decision.outcome == .denied, decided.cost <= limit.capacity else { return nil }
-            // Emptied just before, it needs the time to gain what is asked for; others may be before this request.
+            // A bucket just emptied must gain the cost, and another request may take it: allow twice that time.
             let gain = limit.millisecondsToGain(Int64(decided.cost) * Limit.microtokensPerToken)
             guard now - start > lease + .milliseconds(2 * gain) else { return nil }
             return "org-\(decided.key) has been denied everything for "

@@ -1,7 +1,8 @@
 internal import Cistern
 
-/// Conservation: at each server, what was granted is what was spent, returned, expired and is held; and what it says
-/// was spent is what it admitted.
+/// Conservation: at each server, the granted tokens equal those spent, returned, expired and held.
+///
+/// The spent tokens that the server reports also equal the tokens that it admitted.
 struct ConservationChecker {
     static let name = "conservation"
 
@@ -18,7 +19,7 @@ struct ConservationChecker {
         return nil
     }
 
-    /// Closes the books of one run of a server.
+    /// Checks the totals of one run of a server.
     mutating func endRun(of server: Int, tally: LeaseTokenTally, leased: Int) -> String? {
         defer { admitted[server] = 0 }
         let accounted = tally.spent + tally.returned + tally.expired + UInt64(leased)
@@ -29,7 +30,7 @@ struct ConservationChecker {
                 """
         }
         if tally.spent != UInt64(admitted[server]) {
-            return "server \(server) says it spent \(tally.spent) and admitted \(admitted[server])"
+            return "server \(server) reports \(tally.spent) spent tokens, but admitted \(admitted[server])"
         }
         return nil
     }

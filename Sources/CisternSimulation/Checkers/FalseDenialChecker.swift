@@ -1,10 +1,10 @@
 internal import Cistern
 
-/// No false denial: a server denies only what the store's last answer to it said the bucket cannot pay, and only until
-/// it next could.
+/// No false denial: a server denies only if the store's last answer to it said that the bucket cannot pay.
 ///
-/// What the store said is taken from the store's own books, not from the message. Those who had paces then are taken
-/// to go on with them, for as long as the answer holds: the server's own pace, or a horizon.
+/// A denial is valid only until the bucket could next pay. The checker takes the bucket's state from the store's
+/// records, not from the answer. It assumes that trickle grants running then continue while the answer is valid: for
+/// the length of the server's own trickle grant, or for a horizon.
 struct FalseDenialChecker {
     static let name = "false denial"
 
@@ -16,9 +16,9 @@ struct FalseDenialChecker {
 
     private let limit: Limit
     private let lease: LeaseSettings
-    /// Grants by their order, until they are answered or forgotten.
+    /// Grants by order, until they are answered or dropped as stale.
     private var grants: [Int: Granted] = [:]
-    /// The last answer to each server for each organization.
+    /// The last answer, by server and key.
     private var words: [[Word?]]
 
     init(_ settings: WorldSettings) {
@@ -49,22 +49,22 @@ struct FalseDenialChecker {
     private func judge(_ decided: Decided, at now: Time) -> String? {
         let who = "server \(decided.server) denied org-\(decided.key)"
         guard let word = words[decided.server][decided.key] else {
-            return "\(who) without ever having been told anything"
+            return "\(who) before any answer from the store"
         }
         let books = Books(word.grant, at: word.grant.storeAt, limit: limit)
-        // The slowest clock that is allowed for may take the moment for that much earlier.
+        // The slowest clock within the drift margin measures less elapsed time.
         let elapsed = (now - word.grantedAt) / 1_000_000 * (1000 - 2 * lease.clockDriftPerMille) / 1000 - 1
         let cost = Int64(decided.cost) * Limit.microtokensPerToken
         var open = books.openMicrotokens
         if books.hasTrickle {
-            // It has its share, as long as that is not less than its weight says.
-            if books.isShortChanged { return "\(who), to which the store promised less than its share" }
+            // A lessee with a trickle grant has its share, unless the grant is below the share that its weight gives.
+            if books.isShortChanged { return "\(who), whose trickle grant is below its share" }
         } else if now > word.answeredAt {
-            // One that waited was judged by the store itself, at that moment.
+            // A request that waited for the answer was judged by the store itself, at the time of the grant.
             open += max(0, elapsed) * books.freeRate
         }
         if open >= cost {
-            return "\(who) a cost of \(decided.cost) while the store had \(open) microtokens open to it"
+            return "\(who) a request of \(decided.cost) tokens while the store had \(open) microtokens available"
         }
         let holds =
             books.hasTrickle
@@ -74,22 +74,22 @@ struct FalseDenialChecker {
                     books.freeRate < limit.refillMicrotokensPerMillisecond
                         ? lease.horizonMilliseconds : lease.durationMilliseconds)
         let slack = (holds - word.grantedAt) * 2 * lease.clockDriftPerMille / 1000 + .milliseconds(2)
-        // A request that was sent in time may be answered, by that very word, later.
+        // A request that waited for this answer is decided by it, even if it arrives late.
         if now > max(holds + slack, word.answeredAt) {
-            return "\(who) by a word of the store that is \(Double(now - word.grantedAt) / 1e6) ms old"
+            return "\(who) based on a store answer that is \(Double(now - word.grantedAt) / 1e6) ms old"
         }
         return nil
     }
 }
 
-/// What the store's books say of a grant to a lessee.
+/// The store's records after a grant to a lessee.
 private struct Books {
-    /// What nobody has, and nobody has been promised.
+    /// Tokens that are neither leased nor promised to a lessee, in microtokens.
     let openMicrotokens: Int64
-    /// How fast that grows while the paces go on.
+    /// How fast these tokens grow while trickle grants run, in microtokens per millisecond.
     let freeRate: Int64
     let hasTrickle: Bool
-    /// Whether the lessee's pace is less than its share of the inflow, though more was free.
+    /// Whether the lessee's trickle grant is below its share of the refill although more refill was free.
     let isShortChanged: Bool
 
     init(_ granted: Granted, at time: Time, limit: Limit) {
@@ -100,7 +100,7 @@ private struct Books {
         let left =
             granted.bucket.balanceMicrotokens
             + running.reduce(0) { $0 + $1.trickleRate * ($1.trickleEndsMilliseconds - now) }
-        // No more than the capacity is ever out, whatever flows in.
+        // Outstanding tokens never exceed the capacity, regardless of the refill.
         let room = limit.capacityMicrotokens - Int64(granted.bucket.outstanding) * Limit.microtokensPerToken
         openMicrotokens = min(left, room)
         let own = running.first { $0.lesseeID == granted.request.lesseeID }
@@ -108,7 +108,7 @@ private struct Books {
         let weights = granted.bucket.records.filter { $0.endsMilliseconds > now }.reduce(0) { $0 + $1.weight }
         let share = Double(rate) * Double(granted.request.requested.weight) / Double(max(1, weights))
         let fair = min(share, Double(free + (own?.trickleRate ?? 0)))
-        // A pace is rounded to whole tokens and milliseconds.
+        // A trickle grant is rounded to whole tokens and milliseconds.
         let length = granted.grant.trickleMilliseconds
         let promised = Int64(granted.grant.trickleTokens + 1) * Limit.microtokensPerToken
         isShortChanged = own != nil && Double(promised) < fair * Double(length - 1)

@@ -1,18 +1,17 @@
 internal import Cistern
 
-/// What one ideal bucket for each organization would still hold, had it paid for everything that was admitted.
+/// The level of an ideal bucket for each key, if it had paid for every admission.
 ///
-/// Time counts in whole milliseconds. Where a node loses its data the promise starts anew: a full bucket, and beside it
-/// what was leased and may be spent until it lapses.
+/// Time is in whole milliseconds. When a node loses a key's data, the key gets a new full ideal bucket. Tokens leased
+/// before the loss are counted separately, because servers may spend them until their leases expire.
 struct IdealBuckets {
     private struct Ideal {
         var bucket: TokenBucket
-        /// What was leased when data was lost, and has not been spent since.
+        /// Tokens outstanding when data was lost and not spent since, in microtokens.
         var leftover: Int64 = 0
-        /// The last grant before the latest loss.
+        /// The order of the last grant before the latest loss.
         var lastGrantBeforeLoss = 0
-        /// Which servers have had no answer since from the bucket that came after it: what they spend was leased
-        /// before.
+        /// Whether each server has had no answer from the new bucket yet: until then, it spends tokens leased before.
         var spendsLeftover: [Bool]
     }
 
@@ -27,7 +26,7 @@ struct IdealBuckets {
         ideals = Array(repeating: Ideal(bucket: full, spendsLeftover: none), count: settings.keys)
     }
 
-    /// Takes something in; the level that an admission leaves, below 0 where the bucket could not have paid for it.
+    /// Returns the level after an admission, in microtokens; below 0 if the bucket could not have paid for it.
     mutating func observe(_ observation: Observation, at now: Time) -> (key: Int, level: Int64)? {
         switch observation {
         case .granted(let granted): latestGrant = granted.order
@@ -60,7 +59,7 @@ struct IdealBuckets {
         return level
     }
 
-    /// Lets what was admitted too much be forgotten.
+    /// Raises negative levels to 0, so that past over-admission is not counted again.
     mutating func forgive(_ key: Int, at now: Time) {
         let bucket = ideals[key].bucket
         ideals[key].leftover = max(0, ideals[key].leftover)

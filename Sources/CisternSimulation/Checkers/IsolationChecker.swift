@@ -1,14 +1,14 @@
 internal import Cistern
 
-/// Isolation: what a server spends for an organization, that organization's bucket has granted it; and a step of one
-/// bucket changes no other.
+/// Isolation: a server spends for a key only tokens from the key's bucket, and a grant changes only one bucket.
 struct IsolationChecker {
     static let name = "isolation"
 
-    /// Tokens that a server may spend, by server and organization: granted by that organization's bucket and, as far as
-    /// its last answer tells, neither returned nor lapsed.
+    /// Tokens that each server may spend for each key, by server and key.
+    ///
+    /// The key's bucket granted them, and they were neither returned nor expired at its last answer.
     private var credit: [[Int]]
-    /// Every organization's bucket as its last step left it.
+    /// The bucket of each key after its last grant.
     private var buckets: [StoreBucket?]
     private var grants: [Int: Granted] = [:]
 
@@ -23,11 +23,11 @@ struct IsolationChecker {
             grants[granted.order] = granted
             grants.removeStale(before: granted.order)
             defer { buckets[granted.key] = granted.bucket }
-            // One that nobody touched for longer than a minute may have expired meanwhile, and begun anew.
+            // A bucket without requests for over a minute may have expired and started full again.
             guard let left = buckets[granted.key], left != granted.before,
                 granted.storeAt.storeMilliseconds - left.asOfMilliseconds < 60_000
             else { return nil }
-            return "org-\(granted.key)'s bucket is not as its last step left it"
+            return "org-\(granted.key)'s bucket has changed since its last grant"
         case .answered(let server, let key, let order):
             guard let granted = grants.removeValue(forKey: order) else { return nil }
             let kept = min(credit[server][key] - granted.request.returned, granted.grant.held)
@@ -38,7 +38,7 @@ struct IsolationChecker {
         case .decided(let decided) where decided.decision.outcome == .allowed:
             credit[decided.server][decided.key] -= decided.cost
             if credit[decided.server][decided.key] < 0 {
-                return "server \(decided.server) spent for org-\(decided.key) what its bucket never granted"
+                return "server \(decided.server) spent tokens of org-\(decided.key) that its bucket never granted"
             }
         default: break
         }
@@ -47,7 +47,7 @@ struct IsolationChecker {
 }
 
 extension [Int: Granted] {
-    /// Forgets grants that were never answered, long after they can be.
+    /// Drops old grants whose answers can no longer arrive.
     mutating func removeStale(before order: Int) {
         guard count > 20_000 else { return }
         self = filter { $0.key > order - 10_000 }

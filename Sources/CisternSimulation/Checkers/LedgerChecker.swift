@@ -1,13 +1,14 @@
 internal import Cistern
 
-/// The rules of the store's books hold after each step: T + O ≤ C, O ≤ C, and the paces add up to R at most; and from one
-/// step to the next T + O grows by no more than what flowed in and found room.
+/// The invariants of the store's records after each grant: T + O ≤ C, O ≤ C, and trickle rates of at most R in all.
+///
+/// From one grant to the next, T + O grows by no more than the refill that found room.
 struct LedgerChecker {
     static let name = "ledger"
 
     private var last: [StoreBucket?]
     private let lease: Time
-    /// Until when trickle grants that have ended may seem to run again, after a step of the store's clock.
+    /// After a step of the store's clock, trickle grants that have ended may seem to run until this time.
     private var steppedUntil: [Time]
 
     init(_ settings: WorldSettings) {
@@ -39,20 +40,20 @@ struct LedgerChecker {
             $0 + $1.trickleRate
         }
         if bucket.balanceMicrotokens + outstanding > limit.capacityMicrotokens {
-            return "balance \(bucket.balanceMicrotokens) and \(outstanding) outstanding are above the capacity"
+            return "balance \(bucket.balanceMicrotokens) plus outstanding \(outstanding) exceeds the capacity"
         }
-        if outstanding > limit.capacityMicrotokens { return "\(outstanding) outstanding is above the capacity" }
+        if outstanding > limit.capacityMicrotokens { return "outstanding \(outstanding) exceeds the capacity" }
         if trickleRate > limit.refillMicrotokensPerMillisecond, granted.at > steppedUntil[granted.key] {
-            return "paces of \(trickleRate) are above the refill rate"
+            return "trickle grants of \(trickleRate) microtokens per millisecond exceed the refill rate"
         }
         guard let last else { return nil }
-        // Below 0 they are where a lessee forgot a pace: what was promised for it can never be spent, and is let go.
+        // Below 0 if a lessee lost a trickle grant: its promised tokens can never be spent, and the store drops them.
         let before = max(0, last.balanceMicrotokens + Int64(last.outstanding) * Limit.microtokensPerToken)
         let inflow =
             (bucket.asOfMilliseconds - last.asOfMilliseconds) * limit.refillMicrotokensPerMillisecond
             - (bucket.overflow - last.overflow)
         let after = bucket.balanceMicrotokens + outstanding
         guard after > before + inflow else { return nil }
-        return "the books grew from \(before) to \(after) while \(inflow) flowed in"
+        return "balance plus outstanding grew from \(before) to \(after), but the refill was \(inflow)"
     }
 }

@@ -1,24 +1,25 @@
 internal import Cistern
 
-/// Liveness: where nothing fails, servers use their nodes; once nothing fails any more, they find back to them, and nobody
-/// under a light load is turned away.
+/// Liveness: servers use nodes that never fail, and return to failed nodes once faults end.
+///
+/// After that, no request under a light load is denied or refused.
 struct LivenessChecker {
     static let name = "liveness"
 
     private let limit: Limit
+    /// The capacity of ``ideals``: C/4, less a token per server, the refill of a round trip, and 5 ms of refill.
+    ///
+    /// Half of C may be leased ahead. Other tokens may be in transit, or spent and still on record. Reports of spending
+    /// are rounded to the safe side by some milliseconds.
     private let ceilingMicrotokens: Int64
-    /// Whether servers have no memory for all organizations, and turn some away for that.
+    /// Whether servers cannot keep all keys in memory, and refuse requests for some of them.
     private let isNearCapacity: Bool
-    /// Whether nothing goes wrong from the start.
+    /// Whether the world has no faults.
     private let neverFails: Bool
-    /// How long it may take to find back: the longest pause between probes, a deadline, and the end of every old lease.
+    /// The time allowed for recovery: the longest pause between probes, a store timeout, and the longest lease.
     private let settling: Time
     private var recoveredAt: Time?
-    /// Buckets that are empty when everything recovers, and smaller than the true ones: whatever they can pay, we must.
-    ///
-    /// They hold a quarter as much, less a token for each server and what flows in during a round trip. Half may be
-    /// leased ahead, and of what was leased and spent some may still be on record; tokens may be on their way, and
-    /// reports of what was spent are rounded to the safe side by some milliseconds.
+    /// Ideal buckets, smaller than the real ones and empty at recovery. Servers must allow all that these can pay.
     private var ideals: [TokenBucket]
 
     init(_ settings: WorldSettings) {
@@ -46,7 +47,7 @@ struct LivenessChecker {
             if neverFails, decided.decision.outcome == .unmetered || decided.decision.outcome == .refused,
                 !isNearCapacity
             {
-                return "server \(decided.server) lost org-\(decided.key)'s node, which never failed"
+                return "server \(decided.server) treats org-\(decided.key)'s node as failed, but it never failed"
             }
             guard let recoveredAt, decided.arrivedAt > recoveredAt else { return nil }
             return judge(decided, at: now)
@@ -66,10 +67,10 @@ struct LivenessChecker {
         case .allowed: return nil
         case .denied:
             return canPay && !isNearCapacity
-                ? "server \(decided.server) still denies org-\(key), which uses little" : nil
+                ? "server \(decided.server) still denies org-\(key) under a light load" : nil
         case .refused where isNearCapacity: return nil
         case .refused, .unmetered:
-            return "server \(decided.server) has not found back to org-\(key)'s node"
+            return "server \(decided.server) still treats org-\(key)'s node as failed after recovery"
         }
     }
 }

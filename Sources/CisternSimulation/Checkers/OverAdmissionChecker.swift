@@ -2,8 +2,8 @@ internal import Cistern
 
 /// No over-admission: over every interval of length t all servers together admit at most C + R·t.
 ///
-/// That is so exactly if an ideal bucket, full at first, could have paid for everything admitted, at the time at which
-/// it was admitted. Organizations whose store's clock has stepped are ``ClockStepChecker``'s to judge.
+/// This holds if and only if an ideal bucket, full at the start, could have paid for each admission at its time.
+/// ``ClockStepChecker`` judges the keys whose store's clock has stepped.
 struct OverAdmissionChecker {
     static let name = "excess"
 

@@ -1,14 +1,14 @@
 internal import Cistern
 
-/// Every token that a server holds is on record at the store, and has not lapsed there.
+/// Every token that a server holds is in an unexpired record at the store.
 ///
-/// That is what keeps T + H ≤ C, where H is what servers really hold. It cannot hold where the node has lost its data
-/// or its clock has stepped, until the leases of before have lapsed.
+/// This implies T + H ≤ C, where H is the number of tokens that servers really hold. After a node loses its data or its
+/// clock steps, the check pauses until the earlier leases have expired.
 struct RecordChecker {
     static let name = "record"
 
     private let lease: Time
-    /// Until when servers may hold what nobody has on record any more.
+    /// Until this time, servers may hold tokens that are no longer on record; by key.
     private var lostUntil: [Time]
 
     init(_ settings: WorldSettings) {
@@ -21,7 +21,7 @@ struct RecordChecker {
         case .lost(let key, _), .stepped(let key, _, _): lostUntil[key] = now + lease
         case .held(let server, let key, let leased, let recorded):
             if leased > recorded, now > lostUntil[key] {
-                return "server \(server) holds \(leased) tokens of org-\(key); on record are \(recorded)"
+                return "server \(server) holds \(leased) tokens of org-\(key), but \(recorded) are on record"
             }
         default: break
         }

@@ -1,10 +1,10 @@
 internal import Cistern
 
-/// Stranded and lost tokens: what a server that crashed had leased is free again by the end of a recovery, which outlasts
-/// every lease; and without faults, what an ideal bucket would have given and we have not is bounded.
+/// Stranding: leases of crashed servers expire by the end of recovery, and without faults under-admission is bounded.
 ///
-/// The bound is what leases may keep from those who need it: half of each capacity once, and a part of what is given.
-/// It is a net for sizings that hoard; what a sizing costs is measured, not judged.
+/// Recovery outlasts every lease. The bound is the number of tokens that leases may keep from servers that need them:
+/// half of each capacity once, and a part of the ideal admissions. It detects lease sizings that hoard tokens. The cost
+/// of a sizing is measured, not judged.
 struct StrandingChecker {
     static let name = "stranding"
 
@@ -14,8 +14,9 @@ struct StrandingChecker {
         self.settings = settings
     }
 
-    /// Tokens on their way count as leased, so a bucket that fills within a few round trips cannot be used to the full
-    /// by anybody who is not at the store.
+    /// Whether buckets are large enough for the bound to apply.
+    ///
+    /// Tokens in transit count as leased, so remote servers cannot fully use a bucket that fills in a few round trips.
     private var isRoomy: Bool {
         settings.limit.capacityMicrotokens > 8 * settings.roundTripMicrotokens
             && settings.limit.capacity > 8 * max(settings.servers, settings.workload.highestCost)
@@ -31,18 +32,18 @@ struct StrandingChecker {
                     $0.tokens > 0 && $0.endsMilliseconds > node.clock(at: world.now).storeMilliseconds
                         && !alive.contains($0.lesseeID)
                 }
-                if let dead { return "\(dead.tokens) tokens are still leased to \(dead.lesseeID), which is no more" }
+                if let dead { return "\(dead.tokens) tokens are still leased to \(dead.lesseeID), which has ended" }
             }
         }
         return nil
     }
 
-    /// Looks at what is left of the world.
+    /// Checks the final state of the world.
     func finish(_ world: World) -> String? {
         if world.isRecovering, let found = leasedToTheDead(in: world) { return found }
         guard settings.faults == .none, settings.policy == .cistern, isRoomy else { return nil }
         let (lost, due) = (world.tally.lostTokens, world.tally.dueTokens)
         let bound = settings.representedKeys * (settings.limit.capacity / 2 + 2) + due / 10
-        return lost > bound ? "\(lost) tokens of \(due) were lost; the bound is \(bound)" : nil
+        return lost > bound ? "under-admission is \(lost) of \(due) tokens; the bound is \(bound)" : nil
     }
 }

@@ -1,7 +1,8 @@
 internal import Cistern
 
-/// Bounded waiting: every request is decided within the timeout of the store, by the clock of its server; only the time
-/// for which that server itself stood still comes on top.
+/// Bounded waiting: every request is decided within the store timeout, by the clock of its server.
+///
+/// Only the time for which that server was paused comes on top.
 struct WaitingChecker {
     static let name = "waiting"
 
@@ -19,7 +20,7 @@ struct WaitingChecker {
         return "a request for org-\(decided.key) waited \(Double(waited) / 1e6) ms"
     }
 
-    /// Looks for requests that nobody has decided.
+    /// Checks for overdue requests without a decision.
     func finish(_ requests: [Int: World.Request], at now: Time) -> String? {
         let overdue = requests.values.filter { now - $0.arrivedAt > longest }
         return overdue.isEmpty ? nil : "\(overdue.count) requests were never decided"

@@ -1,22 +1,23 @@
 internal import Cistern
 
-/// What the servers of a world run: our limiter, or a rival's rule to compare it with.
+/// The limiter that a world's servers run: Cistern's, or another rule for comparison.
 enum SimulatedLimiter {
     case cistern(RateLimiter)
     case writeBehind(WriteBehindLimiter)
 }
 
-/// A limiter that counts locally at once and tells the store every so often: what it admits between two tellings, the
-/// others learn of too late.
+/// A limiter that counts locally and settles with the store at a fixed interval (write-behind).
+///
+/// Servers learn of each other's admissions only when they settle.
 struct WriteBehindLimiter {
     private struct Cell {
-        /// The store's balance as last told, less what was spent here since, refilled meanwhile.
+        /// The store's balance at the last settlement, minus local spending since then, plus refill.
         var bucket: TokenBucket
-        /// Spent here and not told.
+        /// Tokens spent locally and not yet reported to the store.
         var untold = 0
     }
 
-    /// How often the store is told, in milliseconds.
+    /// The interval between settlements, in milliseconds.
     static let intervalMilliseconds: Int64 = 100
 
     private let limit: Limit
@@ -36,7 +37,7 @@ struct WriteBehindLimiter {
         return isAllowed
     }
 
-    /// What to tell the store now.
+    /// Returns the unreported tokens of each key, in key order, and counts them as reported.
     mutating func takeUntold() -> [(key: Int, tokens: Int)] {
         let keys = cells.keys.sorted()
         return keys.compactMap { key in
@@ -46,7 +47,7 @@ struct WriteBehindLimiter {
         }
     }
 
-    /// Takes in what the store says.
+    /// Updates the local bucket from the store's balance.
     mutating func settle(_ key: Int, balanceMicrotokens: Int64, now: Instant) {
         guard let cell = cells[key] else { return }
         let untold = Int64(cell.untold) * Limit.microtokensPerToken

@@ -1,8 +1,8 @@
-/// The natural logarithm, computed from the number's own exponent and a series.
+/// Returns the natural logarithm, computed from the value's exponent and a series.
 ///
-/// The system's differs in the last digit between libraries, and one digit would make two worlds of one seed.
+/// Math libraries differ in the last digit of a logarithm, and one digit would make worlds of the same seed diverge.
 func logarithm(_ value: Double) -> Double {
-    precondition(value > 0 && value.isFinite, "the logarithm of a positive number")
+    precondition(value > 0 && value.isFinite, "the logarithm needs a positive and finite number")
     // value = significand · 2^exponent with the significand from 1 to 2; ln(m) = 2 artanh((m − 1) / (m + 1)).
     let ratio = (value.significand - 1) / (value.significand + 1)
     let square = ratio * ratio
@@ -14,9 +14,11 @@ func logarithm(_ value: Double) -> Double {
     return 2 * sum + Double(value.exponent) * 0.693_147_180_559_945_3
 }
 
-/// e to the power of a number, from powers of two and a series: the same with every library, as the logarithm is.
+/// Returns e to the power of `value`, computed from powers of two and a series.
+///
+/// Like ``logarithm(_:)``, it gives the same result with every library.
 func exponential(_ value: Double) -> Double {
-    precondition(abs(value) < 700, "a power that can be written")
+    precondition(abs(value) < 700, "the exponent must be between -700 and 700")
     // value = k · ln 2 + rest with the rest at most half of ln 2.
     let logarithmOfTwo = 0.693_147_180_559_945_3
     let power = (value / logarithmOfTwo).rounded()

@@ -1,35 +1,35 @@
-/// Organizations that differ in how much they are asked for, in groups of which one each is simulated.
+/// Keys with different loads, in groups. One key of each group is simulated.
 ///
-/// Organizations share nothing but the store's time: one's bucket and leases do not touch another's. So what one of a
-/// group comes to, all of the group come to, each on its own, and the group's figures are that many times as large.
+/// Keys share nothing but the store's time, because their buckets and leases are independent. So the results of the
+/// simulated key apply to each key of its group, and the group's totals are the key's totals times the group's size.
 package struct Population: Sendable, Equatable {
-    /// Organizations that are asked for about as much.
+    /// Keys with about the same load.
     package struct Group: Sendable, Equatable {
-        /// How many they are.
+        /// The number of keys in the group.
         package let count: Int
-        /// What each of them is asked for, in multiples of what an organization is on average.
+        /// The load of each key, in multiples of the average load of a key.
         package var load: Double
     }
 
-    /// From the busiest to the quietest; the first is a single organization.
+    /// The groups, busiest first. With more than one group, the first is a single key.
     package let groups: [Group]
-    /// How many organizations are asked for more than is simulated.
+    /// The number of keys whose load was cut to the maximum.
     package let limited: Int
 
-    /// How many organizations there are.
+    /// The number of keys in all groups.
     package var keys: Int { groups.reduce(0) { $0 + $1.count } }
 
-    /// What those that are simulated are asked for together, in multiples of what an organization is on average.
+    /// The total load of the simulated keys, in multiples of the average load of a key.
     package var totalLoad: Double { groups.reduce(0) { $0 + $1.load } }
 
-    /// Organizations of which the i-th busiest is asked for 1/i^exponent as much as the busiest (Zipf).
+    /// Creates a population in which the i-th busiest key has 1/i^exponent of the busiest key's load (Zipf).
     ///
     /// - Parameters:
-    ///   - exponent: 0 for all alike.
-    ///   - groups: how many groups at most.
-    ///   - most: what nobody is asked for more than, in multiples of what an organization is on average.
+    ///   - exponent: the Zipf exponent; 0 for equal loads.
+    ///   - groups: the maximum number of groups.
+    ///   - most: the maximum load of a key, in multiples of the average load of a key.
     package init(keys: Int, exponent: Double, groups: Int, most: Double = .infinity) {
-        precondition(keys >= 1 && groups >= 1, "somebody is asked for something")
+        precondition(keys >= 1 && groups >= 1, "a population needs at least one key and one group")
         let weights = (1...keys).map { rank in
             exponent == 0 ? 1 : exponential(-exponent * logarithm(Double(rank)))
         }
@@ -45,14 +45,12 @@ package struct Population: Sendable, Equatable {
         }
     }
 
-    /// Groups of which each is so many times as large as the one before; further ones divide the largest.
+    /// The maximum number of groups that grow by a constant factor; further groups split the largest ones.
     private static let growingGroups = 12
 
-    /// The rank of the last organization of each group.
+    /// The rank of the last key of each group: the busiest key, keys with equal load, then groups of growing size.
     ///
-    /// The first is alone, then come those that are alike. Of the others the busy ones, which differ most, are in small groups
-    /// and the quiet ones, of which there are many, in more groups than one: each group that stands for fewer makes chance
-    /// count for less.
+    /// Busy keys differ most, so their groups are small. Quiet keys get several groups, to reduce the effect of chance.
     private static func ends(_ keys: Int, alike: Int, groups: Int) -> [Int] {
         let count = min(groups, keys)
         guard count > 1 else { return [keys] }
@@ -65,7 +63,7 @@ package struct Population: Sendable, Equatable {
         let ratio = logarithm(Double(keys) / Double(start))
         for group in 1...growing {
             let end = Int((Double(start) * exponential(ratio * Double(group) / Double(growing))).rounded())
-            // One of each group at least, and none beyond the last.
+            // Each group has at least one key, and none ends beyond the last key.
             if end > ends[ends.count - 1] { ends.append(min(end, keys)) }
         }
         ends[ends.count - 1] = keys

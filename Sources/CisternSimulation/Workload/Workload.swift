@@ -1,24 +1,23 @@
 internal import CisternSupport
 
-/// Which requests come to which server, and when.
+/// The distribution of requests over servers, keys and time.
 package enum WorkloadKind: String, Sendable, CaseIterable {
-    /// Every server and organization alike, at twice what the buckets refill.
+    /// The same load on every server and key; twice the buckets' refill.
     case even
-    /// Few servers and organizations have most of the load (Zipf, exponent 1); twice what the buckets refill.
+    /// A few servers and keys have most of the load (Zipf, exponent 1); twice the buckets' refill.
     case skewed
-    /// A fifth of what the buckets refill, and for one second in every five four times as much as they do.
+    /// A fifth of the buckets' refill, and four times their refill for one second in five.
     case bursty
-    /// All load on one server, which changes every five seconds; twice what the buckets refill.
+    /// All load on one server, another one every five seconds; twice the buckets' refill.
     case moving
-    /// A fifth of what the buckets refill; for two seconds in every five one organization gets ten times what its bucket
-    /// does.
+    /// A fifth of the buckets' refill; for two seconds in five, one key also gets ten times its bucket's refill.
     case flash
-    /// Organizations with half of what their buckets refill, whatever that is.
+    /// Half of the buckets' refill, for any refill rate.
     case slow
-    /// Requests of 1 to 20 tokens; twice what the buckets refill.
+    /// Requests that cost 1 to 20 tokens; twice the buckets' refill.
     case mixed
 
-    /// The load over time, in multiples of what the buckets refill.
+    /// The average load, in multiples of the buckets' refill.
     package var standardLoad: Double {
         switch self {
         case .even, .skewed, .moving, .mixed: 2
@@ -27,10 +26,10 @@ package enum WorkloadKind: String, Sendable, CaseIterable {
         }
     }
 
-    /// Whether what comes in changes over time.
+    /// Whether the load changes over time.
     package var changes: Bool { self == .bursty || self == .moving || self == .flash }
 
-    /// Requests cost from 1 to this many tokens, each as often.
+    /// The maximum cost of a request. All costs from 1 to this number of tokens are equally likely.
     package var highestCost: Int { self == .mixed ? 20 : 1 }
 }
 
@@ -45,15 +44,15 @@ struct Arrival {
 /// A stream of requests: a Poisson process whose rate changes over time.
 struct Workload {
     private let kind: WorkloadKind
-    /// Tokens a second that one organization's bucket gains.
+    /// The refill of one key's bucket, in tokens per second.
     private let refillPerSecond: Double
     private let load: Double
     private let serverCount: Int
     private let keyWeights: [Double]
-    /// What all organizations together are asked for, in multiples of what one is on average.
+    /// The total load of the simulated keys, in multiples of the average load of a key.
     private let totalLoad: Double
     private let serverWeights: [Double]
-    /// How long it takes for what changes over time to come round again.
+    /// The period of workloads that change over time.
     private let period: Time
     private var random: SeededRandom
 
@@ -77,7 +76,7 @@ struct Workload {
 
     private static let flashFactor = 10.0
 
-    /// Tokens a second that all organizations together are asked for.
+    /// The load of all keys together, in tokens per second.
     private func rate(at time: Time) -> Double {
         let all = refillPerSecond * totalLoad * load
         switch kind {
@@ -101,7 +100,7 @@ struct Workload {
     mutating func next(after time: Time) -> Arrival {
         var time = time
         let costs = Double(1 + kind.highestCost) / 2
-        // Thinning: draw at a rate that is never exceeded, and keep a draw as often as the true rate is of that.
+        // Thinning: draw at an upper bound of the rate, and keep each draw with the probability rate / bound.
         let highest = refillPerSecond * load * (totalLoad * 4 + Self.flashFactor) / costs
         while true {
             let gap = -logarithm(1 - random.fraction()) / highest

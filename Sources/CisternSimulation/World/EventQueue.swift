@@ -1,4 +1,4 @@
-/// Events by the time at which they are due; those of the same time in the order in which they were added.
+/// A priority queue of events by due time. Events that are due at the same time keep their insertion order.
 struct EventQueue<Event> {
     private struct Entry {
         let time: Time

@@ -1,26 +1,28 @@
 package import Cistern
 
-/// A defect put into a world on purpose, to show that a checker finds it.
+/// A defect injected into a world to test that a checker finds it.
 ///
-/// Every hook may change what passes; left alone, nothing changes.
+/// The hooks may change the values passed to them. The default implementations change nothing.
 package protocol FaultInjection {
-    /// Before a server sends a request.
+    /// Called before a server sends a request.
     mutating func willSend(_ request: inout LeaseRequest)
-    /// Before a node acts on a request; returns nil to act on it as usual.
+    /// Called before a node acts on a request.
+    ///
+    /// Returns nil for the usual behavior, or the result to use instead: a grant, or nil for a stale request.
     mutating func act(
         on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
     ) -> Grant??
-    /// Before an answer is taken in by the server.
+    /// Called before a server receives a grant.
     mutating func willAnswer(_ grant: inout Grant, to request: LeaseRequest, now: Time)
-    /// Which bucket of a node belongs to an organization.
+    /// Returns the bucket that a node uses for a key.
     func bucket(of key: Int) -> Int
-    /// Whether a server is told that a request has timed out.
+    /// Whether servers time out requests.
     var honorsDeadlines: Bool { get }
-    /// Whether a node that was down is tried again.
+    /// Whether servers probe nodes that are down.
     var probes: Bool { get }
     /// Changes the settings of every server.
     func change(_ settings: inout LimiterSettings)
-    /// The name that a server gives itself.
+    /// Returns the lessee ID that a server uses.
     func lesseeID(_ name: String, server: Int) -> String
 }
 
@@ -37,7 +39,7 @@ extension FaultInjection {
     package func lesseeID(_ name: String, server: Int) -> String { name }
 }
 
-/// Nothing is wrong.
+/// Injects no faults.
 package struct NoFaultInjection: FaultInjection {
     package init() {}
 }

@@ -1,7 +1,7 @@
 internal import Cistern
 internal import Synchronization
 
-/// A server's way to the store, as its limiter sees it: requests are kept until the world takes them on.
+/// The store as a server's limiter sees it: requests are queued until the world sends them.
 final class Link: LeaseStore {
     struct Outgoing {
         let request: LeaseRequest
@@ -16,7 +16,7 @@ final class Link: LeaseStore {
     private let partitions: [[UInt8]: PartitionID]
     private let state = Mutex(State())
 
-    /// Each organization has a home of its own: its bucket stays the same one wherever it moves.
+    /// Gives each key its own partition, which stays the same when the key moves to another node.
     init(keys: [[UInt8]]) {
         partitions = Dictionary(uniqueKeysWithValues: zip(keys, (0...).lazy.map { PartitionID(UInt16($0)) }))
     }
@@ -35,7 +35,7 @@ final class Link: LeaseStore {
         state.withLock { $0.outgoing.append(Outgoing(request: request, reply: reply)) }
     }
 
-    /// The requests made since the last call, in their order.
+    /// Removes and returns the queued requests, in order.
     func takeOutgoing() -> [Outgoing] {
         state.withLock { state in
             defer { state.outgoing.removeAll() }
@@ -49,7 +49,7 @@ final class Link: LeaseStore {
     }
 }
 
-/// Decisions that came after a wait, until the world takes them on.
+/// A queue of slow-path decisions that the world has not handled yet.
 final class Inbox: Sendable {
     private let decisions = Mutex<[(ticket: Int, decision: Decision)]>([])
 

@@ -1,35 +1,35 @@
 internal import Cistern
 
-/// What goes from a server to a node.
+/// A message from a server to a node.
 struct Message {
     enum Content {
         case lease(LeaseRequest, key: Int)
-        /// Tokens that were spent since the last time, for a limiter that settles afterwards.
+        /// Tokens spent since the last settlement; sent by the write-behind limiter only.
         case settle(key: Int, tokens: Int)
-        /// Sent to a node that was down, to learn whether it is up.
+        /// Asks a node that was down whether it is up again.
         case probe
-        /// The script, for a node that has forgotten it, and the request that found out.
+        /// The script with a request, for a node that reported the script as unknown.
         case script(LeaseRequest, key: Int)
     }
 
     let content: Content
     let server: Int
-    /// Which run of the server sent it.
+    /// The run of the server that sent it; each start begins a new run.
     let run: Int
-    /// The sender's number for it.
+    /// Identifies the message; the reply carries the same ticket.
     let ticket: Int
 }
 
-/// What goes back.
+/// A node's reply to a message.
 struct Reply {
     enum Content {
         case granted(Grant, order: Int)
         case settled(balanceMicrotokens: Int64)
         case pong
-        /// A later request of the same lessee came first.
+        /// The node has already acted on a later request of the same lessee.
         case stale
         case scriptUnknown
-        /// Another node has the organization now.
+        /// The key's bucket is on another node.
         case moved(to: Int)
     }
 

@@ -1,15 +1,16 @@
 internal import CisternSupport
 
-/// The wires between servers and nodes: they delay, lose, double, reorder and cut.
+/// The network between servers and nodes. It can delay, lose, duplicate, reorder and block messages.
 struct Network {
     private let latency: ClosedRange<Time>
     private var random: SeededRandom
-    /// Until when nothing passes between a server and a node.
+    /// Messages between a server and a node are lost until this time; indexed by server, then node.
     private var cutUntil: [[Time]]
-    /// Until when messages are lost and doubled, and how likely that is.
+    /// Messages may be lost or duplicated until this time.
     var isRoughUntil: Time = 0
+    /// The probability that a message is lost, and that one not lost is duplicated, 0 to 1.
     var roughness = 0.0
-    /// Until when messages take many times as long.
+    /// Messages take 1 to 20 times as long until this time.
     var isSlowUntil: Time = 0
 
     init(_ settings: WorldSettings, random: SeededRandom) {
@@ -30,9 +31,9 @@ struct Network {
         }
     }
 
-    /// When a message arrives that is sent now: never, once, or twice.
+    /// Returns the arrival times of a message sent now: none if it is lost, two if it is duplicated.
     ///
-    /// Each time is drawn anew, so later messages overtake earlier ones.
+    /// Each delay is drawn independently, so later messages can overtake earlier ones.
     mutating func arrivals(server: Int, node: Int, now: Time) -> [Time] {
         if cutUntil[server][node] > now { return [] }
         var copies = 1

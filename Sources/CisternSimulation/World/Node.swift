@@ -2,34 +2,34 @@ internal import Cistern
 
 /// One node of the store.
 struct Node {
-    /// What one organization has here.
+    /// The state of one key on this node.
     struct Entry {
-        /// With its leases.
+        /// The bucket with its leases.
         var bucket: StoreBucket
-        /// For limiters that lease nothing.
+        /// The bucket for limiters without leases.
         var plain: TokenBucket
     }
 
     let id: Int
     var entries: [Int: Entry] = [:]
     var isUp = true
-    /// By how much its clock has stepped so far.
+    /// The sum of its clock's steps so far.
     var clockOffset: Time = 0
     /// Whether it has the script in memory.
     var knowsScript = false
-    /// Until when it hangs.
+    /// The node handles no messages before this time.
     var hangsUntil: Time = 0
-    /// What came while it hung.
+    /// Messages received while it hung.
     var backlog: [Message] = []
 
     init(id: Int) {
         self.id = id
     }
 
-    /// The moment that its clock takes for now.
+    /// The time that its clock shows at a time of the world.
     func clock(at now: Time) -> Time { now + clockOffset }
 
-    /// The entry of an organization, which starts full where the node has none, or none that has not expired.
+    /// Returns the entry of a key, or a full one if the node has none or it has expired.
     func entry(_ key: Int, limit: Limit, leaseMilliseconds: Int64, now: Time) -> Entry {
         let milliseconds = clock(at: now).storeMilliseconds
         let life = StoreBucket.lifeMilliseconds(of: limit, leaseMilliseconds: leaseMilliseconds)

@@ -1,26 +1,26 @@
 package import Cistern
 
-/// Something that happened in a world, as somebody sees it who sees everything.
+/// An event in a world, as an observer with global knowledge sees it.
 package enum Observation {
-    /// A request came to a server that was up.
+    /// A request arrived at a server that was up.
     case arrived(server: Int, key: Int, cost: Int)
     case decided(Decided)
     /// A node acted on a lease request.
     case granted(Granted)
-    /// A server took in the answer to a lease request; `order` is that of the grant.
+    /// A server received the answer to a lease request; `order` is the order of the grant.
     case answered(server: Int, key: Int, order: Int)
-    /// What a server holds for an organization, and what its node has on record for it.
+    /// The tokens that a server holds for a key, and its tokens on record at the key's node.
     case held(server: Int, key: Int, leased: Int, recorded: Int)
-    /// A server forgot what it knew, because it crashed.
+    /// A server crashed and lost its memory.
     case crashed(server: Int)
-    /// A node lost an organization's bucket, of which so much was leased.
+    /// A node lost a key's bucket with this many tokens outstanding.
     case lost(key: Int, outstanding: Int)
-    /// The clock of an organization's store steps; trickle grants have so much to come.
+    /// The clock of a key's node is about to step; trickle grants still have this much to deliver.
     case stepped(key: Int, isForward: Bool, trickleRemainingMicrotokens: Int64)
-    /// From now on nothing fails, and the load is light.
+    /// Recovery begins: no more faults, and a light load.
     case recovering
 
-    /// A number that tells what happened from most else that might have.
+    /// A hash of the observation, for the digest of the world.
     var number: UInt64 {
         switch self {
         case .arrived(let server, let key, let cost): Self.mixed(1, server, key, cost)
@@ -46,15 +46,15 @@ package enum Observation {
     }
 }
 
-/// How one request came out.
+/// The decision on one request.
 package struct Decided {
     package var server: Int
     package var key: Int
     package var cost: Int
     package var decision: Decision
-    /// When the server took it on.
+    /// When the server began to handle the request.
     package var arrivedAt: Time
-    /// How long the server stood still between then and now.
+    /// How long the server was paused between then and the decision.
     package var paused: Time
 }
 
@@ -64,19 +64,19 @@ package struct Granted {
     package var key: Int
     package var request: LeaseRequest
     package var grant: Grant
-    /// The bucket that it came out of, before it.
+    /// The bucket before the grant.
     package var before: StoreBucket
-    /// And after it.
+    /// The bucket after the grant.
     package var bucket: StoreBucket
-    /// Numbers all grants of a world.
+    /// The sequence number of the grant among all grants of the world.
     package var order: Int
     /// When the node acted.
     package var at: Time
-    /// The moment that its clock took that for.
+    /// The time that the node's clock showed then.
     package var storeAt: Time
 }
 
-/// A broken promise.
+/// A violated invariant.
 package struct Violation: Sendable, Equatable {
     /// Which checker found it.
     package var checker: String

@@ -1,26 +1,26 @@
 internal import Cistern
 
-/// What a world counts while it runs.
+/// The counters of a world while it runs.
 struct Tally {
-    /// Requests to the store, probes left out.
+    /// Requests to the store, without probes.
     private(set) var storeCalls = 0
     private(set) var requests = 0
     private(set) var unmetered = 0
     private(set) var refused = 0
-    /// Tokens that were let through of each organization, counted or not.
+    /// Tokens admitted for each key, metered or not.
     private var given: [Int]
-    /// Tokens that the ideal buckets would have given for the same requests.
+    /// Tokens that ideal buckets would have admitted for the same requests, by key.
     private var due: [Int]
-    /// When the count ended: everything that fails is over, or the world is.
+    /// When counting stopped because recovery began; nil if it continues to the end of the world.
     private var endedAt: Time?
     /// How long each request waited, in nanoseconds.
     private var waits: [Time] = []
-    /// Tokens that were out of reach, at each look.
+    /// Stranded tokens, at each sample.
     private(set) var stranded: [Int] = []
     private var ideal: [TokenBucket]
     private let limit: Limit
     private let settings: WorldSettings
-    /// How many organizations each of the waits stands for; empty where each is itself.
+    /// The number of keys that each wait represents; empty if every key represents only itself.
     private var waitCounts: [Int] = []
 
     init(_ settings: WorldSettings) {
@@ -33,15 +33,16 @@ struct Tally {
             count: settings.keys)
     }
 
-    /// Tokens let through, all organizations together.
+    /// Tokens admitted, summed over all keys.
     var givenTokens: Int { represented { given[$0] } }
-    /// Tokens that ideal buckets would have given.
+    /// Tokens that ideal buckets would have admitted, summed over all keys.
     var dueTokens: Int { represented { due[$0] } }
-    /// Tokens that ideal buckets would have given and we have not; what one organization got too much makes up for
-    /// nothing of another's.
+    /// Under-admission: tokens that ideal buckets would have admitted and the servers did not.
+    ///
+    /// Over-admission of one key does not offset the under-admission of another.
     var lostTokens: Int { represented { max(0, due[$0] - given[$0]) } }
 
-    /// Adds up a number of each organization, as often as the organization stands for one.
+    /// Sums a number over all keys, weighted by how many keys each of them represents.
     private func represented(_ number: (Int) -> Int) -> Int {
         due.indices.reduce(0) { $0 + settings.count(of: $1) * number($1) }
     }
@@ -67,7 +68,7 @@ struct Tally {
         }
     }
 
-    /// How long requests waited, the shortest first, each with how many requests it stands for.
+    /// The waits in ascending order, each with the number of requests that it represents.
     var sortedWaits: [(wait: Time, count: Int)] {
         guard !waitCounts.isEmpty else { return waits.sorted().map { ($0, 1) } }
         return zip(waits, waitCounts).map { ($0, $1) }.sorted { $0.wait < $1.wait }
@@ -81,38 +82,39 @@ struct Tally {
         if endedAt == nil { stranded.append(tokens) }
     }
 
-    /// How long it has counted, in seconds, in a world that ended at a time.
+    /// The time counted in a world that ended at `end`, in seconds.
     func seconds(until end: Time) -> Double { max(1, endedAt ?? end).seconds }
 }
 
-/// How a world came out.
+/// The result of a world.
 package struct Outcome: Sendable {
     package let seed: UInt64
     package let policy: Policy
     package let workload: WorkloadKind
     package let requests: Int
-    /// Requests to the store a second.
+    /// Requests to the store per second.
     package let storeCallsPerSecond: Double
     package let storeCalls: Int
-    /// How far above C + R·t the servers' admissions came, in percent of the capacity.
+    /// The peak over-admission: how far admissions exceeded C + R·t, in percent of the capacity.
     package let peakExcessPercent: Double
-    /// What an ideal bucket would have given and was not given, in percent of the former.
+    /// The under-admission, in percent of the tokens that ideal buckets would have admitted.
     package let lostPercent: Double
-    /// How long requests waited for the store, in milliseconds.
+    /// How long requests waited for the store, in milliseconds: the median and the 99th percentile.
     package let waitP50Milliseconds: Double
     package let waitP99Milliseconds: Double
-    /// Tokens held by servers that had no request for them within a horizon, or on record for servers that are no more:
-    /// the mean over time.
+    /// Stranded tokens, averaged over time.
+    ///
+    /// A lease is stranded if its server had no request for the key within a horizon, or no longer runs.
     package let strandedTokens: Double
-    /// Tokens of requests that were let through, counted or not.
+    /// Tokens of admitted requests, metered or not.
     package let givenTokens: Int
-    /// Requests let through uncounted, because the store was out of reach and the failure policy is `open`.
+    /// Requests admitted unmetered, because the store was unreachable and the failure policy is `open`.
     package let unmetered: Int
-    /// Requests turned away with no regard to the limit.
+    /// Requests refused for a reason other than the limit.
     package let refused: Int
-    /// When the world ended, in seconds: early where a promise was broken.
+    /// When the world ended, in seconds; earlier than planned after a violation.
     package let endedAtSeconds: Double
-    /// A number made from everything that happened: equal worlds have equal ones.
+    /// A hash of all observations. Equal worlds have equal digests.
     package let digest: UInt64
     package let violations: [Violation]
 

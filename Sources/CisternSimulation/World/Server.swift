@@ -1,20 +1,20 @@
 internal import Cistern
 internal import CisternCluster
 
-/// One server: a limiter, its way to the nodes, and a clock of its own.
+/// One server: a limiter, a link to the nodes, and a drifting clock.
 struct Server {
-    /// A request to a node that has not been answered.
+    /// A request to a node, waiting for its answer or recently completed.
     struct Pending {
         let message: Message
         let node: Int
         let deadline: Instant
         let reply: (@Sendable (Result<Grant, LeaseFailure>, Instant) -> Void)?
-        /// Whether the limiter has been told how it came out; what comes afterwards it must ignore.
+        /// Whether the limiter has the result; it must ignore later answers.
         var isDone = false
     }
 
     let id: Int
-    /// Counts the times that it was started.
+    /// The number of restarts so far.
     var run = 0
     var isUp = true
     var clock: DriftingClock
@@ -23,45 +23,45 @@ struct Server {
     var inbox = Inbox()
     var health: [NodeHealth]
     var pending: [Int: Pending] = [:]
-    /// Those that are done, for a while: answers may still come late or twice.
+    /// Completed requests, kept for a while because answers may arrive late or twice.
     var done: [Int: Pending] = [:]
     var doneOrder: [(ticket: Int, at: Time)] = []
-    /// Where each organization is, as far as this server knows.
+    /// The node of each key, as far as this server knows.
     var routes: [Int]
-    /// Until when it stands still.
+    /// The server is paused until this time.
     var pausesUntil: Time = 0
-    /// What came while it stood still.
+    /// Events received while the server was paused.
     var backlog: [World.Event] = []
-    /// When each organization last had a request here.
+    /// When this server last received a request for each key.
     var lastArrivals: [Time?]
 
-    /// A request that waits for its answer, or did not long ago.
+    /// Returns the request with this ticket, waiting or recently completed.
     func pending(_ ticket: Int) -> Pending? { pending[ticket] ?? done[ticket] }
 
     mutating func await(_ request: Pending, ticket: Int) {
         pending[ticket] = request
     }
 
-    /// The limiter has been told how a request came out.
+    /// Marks a request as completed: the limiter has its result.
     mutating func finish(_ ticket: Int, now: Time) {
         guard var request = pending.removeValue(forKey: ticket) else { return }
         request.isDone = true
         done[ticket] = request
         doneOrder.append((ticket, now))
-        // No message is under way for longer than this.
+        // No message is in transit for longer than the minute below.
         guard doneOrder.count >= 1000 else { return }
         let old = doneOrder.prefix { now - $0.at > .milliseconds(60_000) }
         for request in old { done[request.ticket] = nil }
         doneOrder.removeFirst(old.count)
     }
 
-    /// Nothing is answered any more.
+    /// Forgets all requests, so that later answers are ignored.
     mutating func forgetPending() {
         pending.removeAll()
         done.removeAll()
         doneOrder.removeAll()
     }
 
-    /// The name under which its leases are recorded: another one after each start.
+    /// The lessee ID of its leases; each start gets a new one.
     var lesseeID: String { "server-\(id)-\(run)" }
 }

@@ -1,7 +1,7 @@
 internal import Cistern
 internal import CisternSupport
 
-/// What goes wrong, and how it ends.
+/// Faults of the network, servers, nodes and clocks, and recovery from them.
 extension World {
     private enum Fault {
         case cut, cutOff, rough, slow
@@ -14,7 +14,7 @@ extension World {
         ]
     }
 
-    /// Makes one thing go wrong, and the next some time later.
+    /// Injects one random fault, and schedules the next.
     func injectFault() {
         guard !isRecovering else { return }
         let faults =
@@ -75,7 +75,7 @@ extension World {
         queue.add(.wakeServer(id), at: now + length)
     }
 
-    /// A server goes on, and finds everything that came meanwhile.
+    /// Resumes a paused server, which handles the events received meanwhile.
     func wakeServer(_ id: Int) {
         guard servers[id].pausesUntil <= now else { return }
         let backlog = servers[id].backlog
@@ -121,26 +121,26 @@ extension World {
         for message in backlog { receive(message, at: id) }
     }
 
-    /// An organization's bucket moves to another node, with everything in it; servers learn of it when they ask.
+    /// Moves a key's bucket with its leases to another node; servers learn of this from their next request.
     private func move(key: Int, by steps: Int) {
         let old = partitions[key]
         let node = (old + steps) % settings.nodes
         guard old != node, nodes[old].isUp, nodes[node].isUp else { return }
-        // A failover to a node with another clock is a step, too.
+        // A move to a node with a different clock is a clock step, too.
         let step = nodes[node].clockOffset - nodes[old].clockOffset
         if step != 0 { observeStep(of: key, isForward: step > 0) }
         nodes[node].entries[key] = nodes[old].entries.removeValue(forKey: key)
         partitions[key] = node
     }
 
-    // MARK: Clocks of the stores
+    // MARK: Clocks of the nodes
 
     private static let gapsBetweenSteps = Time.milliseconds(300)...Time.milliseconds(2000)
     private static let steps: [Time] = [
         .milliseconds(250), .milliseconds(1000), .milliseconds(15_000), .milliseconds(3_600_000),
     ]
 
-    /// Among many faults the clocks step in every second world.
+    /// Schedules the first clock step: always with clock faults, and in half of the worlds with all faults.
     func scheduleFirstStep() {
         let isChosen = stepRandom.chance(0.5)
         guard settings.faults == .clock || settings.faults == .all && isChosen else { return }
@@ -157,7 +157,7 @@ extension World {
         observe(.stepped(key: key, isForward: isForward, trickleRemainingMicrotokens: trickleRemaining))
     }
 
-    /// Sets one store's clock forward or back, and the next one some time later.
+    /// Steps one node's clock forward or back, and schedules the next step.
     func stepClock() {
         guard !isRecovering else { return }
         let node = stepRandom.number(0...settings.nodes - 1)
@@ -172,7 +172,7 @@ extension World {
 
     // MARK: Recovery
 
-    /// Everything that was broken works from now on, and there is little to do.
+    /// Ends all faults and switches to a light load.
     func recover() {
         isRecovering = true
         network.heal()

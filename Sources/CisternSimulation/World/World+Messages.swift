@@ -2,11 +2,11 @@ internal import Cistern
 internal import CisternCluster
 internal import CisternSupport
 
-/// What servers and nodes say to each other.
+/// Messages between servers and nodes.
 extension World {
     // MARK: From a server
 
-    /// Carries a limiter's request to the node that the server believes has the organization.
+    /// Sends a limiter's request to the node that has the key according to the server's routes.
     func send(_ outgoing: Link.Outgoing, from id: Int) {
         var request = outgoing.request
         faultInjection.willSend(&request)
@@ -22,7 +22,7 @@ extension World {
             reply: outgoing.reply)
     }
 
-    /// Sends a message, and sees to its deadline where it has one.
+    /// Sends a message, and schedules its deadline if it has one.
     func send(
         _ content: Message.Content, to node: Int, from id: Int, deadline: Instant? = nil,
         reply: (@Sendable (Result<Grant, LeaseFailure>, Instant) -> Void)? = nil
@@ -50,7 +50,7 @@ extension World {
     private var leaseMilliseconds: Int64 { settings.limiter.lease.durationMilliseconds }
 
     private func key(_ name: [UInt8]) -> Int {
-        guard let key = keys[name] else { preconditionFailure("nobody is called that") }
+        guard let key = keys[name] else { preconditionFailure("the request is for an unknown key") }
         return key
     }
 
@@ -58,7 +58,7 @@ extension World {
 
     func receive(_ message: Message, at id: Int) {
         guard nodes[id].isUp else {
-            // Nobody listens: the sender's machine is told so at once.
+            // The node is down: the sender's connection fails after one network delay.
             for time in network.arrivals(server: message.server, node: id, now: now) {
                 queue.add(.connectionLost(server: message.server, run: message.run, node: id), at: time)
             }
@@ -157,7 +157,7 @@ extension World {
         }
     }
 
-    /// Gives an answer to the limiter: also one that comes late or twice, which the limiter must know to ignore.
+    /// Passes an answer to the limiter, even if it is late or a duplicate, which the limiter must ignore.
     private func answer(_ ticket: Int, of id: Int, _ result: Result<Grant, LeaseFailure>, order: Int? = nil) {
         guard let pending = servers[id].pending(ticket) else { return }
         servers[id].finish(ticket, now: now)
@@ -171,7 +171,7 @@ extension World {
         drain(id)
     }
 
-    /// Sends a request once more, to where it belongs and as the node wants it.
+    /// Sends a request again, to the current node of its key and with the given content.
     private func resend(
         _ pending: Server.Pending, of id: Int, as content: (LeaseRequest, Int) -> Message.Content
     ) {
@@ -195,7 +195,7 @@ extension World {
         else { return }
         let local = servers[id].clock.reading(at: now)
         guard local >= pending.deadline else {
-            // The clock has slowed down since.
+            // The server's clock has slowed down since the deadline was scheduled.
             queue.add(
                 .deadline(server: id, run: run, ticket: ticket),
                 at: max(now + 1, servers[id].clock.time(of: pending.deadline)))
@@ -206,7 +206,7 @@ extension World {
 
     // MARK: Health
 
-    /// A server has found a node failing: nothing goes there until a probe comes back.
+    /// Marks a node as failed at a server, which sends it no requests until a probe succeeds.
     func nodeFailed(_ node: Int, at id: Int, _ failure: LeaseFailure) {
         let action = servers[id].health[node].fail("\(failure)", jitter: probeRandom.fraction())
         reachableChanged(id)

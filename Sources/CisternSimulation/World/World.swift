@@ -2,10 +2,10 @@ internal import Cistern
 internal import CisternCluster
 internal import CisternSupport
 
-/// A fleet of servers and nodes in one thread, with a network, clocks and a load, all from one seed.
+/// A deterministic simulation of servers, nodes, network, clocks and load, in one thread and from one seed.
 ///
-/// The servers run the very limiter that is shipped. Around it is nothing but a queue of events: what is due next
-/// happens, and may add more. The same settings give the same events on every run.
+/// The servers run the production limiter. Everything else is a discrete-event simulation: the next event in the queue
+/// is handled, and may add more events. The same settings give the same events on every run.
 package final class World {
     enum Event {
         case arrival(Arrival)
@@ -25,7 +25,7 @@ package final class World {
         case recover
     }
 
-    /// A request that a server has taken on.
+    /// A request that waits for a server's decision.
     struct Request {
         var server: Int
         var key: Int
@@ -43,19 +43,19 @@ package final class World {
     var servers: [Server] = []
     var nodes: [Node]
     var network: Network
-    /// Which node has which organization.
+    /// The node of each key.
     var partitions: [Int]
     var workload: Workload
     var faultRandom: SeededRandom
     var probeRandom: SeededRandom
     var stepRandom: SeededRandom
     var requests: [Int: Request] = [:]
-    /// How long each server has stood still so far.
+    /// The total time that each server has been paused so far.
     var paused: [Time]
     var ticket = 0
     var grantOrder = 0
     var isRecovering = false
-    /// Folded from everything observed: FNV-1a, over words.
+    /// A hash of all observations: FNV-1a over 64-bit words.
     private var digest: UInt64 = 0xcbf2_9ce4_8422_2325
     var tally: Tally
     var checkers: CheckerSet
@@ -83,9 +83,9 @@ package final class World {
         for id in 0..<settings.servers { servers.append(makeServer(id, run: 0)) }
     }
 
-    /// Lets the world run to its end.
+    /// Runs the world to its end.
     ///
-    /// - Parameter progress: told now and then which part of it has passed, 0 to 1.
+    /// - Parameter progress: called at each sample with the fraction of the time that has passed, 0 to 1.
     package func run(progress: (Double) -> Void = { _ in }) -> Outcome {
         let end = Time.milliseconds(settings.durationMilliseconds + settings.recoveryMilliseconds)
         let first = workload.next(after: 0)
@@ -149,7 +149,7 @@ package final class World {
         servers[server].isUp && servers[server].run == run
     }
 
-    /// Does what is to be done at a server, or keeps it for when the server goes on.
+    /// Runs `body`, or queues the event if the server is paused.
     private func unlessPaused(_ server: Int, _ event: Event, _ body: () -> Void) {
         if servers[server].pausesUntil > now {
             servers[server].backlog.append(event)
@@ -197,7 +197,7 @@ package final class World {
         unlessPaused(arrival.server, .arrival(arrival)) { takeOn(arrival) }
     }
 
-    /// Has a server decide a request, at once or later.
+    /// Passes a request to its server's limiter, which decides now or later.
     func takeOn(_ arrival: Arrival) {
         let (id, key) = (arrival.server, arrival.key)
         ticket += 1
@@ -234,7 +234,7 @@ package final class World {
                     paused: paused[request.server] - request.pausedBefore)))
     }
 
-    /// Sends what a limiter has to send, and notes what it has decided.
+    /// Sends the limiter's queued requests, and records its queued decisions.
     func drain(_ id: Int) {
         for outgoing in servers[id].link.takeOutgoing() { send(outgoing, from: id) }
         for (number, decision) in servers[id].inbox.take() { settle(number, decision) }
@@ -261,9 +261,9 @@ package final class World {
         scheduleTick(id)
     }
 
-    // MARK: Looking
+    // MARK: Sampling
 
-    /// Holds what every server has for an organization against what is on record for it.
+    /// Observes the tokens that each server holds for a key, and its tokens on record at the key's node.
     func compareBooks(of key: Int) {
         let node = nodes[partitions[key]]
         let bucket = node.entries[faultInjection.bucket(of: key)]?.bucket
@@ -294,10 +294,9 @@ package final class World {
         queue.add(.sample, at: now + .milliseconds(100))
     }
 
-    /// Tokens that are out and of no use: held by a server that had no request for them within a horizon, or on record
-    /// for one that is no more.
+    /// A key's stranded tokens: on record for a stopped server, or held by one without a request within a horizon.
     ///
-    /// - Parameter lessees: the servers that are up, by the names of their leases.
+    /// - Parameter lessees: the servers that are up, by lessee ID.
     private func stranded(of key: Int, lessees: [String: Int]) -> Int {
         let node = nodes[partitions[key]]
         let bucket = node.entries[faultInjection.bucket(of: key)]?.bucket

@@ -1,26 +1,26 @@
 package import Cistern
 internal import CisternSupport
 
-/// Which limiter the servers of a world run.
+/// The limiter that the servers of a world run.
 package enum Policy: String, Sendable, CaseIterable {
-    /// Leases by demand: what Cistern does.
+    /// Leases sized by demand, as in Cistern.
     case cistern
-    /// Counts locally and settles with the store every 100 ms, as some rivals do.
+    /// Counts locally and settles with the store every 100 ms, as some other limiters do.
     case writeBehind = "write-behind"
-    /// Leases of 50 tokens, whatever the demand.
+    /// Leases of 50 tokens, regardless of demand.
     case fixedLease = "fixed-lease"
     /// Asks the store for each request.
     case perRequest = "per-request"
 }
 
-/// What goes wrong in a world.
+/// The kinds of faults in a world.
 package enum FaultKind: String, Sendable, CaseIterable {
     case none
-    /// Loss, duplicates, reordering, slow spells and partitions.
+    /// Loss, duplicates, reordering, partitions and periods of high latency.
     case network
-    /// Servers and nodes that crash, hang or forget, clocks that drift, organizations that move.
+    /// Crashes, pauses and hangs, lost data and scripts, changes of clock drift, and keys that move to other nodes.
     case crash
-    /// Stores' clocks that step forward and back.
+    /// Steps of the nodes' clocks, forward and back.
     case clock
     case all
 
@@ -30,34 +30,34 @@ package enum FaultKind: String, Sendable, CaseIterable {
     package var breaksMachines: Bool { self == .crash || self == .all }
 }
 
-/// Everything that a world is made from; equal settings make equal worlds.
+/// All settings of a world. Equal settings give equal worlds.
 package struct WorldSettings: Sendable {
     package var seed: UInt64
     package var servers = 8
     package var nodes = 1
     package var keys = 1
-    /// How much each organization is asked for, and for how many it stands; nil for what the workload says, and for itself.
+    /// The load of each simulated key, and the number of keys that it represents.
     ///
-    /// It has as many groups as there are organizations.
+    /// It has one group per simulated key. If nil, the workload sets the loads, and each key represents only itself.
     package var population: Population?
     package var limit: Limit
     package var limiter = LimiterSettings()
     package var policy = Policy.cistern
     package var workload = WorkloadKind.even
-    /// Load over time, in multiples of what the buckets refill.
+    /// The average load, in multiples of the buckets' refill.
     package var load: Double
-    /// How long it takes for what changes over time in a workload to come round again, in milliseconds.
+    /// The period of workloads that change over time, in milliseconds.
     package var periodMilliseconds: Int64 = 5000
     package var faults = FaultKind.none
     /// The shortest and the longest time from one fault to the next, in milliseconds.
     package var faultGapMilliseconds: ClosedRange<Int64> = 50...1000
-    /// How long the workload and the faults last.
+    /// How long the workload and the faults last, in milliseconds.
     package var durationMilliseconds: Int64 = 30_000
-    /// How long a light load goes on after that, without faults, to see everything come back to life; 0 for not.
+    /// How long a light load without faults then tests recovery, in milliseconds; 0 for no recovery phase.
     package var recoveryMilliseconds: Int64 = 0
     /// The shortest and the longest time that a message takes, in microseconds.
     package var latencyMicroseconds: ClosedRange<Int64> = 200...800
-    /// Servers' clocks run faster or slower than the stores' by up to this, in parts per million.
+    /// The maximum drift of a server's clock relative to the nodes' clocks, in parts per million.
     package var driftPartsPerMillion: Int64 = 0
 
     package init(seed: UInt64, limit: Limit, workload: WorkloadKind = .even) {
@@ -67,12 +67,12 @@ package struct WorldSettings: Sendable {
         load = workload.standardLoad
     }
 
-    /// What the world is made of, in a line.
+    /// A one-line summary of the settings.
     package var summary: String {
         let lease = limiter.lease
         return """
             \(servers) servers, \(nodes) nodes, \(keys) organizations of \(limit.capacity) tokens and \
-            \(limit.refillPerSecond)/s, \(workload.rawValue) at \(load) times that, latency \
+            \(limit.refillPerSecond)/s, workload \(workload.rawValue) at \(load) times the refill, latency \
             \(latencyMicroseconds.lowerBound)..\(latencyMicroseconds.upperBound) µs, a fault every \
             \(faultGapMilliseconds.lowerBound)..\(faultGapMilliseconds.upperBound) ms, \
             \(limiter.failurePolicy.rawValue) on failure, lease \(lease.durationMilliseconds) ms, horizon \
@@ -81,7 +81,7 @@ package struct WorldSettings: Sendable {
             """
     }
 
-    /// About how many requests will come.
+    /// The approximate number of requests to expect.
     package var expectedRequests: Double {
         let tokens =
             limit.refillPerSecond * (population?.totalLoad ?? Double(keys)) * load
@@ -89,22 +89,22 @@ package struct WorldSettings: Sendable {
         return tokens * 2 / Double(1 + workload.highestCost)
     }
 
-    /// How many organizations one of them stands for.
+    /// The number of keys that a simulated key represents.
     func count(of key: Int) -> Int { population?.groups[key].count ?? 1 }
 
-    /// How many organizations the figures are for.
+    /// The number of keys that the results represent.
     var representedKeys: Int { population?.keys ?? keys }
 
-    /// Whether servers have no memory for all organizations, and turn some away for that.
+    /// Whether servers cannot keep all keys in memory, and refuse requests for some of them.
     var isNearCapacity: Bool { limiter.maximumBuckets < keys }
 
-    /// What flows into a bucket while a message goes to the store and back, at the slowest.
+    /// The refill during the longest round trip to the store, in microtokens.
     var roundTripMicrotokens: Int64 {
         let microtokens = 2e-3 * Double(latencyMicroseconds.upperBound) * Double(limit.refillMicrotokensPerMillisecond)
         return Int64(min(microtokens, 1e17))
     }
 
-    /// A small world for a seed, drawn from everything that may vary: the world of a sweep over many seeds.
+    /// Returns a small world with random settings drawn from the seed, for sweeps over many seeds.
     package static func small(seed: UInt64, faults: FaultKind) throws(LimitError) -> WorldSettings {
         var random = SeededRandom(seed: seed, purpose: 1)
         let capacities = [5, 20, 100, 300, 1000]

@@ -1,20 +1,20 @@
 import CLibFuzzer
 import Foundation
 
-/// Has libFuzzer look for bytes that the server's reader and llhttp understand differently.
+/// Runs libFuzzer to find bytes that the server's reader and llhttp parse differently.
 ///
-/// Run it by `make fuzz`. A difference ends the process, and libFuzzer keeps the input.
+/// Run it with `make fuzz`. A difference ends the process, and libFuzzer keeps the input.
 @main
 enum RequestFuzz {
     static func main() {
         var argumentCount = CommandLine.argc
-        // libFuzzer asks for an array of pointers that are none of them nil but the last.
+        // libFuzzer expects an array of pointers, of which only the last is nil.
         var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
         let status = LLVMFuzzerRunDriver(&argumentCount, &arguments) { start, count in
             let bytes = Array(UnsafeBufferPointer(start: start, count: count))
             if let difference = RequestOracle.difference(on: bytes) {
                 FileHandle.standardError.write(Data("difference: \(difference)\n".utf8))
-                preconditionFailure("the two differ")
+                preconditionFailure("the reader and llhttp differ")
             }
             return 0
         }

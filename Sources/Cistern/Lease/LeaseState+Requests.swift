@@ -1,0 +1,165 @@
+/// Requests to the store, their replies, and changes from outside.
+extension LeaseState {
+    /// What a request reports to the store and asks of it.
+    struct Report: Equatable {
+        var held: Int
+        var unspentMilliseconds: Int64
+        var halfSpentTokens = 0
+        var halfSpentMilliseconds: Int64 = 0
+        var returned = 0
+        var requested = RequestedLease.none
+    }
+
+    /// Requests what waiting requests need beyond the held tokens, and tokens for the demand to come.
+    ///
+    /// If requests wait, the held tokens are reserved for them: later requests must not spend them before the reply.
+    /// What has not come of a trickle grant is returned and requested anew.
+    mutating func beginRequest(
+        waitingTokens: Int, sequence: UInt64, sizing: some LeaseSizing, settings: LeaseSettings, now: Instant,
+        tally: inout LeaseTokenTally
+    ) -> Report {
+        advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
+        let now = latest
+        demand.record(tokens: demandedTokens + waitingTokens, settings: settings, now: now)
+        // Waiting requests are counted now, and will be counted once more when they are decided.
+        demandedTokens = -waitingTokens
+        let returned = terms.trickle.remainingTokens
+        tally.returned &+= UInt64(returned)
+        var report = begin(sequence, isReserving: waitingTokens > 0, settings: settings, now: now)
+        let usage = LeaseUsage(
+            limit: limit, demandPerSecond: demand.tokensPerSecond, held: max(0, report.held - waitingTokens))
+        report.requested = sizing.requested(for: usage, settings: settings).bounded(by: settings)
+        report.returned = returned
+        hasPrefetched = report.requested.ahead > 0
+        return report
+    }
+
+    /// Returns all outstanding tokens; nil if there is nothing to report, or while a request is in flight.
+    ///
+    /// - Parameter isForced: whether to report also what the store will learn in time anyway.
+    mutating func returnTokens(
+        sequence: UInt64, isForced: Bool, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
+    ) -> Report? {
+        advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
+        guard !isRequesting, mustReport || isForced && isRecorded else { return nil }
+        let returned = outstandingTokens
+        tally.returned &+= UInt64(returned)
+        heldTokens = 0
+        hasPrefetched = false
+        var report = begin(sequence, isReserving: false, settings: settings, now: latest)
+        report.returned = returned
+        return report
+    }
+
+    private mutating func begin(
+        _ sequence: UInt64, isReserving: Bool, settings: LeaseSettings, now: Instant
+    ) -> Report {
+        precondition(!isRequesting, "one request at a time for a key")
+        var report = Report(
+            held: heldTokens, unspentMilliseconds: settings.certainMilliseconds(from: lastSpentAt, to: now))
+        if case .recorded(let tokens, let at) = terms.halfSpend {
+            report.halfSpentTokens = tokens
+            report.halfSpentMilliseconds = settings.certainMilliseconds(from: at, to: now)
+        }
+        spentTokens = 0
+        renewAt = nil
+        phase = .requesting(
+            RequestInFlight(sequence: sequence, reported: heldTokens, reserved: isReserving ? heldTokens : 0))
+        if isReserving { heldTokens = 0 }
+        return report
+    }
+
+    /// Applies the reply to the request in flight.
+    ///
+    /// If the store knew of fewer tokens than were reported, the others have expired there and must not be spent here.
+    mutating func settle(
+        _ grant: Grant, sentAt: Instant, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
+    ) {
+        guard case .requesting(let request) = phase else { return }
+        let now = max(now, latest)
+        acknowledged = request.sequence
+        replyMilliseconds = Int(clamping: now.milliseconds - sentAt.milliseconds)
+        let left = heldTokens + request.reserved
+        let expired = min(left, request.reported - grant.held)
+        tally.expired &+= UInt64(expired)
+        tally.granted &+= UInt64(grant.tokens + grant.trickleTokens)
+        heldTokens = left - expired + grant.tokens
+        isRecorded = grant.held + grant.tokens + grant.trickleTokens > 0
+        isNearCapacity = isNearCapacity(grant, settings: settings)
+        expiresAt = settings.expiry(sentAt: sentAt)
+        estimate = StoreBalanceEstimate(
+            grant, sentAt: sentAt, limit: limit, expiresAt: expiresAt, settings: settings, now: now)
+        var terms = Terms()
+        terms.trickle = TrickleGrant(
+            tokens: grant.trickleTokens, durationMilliseconds: grant.trickleMilliseconds, startedAt: now)
+        terms.halfSpend = .pending(threshold: max(1, (spentTokens + heldTokens + terms.trickle.tokens) / 2))
+        if hasPrefetched, settings.prefetchMilliseconds > 0 {
+            terms.renewBelow = renewBelow(terms, settings: settings)
+            renewAt = renewAt(sentAt: sentAt, settings: settings)
+        }
+        phase = .settled(terms)
+    }
+
+    /// The tokens that demand takes while a renewal is on its way; at most half of what the lease has.
+    private func renewBelow(_ terms: Terms, settings: LeaseSettings) -> Int {
+        let perSecond = terms.trickle.tokens > 0 ? terms.trickle.tokensPerSecond : demand.tokensPerSecond
+        let duringRenewal = Int((perSecond * Double(settings.prefetchMilliseconds) / 1000).rounded(.up))
+        return min(duringRenewal, (heldTokens + terms.trickle.tokens + 1) / 2)
+    }
+
+    /// At three quarters of the lease: tokens that demand no longer takes are reported before they expire.
+    private func renewAt(sentAt: Instant, settings: LeaseSettings) -> Instant {
+        let atThreeQuarters = sentAt.advanced(byMilliseconds: settings.durationMilliseconds * 3 / 4)
+        let before = max(1, expiresAt.milliseconds - atThreeQuarters.milliseconds)
+        return expiresAt.advanced(byMilliseconds: -min(before, Int64(UInt16.max)))
+    }
+
+    private func isNearCapacity(_ grant: Grant, settings: LeaseSettings) -> Bool {
+        let room = limit.capacityMicrotokens - Int64(grant.outstanding) * Limit.microtokensPerToken
+        return grant.outstanding > limit.capacity / 16
+            && limit.millisecondsToGain(room - max(0, grant.openMicrotokens)) < settings.durationMilliseconds
+    }
+
+    /// The request in flight got no usable reply.
+    mutating func fail() {
+        if case .requesting(let request) = phase { heldTokens += request.reserved }
+        phase = .settled(Terms())
+        renewAt = nil
+        demandedTokens = 0
+        invalidateEstimate()
+    }
+
+    /// The bucket is in another partition from now on: forgets everything about the old one.
+    ///
+    /// Held tokens should be returned to the old partition first; the reply to that request is ignored.
+    mutating func move(to partition: PartitionID) {
+        if case .requesting(let request) = phase { precondition(request.reserved == 0, "no request waits meanwhile") }
+        self.partition = partition
+        phase = .settled(Terms())
+        renewAt = nil
+        (heldTokens, spentTokens) = (0, 0)
+        (isRecorded, hasPrefetched) = (false, false)
+        invalidateEstimate()
+    }
+
+    /// Another limit applies from now on: the estimate made under the old one is void, and tokens granted under a higher
+    /// one are not spent.
+    ///
+    /// Tokens reserved for waiting requests stay. The store learns of the others with the next request, or its record
+    /// expires.
+    mutating func change(to limit: Limit, from old: Limit, tally: inout LeaseTokenTally) {
+        self.limit = limit
+        invalidateEstimate()
+        if limit.isLower(than: old) { dropTokens(tally: &tally) }
+    }
+
+    /// The estimate is void; the next shortage asks the store.
+    mutating func invalidateEstimate() {
+        estimate = StoreBalanceEstimate(unknown: limit, asOf: estimate.asOf)
+    }
+
+    /// A token that was not leased was spent here.
+    mutating func recordSpend(now: Instant) {
+        lastSpentAt = max(lastSpentAt, now)
+    }
+}

@@ -1,0 +1,93 @@
+/// Decisions from memory: paid from held tokens, denied by what the store has reported, or neither.
+extension LeaseState {
+    /// Decides from memory; nil if only the store can tell.
+    mutating func decide(
+        cost: Int, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
+    ) -> Decision? {
+        advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
+        if spend(cost) {
+            tally.spent &+= UInt64(cost)
+            let balance = Balance(estimate)
+            return .allowed(limit, balance: balance, heldTokens: UInt32(clamping: heldTokens), at: latest)
+        }
+        let missing = Int64(cost - heldTokens) * Limit.microtokensPerToken
+        guard !isRequesting, estimate.forbids(missing, now: latest) else { return nil }
+        return deny(cost: cost, settings: settings, now: latest)
+    }
+
+    /// Pays a cost from the held tokens, if there are enough, at the ``latest`` instant.
+    private mutating func spend(_ cost: Int) -> Bool {
+        guard cost <= heldTokens else { return false }
+        heldTokens -= cost
+        spentTokens += cost
+        demandedTokens += cost
+        if case .settled(var terms) = phase, case .pending(let threshold) = terms.halfSpend, spentTokens >= threshold {
+            let at = Instant(milliseconds: min(latest, expiresAt).milliseconds)
+            terms.halfSpend = .recorded(tokens: spentTokens, at: at)
+            phase = .settled(terms)
+        }
+        lastSpentAt = latest
+        return true
+    }
+
+    /// The denial of a request that the store cannot pay.
+    mutating func deny(cost: Int, settings: LeaseSettings, now: Instant) -> Decision {
+        demandedTokens += cost
+        guard cost <= limit.capacity else {
+            return .neverAllowed(limit, balanceMicrotokens: balanceMicrotokens, at: now)
+        }
+        return .denied(
+            limit, balanceMicrotokens: balanceMicrotokens,
+            retryAfterMilliseconds: millisecondsUntilPaid(cost, settings: settings, now: now), at: now)
+    }
+
+    /// Milliseconds until a request without competitors is certain to be paid.
+    private func millisecondsUntilPaid(_ cost: Int, settings: LeaseSettings, now: Instant) -> Int64 {
+        let missingTokens = max(0, cost - heldTokens)
+        let drift = settings.clockDriftPerMille
+        if let wait = terms.trickle.millisecondsUntil(missingTokens, clockDriftPerMille: drift, now: now) {
+            return wait
+        }
+        let missing = Int64(cost - heldTokens) * Limit.microtokensPerToken
+        // Tokens spent here stay on record, and limit the refill to this much, until the store learns of them. It
+        // counts from the last spend, on the slowest clock.
+        let room = limit.capacityMicrotokens - Int64(outstandingTokens + spentTokens) * Limit.microtokensPerToken
+        let open = estimate.millisecondsUntil(missing, limit: limit, now: now)
+        if missing <= room {
+            // This clock may have run fast while it carried the estimate on.
+            let sentAt = expiresAt.advanced(byMilliseconds: settings.sentBeforeExpiryMilliseconds)
+            let carried = max(0, now.milliseconds - sentAt.milliseconds) * drift / 1000
+            let wait = LeaseSettings.surelyLater(open &+ carried, clockDriftPerMille: drift)
+            return max(1, open, wait &+ Int64(replyMilliseconds))
+        }
+        let refill = limit.millisecondsToGain(missing - max(0, min(estimate.openMicrotokens, room)))
+        let sinceSpend = now.milliseconds - lastSpentAt.milliseconds
+        let wait = LeaseSettings.surelyLater(refill, clockDriftPerMille: drift) &- sinceSpend
+        return max(1, open, wait &+ Int64(replyMilliseconds))
+    }
+
+    /// Applies what time brings: trickle tokens arrive, and a lease that has ended expires.
+    ///
+    /// Afterwards ``latest`` is `now`, or the later instant that was seen before.
+    mutating func advance(clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally) {
+        let now = max(now, latest)
+        estimate.advance(to: now, limit: limit)
+        if case .settled(var terms) = phase, terms.trickle.remainingTokens > 0 {
+            heldTokens += terms.trickle.arrive(clockDriftPerMille: clockDriftPerMille, now: now)
+            phase = .settled(terms)
+        }
+        if now >= expiresAt {
+            dropTokens(tally: &tally)
+            isRecorded = false
+        }
+    }
+
+    /// Forgets the held tokens and those to come; the store counts them as leased until its record expires.
+    mutating func dropTokens(tally: inout LeaseTokenTally) {
+        tally.expired &+= UInt64(heldTokens + terms.trickle.remainingTokens)
+        heldTokens = 0
+        guard case .settled(var terms) = phase else { return }
+        terms.trickle = TrickleGrant()
+        phase = .settled(terms)
+    }
+}

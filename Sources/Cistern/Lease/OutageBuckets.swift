@@ -1,0 +1,27 @@
+/// The buckets that meter keys while their node is unreachable, under the failure policy `local`, by entry index.
+struct OutageBuckets: Sendable {
+    private var buckets: [Int: LocalBucket] = [:]
+
+    /// Decides from the bucket of one outage; another outage or partition begins with a new bucket.
+    ///
+    /// - Parameters:
+    ///   - lastSpentAt: when the key was last served here, in any way.
+    ///   - settings: the longest times of all lease settings that have been in force.
+    mutating func decide(
+        _ limit: Limit, cost: Int, at index: Int, partition: PartitionID, fraction: LocalFraction,
+        lastSpentAt: Instant, settings: LeaseSettings, now: Instant
+    ) -> Decision {
+        var bucket =
+            buckets[index].flatMap { $0.partition == partition && $0.fraction == fraction ? $0 : nil }
+            ?? LocalBucket(partition: partition, fraction: fraction, spentAt: lastSpentAt, settings: settings)
+        let decision = bucket.decide(
+            limit, costMicrotokens: Int64(cost) * Limit.microtokensPerToken, settings: settings, now: now)
+        buckets[index] = bucket
+        return decision
+    }
+
+    /// Removes the bucket of a key whose node is back, or whose limit or entry has changed.
+    mutating func remove(at index: Int) {
+        if !buckets.isEmpty { buckets[index] = nil }
+    }
+}

@@ -1,0 +1,194 @@
+/// A ``LeaseState`` in 128 bytes, as the lease table keeps it.
+///
+/// The fast path changes ``hot`` alone: the tokens that it spends show as the difference to ``heldAtPacking``.
+struct PackedLease: TableValue {
+    typealias Hot = HotLease
+    typealias Cold = InlineArray<13, UInt64>
+
+    private let acknowledged: UInt64
+    private let estimateAsOf: Instant
+    private let openMicrotokens: Int64
+    private let inflow: Inflow
+    private let limit: Limit
+    private let heldAtPacking: UInt32
+    private let phase: Phase
+    private let demand: Demand
+    private let spentAtPacking: UInt32
+    private let demandedAtPacking: Int32
+    /// The estimate's end, as microseconds before the lease expires.
+    private let denialEnd: UInt32
+    /// The renewal, as milliseconds before the lease expires; 0 for none.
+    private let renewal: UInt16
+    private let replyMilliseconds: UInt16
+    private let partition: PartitionID
+    private let flags: Flags
+    /// The last field, next to the key in memory: see ``TableValue``.
+    var hot: HotLease
+
+    /// ``denialEnd`` of an estimate that denies nothing.
+    private static let noDenial = UInt32.max
+
+    private enum Phase: BitwiseCopyable {
+        case settled(Terms)
+        case requesting(sequence: UInt64, reported: UInt32, reserved: UInt32)
+    }
+
+    private struct Terms: BitwiseCopyable {
+        let trickleTokens: UInt32
+        let trickleArrived: UInt32
+        /// The trickle's start, as milliseconds before the lease expires.
+        let trickleStart: UInt16
+        let trickleMilliseconds: UInt16
+        let renewBelow: UInt32
+        let halfSpend: HalfSpend
+    }
+
+    private enum HalfSpend: BitwiseCopyable {
+        case none
+        case pending(threshold: UInt32)
+        case recorded(tokens: UInt32, millisecondsBeforeExpiry: UInt16)
+    }
+
+    private struct Flags: OptionSet, BitwiseCopyable {
+        let rawValue: UInt8
+        static let isRecorded = Flags(rawValue: 1)
+        static let isNearCapacity = Flags(rawValue: 2)
+        static let hasPrefetched = Flags(rawValue: 4)
+        static let hasIdleCheck = Flags(rawValue: 8)
+    }
+
+    // MARK: Packing
+
+    init(_ state: LeaseState) {
+        let expiry = state.expiresAt
+        acknowledged = state.acknowledged
+        estimateAsOf = state.estimate.asOf
+        openMicrotokens = state.estimate.openMicrotokens
+        inflow = state.estimate.inflow
+        limit = state.limit
+        heldAtPacking = UInt32(clamping: state.heldTokens)
+        phase = Self.phase(state.phase, expiry: expiry)
+        demand = state.demand
+        spentAtPacking = UInt32(clamping: state.spentTokens)
+        demandedAtPacking = Int32(clamping: state.demandedTokens)
+        denialEnd =
+            state.estimate.deniesUntil.map { UInt32(clamping: (expiry.nanoseconds - $0.nanoseconds) / 1000) }
+            ?? Self.noDenial
+        renewal = state.renewAt.map { UInt16(clamping: expiry.milliseconds - $0.milliseconds) } ?? 0
+        replyMilliseconds = UInt16(clamping: state.replyMilliseconds)
+        partition = state.partition
+        var flags: Flags = []
+        if state.isRecorded { flags.insert(.isRecorded) }
+        if state.isNearCapacity { flags.insert(.isNearCapacity) }
+        if state.hasPrefetched { flags.insert(.hasPrefetched) }
+        if state.hasIdleCheck { flags.insert(.hasIdleCheck) }
+        self.flags = flags
+        hot = HotLease(
+            deadline: state.renewAt ?? expiry, lastSpentAt: state.lastSpentAt, heldTokens: heldAtPacking,
+            floor: Self.fastPathFloor(of: state))
+    }
+
+    /// No payment takes the fast path while trickle tokens arrive or a request is in flight, nor the first one after the
+    /// estimate was carried on: from then on ``HotLease/lastSpentAt`` alone shows a thread that stalled.
+    @inline(__always)
+    private static func fastPathFloor(of state: LeaseState) -> UInt32 {
+        guard case .settled(let terms) = state.phase, terms.trickle.remainingTokens == 0,
+            state.lastSpentAt >= state.estimate.asOf
+        else { return .max }
+        guard case .pending(let threshold) = terms.halfSpend else { return UInt32(clamping: terms.renewBelow) }
+        return UInt32(clamping: max(terms.renewBelow, state.spentTokens + state.heldTokens - threshold + 1))
+    }
+
+    @inline(__always)
+    private static func phase(_ phase: LeaseState.Phase, expiry: Instant) -> Phase {
+        switch phase {
+        case .requesting(let request):
+            return .requesting(
+                sequence: request.sequence, reported: UInt32(clamping: request.reported),
+                reserved: UInt32(clamping: request.reserved))
+        case .settled(let terms):
+            let halfSpend: HalfSpend =
+                switch terms.halfSpend {
+                case .none: .none
+                case .pending(let threshold): .pending(threshold: UInt32(clamping: threshold))
+                case .recorded(let tokens, let at):
+                    .recorded(
+                        tokens: UInt32(clamping: tokens),
+                        millisecondsBeforeExpiry: UInt16(clamping: expiry.milliseconds - at.milliseconds))
+                }
+            let trickle = terms.trickle
+            return .settled(
+                Terms(
+                    trickleTokens: UInt32(clamping: trickle.tokens),
+                    trickleArrived: UInt32(clamping: trickle.arrivedTokens),
+                    trickleStart: UInt16(clamping: expiry.milliseconds - trickle.startMilliseconds),
+                    trickleMilliseconds: UInt16(clamping: trickle.durationMilliseconds),
+                    renewBelow: UInt32(clamping: terms.renewBelow), halfSpend: halfSpend))
+        }
+    }
+
+    // MARK: Unpacking
+
+    /// The state, with the fast path's payments counted.
+    var state: LeaseState {
+        let paid = Int(heldAtPacking) - Int(hot.heldTokens)
+        let expiresAt = hot.deadline.advanced(byMilliseconds: Int64(renewal))
+        let deniesUntil =
+            denialEnd == Self.noDenial
+            ? nil : Instant(nanoseconds: expiresAt.nanoseconds - Int64(denialEnd) * 1000)
+        return LeaseState(
+            limit: limit, partition: partition, heldTokens: Int(hot.heldTokens),
+            spentTokens: Int(spentAtPacking) + paid,
+            demandedTokens: Int(demandedAtPacking) + paid, demand: demand,
+            estimate: StoreBalanceEstimate(
+                openMicrotokens: openMicrotokens, inflow: inflow, deniesUntil: deniesUntil, asOf: estimateAsOf),
+            expiresAt: expiresAt, renewAt: renewal == 0 ? nil : hot.deadline, lastSpentAt: hot.lastSpentAt,
+            phase: phase(expiry: expiresAt), acknowledged: acknowledged, replyMilliseconds: Int(replyMilliseconds),
+            isRecorded: flags.contains(.isRecorded), isNearCapacity: flags.contains(.isNearCapacity),
+            hasPrefetched: flags.contains(.hasPrefetched), hasIdleCheck: flags.contains(.hasIdleCheck))
+    }
+
+    @inline(__always)
+    private func phase(expiry: Instant) -> LeaseState.Phase {
+        switch phase {
+        case .requesting(let sequence, let reported, let reserved):
+            return .requesting(
+                LeaseState.RequestInFlight(sequence: sequence, reported: Int(reported), reserved: Int(reserved)))
+        case .settled(let packed):
+            var terms = LeaseState.Terms()
+            if packed.trickleTokens > 0 {
+                terms.trickle = TrickleGrant(
+                    tokens: Int(packed.trickleTokens), durationMilliseconds: Int64(packed.trickleMilliseconds),
+                    startMilliseconds: expiry.milliseconds - Int64(packed.trickleStart),
+                    arrivedTokens: Int(packed.trickleArrived))
+            }
+            terms.renewBelow = Int(packed.renewBelow)
+            terms.halfSpend =
+                switch packed.halfSpend {
+                case .none: .none
+                case .pending(let threshold): .pending(threshold: Int(threshold))
+                case .recorded(let tokens, let before):
+                    .recorded(
+                        tokens: Int(tokens), at: Instant(milliseconds: expiry.milliseconds - Int64(before)))
+                }
+            return .settled(terms)
+        }
+    }
+
+    // MARK: Reading without unpacking
+
+    /// Whether a request to the store is in flight.
+    var isRequesting: Bool {
+        if case .requesting = phase { true } else { false }
+    }
+
+    /// The best estimate of the balance, for a payment that the fast path made.
+    @inline(__always)
+    var balance: Balance { Balance(openMicrotokens: openMicrotokens, inflow: inflow, asOf: estimateAsOf) }
+
+    /// The allowed decision of a payment that the fast path made at `now`.
+    @inline(__always)
+    func decision(at now: Instant) -> Decision {
+        .allowed(limit, balance: balance, heldTokens: hot.heldTokens, at: now)
+    }
+}
