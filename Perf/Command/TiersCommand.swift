@@ -161,8 +161,8 @@ struct TiersCommand: AsyncParsableCommand {
                 }
                 guard range ~= value else {
                     throw PerfError(
-                        "\(row.name): \(metric.heading) is \(decimalText(value)), where \(decimalText(range.lowerBound)) "
-                            + "to \(decimalText(range.upperBound)) is right", .wrongCount)
+                        "\(row.name): \(metric.heading) is \(decimalText(value)); expected "
+                            + "\(decimalText(range.lowerBound)) to \(decimalText(range.upperBound))", .wrongCount)
                 }
             }
         }

@@ -11,7 +11,7 @@ final class CisternProcess {
     var admin: AdminClient { AdminClient(port: adminPort) }
 
     private var adminPort: Int {
-        let match = process.text.firstMatch(of: /operators' plane listens","address":"http:[^"]*:(\d+)"/)
+        let match = process.text.firstMatch(of: /admin interface is listening","address":"http:[^"]*:(\d+)"/)
         return match.flatMap { Int($0.1) } ?? 0
     }
 

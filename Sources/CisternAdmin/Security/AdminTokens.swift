@@ -25,7 +25,8 @@ package struct AdminTokens: Sendable, Equatable {
             guard parts[1].utf8.count >= Self.minimumBytes, parts[1].utf8.allSatisfy(Self.isVisible) else {
                 throw Invalid(
                     description:
-                        "line \(number + 1): the secret of \(parts[0]) needs at least \(Self.minimumBytes) visible characters"
+                        "line \(number + 1): the secret of \(parts[0]) needs at least \(Self.minimumBytes) "
+                        + "visible characters"
                 )
             }
             tokens.append((String(parts[0]), Array(parts[1].utf8)))
