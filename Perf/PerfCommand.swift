@@ -22,7 +22,7 @@ struct PerfCommand: AsyncParsableCommand {
 
     static func main() async {
         let arguments = Array(CommandLine.arguments.dropFirst())
-        ReleaseBuild.turnToIt(arguments)
+        ReleaseBuild.reexecute(arguments)
         let work = Task { await run(arguments) }
         let interruption = Task {
             for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup) {
@@ -47,16 +47,16 @@ struct PerfCommand: AsyncParsableCommand {
             }
             return 0
         } catch let error as PerfError {
-            complain(error.description)
+            logFailure(error.description)
             return error.code.rawValue
         } catch is CancellationError {
-            complain("interrupted; all started processes have been stopped")
+            logFailure("interrupted; all started processes have been stopped")
             return 130
         } catch let failure as ChildProcess.Failure {
-            complain(failure.description)
+            logFailure(failure.description)
             return PerfError.Code.unavailable.rawValue
         } catch let failure as Socket.Failure {
-            complain("\(failure.description): a server under measurement is no longer reachable")
+            logFailure("\(failure.description): a server under measurement is no longer reachable")
             return PerfError.Code.unavailable.rawValue
         } catch {
             let code = exitCode(for: error)
@@ -67,7 +67,7 @@ struct PerfCommand: AsyncParsableCommand {
         }
     }
 
-    private static func complain(_ text: String) {
+    private static func logFailure(_ text: String) {
         // Overwrites the progress bar, if there is one.
         let start = isatty(STDERR_FILENO) == 1 ? "\r\u{1b}[K" : ""
         FileHandle.standardError.write(Data("\(start)perf: \(text)\n".utf8))

@@ -41,7 +41,7 @@ struct EngineCommand: AsyncParsableCommand {
                 progress.begin(mix.name)
                 let run = EngineRun(
                     mix, seconds: checked.seconds, turns: options.smoke ? 1 << 14 : NameCycle.usualTurns,
-                    timesNewcomers: !options.smoke)
+                    timesFirstRequests: !options.smoke)
                 result.rows[index].samples.append(try await run.run())
                 try Task.checkCancellation()
             }

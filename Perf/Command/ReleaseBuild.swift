@@ -6,7 +6,7 @@ enum ReleaseBuild {
     /// In a debug build, prints a notice and executes the release build with the same arguments.
     ///
     /// Smoke runs continue in the debug build, because they check counts, which are the same.
-    static func turnToIt(_ arguments: [String]) {
+    static func reexecute(_ arguments: [String]) {
         guard !Machine.isRelease, !arguments.contains("--smoke"), !isHelp(arguments),
             arguments.first != BaselineCommand.configuration.commandName
         else { return }

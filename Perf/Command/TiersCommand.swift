@@ -57,11 +57,11 @@ struct TiersCommand: AsyncParsableCommand {
         if options.smoke { try Self.checkCounts(result) }
     }
 
-    private typealias Step = (tier: Tier, door: Tier.Door)
+    private typealias Step = (tier: Tier, door: Tier.Interface)
 
     /// All combinations of a tier and an interface, or the selected ones.
     private func plan() throws(PerfError) -> [Step] {
-        var (chosenTiers, doors) = (Tier.allCases, Tier.Door.allCases)
+        var (chosenTiers, doors) = (Tier.allCases, Tier.Interface.allCases)
         if let tiers {
             chosenTiers = []
             for word in tiers.split(separator: ",").map({ $0.trimmingCharacters(in: .whitespaces) }) {
@@ -74,7 +74,7 @@ struct TiersCommand: AsyncParsableCommand {
             guard !chosenTiers.isEmpty else { throw PerfError("--tiers is '\(tiers)': name at least one", .usage) }
         }
         if let through {
-            doors = Tier.Door.allCases.filter { $0.rawValue.lowercased() == through.lowercased() }
+            doors = Tier.Interface.allCases.filter { $0.rawValue.lowercased() == through.lowercased() }
             guard !doors.isEmpty else { throw PerfError("--through is '\(through)': use library or http", .usage) }
         }
         return doors.flatMap { door in chosenTiers.map { (tier: $0, door: door) } }

@@ -15,7 +15,7 @@ struct EngineRun {
         case embeddedDecision = "embedded with balance"
         case leasedDecision = "leased with balance"
 
-        var tellsBalance: Bool { self == .embeddedDecision || self == .leasedDecision }
+        var returnsBalance: Bool { self == .embeddedDecision || self == .leasedDecision }
     }
 
     /// One row.
@@ -37,14 +37,14 @@ struct EngineRun {
     /// How many turns are drawn for each thread.
     let turns: Int
     /// Whether to measure the time of first requests, which needs five times as many of them.
-    let timesNewcomers: Bool
+    let timesFirstRequests: Bool
     private let clock = TickClock()
 
-    init(_ mix: Mix, seconds: Double, turns: Int, timesNewcomers: Bool) {
+    init(_ mix: Mix, seconds: Double, turns: Int, timesFirstRequests: Bool) {
         self.mix = mix
         self.seconds = seconds
         self.turns = turns
-        self.timesNewcomers = timesNewcomers
+        self.timesFirstRequests = timesFirstRequests
     }
 
     func run() async throws -> PerfResult.Sample {
@@ -53,15 +53,15 @@ struct EngineRun {
             NameCycle(names: names, skew: mix.skew, turns: turns, seed: $0)
         }
         // With few organizations the allocator dominates these figures, and rows with balance only repeat them.
-        let tellsOrganizations = mix.organizations >= 100_000 && !mix.kind.tellsBalance
-        let slowest = tellsOrganizations && timesNewcomers ? slowestNewcomer(names) : nil
+        let measuresKeyMemory = mix.organizations >= 100_000 && !mix.kind.returnsBalance
+        let slowest = measuresKeyMemory && timesFirstRequests ? slowestFirstRequest(names) : nil
         let before = Jemalloc.allocatedBytes()
         let limiter = makeLimiter()
         enter(names, limiter) { _, _ in }
         // Keeps the names alive: the first reading includes them, and Swift may release them after their last use.
         let bytes = withExtendedLifetime(names) { Jemalloc.allocatedBytes() - before }
         var sample = PerfResult.Sample()
-        if tellsOrganizations {
+        if measuresKeyMemory {
             sample.values[.bytesPerOrganization] = Double(bytes) / Double(mix.organizations)
             sample.values[.slowestNewcomerMicroseconds] = slowest.map { Double($0) / 1000 }
         }
@@ -84,7 +84,7 @@ struct EngineRun {
         settings.maximumBuckets = max(settings.maximumBuckets, mix.organizations * 2)
         settings.lease.durationMilliseconds = 60_000
         settings.lease.prefetchMilliseconds = 0
-        let limits = Limits(standard: Rig.boundless)
+        let limits = Limits(standard: BenchmarkFixture.unlimited)
         switch mix.kind {
         case .embedded, .embeddedDecision: return RateLimiter(limits: limits, settings: settings, seed: 1)
         case .leased, .leasedDecision:
@@ -114,7 +114,7 @@ struct EngineRun {
     ///
     /// The limiter does the same work in every round, so the minimum excludes delays by the machine (milliseconds on a
     /// shared one) and by the allocator, which requests memory from the system in the first round.
-    private func slowestNewcomer(_ names: [UInt8]) -> Int64 {
+    private func slowestFirstRequest(_ names: [UInt8]) -> Int64 {
         var least = [Int64](repeating: .max, count: mix.organizations)
         for _ in 0..<4 {
             // Purge the last limiter's memory now, so that no first request pays for it.
@@ -143,7 +143,7 @@ struct EngineRun {
 
     private func drive(_ limiter: RateLimiter, _ cycles: [NameCycle]) async throws -> Counts {
         let phase = LoadPhase()
-        let (clock, tellsBalance) = (clock, mix.kind.tellsBalance)
+        let (clock, returnsBalance) = (clock, mix.kind.returnsBalance)
         return try await withThrowingTaskGroup(of: Counts.self) { group in
             for cycle in cycles {
                 group.addTask {
@@ -152,7 +152,7 @@ struct EngineRun {
                         Thread.detachNewThread {
                             continuation.resume(
                                 returning: Self.decide(
-                                    limiter, cycle, tellsBalance: tellsBalance, clock: clock, phase: phase))
+                                    limiter, cycle, returnsBalance: returnsBalance, clock: clock, phase: phase))
                         }
                     }
                 }
@@ -168,7 +168,7 @@ struct EngineRun {
     /// One thread's decisions: a clock read, a name, a decision.
     @inline(never)
     private static func decide(
-        _ limiter: RateLimiter, _ cycle: NameCycle, tellsBalance: Bool, clock: TickClock, phase: LoadPhase
+        _ limiter: RateLimiter, _ cycle: NameCycle, returnsBalance: Bool, clock: TickClock, phase: LoadPhase
     ) -> Counts {
         var counts = Counts()
         let names = cycle.bytes.span
@@ -184,7 +184,7 @@ struct EngineRun {
         }
         /// Makes 256 decisions, and returns whether to continue.
         func decideSome(_ names: Span<UInt8>) -> Bool {
-            if tellsBalance {
+            if returnsBalance {
                 for _ in 0..<256 {
                     let name = names.extracting(unchecked: next())
                     guard let decision = limiter.decideNow(name, now: clock.now()), decision.outcome == .allowed else {
@@ -223,7 +223,7 @@ private struct GenerousStore: LeaseStore {
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        let tokens = min(request.needed + request.requested.ahead, request.limit.capacity)
+        let tokens = min(request.needed + request.requested.prefetchTokens, request.limit.capacity)
         reply(
             .success(
                 Grant(

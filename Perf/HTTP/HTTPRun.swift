@@ -27,7 +27,7 @@ struct HTTPRun {
 
     let settings: Settings
     private let workload: Workload
-    private let clock = Timeline(ContinuousClock())
+    private let clock = ClockTimeSource(ContinuousClock())
 
     init(_ settings: Settings) {
         self.settings = settings
@@ -35,9 +35,9 @@ struct HTTPRun {
     }
 
     func run() async throws -> PerfResult.Sample {
-        let limits = Rig.Limits(metered: settings.limit ?? Rig.boundless, count: nil)
+        let limits = BenchmarkFixture.Limits(metered: settings.limit ?? BenchmarkFixture.unlimited, count: nil)
         let isStarted = settings.target == nil
-        let rig = try await Rig(
+        let rig = try await BenchmarkFixture(
             stores: settings.nodes, server: isStarted ? .cistern(["--store-timeout", "1s"]) : nil, port: settings.port,
             limits: limits, threads: settings.threads, connections: settings.connections + settings.idleConnections)
         let target = settings.target ?? HTTPTarget(host: "127.0.0.1", port: rig.servers[0].port)

@@ -55,7 +55,7 @@ struct LeaseRun {
 
     let settings: Settings
     private let workload: Workload
-    private let clock = Timeline(ContinuousClock())
+    private let clock = ClockTimeSource(ContinuousClock())
 
     init(_ settings: Settings) {
         self.settings = settings
@@ -66,9 +66,9 @@ struct LeaseRun {
     }
 
     func run(_ choice: Choice) async throws -> PerfResult.Sample {
-        let rig = try await Rig(
+        let rig = try await BenchmarkFixture(
             stores: 1, server: .cistern(choice.flags), count: settings.servers,
-            limits: Rig.Limits(metered: settings.limit, count: nil), threads: 1,
+            limits: BenchmarkFixture.Limits(metered: settings.limit, count: nil), threads: 1,
             connections: settings.connections)
         return try await withEventLoops(HTTPLoad.threads) { group in
             var plan = HTTPLoad.Plan(targets: rig.servers.map { HTTPTarget(host: "127.0.0.1", port: $0.port) })

@@ -17,13 +17,13 @@ final class LibraryLoad: Load {
     ///   - decidesElsewhere: whether decisions are made remotely, at an unknown time between request and answer.
     init(
         loops: [any EventLoop], decider: any Decider, workload: Workload, depth: Int, clock: any TimeSource,
-        decidesElsewhere: Bool = false
+        decidesRemotely: Bool = false
     ) async throws {
         let phase = phase
         parts = try await LoadParts(on: loops) { number, loop in
             let part = Part(
                 loop: loop, decider: decider, workload: workload, clock: clock, phase: phase,
-                decidesElsewhere: decidesElsewhere, firstTurn: number * workload.turns.count / loops.count)
+                decidesRemotely: decidesRemotely, firstTurn: number * workload.turns.count / loops.count)
             part.prepare(depth: depth)
             return part
         }
@@ -56,7 +56,7 @@ final class LibraryLoad: Load {
         private let workload: Workload
         private let clock: any TimeSource
         private let phase: LoadPhase
-        private let decidesElsewhere: Bool
+        private let decidesRemotely: Bool
         private var turn: Int
         private var idle: [Client] = []
         private var clientCount = 0
@@ -66,14 +66,14 @@ final class LibraryLoad: Load {
 
         init(
             loop: any EventLoop, decider: any Decider, workload: Workload, clock: any TimeSource, phase: LoadPhase,
-            decidesElsewhere: Bool, firstTurn: Int
+            decidesRemotely: Bool, firstTurn: Int
         ) {
             self.loop = loop
             self.decider = decider
             self.workload = workload
             self.clock = clock
             self.phase = phase
-            self.decidesElsewhere = decidesElsewhere
+            self.decidesRemotely = decidesRemotely
             turn = firstTurn
         }
 
@@ -149,7 +149,7 @@ final class LibraryLoad: Load {
                     MeteredRequest(
                         organization: client.organization, isAllowed: decision.isAllowed,
                         arrivedAt: startedAt,
-                        earliest: decidesElsewhere ? startedAt : decidedAt, latest: decidedAt))
+                        earliest: decidesRemotely ? startedAt : decidedAt, latest: decidedAt))
             }
         }
 

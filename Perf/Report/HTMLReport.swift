@@ -41,7 +41,7 @@ struct HTMLReport {
 
     private var plots: [String] {
         switch result.kind {
-        case "tiers": [throughput] + Tier.Door.allCases.map { latencies(of: $0.rawValue) }
+        case "tiers": [throughput] + Tier.Interface.allCases.map { latencies(of: $0.rawValue) }
         case "engine": [engine]
         case "leases": tradeOffs
         default: [latencies(of: nil)]
@@ -52,7 +52,7 @@ struct HTMLReport {
         BarPlot(
             title: "Decisions a second, by tier",
             xTitle: "decisions a second (dashed: the reference's figure; thin: spread)",
-            bars: bars(.decisionsPerSecond) { $0.name.hasSuffix(Tier.Door.http.rawValue) ? 1 : 0 }
+            bars: bars(.decisionsPerSecond) { $0.name.hasSuffix(Tier.Interface.http.rawValue) ? 1 : 0 }
         ).svg
     }
 
@@ -80,7 +80,7 @@ struct HTMLReport {
             let points = Self.medians(row).filter { $0.percent < 100 }.map { percentile in
                 (
                     x: 1 / (1 - percentile.percent / 100), y: percentile.microseconds,
-                    label: "\(percentile.percent) %: \(Axis.written(percentile.microseconds)) µs"
+                    label: "\(percentile.percent) %: \(Axis.formatted(percentile.microseconds)) µs"
                 )
             }
             let name = door.map { String(row.name.dropLast($0.count + 2)) } ?? row.name

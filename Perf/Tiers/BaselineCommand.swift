@@ -64,7 +64,7 @@ struct BaselineCommand: AsyncParsableCommand {
             flags: ["redis": redis, "limits": limits, "port": "0", "maxConnections": maxConnections], environment: [:],
             configPath: nil)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
-        let clock = Timeline(ContinuousClock())
+        let clock = ClockTimeSource(ContinuousClock())
         let endpoints = settings.redis?.endpoints ?? []
         let stores = try await Link.open(limiter.connections, to: endpoints, group: group, clock: clock)
         let decider = limiter.limiter(
@@ -72,10 +72,10 @@ struct BaselineCommand: AsyncParsableCommand {
         let server = HTTPServer(
             limiter: decider, settings: settings.http,
             clock: clock, unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) },
-            pages: OperatorPages(
+            pages: HealthAndMetricsPages(
                 health: { .init(text: "{}", contentType: "application/json") },
                 metrics: {
-                    .init(text: "\(Rig.unmeteredMetric) \(decider.unmetered)\n", contentType: "text/plain")
+                    .init(text: "\(BenchmarkFixture.unmeteredMetric) \(decider.unmetered)\n", contentType: "text/plain")
                 }), group: group, logger: Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() }))
         let port = try await server.start()
         FileHandle.standardOutput.write(Data("listening on http://127.0.0.1:\(port)\n".utf8))

@@ -16,7 +16,8 @@ struct RedisBenchmark {
 
     /// Returns the script calls per second of all nodes together, by Redis's own count.
     func run() async throws -> Double {
-        let rig = try await Rig(stores: nodes, server: nil, limits: .init(metered: .standard, count: 0), threads: 1)
+        let rig = try await BenchmarkFixture(
+            stores: nodes, server: nil, limits: .init(metered: .standard, count: 0), threads: 1)
         var digest = ""
         for store in rig.stores {
             digest = try await store.command("SCRIPT", "LOAD", Self.script)
@@ -47,7 +48,7 @@ struct RedisBenchmark {
     /// The script contains the request's numbers, because redis-benchmark cannot send binary arguments.
     static let script = RedisStore.leaseScript(
         asking: LeaseRequest(
-            key: [], limit: Rig.boundless, lesseeID: "", sequence: 1, acknowledged: 0, held: 0,
+            key: [], limit: BenchmarkFixture.unlimited, lesseeID: "", sequence: 1, acknowledged: 0, held: 0,
             unspentMilliseconds: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 0,
             waiting: [WaitingCost(cost: 1, count: 1)], requested: .none, durationMilliseconds: 0,
             sentAt: Instant(milliseconds: 0), deadline: Instant(milliseconds: 0)))

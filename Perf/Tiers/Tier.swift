@@ -12,7 +12,7 @@ enum Tier: String, CaseIterable, Sendable {
     case clusterAndCache = "cluster + cache"
 
     /// The interface through which a request arrives.
-    enum Door: String, CaseIterable, Sendable {
+    enum Interface: String, CaseIterable, Sendable {
         /// By a call in the same process.
         case library
         case http = "HTTP"
@@ -46,5 +46,5 @@ enum Tier: String, CaseIterable, Sendable {
         }
     }
 
-    func rowName(_ door: Door) -> String { "\(rawValue), \(door.rawValue)" }
+    func rowName(_ door: Interface) -> String { "\(rawValue), \(door.rawValue)" }
 }

@@ -39,9 +39,9 @@ struct TierRun {
     }
 
     let settings: Settings
-    private let clock = Timeline(ContinuousClock())
+    private let clock = ClockTimeSource(ContinuousClock())
     private let workload: Workload
-    private let limits = Rig.Limits(metered: Settings.meteredLimit, count: Settings.metered)
+    private let limits = BenchmarkFixture.Limits(metered: Settings.meteredLimit, count: Settings.metered)
 
     init(_ settings: Settings) {
         self.settings = settings
@@ -50,7 +50,7 @@ struct TierRun {
             meteredShare: settings.meteredShare, turns: Workload.turns(for: settings.organizations))
     }
 
-    func run(_ tier: Tier, _ door: Tier.Door) async throws -> PerfResult.Sample {
+    func run(_ tier: Tier, _ door: Tier.Interface) async throws -> PerfResult.Sample {
         switch door {
         case .library: try await runLibrary(tier)
         case .http: try await runHTTP(tier)
@@ -58,7 +58,7 @@ struct TierRun {
     }
 
     private func runLibrary(_ tier: Tier) async throws -> PerfResult.Sample {
-        let rig = try await Rig(stores: tier.nodes, server: nil, limits: limits, threads: settings.threads)
+        let rig = try await BenchmarkFixture(stores: tier.nodes, server: nil, limits: limits, threads: settings.threads)
         return try await withEventLoops(settings.threads) { group in
             let endpoints = try rig.stores.map { try RedisEndpoint(url: $0.url) }
             let count = tier.baseline?.connections ?? 1
@@ -71,7 +71,7 @@ struct TierRun {
             let depth = max(1, (tier.baseline == .reference ? count : tier.nodes * settings.depth) / loops.count)
             let load = try await LibraryLoad(
                 loops: loops, decider: decider, workload: workload, depth: depth, clock: clock,
-                decidesElsewhere: tier.baseline != nil)
+                decidesRemotely: tier.baseline != nil)
             let measurement: Measurement
             do {
                 measurement = try await measure(load, of: tier, rig: rig, deciders: [getpid()])
@@ -92,9 +92,9 @@ struct TierRun {
     }
 
     private func runHTTP(_ tier: Tier) async throws -> PerfResult.Sample {
-        let server: Rig.Server =
+        let server: BenchmarkFixture.Server =
             tier.baseline.map { .baseline($0) } ?? .cistern(["--store-timeout", "1s"])
-        let rig = try await Rig(
+        let rig = try await BenchmarkFixture(
             stores: tier.nodes, server: server, limits: limits, threads: settings.threads,
             connections: settings.connections)
         return try await withEventLoops(HTTPLoad.threads) { group in
@@ -111,7 +111,7 @@ struct TierRun {
     }
 
     private func measure(
-        _ load: some Load, of tier: Tier, rig: Rig, deciders: [Int32]
+        _ load: some Load, of tier: Tier, rig: BenchmarkFixture, deciders: [Int32]
     ) async throws -> Measurement {
         let subject = Measurement.Subject(deciders: deciders, stores: rig.probe, commands: tier.commands)
         return try await Measurement.take(

@@ -15,7 +15,7 @@ public final class RateLimiter: Sendable {
 
     /// Not copyable: avoids reference-count contention between threads.
     private let backend: Backend
-    private let hash: NameHash
+    private let hash: KeyHash
     private let prefetchHints: PrefetchHints
     private let currentLimits: Mutex<Limits>
     /// Held during a change of limits, until it has been applied to every key in memory.
@@ -26,7 +26,7 @@ public final class RateLimiter: Sendable {
     /// - Parameter seed: a secret random number, so that clients cannot choose keys that collide in the table.
     public init(limits: Limits, settings: LimiterSettings = LimiterSettings(), seed: UInt64) {
         currentLimits = Mutex(limits)
-        hash = NameHash(seed: seed)
+        hash = KeyHash(seed: seed)
         let store = EmbeddedStore(limits: limits, settings: settings, hash: hash)
         prefetchHints = store.prefetchHints
         backend = .embedded(store)
@@ -44,7 +44,7 @@ public final class RateLimiter: Sendable {
         sizing: any LeaseSizing = DemandSizing(), seed: UInt64
     ) {
         currentLimits = Mutex(limits)
-        hash = NameHash(seed: seed)
+        hash = KeyHash(seed: seed)
         let driver = LeaseDriver(
             limits: limits, store: store, lesseeID: lesseeID, settings: settings, sizing: sizing, hash: hash)
         prefetchHints = driver.prefetchHints

@@ -43,20 +43,20 @@ package struct AdminServer: Sendable {
     /// - Parameter onListening: called with the port once requests are answered.
     /// - Throws: the socket's error if the server cannot listen on the address.
     package func run(onListening: @escaping @Sendable (_ port: Int) async -> Void) async throws {
-        let places = ConnectionPlaces(maximum: Self.maximumConnections)
+        let connectionLimiter = ConnectionLimiter(maximum: Self.maximumConnections)
         var quiet = logger
         quiet.logLevel = .critical
         let application = Application(
-            router: makeRouter(places),
+            router: makeRouter(connectionLimiter),
             server: .http1(
                 configuration: HTTP1Channel.Configuration(
-                    additionalChannelHandlers: [AdminConnectionHandler(places: places)],
+                    additionalChannelHandlers: [AdminConnectionHandler(connections: connectionLimiter)],
                     idleTimeout: .seconds(75),
                     httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
                         maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 128))),
             configuration: ApplicationConfiguration(address: .hostname(settings.host, port: settings.port)),
             onServerRunning: { channel in
-                try? await channel.pipeline.addHandler(AcceptErrors(), position: .first)
+                try? await channel.pipeline.addHandler(AcceptErrorHandler(), position: .first)
                 await onListening(channel.localAddress?.port ?? 0)
             },
             eventLoopGroupProvider: .shared(Self.group), logger: quiet)
@@ -72,11 +72,11 @@ package struct AdminServer: Sendable {
         monitor.stop()
     }
 
-    private func makeRouter(_ places: ConnectionPlaces) -> Router<AdminContext> {
+    private func makeRouter(_ connectionLimiter: ConnectionLimiter) -> Router<AdminContext> {
         let router = Router(context: AdminContext.self)
-        router.add(middleware: SecurityHeaders())
+        router.add(middleware: SecurityHeadersMiddleware())
         router.add(middleware: ProblemMiddleware())
-        router.add(middleware: OneHost())
+        router.add(middleware: SingleHostMiddleware())
         for file in PageFile.dashboard {
             router.on(RouterPath(file.path), method: .get) { _, _ in file.response }
         }
@@ -84,16 +84,16 @@ package struct AdminServer: Sendable {
             router.on(RouterPath(route.path), method: route.method) { [gate, api] request, context in
                 var context = context
                 context.user = try await gate.admit(request, to: route, from: context.address)
-                if context.user != AdminGuard.nobody { places.note(.known, on: context.channel) }
+                if context.user != AdminGuard.nobody { connectionLimiter.note(.known, on: context.channel) }
                 return try await api.respond(to: route, request, context)
             }
         }
-        Self.refuseOtherMethods(of: router)
+        Self.addMethodNotAllowedRoutes(of: router)
         return router
     }
 
     /// Answers other methods of a known path with 405 and the allowed methods.
-    private static func refuseOtherMethods(of router: Router<AdminContext>) {
+    private static func addMethodNotAllowedRoutes(of router: Router<AdminContext>) {
         var methods: [String: [HTTPRequest.Method]] = [:]
         for file in PageFile.dashboard { methods[file.path, default: []].append(.get) }
         for route in AdminRoute.allCases { methods[route.path, default: []].append(route.method) }
@@ -112,7 +112,7 @@ package struct AdminServer: Sendable {
 }
 
 /// Rejects requests with several Host headers: a proxy in front may have routed by another one than this server reads.
-private struct OneHost: RouterMiddleware {
+private struct SingleHostMiddleware: RouterMiddleware {
     func handle(
         _ request: Request, context: AdminContext, next: @concurrent (Request, AdminContext) async throws -> Response
     ) async throws -> Response {
@@ -142,7 +142,7 @@ private struct ProblemMiddleware: RouterMiddleware {
 }
 
 /// Adds security headers to every response: content policy, no sniffing, no framing, same origin, no caching.
-private struct SecurityHeaders: RouterMiddleware {
+private struct SecurityHeadersMiddleware: RouterMiddleware {
     private static let policy = """
         default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
         base-uri 'none'; form-action 'none'; frame-ancestors 'none'

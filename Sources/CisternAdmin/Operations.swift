@@ -8,7 +8,7 @@ package protocol Operations: Sendable {
     func snapshot() -> ServerSnapshot
 
     /// Up to `most` organizations with the most decisions of one kind, busiest first.
-    func busiest(_ most: Int, by order: BusiestOrder) -> [SpaceSavingSketch.Entry]
+    func topOrganizations(_ most: Int, by order: DecisionKind) -> [SpaceSavingSketch.Entry]
 
     /// One organization's limit and bucket.
     func organization(_ name: String) async -> OrganizationView

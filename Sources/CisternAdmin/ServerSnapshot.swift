@@ -95,7 +95,7 @@ package struct ServerSnapshot: Sendable {
     package init() {}
 
     /// A copy for clients without a token: it hides why nodes are down, and the remedies.
-    package var forAnybody: ServerSnapshot {
+    package var publicView: ServerSnapshot {
         var snapshot = self
         snapshot.showsReasons = false
         return snapshot

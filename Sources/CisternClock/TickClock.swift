@@ -30,26 +30,26 @@ public final class TickClock: TimeSource {
     /// The maximum lag of a reading behind `ContinuousClock`, in nanoseconds.
     public static let largestLagNanoseconds: Int64 = 25_000
     /// How long the counter is used after a synchronization, in nanoseconds.
-    private static let followedNanoseconds = 1_000_000.0
+    private static let validNanoseconds = 1_000_000.0
     /// The maximum time between the counter readings before and after a reading of `ContinuousClock`, in nanoseconds.
-    private static let settingNanoseconds = 15_000.0
+    private static let maximumReadNanoseconds = 15_000.0
 
     // Some of these properties are `@usableFromInline` so that `now()` can be inlined into other modules.
     /// The nanoseconds per tick, reduced by 1/256, in units of 2^-32; 0 if the counter is not used.
     @usableFromInline let rate: UInt64
-    private let settingTicks: UInt64
+    private let maximumReadTicks: UInt64
     /// How many ticks a synchronization is valid for; 0 if the counter is not used, or no longer.
-    @usableFromInline let followedTicks: Atomic<UInt64>
+    @usableFromInline let validTicks: Atomic<UInt64>
     /// The counter's value at the last synchronization.
-    @usableFromInline let setAtTicks: Atomic<UInt64>
+    @usableFromInline let synchronizedAtTicks: Atomic<UInt64>
     /// The offset to add to ticks times ``rate`` to get the time, in nanoseconds.
     ///
-    /// Writers raise it before ``setAtTicks`` and readers load it after, so it is never older than ``setAtTicks``.
+    /// Writers raise it before ``synchronizedAtTicks`` and readers load it after, so it is never older than ``synchronizedAtTicks``.
     @usableFromInline let offsetNanoseconds: Atomic<Int64>
     /// The latest time that a reading of the counter can have shown; set when the counter is no longer used.
     private let lastShown = Atomic<Int64>(.min)
     /// The last property, because its size is unknown at compile time, which makes later offsets dynamic.
-    private let clock = Timeline(ContinuousClock())
+    private let clock = ClockTimeSource(ContinuousClock())
 
     /// Creates a clock that starts now.
     ///
@@ -63,28 +63,28 @@ public final class TickClock: TimeSource {
     init(nanosecondsPerTick: Double) {
         rate = UInt64(nanosecondsPerTick * (1 - 1.0 / 256) * 4_294_967_296)
         let isFollowed = nanosecondsPerTick > 0
-        settingTicks = isFollowed ? UInt64(Self.settingNanoseconds / nanosecondsPerTick) : 0
-        setAtTicks = Atomic(0)
+        maximumReadTicks = isFollowed ? UInt64(Self.maximumReadNanoseconds / nanosecondsPerTick) : 0
+        synchronizedAtTicks = Atomic(0)
         offsetNanoseconds = Atomic(.min)
-        followedTicks = Atomic(isFollowed ? UInt64(Self.followedNanoseconds / nanosecondsPerTick) : 0)
-        _ = readAndSet()
+        validTicks = Atomic(isFollowed ? UInt64(Self.validNanoseconds / nanosecondsPerTick) : 0)
+        _ = synchronize()
     }
 
     /// The time since this clock was created.
     @inlinable
     public func now() -> Instant {
-        let setAt = setAtTicks.load(ordering: .acquiring)
+        let setAt = synchronizedAtTicks.load(ordering: .acquiring)
         let offset = offsetNanoseconds.load(ordering: .relaxed)
         let ticks = processor_ticks()
-        guard ticks &- setAt < followedTicks.load(ordering: .relaxed) else { return readAndSet() }
+        guard ticks &- setAt < validTicks.load(ordering: .relaxed) else { return synchronize() }
         return Instant(nanoseconds: nanoseconds(ticks) &+ offset)
     }
 
     /// Reads `ContinuousClock` and synchronizes with it.
     @inline(never)
     @usableFromInline
-    func readAndSet() -> Instant {
-        guard rate > 0, followedTicks.load(ordering: .acquiring) > 0 else {
+    func synchronize() -> Instant {
+        guard rate > 0, validTicks.load(ordering: .acquiring) > 0 else {
             return max(clock.now(), Instant(nanoseconds: lastShown.load(ordering: .relaxed)))
         }
         // A thread that is preempted between the counter readings cannot tell when it read the clock, so it retries.
@@ -92,22 +92,22 @@ public final class TickClock: TimeSource {
             let before = processor_ticks()
             let now = clock.now()
             let after = processor_ticks()
-            guard after &- before <= settingTicks else { continue }
+            guard after &- before <= maximumReadTicks else { continue }
             // `now` was read after `before`, so this clock's time at `before` must not be ahead of `now`.
             let old = offsetNanoseconds.load(ordering: .relaxed)
             guard old == .min || nanoseconds(before) &+ old <= now.nanoseconds else { break }
             // `now` was read before `after`, so the new offset puts this clock behind, never ahead.
             let offset = now.nanoseconds &- nanoseconds(after)
             let raised = offsetNanoseconds.max(offset, ordering: .relaxed).newValue
-            setAtTicks.store(after, ordering: .releasing)
+            synchronizedAtTicks.store(after, ordering: .releasing)
             return Instant(nanoseconds: nanoseconds(after) &+ raised)
         }
         // The clock took too long to read in every attempt, or the counter was ahead of it.
-        return followNoMore()
+        return abandonCounter()
     }
 
-    private func followNoMore() -> Instant {
-        followedTicks.store(0, ordering: .sequentiallyConsistent)
+    private func abandonCounter() -> Instant {
+        validTicks.store(0, ordering: .sequentiallyConsistent)
         // Threads that still use the counter have read it before this point.
         let offset = offsetNanoseconds.load(ordering: .relaxed)
         guard offset != .min else { return clock.now() }
@@ -129,7 +129,7 @@ public final class TickClock: TimeSource {
     /// 0 if the counter cannot be used.
     static let nanosecondsPerTick: Double = {
         guard isCounterSteady() else { return 0 }
-        let clock = Timeline(ContinuousClock())
+        let clock = ClockTimeSource(ContinuousClock())
         for milliseconds in [20.0, 40, 80] {
             // The counter readings enclose the clock readings, so preemption in between makes a tick appear shorter.
             let first = (before: processor_ticks(), now: clock.now(), after: processor_ticks())

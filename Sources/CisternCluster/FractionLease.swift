@@ -15,18 +15,18 @@ package struct FractionLease: Sendable {
     private var millionths: Int64 = 0
     private var expiresAt = Instant(nanoseconds: 0)
     /// The fraction held when the node was lost; nil while the node is in use.
-    private var frozen: LocalFraction?
+    private var fractionAtLoss: LocalFraction?
     private var sequence: UInt64 = 0
 
     package init() {}
 
     /// The fraction held, in millionths. While the node is lost, it is the one held when the node was lost.
     package func held(now: Instant) -> Int64 {
-        frozen?.millionths ?? (now < expiresAt ? millionths : 0)
+        fractionAtLoss?.millionths ?? (now < expiresAt ? millionths : 0)
     }
 
     /// A server's request for its fraction.
-    package struct Ask: Sendable, Equatable {
+    package struct Request: Sendable, Equatable {
         /// The fraction that the server holds, in millionths.
         package let held: Int64
         /// Increases with each request, so that a request that arrives late changes nothing.
@@ -39,9 +39,9 @@ package struct FractionLease: Sendable {
     }
 
     /// Creates the next request.
-    package mutating func ask(now: Instant) -> Ask {
+    package mutating func nextRequest(now: Instant) -> Request {
         sequence += 1
-        return Ask(held: held(now: now), sequence: sequence)
+        return Request(held: held(now: now), sequence: sequence)
     }
 
     /// Takes in a fraction granted by the store.
@@ -55,18 +55,18 @@ package struct FractionLease: Sendable {
     }
 
     /// Records that the node is unreachable from now on.
-    package mutating func lose(now: Instant) {
-        guard frozen == nil else { return }
-        frozen = LocalFraction(millionths: held(now: now), lostAt: now)
+    package mutating func markNodeLost(now: Instant) {
+        guard fractionAtLoss == nil else { return }
+        fractionAtLoss = LocalFraction(millionths: held(now: now), lostAt: now)
     }
 
     /// Records that the node is in use again.
-    package mutating func regain() {
-        frozen = nil
+    package mutating func markNodeRecovered() {
+        fractionAtLoss = nil
     }
 
     /// The fraction to use while the node is unreachable; nil if none is known, or while the node is in use.
     package var localFraction: LocalFraction? {
-        frozen.flatMap { $0.millionths > 0 ? $0 : nil }
+        fractionAtLoss.flatMap { $0.millionths > 0 ? $0 : nil }
     }
 }

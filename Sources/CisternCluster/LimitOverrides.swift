@@ -30,7 +30,7 @@ package struct LimitOverrides: Sendable, Equatable {
         }
 
         /// When the override was removed or expires.
-        var endedAtMilliseconds: Int64 {
+        var tombstoneSinceMilliseconds: Int64 {
             limit == nil ? setAtMilliseconds : expiresAtMilliseconds ?? .max
         }
 
@@ -46,7 +46,7 @@ package struct LimitOverrides: Sendable, Equatable {
     /// How long the tombstone of a removed or expired override is kept: thirty days, in milliseconds.
     ///
     /// A copy that was unreachable for longer may bring the override back.
-    static let traceMilliseconds: Int64 = 30 * 86_400_000
+    static let tombstoneMilliseconds: Int64 = 30 * 86_400_000
 
     /// The valid times: milliseconds from 1970 to the end of the year 9999.
     package static let times: ClosedRange<Int64> = 0...253_402_300_799_999
@@ -94,13 +94,15 @@ package struct LimitOverrides: Sendable, Equatable {
     /// Drops tombstones that are old enough and, above `most` entries, the oldest ones; returns the dropped entries.
     ///
     /// - Parameter most: the maximum number of entries, tombstones included.
-    package mutating func dropTraces(atMilliseconds now: Int64, most: Int = maximumCount) -> [String: Entry] {
-        let traces = entries.filter { !$0.value.isInForce(atMilliseconds: now) }
-        var dropped = traces.filter { $0.value.endedAtMilliseconds < now - Self.traceMilliseconds }
+    package mutating func dropTombstones(atMilliseconds now: Int64, most: Int = maximumCount) -> [String: Entry] {
+        let tombstones = entries.filter { !$0.value.isInForce(atMilliseconds: now) }
+        var dropped = tombstones.filter { $0.value.tombstoneSinceMilliseconds < now - Self.tombstoneMilliseconds }
         let excess = entries.count - dropped.count - most
         if excess > 0 {
-            let oldest = traces.filter { dropped[$0.key] == nil }
-                .sorted { ($0.value.endedAtMilliseconds, $0.key) < ($1.value.endedAtMilliseconds, $1.key) }
+            let oldest = tombstones.filter { dropped[$0.key] == nil }
+                .sorted {
+                    ($0.value.tombstoneSinceMilliseconds, $0.key) < ($1.value.tombstoneSinceMilliseconds, $1.key)
+                }
             for (key, entry) in oldest.prefix(excess) { dropped[key] = entry }
         }
         for key in dropped.keys { entries[key] = nil }

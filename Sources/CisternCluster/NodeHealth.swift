@@ -62,11 +62,11 @@ package struct NodeHealth: Sendable {
     /// Returns whether to report the change, or nil if nothing changed.
     package mutating func succeed() -> Bool? {
         guard state == .probing else { return nil }
-        let isNews = !isFlapping
+        let shouldReport = !isFlapping
         state = .up
         reason = nil
         hasServed = false
-        return isNews
+        return shouldReport
     }
 
     /// Records that the node has served a request.
@@ -74,12 +74,12 @@ package struct NodeHealth: Sendable {
     /// Returns whether to report that the node is up.
     package mutating func serve() -> Bool {
         guard state == .up, !hasServed else { return false }
-        let isNews = isFlapping
+        let shouldReport = isFlapping
         hasServed = true
         isFlapping = false
         failures = 0
         lastReason = nil
-        return isNews
+        return shouldReport
     }
 
     /// The action to take after a failure.
@@ -87,7 +87,7 @@ package struct NodeHealth: Sendable {
         /// When to probe next, in milliseconds from now.
         package var retryAfterMilliseconds: Int64
         /// Whether to report the failure: the node was serving, was never up, or its probes fail for a new reason.
-        package var isNews: Bool
+        package var shouldReport: Bool
     }
 
     /// Records that the probe, or the node in use, has failed.
@@ -97,12 +97,12 @@ package struct NodeHealth: Sendable {
     /// - Parameter jitter: a random number from 0 to 1; the pause is between half of its nominal length and all of it.
     package mutating func fail(_ reason: String, jitter: Double) -> FailureAction? {
         guard state == .probing || state == .up else { return nil }
-        let isNews: Bool
+        let shouldReport: Bool
         if state == .up, hasServed {
-            isNews = true
+            shouldReport = true
         } else {
             isFlapping = isFlapping || state == .up
-            isNews = (lastReason ?? self.reason) != reason
+            shouldReport = (lastReason ?? self.reason) != reason
             lastReason = reason
             failures += 1
         }
@@ -111,7 +111,7 @@ package struct NodeHealth: Sendable {
         let doublings = min(max(0, failures - 1), 20)
         let nominal = min(backOff.longestMilliseconds, backOff.firstMilliseconds << doublings)
         let pause = Double(nominal) * (0.5 + 0.5 * jitter)
-        return FailureAction(retryAfterMilliseconds: max(1, Int64(pause)), isNews: isNews)
+        return FailureAction(retryAfterMilliseconds: max(1, Int64(pause)), shouldReport: shouldReport)
     }
 
     /// Stops using the node, for good.

@@ -13,7 +13,7 @@ package struct RecoveryRamp: Sendable {
     /// Requests in the first step.
     private let first: Int
     /// Whether the ramp is running.
-    private var isRising = false
+    private var isActive = false
     /// When the first request was sent; the steps count from then.
     private var startedAt: Instant?
     private var step: Int64 = 0
@@ -25,7 +25,7 @@ package struct RecoveryRamp: Sendable {
 
     /// Starts the ramp: the node has recovered.
     package mutating func start() {
-        isRising = true
+        isActive = true
         startedAt = nil
         step = 0
         sent = 0
@@ -33,12 +33,12 @@ package struct RecoveryRamp: Sendable {
 
     /// Whether one more request may be sent now; if so, counts it.
     package mutating func permits(now: Instant) -> Bool {
-        guard isRising else { return true }
+        guard isActive else { return true }
         let start = startedAt ?? now
         startedAt = start
         let current = max(step, (now.nanoseconds - start.nanoseconds) / (Self.stepMilliseconds * 1_000_000))
         guard current < Self.steps else {
-            isRising = false
+            isActive = false
             return true
         }
         if current > step {

@@ -83,7 +83,7 @@ struct BucketReport: Encodable {
         isStored = bucket.stored != nil
         storedBalance = bucket.stored.map { Double($0.balanceMicrotokens) / 1_000_000 }
         storedMillisecondsAgo = bucket.stored.map { now - $0.asOfMilliseconds }
-        expiresInMilliseconds = bucket.lifeMilliseconds
+        expiresInMilliseconds = bucket.timeToLiveMilliseconds
         lessees = bucket.lessees.map { lessee in
             Lessee(
                 name: lessee.name, tokens: lessee.tokens, endsInMilliseconds: lessee.endsInMilliseconds,

@@ -11,12 +11,12 @@ struct InspectionOptions: ParsableArguments {
     /// Reads the settings and prepares to connect.
     ///
     /// - Throws: exit code 64 if a setting is invalid or `redis` is unset.
-    func inspector(flags: [String: String]) throws -> FleetInspector {
+    func inspector(flags: [String: String]) throws -> RedisInspector {
         LoggingSystem.bootstrap { _ in SwiftLogNoOpLogHandler() }
         do {
             let settings = try ServerSettings(
                 flags: flags, environment: ProcessInfo.processInfo.environment, configPath: config)
-            return try FleetInspector(settings)
+            return try RedisInspector(settings)
         } catch {
             throw Exit.say("\(error)", code: .usage)
         }

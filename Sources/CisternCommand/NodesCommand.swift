@@ -23,7 +23,7 @@ struct NodesCommand: AsyncParsableCommand {
         let report = NodesReport(nodes)
         print(output.json ? try report.json : report.text)
         if let down = nodes.first(where: { $0.trouble != nil }) {
-            throw Exit.say("\(down.name) cannot be used: \(down.trouble?.words ?? "")", code: .unavailable)
+            throw Exit.say("\(down.name) cannot be used: \(down.trouble?.message ?? "")", code: .unavailable)
         }
     }
 }
@@ -51,7 +51,7 @@ struct NodesReport: Encodable {
         self.nodes = nodes.map { node in
             Node(
                 name: node.name, state: node.trouble == nil ? "up" : "down", trouble: node.trouble?.kind.rawValue,
-                reason: node.trouble?.words, remedy: node.trouble?.remedy,
+                reason: node.trouble?.message, remedy: node.trouble?.remedy,
                 latencyMilliseconds: node.latencyMilliseconds, share: node.share, weight: node.weight,
                 slots: node.slots.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" },
                 organizations: node.keys, organizationsAreEstimated: node.isEstimate)

@@ -17,12 +17,12 @@ package final class HTTPServer: Sendable {
     private let loopStatistics: [LoopContext.Statistics]
     private let connections = Atomic(0)
     /// Rejected connections that wait for their clients to close.
-    private let refusing = Atomic(0)
+    private let lingeringRejections = Atomic(0)
     private let refusedConnections = Atomic<UInt64>(0)
     private let acceptFailures = Atomic<UInt64>(0)
     private let optionLog = Mutex(LogThrottle())
     private let listening = Mutex<(any Channel)?>(nil)
-    private let lagChecks = Mutex<[RepeatedTask]>([])
+    private let lagMonitors = Mutex<[RepeatedTask]>([])
 
     /// Creates a server, which listens only after ``start()``.
     ///
@@ -33,7 +33,7 @@ package final class HTTPServer: Sendable {
     ///   - logger: logs each decision at level debug, and some of the denials that shadow limits would have made.
     package init(
         limiter: any Decider, settings: HTTPSettings, clock: any TimeSource,
-        unixMilliseconds: @escaping @Sendable () -> Int64, pages: OperatorPages, group: any EventLoopGroup,
+        unixMilliseconds: @escaping @Sendable () -> Int64, pages: HealthAndMetricsPages, group: any EventLoopGroup,
         logger: Logger
     ) {
         self.limiter = limiter
@@ -81,7 +81,7 @@ package final class HTTPServer: Sendable {
             .bind(host: settings.host, port: settings.port)
             .get()
         listening.withLock { $0 = channel }
-        checkLag()
+        startLagMonitor()
         return channel.localAddress?.port ?? settings.port
     }
 
@@ -103,7 +103,7 @@ package final class HTTPServer: Sendable {
     ///   are still being established. This method does not enforce the timeout; the caller does.
     package func drain(within time: Duration) async throws {
         guard let channel = listening.withLock({ $0.take() }) else { return }
-        for check in lagChecks.withLock({ $0 }) { check.cancel() }
+        for check in lagMonitors.withLock({ $0 }) { check.cancel() }
         await beginDraining()
         await emptyBacklog(of: channel, within: time)
         try? await channel.close().get()
@@ -125,7 +125,7 @@ package final class HTTPServer: Sendable {
         // A handshake in progress needs up to one more round trip.
         let (shortest, longest) = (min(.milliseconds(200), time / 4), min(.seconds(1), time / 2))
         let isRefusing = try? await channel.eventLoop.submit {
-            SocketState.setTakesNewConnections(false, channel)
+            SocketState.setAllowsNewHandshakes(false, channel)
         }.get()
         if isRefusing == false {
             logger.warning("cannot block new connections while draining: some clients may see a connection reset")
@@ -144,7 +144,7 @@ package final class HTTPServer: Sendable {
     ///
     /// Call this after the drain timeout and before the event loops shut down: a connection that closes may update
     /// state on another event loop.
-    package func cutOff() async {
+    package func closeAllConnections() async {
         let closing = group.makeIterator().map { loop in
             let context = context(of: loop)
             return loop.flatSubmit {
@@ -171,16 +171,16 @@ package final class HTTPServer: Sendable {
     }
 
     /// The organizations with the most decisions of one kind, busiest first; at most `most` of them.
-    package func busiest(_ most: Int, by order: BusiestOrder, now: Instant) -> [SpaceSavingSketch.Entry] {
-        SpaceSavingSketch.busiest(
-            most, of: loopStatistics.map { loop in loop.mutex.withLock { $0.busiest[order] } },
+    package func topOrganizations(_ most: Int, by order: DecisionKind, now: Instant) -> [SpaceSavingSketch.Entry] {
+        SpaceSavingSketch.top(
+            most, of: loopStatistics.map { loop in loop.mutex.withLock { $0.topOrganizations[order] } },
             second: now.milliseconds / 1000)
     }
 
     private static let lagInterval = TimeAmount.milliseconds(100)
 
     /// Measures each loop's lag: a task that is due waits until the loop has finished its current work.
-    private func checkLag() {
+    private func startLagMonitor() {
         let checks = zip(group.makeIterator(), loopStatistics).map { loop, statistics in
             let due = NIOLoopBoundBox.makeBoxSendingValue(NIODeadline.now() + Self.lagInterval, eventLoop: loop)
             return loop.scheduleRepeatedTask(initialDelay: Self.lagInterval, delay: Self.lagInterval) { _ in
@@ -190,7 +190,7 @@ package final class HTTPServer: Sendable {
                 statistics.mutex.withLock { $0.lag.record(nanoseconds: lag) }
             }
         }
-        lagChecks.withLock { $0 = checks }
+        lagMonitors.withLock { $0 = checks }
     }
 
     /// Connections open now.
@@ -204,7 +204,7 @@ package final class HTTPServer: Sendable {
     /// Failed accepts since the start, usually for lack of file descriptors or memory.
     package var acceptFailureCount: UInt64 { acceptFailures.load(ordering: .relaxed) }
 
-    private static let mostRefusing = 16
+    private static let maximumLingeringRejections = 16
 
     private func accept(_ channel: any Channel) throws {
         let loop = context(of: channel.eventLoop)
@@ -213,24 +213,28 @@ package final class HTTPServer: Sendable {
         channel.closeFuture.whenComplete { _ in loop.value.open[id] = nil }
         setNoDelay(channel)
         // An accepted socket inherits the draining listener's minimum TTL, which drops nearly every packet: reset it.
-        if loop.value.isDraining { _ = SocketState.setTakesNewConnections(true, channel) }
-        guard Self.takeOne(of: settings.maximumConnections, from: connections) else { return try refuse(channel) }
+        if loop.value.isDraining { _ = SocketState.setAllowsNewHandshakes(true, channel) }
+        guard Self.incrementIfBelow(of: settings.maximumConnections, from: connections) else {
+            return try refuse(channel)
+        }
         channel.closeFuture.whenComplete { _ in self.connections.subtract(1, ordering: .relaxed) }
         try Self.addHandlers(to: channel, limiter: limiter, settings: settings, loop: loop.value)
     }
 
     /// Rejects a connection above the limit.
     ///
-    /// It does not count toward `maximumConnections`. At most `mostRefusing` of them wait for their clients to close.
+    /// It does not count toward `maximumConnections`. At most `maximumLingeringRejections` of them wait for their clients to close.
     private func refuse(_ channel: any Channel) throws {
         refusedConnections.add(1, ordering: .relaxed)
-        let lingers = Self.takeOne(of: Self.mostRefusing, from: refusing)
-        if lingers { channel.closeFuture.whenComplete { _ in self.refusing.subtract(1, ordering: .relaxed) } }
-        try channel.pipeline.syncOperations.addHandler(RefusedConnectionHandler(lingers: lingers))
+        let lingers = Self.incrementIfBelow(of: Self.maximumLingeringRejections, from: lingeringRejections)
+        if lingers {
+            channel.closeFuture.whenComplete { _ in self.lingeringRejections.subtract(1, ordering: .relaxed) }
+        }
+        try channel.pipeline.syncOperations.addHandler(RejectedConnectionHandler(lingers: lingers))
     }
 
     /// Increments `count` unless that exceeds `most`; returns whether it was incremented.
-    private static func takeOne(of most: Int, from count: borrowing Atomic<Int>) -> Bool {
+    private static func incrementIfBelow(of most: Int, from count: borrowing Atomic<Int>) -> Bool {
         if count.add(1, ordering: .relaxed).newValue <= most { return true }
         count.subtract(1, ordering: .relaxed)
         return false

@@ -23,7 +23,7 @@ package struct HTTPSettings: Sendable, Equatable {
     /// The maximum total size of incomplete bodies that all connections together buffer, in bytes.
     package var maximumBufferedBodyBytes = 64 << 20
     /// Whether this port serves `/health` and `/metrics`; the admin port always serves them.
-    package var servesOperatorPages = true
+    package var servesHealthAndMetrics = true
 
     package init() {}
 }

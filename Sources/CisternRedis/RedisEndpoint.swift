@@ -69,7 +69,7 @@ public struct RedisEndpoint: Sendable, Equatable {
     }
 
     /// The same node with the given user and password, unless the URL contains a password.
-    package func entered(by username: String?, with password: String?) -> RedisEndpoint {
+    package func withCredentials(by username: String?, with password: String?) -> RedisEndpoint {
         var endpoint = self
         if self.password == nil { (endpoint.username, endpoint.password) = (username, password) }
         return endpoint
@@ -84,7 +84,7 @@ public struct RedisEndpoint: Sendable, Equatable {
     var address: NodeAddress { NodeAddress(host: host, port: port) }
 
     /// Whether another endpoint has the same user, password and encryption.
-    func entersLike(_ other: RedisEndpoint) -> Bool {
+    func hasSameCredentials(_ other: RedisEndpoint) -> Bool {
         (username, password, usesTLS) == (other.username, other.password, other.usesTLS)
     }
 

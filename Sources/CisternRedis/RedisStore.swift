@@ -23,7 +23,7 @@ public final class RedisStore: LeaseStore {
     let nodes: any StoreNodes
     /// This server's name among the servers that share the nodes; unique to each run.
     package let serverName: String
-    private let tracing = StoreTracing.ofProcess
+    private let tracing = StoreTracing.bootstrapped
     private let certificates: LinkCertificates
 
     /// Creates a store on the given nodes.
@@ -171,7 +171,7 @@ extension RedisStore {
                     throw InvalidNodes(
                         description: "\(endpoint) has a weight or a name: remove it, a Redis Cluster assigns its own")
                 }
-                if let endpoint = endpoints.first(where: { !$0.entersLike(endpoints[0]) }) {
+                if let endpoint = endpoints.first(where: { !$0.hasSameCredentials(endpoints[0]) }) {
                     throw InvalidNodes(
                         description: "\(endpoint) has a different user, password or encryption than the first: "
                             + "all nodes of a Redis Cluster must use the same")

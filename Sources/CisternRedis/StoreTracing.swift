@@ -12,7 +12,7 @@ struct StoreTracing: Sendable {
     }
 
     /// Uses the process's tracer; nil if it has none.
-    static var ofProcess: StoreTracing? {
+    static var bootstrapped: StoreTracing? {
         let tracer = InstrumentationSystem.tracer
         return tracer is NoOpTracer ? nil : StoreTracing(tracer)
     }
@@ -28,7 +28,7 @@ struct StoreTracing: Sendable {
         span.attributes["db.system.name"] = "redis"
         span.attributes["cistern.organization"] = String(decoding: request.key, as: UTF8.self)
         span.attributes["cistern.tokens.needed"] = request.needed
-        span.attributes["cistern.tokens.ahead"] = request.requested.ahead
+        span.attributes["cistern.tokens.ahead"] = request.requested.prefetchTokens
         return { result, now in
             switch result {
             case .success(let grant):

@@ -35,7 +35,7 @@ package struct CisternService: Service, CustomStringConvertible {
         self.settings = settings
         self.rereadSettings = rereadSettings
         self.droppedLogLines = droppedLogLines
-        self.logger = journal.tapping(logger)
+        self.logger = journal.recording(logger)
         self.onListening = onListening
     }
 
@@ -48,7 +48,7 @@ package struct CisternService: Service, CustomStringConvertible {
     package func run() async throws {
         let threads = settings.threads == 0 ? System.coreCount : settings.threads
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
-        let clock = Timeline(ContinuousClock())
+        let clock = ClockTimeSource(ContinuousClock())
         let store = try makeStore(group: group, clock: clock)
         await store?.start()
         let limiter = makeLimiter(store: store)
@@ -205,7 +205,7 @@ package struct CisternService: Service, CustomStringConvertible {
             logger.warning(
                 "connections are cut off: they were still busy after three quarters of drainTimeout",
                 metadata: ["connections": "\(server.connectionCount)"])
-            await server.cutOff()
+            await server.closeAllConnections()
         }
         let left = limit - (clock.now().milliseconds - start.milliseconds)
         let returned = await withDeadline(milliseconds: max(1, left)) { await limiter.returnLeases(clock: clock) }

@@ -53,7 +53,7 @@ struct Reload {
             tokens.value.withLock { $0 = admin.tokens }
         }
         let waiting = Set(settings.written.keys).union(current.written.keys)
-            .filter { settings.written[$0] != current.written[$0] && !Self.settingsOfLimits.contains($0) }
+            .filter { settings.written[$0] != current.written[$0] && !Self.reloadableSettings.contains($0) }
         if !waiting.isEmpty {
             logger.warning(
                 "changed settings take effect only after a restart",
@@ -69,7 +69,7 @@ struct Reload {
         }
         guard redis.endpoints != current.redis?.endpoints else { return logger.notice("the Redis nodes are unchanged") }
         // Connections use the settings in force. Changing only the nodes could make the new nodes unusable.
-        let link = waiting.intersection(Self.settingsOfLink)
+        let link = waiting.intersection(Self.connectionSettings)
         guard link.isEmpty else {
             return logger.error(
                 "keeping the previous Redis nodes: connection settings have changed as well, which needs a restart",
@@ -93,11 +93,11 @@ struct Reload {
         }
     }
 
-    private static let settingsOfLimits: Set<String> = [
+    private static let reloadableSettings: Set<String> = [
         "capacity", "refillPerSecond", "limits", "adminTokenFile", "redisCaFile", "redisCertFile", "redisKeyFile",
     ]
     /// Settings that apply to every Redis connection.
-    private static let settingsOfLink: Set<String> = [
+    private static let connectionSettings: Set<String> = [
         "topology", "redisServerName", "redisVerify",
     ]
 

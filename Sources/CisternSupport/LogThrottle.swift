@@ -4,18 +4,18 @@ package import Cistern
 package struct LogThrottle: Sendable {
     private static let pauseMilliseconds: Int64 = 10_000
 
-    private var openFrom: Instant?
+    private var nextPermittedAt: Instant?
     private var suppressed = 0
 
     package init() {}
 
     /// The number of lines suppressed since the last permitted one, if a line may be written now; nil if not.
     package mutating func permit(now: Instant) -> Int? {
-        if let openFrom, now < openFrom {
+        if let nextPermittedAt, now < nextPermittedAt {
             suppressed += 1
             return nil
         }
-        openFrom = now.advanced(byMilliseconds: Self.pauseMilliseconds)
+        nextPermittedAt = now.advanced(byMilliseconds: Self.pauseMilliseconds)
         defer { suppressed = 0 }
         return suppressed
     }

@@ -1,7 +1,7 @@
 internal import Cistern
 
 /// The count by which the busiest organizations are ranked.
-package enum BusiestOrder: String, Sendable, CaseIterable {
+package enum DecisionKind: String, Sendable, CaseIterable {
     case allowed
     case denied
     /// Denials that a limit in shadow mode would have made.
@@ -35,7 +35,7 @@ package struct SpaceSavingSketch: Sendable {
         var count: Double
         var error: Double
         /// The counter's index in the heap.
-        var place: Int
+        var heapIndex: Int
     }
 
     /// The maximum number of keys.
@@ -54,9 +54,9 @@ package struct SpaceSavingSketch: Sendable {
     private var second: Int64 = 0
 
     /// 2^(1/10): the growth of the weight per second; it doubles in ten seconds.
-    private static let growth = 1.071_773_462_536_293_1
+    private static let weightGrowthPerSecond = 1.071_773_462_536_293_1
     /// 1 - 2^(-1/10): the rate per unit of weight, since a steady stream of one per second weighs the reciprocal.
-    private static let perSecondOfWeight = 0.066_967_008_463_192_59
+    private static let ratePerUnitOfWeight = 0.066_967_008_463_192_59
 
     package init(capacity: Int = 256) {
         precondition(capacity > 0, "a sketch keeps at least one key")
@@ -77,14 +77,14 @@ package struct SpaceSavingSketch: Sendable {
         let hash = Self.hash(name)
         if let index = find(name, hash: hash) {
             counters[index].count += weight
-            sink(from: counters[index].place)
+            siftDown(from: counters[index].heapIndex)
         } else if counters.count < capacity {
             let index = counters.count
-            counters.append(Counter(hash: hash, count: weight, error: 0, place: index))
+            counters.append(Counter(hash: hash, count: weight, error: 0, heapIndex: index))
             names.append(name.withUnsafeBufferPointer { Array($0) })
             heap.append(index)
             occupySlot(hash: hash, index: index)
-            rise(from: index)
+            siftUp(from: index)
         } else {
             let index = heap[0]
             freeSlot(of: index)
@@ -94,7 +94,7 @@ package struct SpaceSavingSketch: Sendable {
             names[index].removeAll(keepingCapacity: true)
             name.withUnsafeBufferPointer { names[index].append(contentsOf: $0) }
             occupySlot(hash: hash, index: index)
-            sink(from: 0)
+            siftDown(from: 0)
         }
     }
 
@@ -141,7 +141,7 @@ package struct SpaceSavingSketch: Sendable {
     /// The busiest keys of several sketches combined, the busiest first.
     ///
     /// If no key is frequent, counters pass from key to key. Keys whose count is more than half error are left out.
-    package static func busiest(_ most: Int, of sketches: [SpaceSavingSketch], second now: Int64) -> [Entry] {
+    package static func top(_ most: Int, of sketches: [SpaceSavingSketch], second now: Int64) -> [Entry] {
         var sums: [String: (count: Double, error: Double)] = [:]
         for var sketch in sketches {
             sketch.advance(to: now)
@@ -158,7 +158,7 @@ package struct SpaceSavingSketch: Sendable {
         }
         return ranked.prefix(most).map { name, sum in
             Entry(
-                name: name, perSecond: sum.count * perSecondOfWeight, errorPerSecond: sum.error * perSecondOfWeight)
+                name: name, perSecond: sum.count * ratePerUnitOfWeight, errorPerSecond: sum.error * ratePerUnitOfWeight)
         }
     }
 
@@ -172,7 +172,7 @@ package struct SpaceSavingSketch: Sendable {
             second = now
             return
         }
-        for _ in second..<now { weight *= Self.growth }
+        for _ in second..<now { weight *= Self.weightGrowthPerSecond }
         second = now
         guard weight > 1e100 else { return }
         for index in counters.indices {
@@ -182,30 +182,30 @@ package struct SpaceSavingSketch: Sendable {
         weight = 1
     }
 
-    private mutating func rise(from start: Int) {
-        var place = start
-        while place > 0, counters[heap[place]].count < counters[heap[(place - 1) / 2]].count {
-            exchange(place, (place - 1) / 2)
-            place = (place - 1) / 2
+    private mutating func siftUp(from start: Int) {
+        var heapIndex = start
+        while heapIndex > 0, counters[heap[heapIndex]].count < counters[heap[(heapIndex - 1) / 2]].count {
+            exchange(heapIndex, (heapIndex - 1) / 2)
+            heapIndex = (heapIndex - 1) / 2
         }
     }
 
-    private mutating func sink(from start: Int) {
-        var place = start
+    private mutating func siftDown(from start: Int) {
+        var heapIndex = start
         while true {
-            var smallest = place
-            for child in 2 * place + 1..<2 * place + 3 where child < heap.count {
+            var smallest = heapIndex
+            for child in 2 * heapIndex + 1..<2 * heapIndex + 3 where child < heap.count {
                 if counters[heap[child]].count < counters[heap[smallest]].count { smallest = child }
             }
-            guard smallest != place else { return }
-            exchange(place, smallest)
-            place = smallest
+            guard smallest != heapIndex else { return }
+            exchange(heapIndex, smallest)
+            heapIndex = smallest
         }
     }
 
     private mutating func exchange(_ one: Int, _ other: Int) {
         heap.swapAt(one, other)
-        counters[heap[one]].place = one
-        counters[heap[other]].place = other
+        counters[heap[one]].heapIndex = one
+        counters[heap[other]].heapIndex = other
     }
 }

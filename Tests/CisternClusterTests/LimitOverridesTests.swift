@@ -43,8 +43,8 @@ struct LimitOverridesTests {
         var overrides = LimitOverrides()
         overrides.merge("org", try entry(5, at: 1000))
         let next = overrides.entry(for: "org", limit: nil, expiresAtMilliseconds: nil, setBy: "b", nowMilliseconds: 10)
-        let isNews = overrides.merge("org", next)
-        #expect(isNews)
+        let shouldReport = overrides.merge("org", next)
+        #expect(shouldReport)
         #expect(overrides.inForce(atMilliseconds: 2000).isEmpty)
     }
 
@@ -54,9 +54,9 @@ struct LimitOverridesTests {
         overrides.merge("org", try entry(5, at: 1000, until: 2000))
         #expect(overrides.inForce(atMilliseconds: 1999).count == 1)
         #expect(overrides.inForce(atMilliseconds: 2000).isEmpty)
-        let (early, late) = (overrides.dropTraces(atMilliseconds: 3000), overrides.entries.count)
+        let (early, late) = (overrides.dropTombstones(atMilliseconds: 3000), overrides.entries.count)
         #expect(early.isEmpty && late == 1)
-        let dropped = overrides.dropTraces(atMilliseconds: 2001 + 30 * 86_400_000)
+        let dropped = overrides.dropTombstones(atMilliseconds: 2001 + 30 * 86_400_000)
         #expect(Array(dropped.keys) == ["org"] && overrides.entries.isEmpty)
     }
 
@@ -65,10 +65,10 @@ struct LimitOverridesTests {
         var overrides = LimitOverrides()
         for index in 0..<20 { overrides.merge("gone-\(index)", try entry(nil, at: Int64(1000 + index))) }
         for index in 0..<8 { overrides.merge("kept-\(index)", try entry(5, at: 500)) }
-        let dropped = overrides.dropTraces(atMilliseconds: 5000, most: 10)
+        let dropped = overrides.dropTombstones(atMilliseconds: 5000, most: 10)
         #expect(Set(dropped.keys) == Set((0..<18).map { "gone-\($0)" }))
         #expect(overrides.entries.count == 10 && overrides.inForce(atMilliseconds: 5000).count == 8)
-        let further = overrides.dropTraces(atMilliseconds: 5000, most: 4)
+        let further = overrides.dropTombstones(atMilliseconds: 5000, most: 4)
         #expect(further.count == 2 && overrides.entries.count == 8)
     }
 

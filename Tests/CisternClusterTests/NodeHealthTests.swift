@@ -44,7 +44,7 @@ struct NodeHealthTests {
     func tellsOnce() {
         let health = Subject(NodeHealth())
         var news: [Bool] = []
-        func fail(_ reason: String) { news.append(health { $0.fail(reason, jitter: 0) }?.isNews ?? false) }
+        func fail(_ reason: String) { news.append(health { $0.fail(reason, jitter: 0) }?.shouldReport ?? false) }
         _ = health { $0.probe() }; fail("refused")
         _ = health { $0.probe() }; fail("refused")
         _ = health { $0.probe() }; _ = health { $0.succeed() }; _ = health { $0.serve() }; fail("closed")
@@ -65,7 +65,7 @@ struct NodeHealthTests {
             news.append(health { $0.succeed() } == true)
             let action = health { $0.fail("NOPERM", jitter: 1) }
             pauses.append(action?.retryAfterMilliseconds ?? -1)
-            news.append(action?.isNews == true)
+            news.append(action?.shouldReport == true)
         }
         #expect(pauses == [50, 100, 200, 400, 800, 1000])
         // Recovery and failure are each reported once. Nothing more is reported until the node serves.
@@ -74,7 +74,7 @@ struct NodeHealthTests {
         #expect(health { $0.succeed() } == false)
         #expect(health { $0.serve() })
         #expect(!health { $0.serve() })
-        #expect(health { $0.fail("closed", jitter: 1) } == .init(retryAfterMilliseconds: 50, isNews: true))
+        #expect(health { $0.fail("closed", jitter: 1) } == .init(retryAfterMilliseconds: 50, shouldReport: true))
     }
 
     @Test("several reports of one failure count once")

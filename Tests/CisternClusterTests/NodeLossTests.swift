@@ -10,24 +10,24 @@ struct NodeLossTests {
     // MARK: The fraction lease
 
     @Test("the fraction valid at the loss of the node is kept, and an expired one is not")
-    func freezesTheShare() {
+    func keepsTheFraction() {
         let start = Instant(milliseconds: 1000)
         let share = Subject(FractionLease())
-        share { $0.lose(now: start) }
+        share { $0.markNodeLost(now: start) }
         #expect(share { $0.localFraction } == nil)
-        share { $0.regain() }
+        share { $0.markNodeRecovered() }
         share { $0.grant(250_000, sentAt: start, clockDriftPerMille: 20) }
         #expect(share { $0.localFraction } == nil)
         #expect(share { $0.held(now: start.advanced(byMilliseconds: 2939)) } == 250_000)
         #expect(share { $0.held(now: start.advanced(byMilliseconds: 2940)) } == 0)
-        share { $0.lose(now: start.advanced(byMilliseconds: 2939)) }
+        share { $0.markNodeLost(now: start.advanced(byMilliseconds: 2939)) }
         // Further failures of the same loss change nothing.
-        share { $0.lose(now: start.advanced(byMilliseconds: 60_000)) }
+        share { $0.markNodeLost(now: start.advanced(byMilliseconds: 60_000)) }
         #expect(
             share { $0.localFraction }
                 == LocalFraction(millionths: 250_000, lostAt: start.advanced(byMilliseconds: 2939)))
-        share { $0.regain() }
-        share { $0.lose(now: start.advanced(byMilliseconds: 60_000)) }
+        share { $0.markNodeRecovered() }
+        share { $0.markNodeLost(now: start.advanced(byMilliseconds: 60_000)) }
         #expect(share { $0.localFraction } == nil)
     }
 

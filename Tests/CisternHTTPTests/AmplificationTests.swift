@@ -15,12 +15,13 @@ struct AmplificationTests {
     private final class Pages: Sendable {
         let made = Atomic(0)
 
-        var pages: OperatorPages {
-            let page: @Sendable () -> OperatorPages.Page = {
+        var pages: HealthAndMetricsPages {
+            let page: @Sendable () -> HealthAndMetricsPages.Page = {
                 self.made.add(1, ordering: .relaxed)
-                return OperatorPages.Page(text: String(repeating: "x", count: 12_000), contentType: "text/plain")
+                return HealthAndMetricsPages.Page(
+                    text: String(repeating: "x", count: 12_000), contentType: "text/plain")
             }
-            return OperatorPages(health: page, metrics: page)
+            return HealthAndMetricsPages(health: page, metrics: page)
         }
     }
 

@@ -121,7 +121,7 @@ struct ContractTests {
     @Test("the operator pages can be disabled on the data port")
     func noPages() throws {
         var settings = HTTPSettings()
-        settings.servesOperatorPages = false
+        settings.servesHealthAndMetrics = false
         let connection = try EmbeddedConnection(settings: settings)
         for path in ["/health", "/metrics"] {
             #expect(try connection.exchange(HTTPRequestText.plain("GET", path)).status == 401)

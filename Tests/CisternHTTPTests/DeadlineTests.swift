@@ -30,16 +30,16 @@ struct DeadlineTests {
             "nonsense\r\n\r\n", HTTPRequestText.chat("o", close: true), HTTPRequestText.chat("o"),
         ], [true, false])
     func everyState(last: String, takesAnswers: Bool) throws {
-        for isHungUp in [false, true] {
+        for isInputClosed in [false, true] {
             let connection = try EmbeddedConnection(settings: Self.settings)
             let client = takesAnswers ? nil : try StalledClient(of: connection)
             for text in [HTTPRequestText.chat("o"), HTTPRequestText.chat("o"), last] { try connection.send(text) }
-            if isHungUp { connection.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
+            if isInputClosed { connection.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
             let isOpen = connection.channel.isActive
-            #expect(isOpen || isHungUp || takesAnswers)
+            #expect(isOpen || isInputClosed || takesAnswers)
             // The request timeout, the idle timeout for its response, and a second for the client to close.
             connection.channel.embeddedEventLoop.advanceTime(by: .seconds(2 + 3 + 1))
-            #expect(!connection.channel.isActive, "\(last.debugDescription), hung up: \(isHungUp)")
+            #expect(!connection.channel.isActive, "\(last.debugDescription), hung up: \(isInputClosed)")
             withExtendedLifetime(client) {}
         }
     }

@@ -14,7 +14,7 @@ final class EmbeddedConnection {
     let channel: EmbeddedChannel
     let statistics = LoopContext.Statistics()
     let loop: LoopContext
-    static let pages = OperatorPages(
+    static let pages = HealthAndMetricsPages(
         health: { .init(text: #"{"status":"ok"}"#, contentType: "application/json") },
         metrics: { .init(text: "cistern_up 1\n", contentType: "text/plain; version=0.0.4") })
     private var received: [UInt8] = []
@@ -22,7 +22,7 @@ final class EmbeddedConnection {
     init(
         limiter: RateLimiter = RateLimiter(limits: Limits(), seed: 1), decider: (any Decider)? = nil,
         clock: ManualClock = ManualClock(),
-        settings: HTTPSettings = HTTPSettings(), pages: OperatorPages = EmbeddedConnection.pages
+        settings: HTTPSettings = HTTPSettings(), pages: HealthAndMetricsPages = EmbeddedConnection.pages
     ) throws {
         self.clock = clock
         channel = EmbeddedChannel()

@@ -92,7 +92,7 @@ enum RequestOracle {
     }
 
     static func read(_ pieces: [[UInt8]]) -> Outcome {
-        var reader = RequestReader(maximumHeaderBytes: maximumHeaderBytes, maximumBodyBytes: maximumBodyBytes)
+        var reader = RequestParser(maximumHeaderBytes: maximumHeaderBytes, maximumBodyBytes: maximumBodyBytes)
         var buffer = ByteBuffer()
         var outcome = Outcome()
         for piece in pieces {
@@ -100,7 +100,7 @@ enum RequestOracle {
             reading: while !outcome.isClosed {
                 switch reader.next(in: &buffer) {
                 case .incomplete: break reading
-                case .head, .proceed: continue
+                case .head, .sendContinue: continue
                 case .request(let request, let framing):
                     outcome.readings.append(Reading(request, isVersion10: framing.isVersion10))
                     outcome.isClosed = !framing.keepsAlive

@@ -19,7 +19,7 @@ struct RequestOracleTests {
     ]
 
     /// Text fragments on which HTTP parsers disagree.
-    private static let splinters = [
+    private static let fragments = [
         "\r\n", "\n", "\r", "\r\r\n", " ", "\t", ":", "\u{0}", "\u{b}", "\u{7f}", "é", ";", ",", "\"", "\\", "+", "-",
         "0", "0x", "F",
         "Content-Length: 5\r\n", "Content-Length: 0\r\n", "content-length:5 \r\n", "Content-Length : 5\r\n",
@@ -40,7 +40,7 @@ struct RequestOracleTests {
             let index = Int.random(in: 0...bytes.count, using: &random)
             switch Int.random(in: 0..<5, using: &random) {
             case 0, 1:
-                bytes.insert(contentsOf: splinters[Int.random(in: 0..<splinters.count, using: &random)], at: index)
+                bytes.insert(contentsOf: fragments[Int.random(in: 0..<fragments.count, using: &random)], at: index)
             case 2: bytes.removeSubrange(index..<min(bytes.count, index + Int.random(in: 1...8, using: &random)))
             case 3: if index < bytes.count { bytes[index] = UInt8.random(in: 0...255, using: &random) }
             default:

@@ -83,7 +83,7 @@ struct WaitingTests {
     }
 
     @Test("one more read is allowed while a request waits, and no further ones")
-    func holdsReads() throws {
+    func pausesReading() throws {
         let connection = try connection()
         let reads = ReadCounter()
         try connection.channel.pipeline.syncOperations.addHandler(reads, position: .first)

@@ -10,7 +10,7 @@ import Testing
 /// A bucket is repaired within a lease's duration whatever its three Redis keys contain, and the limit holds.
 @Suite("Buckets that another program has corrupted")
 struct BrokenRecordTests {
-    private let clock = Timeline(ContinuousClock())
+    private let clock = ClockTimeSource(ContinuousClock())
     private let log = LogCounter()
 
     private func limiter(_ redis: RedisServer, lesseeID: String, limit: Limit) async throws -> (RateLimiter, RedisStore)

@@ -19,11 +19,13 @@ struct FractionScriptTests {
         connection = try Socket(port: redis.port)
     }
 
-    private func ask(
+    private func nextRequest(
         _ server: String, held: Int64 = 0, sequence: UInt64, isLeaving: Bool = false
     ) async throws -> [Int64] {
-        let ask = FractionLease.Ask(held: held, sequence: sequence)
-        guard case .array(let fields) = try send(FractionScript.command(server: server, ask, isLeaving: isLeaving))
+        let nextRequest = FractionLease.Request(held: held, sequence: sequence)
+        guard
+            case .array(let fields) = try send(
+                FractionScript.command(server: server, nextRequest, isLeaving: isLeaving))
         else {
             return []
         }
@@ -31,7 +33,7 @@ struct FractionScriptTests {
     }
 
     private func send(_ words: [[UInt8]]) throws -> RESPValue {
-        var commands = RESPCommands()
+        var commands = RESPCommandBuffer()
         commands.append(command: words)
         try connection.send(commands.bytes)
         var reader = try RESPReader()
@@ -49,32 +51,32 @@ struct FractionScriptTests {
     @Test("a lone server has the whole, and a joining server its fraction once the others have released it")
     func joins() async throws {
         try await age()
-        #expect(try await ask("a", sequence: 1) == [1_000_000, 1])
-        #expect(try await ask("b", sequence: 1) == [0, 2])
+        #expect(try await nextRequest("a", sequence: 1) == [1_000_000, 1])
+        #expect(try await nextRequest("b", sequence: 1) == [0, 2])
         // The first server learns of its half. The whole stays on record until the server reports the half as held.
-        #expect(try await ask("a", held: 1_000_000, sequence: 2) == [500_000, 2])
-        #expect(try await ask("b", sequence: 2) == [0, 2])
-        #expect(try await ask("a", held: 500_000, sequence: 3) == [500_000, 2])
-        #expect(try await ask("b", sequence: 3) == [500_000, 2])
-        #expect(try await ask("b", held: 500_000, sequence: 4, isLeaving: true) == [0, 1])
-        #expect(try await ask("a", held: 500_000, sequence: 4) == [1_000_000, 1])
+        #expect(try await nextRequest("a", held: 1_000_000, sequence: 2) == [500_000, 2])
+        #expect(try await nextRequest("b", sequence: 2) == [0, 2])
+        #expect(try await nextRequest("a", held: 500_000, sequence: 3) == [500_000, 2])
+        #expect(try await nextRequest("b", sequence: 3) == [500_000, 2])
+        #expect(try await nextRequest("b", held: 500_000, sequence: 4, isLeaving: true) == [0, 1])
+        #expect(try await nextRequest("a", held: 500_000, sequence: 4) == [1_000_000, 1])
     }
 
     @Test("after the hash is lost, no fraction grows until all earlier fractions must have expired")
     func startsOver() async throws {
-        #expect(try await ask("new", sequence: 1) == [0, 1])
-        #expect(try await ask("a", held: 333_333, sequence: 9) == [333_333, 2])
-        #expect(try await ask("a", held: 333_333, sequence: 10) == [333_333, 2])
-        #expect(try await ask("new", sequence: 2) == [0, 2])
+        #expect(try await nextRequest("new", sequence: 1) == [0, 1])
+        #expect(try await nextRequest("a", held: 333_333, sequence: 9) == [333_333, 2])
+        #expect(try await nextRequest("a", held: 333_333, sequence: 10) == [333_333, 2])
+        #expect(try await nextRequest("new", sequence: 2) == [0, 2])
         try await age()
-        #expect(try await ask("new", sequence: 3) == [500_000, 2])
+        #expect(try await nextRequest("new", sequence: 3) == [500_000, 2])
     }
 
     @Test("a late request changes nothing")
     func ignoresLateRequests() async throws {
         try await age()
-        #expect(try await ask("a", sequence: 2) == [1_000_000, 1])
-        #expect(try await ask("a", held: 10, sequence: 1) == [])
+        #expect(try await nextRequest("a", sequence: 2) == [1_000_000, 1])
+        #expect(try await nextRequest("a", held: 10, sequence: 1) == [])
         #expect(try await redis.command("HGET", "ratelimit:servers", "a").hasPrefix("1000000:"))
     }
 
@@ -82,7 +84,7 @@ struct FractionScriptTests {
     func lapses() async throws {
         try await age()
         try await redis.command("HSET", "ratelimit:servers", "gone", "700000:1:1", "odd", "x")
-        #expect(try await ask("a", sequence: 1) == [1_000_000, 1])
+        #expect(try await nextRequest("a", sequence: 1) == [1_000_000, 1])
         #expect(try await redis.command("HLEN", "ratelimit:servers") == "2")
     }
 
@@ -91,14 +93,14 @@ struct FractionScriptTests {
         var random = SeededRandom(seed: seed)
         let servers = (0..<Int.random(in: 2...6, using: &random)).map { "server-\($0)" }
         // Each server's own view of its fraction, which may expire while a busy machine delays this test.
-        let clock = Timeline(ContinuousClock())
+        let clock = ClockTimeSource(ContinuousClock())
         var leases: [String: FractionLease] = [:]
         try await age()
         func exchange(_ server: String, isLost: Bool) async throws {
             var lease = leases[server] ?? FractionLease()
             let sentAt = clock.now()
-            let request = lease.ask(now: sentAt)
-            let answer = try await ask(server, held: request.held, sequence: request.sequence)
+            let request = lease.nextRequest(now: sentAt)
+            let answer = try await nextRequest(server, held: request.held, sequence: request.sequence)
             if !isLost { lease.grant(answer[0], sentAt: sentAt, clockDriftPerMille: 20) }
             leases[server] = lease
         }
@@ -110,9 +112,9 @@ struct FractionScriptTests {
             guard let server = servers.randomElement(using: &random) else { continue }
             if Int.random(in: 0..<12, using: &random) == 0 {
                 // A server stops using its fraction before it releases it.
-                guard let request = leases[server]?.ask(now: clock.now()) else { continue }
+                guard let request = leases[server]?.nextRequest(now: clock.now()) else { continue }
                 leases[server] = nil
-                _ = try await ask(server, held: request.held, sequence: request.sequence, isLeaving: true)
+                _ = try await nextRequest(server, held: request.held, sequence: request.sequence, isLeaving: true)
             } else {
                 // A reply may be lost; then the server keeps its previous fraction.
                 try await exchange(server, isLost: Int.random(in: 0..<4, using: &random) == 0)

@@ -18,7 +18,7 @@ struct HostileReplyTests {
         9_223_372_036_854_775, .max - 1, .max,
     ]
 
-    private let clock = Timeline(ContinuousClock())
+    private let clock = ClockTimeSource(ContinuousClock())
 
     private func store(_ redis: ScriptedRedis) async throws -> RedisStore {
         let store = try RedisStore(
@@ -33,7 +33,7 @@ struct HostileReplyTests {
         let redis = try ScriptedRedis()
         let record = (0..<9).map { _ in "\(number)" }.joined(separator: ":")
         redis.change { words in
-            guard words.first == "EVAL", words.count == 6 else { return ScriptedRedis.usual(words) }
+            guard words.first == "EVAL", words.count == 6 else { return ScriptedRedis.defaultReplies(words) }
             func text(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\n" }
             return "*5\r\n:\(number)\r\n" + text("\(number)") + text("\(number)") + "*4\r\n" + text("")
                 + text("\(number)") + text("x") + text(record) + ":\(number)\r\n"
@@ -65,7 +65,9 @@ struct HostileReplyTests {
         for number in Self.numbers {
             let fields = (0..<9).map { $0 == position ? number : [1, 0, 1_000_000, 0, 0, 1, 1, 0, 0][$0] }
             let redis = try ScriptedRedis { words in
-                guard words.first == "EVALSHA", !words.contains("trial") else { return ScriptedRedis.usual(words) }
+                guard words.first == "EVALSHA", !words.contains("trial") else {
+                    return ScriptedRedis.defaultReplies(words)
+                }
                 return "*9\r\n" + fields.map { ":\($0)\r\n" }.joined()
             }
             let store = try await store(redis)
@@ -85,7 +87,7 @@ struct HostileReplyTests {
     func overrides(number: Int64) async throws {
         let redis = try ScriptedRedis { words in
             guard words.first == "EVAL", words.count > 3, words[3].contains("overrides") else {
-                return ScriptedRedis.usual(words)
+                return ScriptedRedis.defaultReplies(words)
             }
             func text(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\n" }
             return "*3\r\n:\(number)\r\n$1\r\n1\r\n*2\r\n" + text("acme") + text("\(number):\(number):0:5:5000:eve")
@@ -93,7 +95,7 @@ struct HostileReplyTests {
         let store = try await store(redis)
         let copies = store.overrideCopies(clock: clock, logger: Logger(label: "test"))
         await copies.synchronize()
-        _ = try? await copies.set(.standard, of: "other", lifeMilliseconds: 315_360_000_000, by: "me")
+        _ = try? await copies.set(.standard, of: "other", timeToLiveMilliseconds: 315_360_000_000, by: "me")
         if let now = await copies.nowMilliseconds { #expect(now - number <= 60_000) }
         await store.stop()
     }
@@ -153,7 +155,7 @@ struct HostileReplyTests {
     /// Passes a reply to every reader of replies.
     private static func readAll(_ reply: RESPValue) {
         _ = SlotMap(reply, from: "h")
-        _ = FractionScript.share(in: reply)
+        _ = FractionScript.fraction(in: reply)
         _ = OverrideScript.Reading(reply)?.overrides?.inForce(atMilliseconds: 0)
         for limit in [Limit.standard, largest] {
             let inspection = BucketInspection(reply, node: "n", slot: nil, limit: limit)

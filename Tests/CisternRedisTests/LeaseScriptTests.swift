@@ -17,13 +17,13 @@ import Testing
 struct LeaseScriptTests {
     private let redis: RedisServer
     private let store: RedisStore
-    private let clock = Timeline(ContinuousClock())
+    private let clock = ClockTimeSource(ContinuousClock())
     /// A limit that refills one token in 1000 seconds, which is too slow to affect these tests.
-    private let still: Limit
+    private let negligibleRefillLimit: Limit
 
     init() async throws {
         redis = try await RedisServer()
-        still = try Limit(capacity: 1000, refillPerSecond: 0.001)
+        negligibleRefillLimit = try Limit(capacity: 1000, refillPerSecond: 0.001)
         store = try RedisStore(
             endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
@@ -39,7 +39,7 @@ struct LeaseScriptTests {
     ) async throws -> Grant {
         let now = clock.now()
         let request = LeaseRequest(
-            key: Array(key.utf8), limit: limit ?? still, lesseeID: lesseeID, sequence: sequence,
+            key: Array(key.utf8), limit: limit ?? negligibleRefillLimit, lesseeID: lesseeID, sequence: sequence,
             acknowledged: acknowledged ?? sequence - 1, held: held, unspentMilliseconds: quiet, halfSpentTokens: 0,
             halfSpentMilliseconds: 0, returned: returned,
             waiting: waiting == 0 ? [] : [WaitingCost(cost: cost, count: waiting)], requested: requested,
@@ -193,7 +193,7 @@ struct LeaseScriptTests {
     }
 
     @Test("the script credits returned tokens only once, and no more than are on record")
-    func giveBack() async throws {
+    func returnsTokens() async throws {
         _ = try await lease(50)
         _ = try await lease(0, sequence: 2, returned: 30)
         #expect(try await tokens() == 980)
@@ -234,7 +234,9 @@ struct LeaseScriptTests {
 
     @Test("the script grants prefetch tokens by weight, up to half of the capacity, and a small remainder as a whole")
     func shares() async throws {
-        let requested = { (ahead: Int, weight: Int64) in RequestedLease(ahead: ahead, weight: weight) }
+        let requested = { (prefetchTokens: Int, weight: Int64) in
+            RequestedLease(prefetchTokens: prefetchTokens, weight: weight)
+        }
         // A lone lessee gets as many as it requests.
         #expect(try await lease(10, requested: requested(200, 3000)).tokens == 210)
         // A lessee with a quarter of the weight gets a quarter of the remaining 790.
@@ -248,9 +250,10 @@ struct LeaseScriptTests {
     }
 
     @Test("the script makes trickle grants out of the refill of an empty bucket, by weight, and debits them at once")
-    func paces() async throws {
+    func trickleGrants() async throws {
         let limit = try Limit(capacity: 1000, refillPerSecond: 0.002)
-        let requested = RequestedLease(ahead: 8, weight: 1000, trickleMilliseconds: 2_000_000, soloMultiplier: 2)
+        let requested = RequestedLease(
+            prefetchTokens: 8, weight: 1000, trickleMilliseconds: 2_000_000, soloMultiplier: 2)
         try await set(tokens: "0")
         let alone = try await lease(0, requested: requested, limit: limit)
         #expect(alone.trickleTokens == 8 && alone.trickleMilliseconds == 4_000_000, "\(alone)")
@@ -268,7 +271,7 @@ struct LeaseScriptTests {
 
     @Test("the script takes back tokens that were granted in a reply that the lessee never saw")
     func unacknowledged() async throws {
-        #expect(try await lease(0, requested: RequestedLease(ahead: 100, weight: 0)).tokens == 100)
+        #expect(try await lease(0, requested: RequestedLease(prefetchTokens: 100, weight: 0)).tokens == 100)
         #expect(try await lease(50, sequence: 2, held: 60).tokens == 0)
         // Of the first 100 tokens, 40 are spent and 60 held. The reply to this request, with 30 more, is lost.
         #expect(try await lease(90, sequence: 3, held: 60).tokens == 30)
@@ -282,7 +285,9 @@ struct LeaseScriptTests {
         try await set(tokens: "60")
         #expect(try await lease(1, cost: 80).tokens == 0)
         #expect(try await tokens() == 60)
-        #expect(try await lease(3, cost: 25, requested: RequestedLease(ahead: 100, weight: 0), as: "b").tokens == 50)
+        #expect(
+            try await lease(3, cost: 25, requested: RequestedLease(prefetchTokens: 100, weight: 0), as: "b").tokens
+                == 50)
         #expect(try await lease(1, cost: 7, as: "c").tokens == 7)
         // Three tokens are left. With five held tokens they pay a cost of eight; with one held token they pay nothing.
         #expect(try await lease(1, cost: 8, as: "c", sequence: 2, held: 5).tokens == 3)
@@ -310,7 +315,7 @@ struct LeaseScriptTests {
     func outlivesLeases() async throws {
         let limit = try Limit(capacity: 1000, refillPerSecond: 100)
         _ = try await lease(500, duration: 60_000, limit: limit)
-        #expect(StoreBucket.lifeMilliseconds(of: limit, leaseMilliseconds: 60_000) == 70_000)
+        #expect(StoreBucket.timeToLiveMilliseconds(of: limit, leaseMilliseconds: 60_000) == 70_000)
         for field in ["tokens", "lastRefill", "leases"] {
             #expect(try await life(of: field) == 70, "\(field)")
         }
@@ -329,7 +334,8 @@ struct LeaseScriptTests {
             let returned = Int.random(in: 0...(before - used), using: &random)
             sequence += 1
             let grant = try await lease(
-                Int.random(in: 0...3, using: &random), requested: RequestedLease(ahead: 3, weight: 0), as: lesseeID,
+                Int.random(in: 0...3, using: &random), requested: RequestedLease(prefetchTokens: 3, weight: 0),
+                as: lesseeID,
                 sequence: sequence, held: before - used - returned, returned: returned, duration: 60_000)
             spent += used
             held[lesseeID] = before - used - returned + grant.tokens

@@ -35,7 +35,7 @@ struct LeaseTwinTests {
     @Test("both give the same replies to seeded sequences of requests, and store the same state", arguments: 1...8)
     func agree(seed: UInt64) async throws {
         let redis = try await RedisServer()
-        let clock = Timeline(ContinuousClock())
+        let clock = ClockTimeSource(ContinuousClock())
         let store = try RedisStore(
             endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
@@ -105,8 +105,8 @@ struct LeaseTwinTests {
             + bucket.records.map { record in
                 let fields: [Int64] = [
                     Int64(record.sequence), Int64(record.tokens), record.endsMilliseconds - offset, record.weight,
-                    record.trickleRate, max(0, record.trickleEndsMilliseconds - offset), Int64(record.unseen),
-                    record.askedAtMilliseconds - offset, record.overflow,
+                    record.trickleRate, max(0, record.trickleEndsMilliseconds - offset), Int64(record.unacknowledged),
+                    record.lastRequestMilliseconds - offset, record.overflow,
                 ]
                 return "\(record.lesseeID) \(fields.map { String($0) }.joined(separator: ":"))"
             }
@@ -156,7 +156,7 @@ private struct RequestScript {
 
     private func requested(random: inout SeededRandom) -> RequestedLease {
         RequestedLease(
-            ahead: [0, 5, limit.capacity / 4, limit.capacity][Int.random(in: 0..<4, using: &random)],
+            prefetchTokens: [0, 5, limit.capacity / 4, limit.capacity][Int.random(in: 0..<4, using: &random)],
             weight: [0, 1000, 333_333, 1_000_000_000_000][Int.random(in: 0..<4, using: &random)],
             trickleMilliseconds: [0, 50, 250, 10_000][Int.random(in: 0..<4, using: &random)],
             soloMultiplier: [1, 2, 8][Int.random(in: 0..<3, using: &random)])

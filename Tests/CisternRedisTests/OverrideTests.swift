@@ -12,7 +12,7 @@ import Tracing
 /// Overrides of limits on real nodes.
 @Suite("Overrides on the nodes of a store")
 struct OverrideTests {
-    private let clock = Timeline(ContinuousClock())
+    private let clock = ClockTimeSource(ContinuousClock())
 
     /// One server's view of some nodes; keeps their processes alive.
     private struct Server {
@@ -48,11 +48,11 @@ struct OverrideTests {
     func shared() async throws {
         let nodes = try await nodes(3)
         let (one, other) = (try await server(nodes), try await server(nodes))
-        let entry = try await one.copies.set(limit, of: "org", lifeMilliseconds: nil, by: "alice")
+        let entry = try await one.copies.set(limit, of: "org", timeToLiveMilliseconds: nil, by: "alice")
         #expect(entry.setBy == "alice" && entry.expiresAtMilliseconds == nil)
         #expect(try await inForce(other.copies) == ["org": limit])
         for node in nodes { #expect(try await node.command("HLEN", "ratelimit:{overrides}") == "1") }
-        _ = try await other.copies.set(nil, of: "org", lifeMilliseconds: nil, by: "bob")
+        _ = try await other.copies.set(nil, of: "org", timeToLiveMilliseconds: nil, by: "bob")
         #expect(try await inForce(one.copies) == [:])
         await one.store.stop()
         await other.store.stop()
@@ -61,7 +61,7 @@ struct OverrideTests {
     @Test("an override ends at its expiry time, by the clock of the nodes")
     func ends() async throws {
         let server = try await server(try await nodes(1))
-        _ = try await server.copies.set(limit, of: "org", lifeMilliseconds: 4000, by: "alice")
+        _ = try await server.copies.set(limit, of: "org", timeToLiveMilliseconds: 4000, by: "alice")
         #expect(try await inForce(server.copies).count == 1)
         try await eventually("the override to end") { try await inForce(server.copies).isEmpty }
         await server.store.stop()
@@ -71,10 +71,10 @@ struct OverrideTests {
     func repaired() async throws {
         let nodes = try await nodes(2)
         let server = try await server(nodes)
-        _ = try await server.copies.set(limit, of: "org-1", lifeMilliseconds: nil, by: "alice")
+        _ = try await server.copies.set(limit, of: "org-1", timeToLiveMilliseconds: nil, by: "alice")
         try await nodes[1].kill()
         try await eventually("the node to be down") { server.store.reports.contains { !$0.isUp } }
-        _ = try await server.copies.set(limit, of: "org-2", lifeMilliseconds: nil, by: "alice")
+        _ = try await server.copies.set(limit, of: "org-2", timeToLiveMilliseconds: nil, by: "alice")
         let back = try await RedisServer(port: nodes[1].port)
         try await eventually("the node to be up") { server.store.reports.allSatisfy(\.isUp) }
         try await eventually("the node to have both") {
@@ -119,7 +119,7 @@ struct OverrideTests {
                 for (index, server) in servers.enumerated() {
                     group.addTask {
                         let limit = try? Limit(capacity: 2 * round + index + 1, refillPerSecond: 1)
-                        _ = try? await server.copies.set(limit, of: "org", lifeMilliseconds: nil, by: "\(index)")
+                        _ = try? await server.copies.set(limit, of: "org", timeToLiveMilliseconds: nil, by: "\(index)")
                     }
                 }
             }
@@ -137,7 +137,7 @@ struct OverrideTests {
     func looksAreShort() async throws {
         let nodes = try await nodes(1)
         let server = try await server(nodes)
-        _ = try await server.copies.set(limit, of: "org", lifeMilliseconds: nil, by: "alice")
+        _ = try await server.copies.set(limit, of: "org", timeToLiveMilliseconds: nil, by: "alice")
         await server.copies.synchronize()
         let version = try await nodes[0].command("GET", "ratelimit:{overrides}:version")
         for holder in server.store.nodes.overrideHolders {
@@ -156,7 +156,7 @@ struct OverrideTests {
         try await nodes[0].kill()
         try await eventually("the node to be down") { server.store.reports.contains { !$0.isUp } }
         await #expect(throws: OverrideCopies.Failure.self) {
-            try await server.copies.set(limit, of: "org", lifeMilliseconds: nil, by: "alice")
+            try await server.copies.set(limit, of: "org", timeToLiveMilliseconds: nil, by: "alice")
         }
         #expect(await server.copies.overrides.entries.isEmpty)
         await server.store.stop()
@@ -197,6 +197,6 @@ struct OverrideTests {
         #expect(spans.first?.attributes["cistern.organization"]?.toSpanAttribute() == .string("org-1"))
         #expect(spans.first?.attributes["cistern.tokens.granted"]?.toSpanAttribute() == .int64(3))
         #expect(spans.last?.status?.code == .error && spans.last?.errors.count == 1)
-        #expect(StoreTracing.ofProcess == nil)
+        #expect(StoreTracing.bootstrapped == nil)
     }
 }

@@ -44,7 +44,7 @@ struct RESPTests {
 
     @Test("commands are written with their lengths, including binary bytes")
     func writesCommands() {
-        var commands = RESPCommands()
+        var commands = RESPCommandBuffer()
         commands.append(command: [Array("SET".utf8), [0, 13, 10, 255], []])
         let expected = Array("*3\r\n$3\r\nSET\r\n$4\r\n".utf8) + [0, 13, 10, 255] + Array("\r\n$0\r\n\r\n".utf8)
         #expect(commands.bytes == expected)
@@ -57,8 +57,8 @@ struct RESPTests {
         var random = SystemRandomNumberGenerator()
         let edges: [Int64] = [0, 9, 10, 99, 100, 101, -1, -10, .max, .min, 1_000_000_000_000_000]
         for number in edges + (0..<1000).map({ .random(in: .min ... .max, using: &random) >> Int64($0 % 64) }) {
-            var commands = RESPCommands()
-            commands.append(words: 1, payload: RESPCommands.numberBytes) { $0.appendWord(number) }
+            var commands = RESPCommandBuffer()
+            commands.append(words: 1, payload: RESPCommandBuffer.numberBytes) { $0.appendArgument(number) }
             #expect(String(decoding: commands.bytes, as: UTF8.self) == "*1\r\n$\("\(number)".count)\r\n\(number)\r\n")
         }
     }
@@ -71,11 +71,12 @@ struct RESPTests {
             lesseeID: String(repeating: "é", count: 100), sequence: UInt64(Int64.max), acknowledged: UInt64(Int64.max),
             held: .max, unspentMilliseconds: .min, halfSpentTokens: .max, halfSpentMilliseconds: .min, returned: .max,
             waiting: [WaitingCost](repeating: WaitingCost(cost: .max, count: .max), count: 64),
-            requested: RequestedLease(ahead: .max, weight: .max, trickleMilliseconds: .min, soloMultiplier: .max),
+            requested: RequestedLease(
+                prefetchTokens: .max, weight: .max, trickleMilliseconds: .min, soloMultiplier: .max),
             durationMilliseconds: .max, sentAt: Instant(milliseconds: 0), deadline: Instant(milliseconds: 1))
         for call in [LeaseScript.Call.source, .digest([UInt8](repeating: 0x61, count: 40))] {
-            for keys in [KeyNames.Choice(isTagged: true), KeyNames.Choice(isTagged: false, count: 1)] {
-                var commands = RESPCommands()
+            for keys in [KeyNames.KeySelection(isTagged: true), KeyNames.KeySelection(isTagged: false, count: 1)] {
+                var commands = RESPCommandBuffer()
                 LeaseScript.write(request, as: call, keys: keys, to: &commands)
                 let words = try words(of: commands.bytes)
                 #expect(words.count == 5 + keys.count)
@@ -103,7 +104,7 @@ struct RESPTests {
         try reader.feed(ByteBuffer(bytes: bytes))
         let values: [RESPValue] = if case .array(let values) = try reader.next() { values } else { [] }
         let words: [[UInt8]] = values.compactMap { if case .string(let word) = $0 { word } else { nil } }
-        var again = RESPCommands()
+        var again = RESPCommandBuffer()
         again.append(command: words)
         #expect(again.bytes == bytes)
         return words

@@ -15,14 +15,15 @@ final class RedisConnectionTests {
         var end: (NodeFailure) -> Void = { _ in }
         connection = RedisConnection(maximumPending: 3) { end($1) }
         connection.probe = { [[UInt8(ascii: "P")]] }
-        end = { [unowned self] in reasons.append($0.words) }
+        end = { [unowned self] in reasons.append($0.message) }
         try channel.pipeline.syncOperations.addHandler(connection)
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
     }
 
-    private func send(_ word: String, within milliseconds: Int64 = 100, isVital: Bool = false) {
+    private func send(_ word: String, within milliseconds: Int64 = 100, closesConnectionOnTimeout: Bool = false) {
         connection.send(
-            [Array(word.utf8)], isVital: isVital, deadline: channel.embeddedEventLoop.now + .milliseconds(milliseconds)
+            [Array(word.utf8)], closesConnectionOnTimeout: closesConnectionOnTimeout,
+            deadline: channel.embeddedEventLoop.now + .milliseconds(milliseconds)
         ) {
             [unowned self] result in
             switch result {
@@ -92,7 +93,7 @@ final class RedisConnectionTests {
     @Test("the connection closes at once if a vital command is late")
     func vital() throws {
         send("A", within: 1000)
-        send("LOGIN", within: 100, isVital: true)
+        send("LOGIN", within: 100, closesConnectionOnTimeout: true)
         channel.embeddedEventLoop.advanceTime(by: .milliseconds(101))
         #expect(outcomes == ["A: timedOut", "LOGIN: timedOut"])
         #expect(reasons.count == 1)

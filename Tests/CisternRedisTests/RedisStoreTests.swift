@@ -11,7 +11,7 @@ import Testing
 /// The store on real redis-servers that reject commands, die, hang and come back.
 @Suite("The Redis store")
 struct RedisStoreTests {
-    private let clock = Timeline(ContinuousClock())
+    private let clock = ClockTimeSource(ContinuousClock())
 
     private func store(_ url: String, _ change: (inout RedisSettings) -> Void = { _ in }) throws -> RedisStore {
         var settings = RedisSettings()
@@ -217,9 +217,9 @@ struct RedisStoreTests {
 
     @Test("errors are classified even if scripts of older Redis versions wrap them")
     func wrappedErrors() {
-        let wrapped =
+        let reducedOverflow =
             "ERR Error running script (call to f_1): @user_script:34: @user_script: 34: -READONLY You can't write"
-        #expect(NodeFailure(reply: wrapped)?.kind == .readOnly)
+        #expect(NodeFailure(reply: reducedOverflow)?.kind == .readOnly)
         #expect(NodeFailure(reply: "OOM command not allowed")?.kind == .outOfMemory)
         // The wording of proxies and of other servers.
         for words in [
@@ -294,7 +294,7 @@ struct RedisStoreTests {
         let limiter = limiter(store)
         #expect(await decide(limiter).outcome == .allowed)
         // The error fails requests at first, and then the trial call at login as well.
-        redis.change { $0.first == "EVALSHA" ? reply + "\r\n" : ScriptedRedis.usual($0) }
+        redis.change { $0.first == "EVALSHA" ? reply + "\r\n" : ScriptedRedis.defaultReplies($0) }
         try await eventually("the node to be down") {
             _ = await decide(limiter, "org-\(Int.random(in: 0..<1000))")
             let trouble = store.reports[0].trouble
@@ -302,7 +302,7 @@ struct RedisStoreTests {
         }
         // From now on the policy decides at once, and no request waits for the node.
         #expect(await decide(limiter, "another").outcome == .unmetered)
-        redis.change(to: ScriptedRedis.usual)
+        redis.change(to: ScriptedRedis.defaultReplies)
         try await eventually("the node to be used again") { store.reports[0].isUp }
         #expect(await decide(limiter, "a third").outcome == .allowed)
         await store.stop()
@@ -348,7 +348,7 @@ struct RedisStoreTests {
         for (url, kind) in [(full.url, NodeFailure.Kind.tooManyClients), (protected.url, .protectedMode)] {
             let store = try store(url)
             await store.start()
-            #expect(store.reports[0].trouble?.kind == kind, "\(store.reports[0].trouble?.words ?? "")")
+            #expect(store.reports[0].trouble?.kind == kind, "\(store.reports[0].trouble?.message ?? "")")
             #expect(store.reports[0].trouble?.remedy != nil)
             await store.stop()
         }

@@ -16,7 +16,7 @@ struct TLSLinkTests {
         settings.serverName = serverName
         try change(&settings.tls)
         let store = try RedisStore(
-            endpoints: [RedisEndpoint(url: url)], settings: settings, clock: Timeline(ContinuousClock()))
+            endpoints: [RedisEndpoint(url: url)], settings: settings, clock: ClockTimeSource(ContinuousClock()))
         await store.start()
         let report = store.reports[0]
         await store.stop()
@@ -64,7 +64,7 @@ struct TLSLinkTests {
             $0.certificateVerification = .noHostnameVerification
         }
         #expect(stranger?.kind == .tls)
-        #expect(stranger?.words.contains("CERTIFICATE_VERIFY_FAILED") == true)
+        #expect(stranger?.message.contains("CERTIFICATE_VERIFY_FAILED") == true)
     }
 
     @Test("the store does not mistake a node without TLS for one with TLS, or the reverse")

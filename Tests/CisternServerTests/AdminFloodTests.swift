@@ -31,9 +31,9 @@ struct AdminFloodTests {
 
     @Test("a client that reads nothing is disconnected, and so is one that sends no request")
     func deadlines() throws {
-        let places = ConnectionPlaces(maximum: 2)
+        let places = ConnectionLimiter(maximum: 2)
         func connect() throws -> EmbeddedChannel {
-            let channel = EmbeddedChannel(handler: AdminConnectionHandler(places: places))
+            let channel = EmbeddedChannel(handler: AdminConnectionHandler(connections: places))
             try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
             return channel
         }
@@ -64,7 +64,7 @@ struct AdminFloodTests {
 
     @Test("among connections without a token, the address with the most connections loses one")
     func crowdedAddress() throws {
-        let places = ConnectionPlaces(maximum: 4)
+        let places = ConnectionLimiter(maximum: 4)
         func connect(_ address: String) throws -> EmbeddedChannel {
             let channel = EmbeddedChannel()
             try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()

@@ -15,7 +15,7 @@ struct FleetTests {
     // MARK: The policy local
 
     /// The local fraction and the sequence number on record for each server, sorted by server name.
-    private func shares(on redis: RedisServer) async throws -> [(millionths: Int, sequence: Int)] {
+    private func localFractions(on redis: RedisServer) async throws -> [(millionths: Int, sequence: Int)] {
         let words = try await redis.command("HGETALL", "ratelimit:servers")
             .split(separator: "\n", omittingEmptySubsequences: false)
         let pairs = stride(from: 0, to: words.count - 1, by: 2).map { (words[$0], words[$0 + 1]) }
@@ -36,12 +36,12 @@ struct FleetTests {
         var servers: [CisternProcess] = []
         for _ in 0..<3 { servers.append(try await CisternProcess(arguments)) }
         try await eventually("a third of the limits for each server") {
-            try await shares(on: redis).map(\.millionths) == [333_333, 333_333, 333_333]
+            try await localFractions(on: redis).map(\.millionths) == [333_333, 333_333, 333_333]
         }
         // A server's new fraction is in force once the server has reported it, with its next request.
-        let told = try await shares(on: redis).map(\.sequence)
+        let told = try await localFractions(on: redis).map(\.sequence)
         try await eventually("each server to have asked once more") {
-            try await zip(shares(on: redis), told).allSatisfy { $0.sequence > $1 }
+            try await zip(localFractions(on: redis), told).allSatisfy { $0.sequence > $1 }
         }
         let start = ContinuousClock.now
         let loads = servers.map { Admissions(port: $0.port) }
@@ -76,13 +76,13 @@ struct FleetTests {
         let staying = try await CisternProcess(arguments)
         let leaving = try await CisternProcess(arguments)
         try await eventually("half of the limits for each server") {
-            try await shares(on: redis).map(\.millionths) == [500_000, 500_000]
+            try await localFractions(on: redis).map(\.millionths) == [500_000, 500_000]
         }
         leaving.process.signal(SIGTERM)
         #expect(try await leaving.process.exitCode() == 0)
-        #expect(try await shares(on: redis).count == 1)
+        #expect(try await localFractions(on: redis).count == 1)
         try await eventually("all of the limits for the one that stays") {
-            try await shares(on: redis).map(\.millionths) == [1_000_000]
+            try await localFractions(on: redis).map(\.millionths) == [1_000_000]
         }
         withExtendedLifetime(staying) {}
     }

@@ -167,7 +167,7 @@ struct LimitsReloadTests {
 /// When a watched file counts as changed.
 @Suite("A watched file")
 struct WatchedFileTests {
-    private func look(_ text: String) -> WatchedFile.Look { .contents(Data(text.utf8)) }
+    private func look(_ text: String) -> WatchedFile.Snapshot { .contents(Data(text.utf8)) }
 
     @Test("a change is reported when two consecutive reads agree, and only once")
     func settles() {

@@ -33,13 +33,13 @@ struct TradeOffTests {
     }
 
     @Test("the Pareto front keeps one of equal choices, and no choice that hoards tokens")
-    func front() {
+    func paretoFront() {
         let (few, middle, many) = (row(10, 3), row(20, 2), row(40, 1))
         let (worse, equal, quick) = (row(21, 2), row(20, 2, horizon: 300), row(60, 2, wait: -0.5))
         var hoarding = row(1, 0)
-        hoarding.hoards = true
+        hoarding.isStranding = true
         #expect(
-            tradeOff([few, worse, middle, equal, many, quick, hoarding]).front == [few, middle, many, quick])
+            tradeOff([few, worse, middle, equal, many, quick, hoarding]).paretoFront == [few, middle, many, quick])
     }
 
     @Test("the knee is where halving the store calls begins to cost more than 0.5 % of the requests")
@@ -99,13 +99,13 @@ struct TradeOffTests {
 
     @Test("a server accepts every choice, and fixed settings keep their values", arguments: [0.2, 1, 40])
     func space(roundTrip: Double) {
-        let free = LeaseSpace(base: LeaseSettings(), kept: [], roundTripMilliseconds: roundTrip)
+        let free = LeaseSearchSpace(base: LeaseSettings(), kept: [], roundTripMilliseconds: roundTrip)
         #expect(free.first.first == LeaseSettings())
         for lease in free.first + free.first.flatMap({ free.neighbors(of: $0) }) {
             #expect(lease.horizonMilliseconds * 2 <= lease.durationMilliseconds)
             #expect(lease.prefetchMilliseconds * 2 <= lease.horizonMilliseconds)
         }
-        let kept = LeaseSpace(
+        let kept = LeaseSearchSpace(
             base: LeaseSettings(), kept: ["leaseHorizon", "leaseIdle"], roundTripMilliseconds: roundTrip)
         for lease in kept.first + kept.first.flatMap({ kept.neighbors(of: $0) }) {
             #expect(lease.horizonMilliseconds == 250 && lease.idleMilliseconds == 250)
@@ -136,9 +136,9 @@ struct TradeOffTests {
         let many = try TuneScale(try workload(organizations: 100_000, skew: 1), durationMilliseconds: nil)
         #expect(many.population.keys == 100_000)
         #expect(many.population.groups.allSatisfy { $0.load * 2 <= 8.000_001 })
-        #expect(many.work <= TuneScale.highestWork)
+        #expect(many.work <= TuneScale.maximumWork)
         let fast = try TuneScale(try workload(capacity: 100_000, refill: 100_000), durationMilliseconds: nil)
-        #expect(fast.tokens > 1 && fast.work <= TuneScale.usualWork * 1.1)
+        #expect(fast.tokens > 1 && fast.work <= TuneScale.targetWork * 1.1)
         let settings = try fast.settings(seed: 1, limiter: LimiterSettings(), lease: LeaseSettings())
         #expect(settings.limit.capacity == 100_000 / fast.tokens)
         #expect(settings.latencyMicroseconds == 200...800)

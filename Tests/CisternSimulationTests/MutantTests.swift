@@ -17,7 +17,7 @@ struct MutantTests {
     }
 
     static let all = [
-        Mutant(faultInjection: Mutants.CapLeftOut(), checkers: ["ledger"], worlds: 5),
+        Mutant(faultInjection: Mutants.OutstandingIgnored(), checkers: ["ledger"], worlds: 5),
         Mutant(faultInjection: Mutants.TwoInFlight(), checkers: ["record", "excess"], worlds: 10),
         Mutant(faultInjection: Mutants.LateReplySpent(), checkers: ["isolation", "record"], worlds: 10),
         Mutant(faultInjection: Mutants.AcknowledgementIgnored(), checkers: ["excess"], worlds: 20),
@@ -26,7 +26,7 @@ struct MutantTests {
         Mutant(faultInjection: Mutants.TimedFromReply(), checkers: ["record"], worlds: 10),
         Mutant(faultInjection: Mutants.ExpiryCredited(), checkers: ["ledger", "excess"], worlds: 100),
         Mutant(faultInjection: Mutants.NoClockMargin(), checkers: ["record"], worlds: 200),
-        Mutant(faultInjection: Mutants.OldName(), checkers: ["excess", "record", "liveness"], worlds: 200),
+        Mutant(faultInjection: Mutants.LesseeIDReused(), checkers: ["excess", "record", "liveness"], worlds: 200),
         Mutant(faultInjection: Mutants.TricklesExceedRefill(), checkers: ["ledger", "false denial"], worlds: 20),
         Mutant(faultInjection: Mutants.UnspentTimeOverstated(), checkers: ["excess"], worlds: 50),
         Mutant(faultInjection: Mutants.HalfSpendOverstated(), checkers: ["excess"], worlds: 50),
@@ -37,7 +37,7 @@ struct MutantTests {
         Mutant(faultInjection: Mutants.NoProbe(), checkers: ["liveness"], worlds: 5),
         Mutant(faultInjection: Mutants.OneBucketForAll(), checkers: ["isolation"], worlds: 20),
         Mutant(faultInjection: Mutants.TokenFromNowhere(), checkers: ["isolation"], worlds: 5),
-        Mutant(faultInjection: Mutants.StepUnnoticed(), checkers: ["clock step"], worlds: 400),
+        Mutant(faultInjection: Mutants.ClockStepIgnored(), checkers: ["clock step"], worlds: 400),
         Mutant(faultInjection: Mutants.GrantsHalved(), checkers: ["stranding"], worlds: 20, faults: .none),
     ]
 

@@ -13,7 +13,7 @@ enum Mutants {
     }
 
     /// Refill stops at C instead of C − O.
-    struct CapLeftOut: FaultInjection {
+    struct OutstandingIgnored: FaultInjection {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
@@ -92,7 +92,7 @@ enum Mutants {
             return .some(grant)
         }
 
-        mutating func willAnswer(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
+        mutating func willDeliver(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
             let key = "\(request.lesseeID)/\(request.key.last.map { Int($0) - 48 } ?? 0)"
             let late = unanswered[key, default: [:]].filter { $0.key < request.sequence }.values.reduce(0, +)
             unanswered[key] = unanswered[key]?.filter { $0.key > request.sequence }
@@ -128,7 +128,7 @@ enum Mutants {
     }
 
     /// A restarted server keeps its old lessee name.
-    struct OldName: FaultInjection {
+    struct LesseeIDReused: FaultInjection {
         func lesseeID(_ name: String, server: Int) -> String { "server-\(server)" }
     }
 
@@ -202,7 +202,7 @@ enum Mutants {
 
     /// The store always reports an open balance of zero.
     struct OpenUnderstated: FaultInjection {
-        mutating func willAnswer(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
+        mutating func willDeliver(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
             grant.openMicrotokens = 0
             grant.openRefillMicrotokensPerMillisecond = 0
         }
@@ -225,28 +225,28 @@ enum Mutants {
 
     /// A server adds a token to each grant.
     struct TokenFromNowhere: FaultInjection {
-        mutating func willAnswer(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
+        mutating func willDeliver(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
             if grant.tokens + grant.trickleTokens < request.limit.capacity { grant.tokens += 1 }
         }
     }
 
     /// Half of the prefetch tokens and half of the trickle grant are lost in transit.
     struct GrantsHalved: FaultInjection {
-        mutating func willAnswer(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
-            let ahead = max(0, grant.tokens - request.needed)
-            grant.tokens -= ahead / 2
+        mutating func willDeliver(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
+            let prefetchTokens = max(0, grant.tokens - request.needed)
+            grant.tokens -= prefetchTokens / 2
             grant.trickleTokens -= grant.trickleTokens / 2
         }
     }
 
     /// The store does not notice that its clock has stepped back.
-    struct StepUnnoticed: FaultInjection {
+    struct ClockStepIgnored: FaultInjection {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
             for index in bucket.records.indices
-            where bucket.records[index].askedAtMilliseconds > now.storeMilliseconds {
-                bucket.records[index].askedAtMilliseconds = now.storeMilliseconds
+            where bucket.records[index].lastRequestMilliseconds > now.storeMilliseconds {
+                bucket.records[index].lastRequestMilliseconds = now.storeMilliseconds
             }
             return nil
         }

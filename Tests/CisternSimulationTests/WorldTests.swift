@@ -119,7 +119,7 @@ struct WorldTests {
     }
 
     @Test("a write-behind limiter exceeds the limit, and a per-request limiter needs many store calls")
-    func rivals() throws {
+    func baselineLimiters() throws {
         let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
         var settings = WorldSettings(seed: 1, limit: limit, workload: .bursty)
         settings.durationMilliseconds = 5000

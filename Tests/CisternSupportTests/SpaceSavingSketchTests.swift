@@ -6,7 +6,7 @@ import Testing
 @Suite("The Space-Saving sketch")
 struct SpaceSavingSketchTests {
     private func top(_ names: Subject<SpaceSavingSketch>, _ most: Int = 3, second: Int64) -> [SpaceSavingSketch.Entry] {
-        SpaceSavingSketch.busiest(most, of: [names { $0 }], second: second)
+        SpaceSavingSketch.top(most, of: [names { $0 }], second: second)
     }
 
     @Test("the sketch shows a steady stream at its rate")
@@ -77,8 +77,8 @@ struct SpaceSavingSketchTests {
         for index in sketches.indices {
             for _ in 0...index { sketches[index].record("org", second: 5) }
         }
-        let sum = SpaceSavingSketch.busiest(1, of: sketches, second: 5)
-        let one = SpaceSavingSketch.busiest(1, of: [sketches[0]], second: 5)
+        let sum = SpaceSavingSketch.top(1, of: sketches, second: 5)
+        let one = SpaceSavingSketch.top(1, of: [sketches[0]], second: 5)
         #expect(abs((sum.first?.perSecond ?? 0) / (one.first?.perSecond ?? 1) - 6) < 1e-9)
     }
 }

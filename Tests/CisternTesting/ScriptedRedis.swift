@@ -11,7 +11,7 @@ package final class ScriptedRedis: Sendable {
     private let answer: Mutex<Answer>
     private let received = Mutex<[[String]]>([])
 
-    package init(_ answer: @escaping Answer = ScriptedRedis.usual) throws {
+    package init(_ answer: @escaping Answer = ScriptedRedis.defaultReplies) throws {
         let listener: Int32
         (listener, port) = try Socket.listen()
         self.listener = listener
@@ -58,7 +58,7 @@ package final class ScriptedRedis: Sendable {
     }
 
     /// Replies to login commands like a node, and grants one token to each lease request.
-    package static let usual: Answer = { words in
+    package static let defaultReplies: Answer = { words in
         switch words.first {
         case "SET": "$-1\r\n"
         case "SCRIPT": "$40\r\n0123456789012345678901234567890123456789\r\n"

@@ -24,7 +24,7 @@ package final class ScriptedStore: LeaseStore {
         return state.withLock { $0.partitions[name] ?? .only }
     }
 
-    package func setHome(of key: String, to partition: PartitionID) {
+    package func setPartition(of key: String, to partition: PartitionID) {
         state.withLock { $0.partitions[Array(key.utf8)] = partition }
     }
 
@@ -42,7 +42,7 @@ package final class ScriptedStore: LeaseStore {
         state.withLock { $0.unreachable.contains(partition) ? $0.share : nil }
     }
 
-    package func setLocalShare(_ share: LocalFraction?) {
+    package func setLocalFraction(_ share: LocalFraction?) {
         state.withLock { $0.share = share }
     }
 

@@ -14,7 +14,7 @@ struct AllowNowTests {
     }
 
     /// A store that replies at once, grants fewer tokens than requested and fails every ninth call.
-    private final class MeanStore: LeaseStore {
+    private final class StingyStore: LeaseStore {
         private let calls = Mutex(0)
 
         func lease(
@@ -25,7 +25,8 @@ struct AllowNowTests {
                 return calls
             }
             guard call % 9 != 0 else { return reply(.failure(.unreachable), request.sentAt) }
-            let tokens = min(request.needed + request.requested.ahead, call % 12, request.limit.capacity - request.held)
+            let tokens = min(
+                request.needed + request.requested.prefetchTokens, call % 12, request.limit.capacity - request.held)
             reply(
                 .success(
                     Grant(
@@ -36,15 +37,15 @@ struct AllowNowTests {
     }
 
     /// The result of one request: the immediate decision, or the decisions made after the store replied.
-    private struct Course: Equatable {
+    private struct DecisionPath: Equatable {
         var atOnce: Bool?
         var later: [Bool] = []
     }
 
     private func course(
         _ limiter: RateLimiter, _ name: String, cost: Int, now: Instant, atOnce: (Span<UInt8>) -> Bool?
-    ) -> Course {
-        var course = Course(atOnce: atOnce(name.utf8.span))
+    ) -> DecisionPath {
+        var course = DecisionPath(atOnce: atOnce(name.utf8.span))
         guard course.atOnce == nil else { return course }
         let log = DecisionLog()
         let decision = limiter.decide(name.utf8.span, cost: cost, now: now) { log.add($0) }
@@ -81,7 +82,7 @@ struct AllowNowTests {
     @Test("allowNow and decideNow agree with leased tokens")
     func leased() throws {
         let limits = Limits(standard: try Limit(capacity: 30, refillPerSecond: 10))
-        let limiters = (0..<2).map { _ in RateLimiter(limits: limits, store: MeanStore(), lesseeID: "s", seed: 1) }
+        let limiters = (0..<2).map { _ in RateLimiter(limits: limits, store: StingyStore(), lesseeID: "s", seed: 1) }
         agree(limiters[0], limiters[1])
     }
 }

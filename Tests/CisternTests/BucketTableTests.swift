@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The bucket table")
 struct BucketTableTests {
-    private let hash = NameHash(seed: 1)
+    private let hash = KeyHash(seed: 1)
 
     /// Names from one byte to more than the inline key holds, many with a long common prefix.
     private func name(_ number: Int) -> [UInt8] {
@@ -171,7 +171,7 @@ struct Number: TableValue {
 
 /// A table wrapped in a class, so that `#expect` can call its mutating methods.
 private final class Table {
-    private let hash = NameHash(seed: 1)
+    private let hash = KeyHash(seed: 1)
     private var table: BucketTable<Number>
 
     init(capacity: Int) {

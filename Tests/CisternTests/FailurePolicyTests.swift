@@ -31,7 +31,7 @@ struct FailurePolicyTests {
 
     private func loseNode(millionths: Int64 = 500_000) {
         store.setReachable(false)
-        store.setLocalShare(LocalFraction(millionths: millionths, lostAt: clock.now()))
+        store.setLocalFraction(LocalFraction(millionths: millionths, lostAt: clock.now()))
     }
 
     // MARK: Local
@@ -88,7 +88,7 @@ struct FailurePolicyTests {
     }
 
     @Test("requests are refused if the local fraction is unknown")
-    func refusesWithoutAShare() {
+    func refusesWithoutLocalFraction() {
         let limiter = limiter()
         store.setReachable(false)
         #expect(outcome(limiter) == .refused)
@@ -130,7 +130,7 @@ struct FailurePolicyTests {
             ask(limiter, name)
             store.answer(.success(.plain(11, openMicrotokens: 50_000_000)), now: clock.now())
         }
-        store.setHome(of: "moves", to: PartitionID(7))
+        store.setPartition(of: "moves", to: PartitionID(7))
         let moving = Task { await limiter.returnMovedLeases(clock: clock) }
         try await eventually("the lease to be returned") { store.requestCount == 3 }
         let parting = try #require(store.next)
@@ -151,7 +151,7 @@ struct FailurePolicyTests {
     func movesLater() async throws {
         let limiter = limiter()
         ask(limiter)
-        store.setHome(of: "org-1", to: PartitionID(7))
+        store.setPartition(of: "org-1", to: PartitionID(7))
         await limiter.returnMovedLeases(clock: clock)
         ask(limiter)
         #expect(store.requestCount == 1)
@@ -167,12 +167,12 @@ struct FailurePolicyTests {
     }
 
     @Test("a denial at the old partition does not deny at the new one")
-    func forgetsTheOldWord() async {
+    func forgetsOldDenial() async {
         let limiter = limiter()
         ask(limiter)
         store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
         #expect(log.outcomes == [.denied])
-        store.setHome(of: "org-1", to: PartitionID(7))
+        store.setPartition(of: "org-1", to: PartitionID(7))
         await limiter.returnMovedLeases(clock: clock)
         ask(limiter)
         #expect(store.next?.partition == PartitionID(7))
@@ -184,7 +184,7 @@ struct FailurePolicyTests {
         ask(limiter)
         store.answer(.success(.plain(1, openMicrotokens: 0)), now: clock.now())
         store.setReachable(false)
-        store.setHome(of: "org-1", to: PartitionID(7))
+        store.setPartition(of: "org-1", to: PartitionID(7))
         ask(limiter)
         #expect(store.next?.partition == PartitionID(7))
     }

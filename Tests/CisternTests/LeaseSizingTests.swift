@@ -15,32 +15,32 @@ struct LeaseSizingTests {
         }
         #expect(
             requested(fast, 400, 30)
-                == RequestedLease(ahead: 70, weight: 400_000, trickleMilliseconds: 250, soloMultiplier: 2))
-        #expect(requested(try Limit(capacity: 1000, refillPerSecond: 100), 400, 0).ahead == 25)
-        #expect(requested(try Limit(capacity: 10, refillPerSecond: 1000), 400, 0).ahead == 10)
+                == RequestedLease(prefetchTokens: 70, weight: 400_000, trickleMilliseconds: 250, soloMultiplier: 2))
+        #expect(requested(try Limit(capacity: 1000, refillPerSecond: 100), 400, 0).prefetchTokens == 25)
+        #expect(requested(try Limit(capacity: 10, refillPerSecond: 1000), 400, 0).prefetchTokens == 10)
         // Below the minimum nothing is prefetched, but the demand still counts as a weight in the sharing.
-        #expect(requested(.standard, 400, 0) == RequestedLease(ahead: 0, weight: 400_000))
-        #expect(requested(fast, 19, 0).ahead == 0)
+        #expect(requested(.standard, 400, 0) == RequestedLease(prefetchTokens: 0, weight: 400_000))
+        #expect(requested(fast, 19, 0).prefetchTokens == 0)
     }
 
     @Test("a slow key prefetches only if the tokens are negligible for its bucket, and no more than it needs")
-    func unmissed() throws {
+    func negligibleLeases() throws {
         var settings = LeaseSettings()
         let requested = { (limit: Limit, demand: Double, held: Int) in
             DemandSizing().requested(
                 for: LeaseUsage(limit: limit, demandPerSecond: demand, held: held), settings: settings)
         }
         let vast = try Limit(capacity: 1_000_000_000, refillPerSecond: 100_000_000)
-        #expect(requested(vast, 2.5, 0) == RequestedLease(ahead: 5, weight: 2500))
-        #expect(requested(vast, 2.5, 4).ahead == 1)
-        #expect(requested(vast, 2.5, 9).ahead == 0)
+        #expect(requested(vast, 2.5, 0) == RequestedLease(prefetchTokens: 5, weight: 2500))
+        #expect(requested(vast, 2.5, 4).prefetchTokens == 1)
+        #expect(requested(vast, 2.5, 9).prefetchTokens == 0)
         // A millionth of the smaller of the capacity and the refill over 2 s: here 2,000,000 tokens.
-        #expect(requested(try Limit(capacity: 2_000_000, refillPerSecond: 100_000_000), 19, 0).ahead == 2)
-        #expect(requested(try Limit(capacity: 100_000_000, refillPerSecond: 1_000_000), 19, 0).ahead == 2)
-        #expect(requested(try Limit(capacity: 999_999, refillPerSecond: 1_000_000), 19, 0).ahead == 0)
-        #expect(requested(try Limit(capacity: 100_000, refillPerSecond: 100_000), 19, 0).ahead == 0)
+        #expect(requested(try Limit(capacity: 2_000_000, refillPerSecond: 100_000_000), 19, 0).prefetchTokens == 2)
+        #expect(requested(try Limit(capacity: 100_000_000, refillPerSecond: 1_000_000), 19, 0).prefetchTokens == 2)
+        #expect(requested(try Limit(capacity: 999_999, refillPerSecond: 1_000_000), 19, 0).prefetchTokens == 0)
+        #expect(requested(try Limit(capacity: 100_000, refillPerSecond: 100_000), 19, 0).prefetchTokens == 0)
         settings.durationMilliseconds = 20_000
-        #expect(requested(vast, 2.5, 0).ahead == 50)
+        #expect(requested(vast, 2.5, 0).prefetchTokens == 50)
     }
 
     @Test("a trickle grant lasts at most half a lease")
@@ -52,7 +52,7 @@ struct LeaseSizingTests {
         settings.minimumTokens = 1
         #expect(DemandSizing().requested(for: use, settings: settings).bounded(by: settings).soloMultiplier == 3)
         // The same bound holds for a custom sizing.
-        let long = RequestedLease(ahead: 1, weight: 1, trickleMilliseconds: 60_000, soloMultiplier: 9).bounded(
+        let long = RequestedLease(prefetchTokens: 1, weight: 1, trickleMilliseconds: 60_000, soloMultiplier: 9).bounded(
             by: settings)
         #expect(long.trickleMilliseconds == settings.longestTrickleMilliseconds && long.soloMultiplier == 1)
     }
@@ -78,7 +78,7 @@ struct LeaseSizingTests {
     @Test("FixedSizing requests a constant, and PerRequestSizing requests nothing")
     func others() {
         let use = LeaseUsage(limit: .standard, demandPerSecond: 1e6, held: 3)
-        #expect(FixedSizing(tokens: 50).requested(for: use, settings: LeaseSettings()).ahead == 50)
+        #expect(FixedSizing(tokens: 50).requested(for: use, settings: LeaseSettings()).prefetchTokens == 50)
         #expect(PerRequestSizing().requested(for: use, settings: LeaseSettings()) == RequestedLease.none)
     }
 }

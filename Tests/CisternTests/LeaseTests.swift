@@ -211,7 +211,7 @@ struct LeaseTests {
     }
 
     @Test("trickle tokens become available from the reply on, at the rate of the slowest clock within the margin")
-    func paces() throws {
+    func trickleGrants() throws {
         // One token was granted before this tally began.
         let lease = try lease(holding: 1)
         var tally = LeaseTokenTally()
@@ -239,7 +239,7 @@ struct LeaseTests {
     }
 
     /// A lease with prefetch tokens for a demand of 1000 tokens per second, granted a moment ago.
-    private func leaseAhead(tally: inout LeaseTokenTally) throws -> (lease: Subject<LeaseState>, now: Instant) {
+    private func leaseWithPrefetch(tally: inout LeaseTokenTally) throws -> (lease: Subject<LeaseState>, now: Instant) {
         let lease = try lease(holding: 1, balance: 500)
         var now = start
         for sequence in 2...6 {
@@ -250,8 +250,8 @@ struct LeaseTests {
             lease { $0.settle(grant, sentAt: now, settings: settings, now: now, tally: &tally) }
             _ = spend(lease, lease { $0.heldTokens }, now: now, tally: &tally)
         }
-        let ahead = ask(lease, waiting: 1, sequence: 7, now: now, tally: &tally)
-        #expect((100...250).contains(ahead.requested.ahead))
+        let prefetchTokens = ask(lease, waiting: 1, sequence: 7, now: now, tally: &tally)
+        #expect((100...250).contains(prefetchTokens.requested.prefetchTokens))
         let grant = Grant.plain(101, openMicrotokens: 500 * token, limit: lease { $0.limit })
         lease { $0.settle(grant, sentAt: now, settings: settings, now: now, tally: &tally) }
         return (lease, now)
@@ -260,7 +260,7 @@ struct LeaseTests {
     @Test("a lease is renewed before it runs dry, and keeps spending until the reply arrives")
     func renews() throws {
         var tally = LeaseTokenTally()
-        let (lease, now) = try leaseAhead(tally: &tally)
+        let (lease, now) = try leaseWithPrefetch(tally: &tally)
         _ = spend(lease, 50, now: now, tally: &tally)
         #expect(!lease { $0.isRunningDry(now: now) })
         _ = spend(lease, 20, now: now, tally: &tally)
@@ -276,7 +276,7 @@ struct LeaseTests {
     func forgetsRenewal() throws {
         for fails in [true, false] {
             var tally = LeaseTokenTally()
-            let (lease, now) = try leaseAhead(tally: &tally)
+            let (lease, now) = try leaseWithPrefetch(tally: &tally)
             let late = now.advanced(byMilliseconds: settings.durationMilliseconds * 7 / 8)
             let end = lease { $0.expiresAt }
             #expect(lease { PackedLease($0).hot.deadline } < late && late < end)

@@ -22,7 +22,7 @@ struct LeasedLimiterTests {
     }
 
     /// Makes the store grant `tokens` beyond the one that the request needs.
-    private func leaseAhead(_ limiter: RateLimiter, _ tokens: Int, _ key: String = "org-1") {
+    private func leaseWithPrefetch(_ limiter: RateLimiter, _ tokens: Int, _ key: String = "org-1") {
         ask(limiter, key)
         store.answer(grant(tokens + 1, balance: 50), now: clock.now())
     }
@@ -82,7 +82,7 @@ struct LeasedLimiterTests {
     @Test("held tokens are reserved for waiting requests, so later requests cannot take them")
     func reservesForThoseThatWait() {
         let limiter = limiter()
-        leaseAhead(limiter, 3)
+        leaseWithPrefetch(limiter, 3)
         ask(limiter, cost: 5)
         #expect(store.next?.held == 3)
         #expect(store.next?.needed == 2)
@@ -178,7 +178,7 @@ struct LeasedLimiterTests {
     @Test("a lease keeps paying while the store is unreachable")
     func spendsWhileCutOff() {
         let limiter = limiter()
-        leaseAhead(limiter, 2)
+        leaseWithPrefetch(limiter, 2)
         store.setReachable(false)
         let before = log.outcomes.count
         for _ in 0..<3 { ask(limiter) }
@@ -225,7 +225,7 @@ struct LeasedLimiterTests {
     func givesBack() async {
         let limiter = limiter()
         for key in ["a", "b"] {
-            leaseAhead(limiter, 3, key)
+            leaseWithPrefetch(limiter, 3, key)
         }
         ask(limiter, "c")
         store.answer(grant(1, balance: 5), now: clock.now())
@@ -251,7 +251,7 @@ struct LeasedLimiterTests {
             clock.advance(milliseconds: 100)
             ask(limiter, cost: 100)
             guard let request = store.next else { continue }
-            let tokens = request.needed + request.requested.ahead
+            let tokens = request.needed + request.requested.prefetchTokens
             store.answer(
                 .success(.plain(tokens, held: request.held, openMicrotokens: 5_000_000_000, limit: limit)),
                 now: clock.now())
@@ -264,7 +264,7 @@ struct LeasedLimiterTests {
         }
         #expect(store.requestCount == before + 1)
         let renewal = try #require(store.next)
-        #expect(renewal.waiting.isEmpty && renewal.held > 0 && renewal.requested.ahead > 100)
+        #expect(renewal.waiting.isEmpty && renewal.held > 0 && renewal.requested.prefetchTokens > 100)
         for _ in 0..<renewal.held { ask(limiter) }
         #expect(log.outcomes.allSatisfy { $0 == .allowed })
         #expect(store.requestCount == before + 1)
@@ -273,8 +273,8 @@ struct LeasedLimiterTests {
     @Test("the tokens of an idle key are returned, and those of a busy key are kept")
     func givesBackWhatIsIdle() throws {
         let limiter = limiter()
-        leaseAhead(limiter, 3, "silent")
-        leaseAhead(limiter, 3, "busy")
+        leaseWithPrefetch(limiter, 3, "silent")
+        leaseWithPrefetch(limiter, 3, "busy")
         clock.advance(milliseconds: 200)
         ask(limiter, "busy")
         limiter.returnIdleLeases(now: clock.now())
@@ -296,7 +296,7 @@ struct LeasedLimiterTests {
     }
 
     @Test("a negligible idle lease is kept until shutdown, and a larger one is returned at once")
-    func leavesWhatIsUnmissed() async throws {
+    func keepsNegligibleLeases() async throws {
         // Negligible is a millionth of the refill during one lease: 10 tokens.
         let limit = try Limit(capacity: 100_000_000, refillPerSecond: 5_000_000)
         let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
@@ -320,15 +320,15 @@ struct LeasedLimiterTests {
     }
 
     @Test("each table entry has one idle check, however often its key changes")
-    func watchIsBounded() {
+    func idleChecksAreBounded() {
         var settings = LimiterSettings()
         settings.maximumBuckets = 1
         let driver = LeaseDriver(
             limits: Limits(), store: store, lesseeID: "server-1", settings: settings, sizing: DemandSizing(),
-            hash: NameHash(seed: 1))
+            hash: KeyHash(seed: 1))
         for number in 0..<100 {
             let key = Array("org-\(number)".utf8)
-            let hash = NameHash(seed: 1)(key.span)
+            let hash = KeyHash(seed: 1)(key.span)
             let decision = driver.decide(key.span, hash: hash, cost: 1, now: clock.now()) { _ in }
             #expect(decision == nil)
             store.answer(grant(3, balance: 50), now: clock.now())
@@ -339,7 +339,7 @@ struct LeasedLimiterTests {
     @Test("a key that returns after eviction reports a lower bound of its idle time")
     func quietSurvivesEviction() {
         let limiter = limiter { $0.maximumBuckets = 1 }
-        leaseAhead(limiter, 0, "a")
+        leaseWithPrefetch(limiter, 0, "a")
         clock.advance(milliseconds: 1000)
         ask(limiter, "b")
         store.answer(grant(0), now: clock.now())
@@ -380,7 +380,7 @@ struct LeasedLimiterTests {
     }
 
     @Test("the async API waits for the store's reply")
-    func asyncFace() async {
+    func asyncAPI() async {
         let limiter = limiter()
         let (store, clock) = (store, clock)
         async let decision = limiter.decide("org-1", now: clock.now())

@@ -10,7 +10,7 @@ struct LockStripedTableTests {
 
     @Test("prefetch hints point at the current slots, even after the tables have grown")
     func prefetchHints() {
-        let hash = NameHash(seed: 1)
+        let hash = KeyHash(seed: 1)
         let pool = BucketTable<Number>.Pool()
         let shards = LockStripedTable<State>(capacity: 8192) { State(table: BucketTable(capacity: $0, pool: pool)) }
         #expect(shards.count == 8)

@@ -5,12 +5,12 @@ import Testing
 @Suite("A segmented buffer")
 struct SegmentedBufferTests {
     private struct Hot: BitwiseCopyable {
-        var number: Int64
+        var lineAddress: Int64
         var filling: InlineArray<7, Int64> = .init(repeating: 0)
     }
 
     private struct Cold: BitwiseCopyable {
-        var number: Int64
+        var lineAddress: Int64
         var filling: InlineArray<11, Int64> = .init(repeating: 0)
     }
 
@@ -21,32 +21,32 @@ struct SegmentedBufferTests {
         typealias Buffer = SegmentedBuffer<Hot, Cold>
         var buffer = Buffer(pool: .init())
         var places: [Buffer.EntryPointer] = []
-        for number in 0..<5000 {
-            buffer.append(hot: Hot(number: Int64(number)), cold: Cold(number: -Int64(number)))
-            places.append(buffer.pointer(of: number))
+        for lineAddress in 0..<5000 {
+            buffer.append(hot: Hot(lineAddress: Int64(lineAddress)), cold: Cold(lineAddress: -Int64(lineAddress)))
+            places.append(buffer.pointer(of: lineAddress))
         }
         for (index, pointer) in places.enumerated() {
-            let (hot, cold) = (buffer[hot: pointer].number, buffer[cold: pointer].number)
+            let (hot, cold) = (buffer[hot: pointer].lineAddress, buffer[cold: pointer].lineAddress)
             #expect(hot == index && cold == -index)
-            #expect(pointer.number < 1 << UInt64(Buffer.EntryPointer.numberBits))
+            #expect(pointer.lineAddress < 1 << UInt64(Buffer.EntryPointer.lineAddressBits))
             let again = buffer.pointer(of: index)
-            #expect(again.number == pointer.number)
+            #expect(again.lineAddress == pointer.lineAddress)
         }
-        buffer[hot: places[4321]].number = 7
-        buffer[cold: places[4321]].number = 8
+        buffer[hot: places[4321]].lineAddress = 7
+        buffer[cold: places[4321]].lineAddress = 8
         for index in 4320...4322 {
-            let (hot, cold) = (buffer[hot: places[index]].number, buffer[cold: places[index]].number)
+            let (hot, cold) = (buffer[hot: places[index]].lineAddress, buffer[cold: places[index]].lineAddress)
             #expect((hot, cold) == (index == 4321 ? (7, 8) : (Int64(index), -Int64(index))))
         }
     }
 
     @Test("elements may have no cold part")
-    func nearAlone() {
+    func hotPartOnly() {
         var buffer = SegmentedBuffer<Hot, Nothing>(pool: .init())
-        for number in 0..<100 { buffer.append(hot: Hot(number: Int64(number)), cold: Nothing()) }
-        for number in 0..<100 {
-            let hot = buffer[hot: buffer.pointer(of: number)].number
-            #expect(hot == number)
+        for lineAddress in 0..<100 { buffer.append(hot: Hot(lineAddress: Int64(lineAddress)), cold: Nothing()) }
+        for lineAddress in 0..<100 {
+            let hot = buffer[hot: buffer.pointer(of: lineAddress)].lineAddress
+            #expect(hot == lineAddress)
         }
     }
 
@@ -57,17 +57,17 @@ struct SegmentedBufferTests {
         var one = Buffer(pool: pool)
         var other = Buffer(pool: pool)
         var lines: Set<UInt64> = []
-        for number in 0..<Int64(Buffer.Pool.chunkCount) {
-            one.append(hot: Hot(number: number), cold: Cold(number: -number))
-            other.append(hot: Hot(number: 10_000 + number), cold: Cold(number: -10_000 - number))
-            lines.insert(one.pointer(of: Int(number)).number)
-            lines.insert(other.pointer(of: Int(number)).number)
+        for lineAddress in 0..<Int64(Buffer.Pool.chunkCount) {
+            one.append(hot: Hot(lineAddress: lineAddress), cold: Cold(lineAddress: -lineAddress))
+            other.append(hot: Hot(lineAddress: 10_000 + lineAddress), cold: Cold(lineAddress: -10_000 - lineAddress))
+            lines.insert(one.pointer(of: Int(lineAddress)).lineAddress)
+            lines.insert(other.pointer(of: Int(lineAddress)).lineAddress)
         }
-        for number in 0..<Int64(Buffer.Pool.chunkCount) {
-            let (mine, others) = (one.pointer(of: Int(number)), other.pointer(of: Int(number)))
-            let hot = (one[hot: mine].number, other[hot: others].number)
-            let cold = (one[cold: mine].number, other[cold: others].number)
-            #expect(hot == (number, 10_000 + number) && cold == (-number, -10_000 - number))
+        for lineAddress in 0..<Int64(Buffer.Pool.chunkCount) {
+            let (mine, others) = (one.pointer(of: Int(lineAddress)), other.pointer(of: Int(lineAddress)))
+            let hot = (one[hot: mine].lineAddress, other[hot: others].lineAddress)
+            let cold = (one[cold: mine].lineAddress, other[cold: others].lineAddress)
+            #expect(hot == (lineAddress, 10_000 + lineAddress) && cold == (-lineAddress, -10_000 - lineAddress))
         }
         #expect(lines.count == 2 * Buffer.Pool.chunkCount)
         let chunks = Set(lines.map { $0 / UInt64(Buffer.Pool.chunkCount) })

@@ -38,7 +38,7 @@ struct SipHashTests {
     }
 
     @Test("the fast path for UUID-length names gives the same hash as the general path")
-    func shortWay() {
+    func fastPath() {
         for count in 0...80 {
             let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ 11) }
             #expect(hash(bytes.span) == hash.hash(bytes.span, compressionRounds: 1, finalizationRounds: 3), "\(count)")

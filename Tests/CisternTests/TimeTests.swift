@@ -11,12 +11,12 @@ struct TimeTests {
             (86_400_000_000_000_000_000_001, 86_400_000_000_000), (86_400_000_000_000_000_000_000, 86_400_000_000_000),
         ] as [(Int128, Int64)])
     func nanoseconds(attoseconds: Int128, expected: Int64) {
-        #expect(Timeline<ContinuousClock>.nanoseconds(Duration(attoseconds: attoseconds)) == expected)
+        #expect(ClockTimeSource<ContinuousClock>.nanoseconds(Duration(attoseconds: attoseconds)) == expected)
     }
 
     @Test(
         "an idle check is due at its time and long after it, and never before", arguments: [0, 8_388_607])
-    func watchedPlace(index: Int) {
+    func idleCheckIsDue(index: Int) {
         for start in [0, 1_234_567_890, 1 << 41 - 1, 1 << 50] as [Int64] {
             let due = Instant(nanoseconds: start)
             let place = IdleCheck(index, due: due)

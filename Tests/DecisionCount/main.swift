@@ -57,7 +57,7 @@ enum DecisionCount {
     ) -> Int {
         var right = 0
         for turn in 0..<count {
-            let name = names.extracting(unchecked: pointer(turn))
+            let name = names.extracting(unchecked: keyRange(turn))
             if limiter.decideNow(name, now: now(turn))?.outcome == expected { right += 1 }
         }
         return right
@@ -67,7 +67,7 @@ enum DecisionCount {
     private static func allow(_ limiter: RateLimiter, _ names: Span<UInt8>, count: Int) -> Int {
         var right = 0
         for turn in 0..<count {
-            let name = names.extracting(unchecked: pointer(turn))
+            let name = names.extracting(unchecked: keyRange(turn))
             if limiter.allowNow(name, now: now(turn)) == true { right += 1 }
         }
         return right
@@ -79,7 +79,7 @@ enum DecisionCount {
 
     /// The byte range of the name for a turn; an odd multiplier visits every name.
     @inline(__always)
-    private static func pointer(_ turn: Int) -> Range<Int> {
+    private static func keyRange(_ turn: Int) -> Range<Int> {
         let number = turn &* 2_654_435_761 % organizations
         return number &* nameLength..<(number &+ 1) &* nameLength
     }
@@ -100,7 +100,7 @@ private struct GenerousStore: LeaseStore {
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        let tokens = min(request.needed + request.requested.ahead, request.limit.capacity)
+        let tokens = min(request.needed + request.requested.prefetchTokens, request.limit.capacity)
         let grant = Grant(
             tokens: tokens, held: request.held, openMicrotokens: 0,
             openRefillMicrotokensPerMillisecond: request.limit.refillMicrotokensPerMillisecond, outstanding: tokens)

@@ -14,7 +14,7 @@ final class Fleet: Sendable {
     }
 
     let servers: [Server]
-    let clock = Timeline(ContinuousClock())
+    let clock = ClockTimeSource(ContinuousClock())
     let limit: Limit
     let log = LogCounter()
     private let idleTimer = Mutex<Task<Void, Never>?>(nil)

@@ -24,7 +24,8 @@ struct PerfCommandTests {
         #expect(code == 0, "\(text)")
         let result = try PerfResult.read(json)
         #expect(
-            result.rows.map(\.name) == Tier.Door.allCases.flatMap { door in Tier.allCases.map { $0.rowName(door) } })
+            result.rows.map(\.name)
+                == Tier.Interface.allCases.flatMap { door in Tier.allCases.map { $0.rowName(door) } })
         for row in result.rows {
             #expect((row.samples.first?.decisions ?? 0) > 0)
             #expect(row.samples.first?.percentiles.isEmpty == false)

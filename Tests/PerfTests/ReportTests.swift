@@ -55,7 +55,8 @@ struct ReportTests {
         #expect(linear.marks.map(\.text) == ["0", "1", "2", "3", "4"])
         #expect(linear.position(0) == 100)
         #expect(Axis(.linear, showing: [], from: 0, to: 1).marks.count > 1)
-        #expect(Axis.written(1_234_567) == "1.23M" && Axis.written(1500) == "1.5k" && Axis.written(0.125) == "0.125")
+        #expect(
+            Axis.formatted(1_234_567) == "1.23M" && Axis.formatted(1500) == "1.5k" && Axis.formatted(0.125) == "0.125")
     }
 
     @Test("progress is shown as a bar on a terminal, and as a line per step elsewhere")

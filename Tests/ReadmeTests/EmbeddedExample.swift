@@ -4,7 +4,7 @@ import Cistern
 import CisternRedis
 
 func ask(_ organization: String, redis url: String) async throws -> String {
-    let clock = Timeline(ContinuousClock())
+    let clock = ClockTimeSource(ContinuousClock())
     let store = try RedisStore(url: url, clock: clock)
     await store.start()
     let (lesseeID, seed) = ("\(UInt64.random(in: 0 ... .max))", UInt64.random(in: 0 ... .max))

@@ -24,7 +24,7 @@ struct ConventionTests {
     }
 
     @Test("no file forces a try or cast, silences a check or leaves a note for later")
-    func noLooseEnds() throws {
+    func noBannedWords() throws {
         let banned = [
             "try" + "!", "as" + "!", "nonisolated" + "(unsafe)", ".disabled" + "(", "withKnown" + "Issue",
             "fatal" + "Error(",

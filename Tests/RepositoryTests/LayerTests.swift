@@ -87,7 +87,7 @@ struct LayerTests {
     }
 
     @Test("the checks detect imports and banned words, and ignore comments and string literals")
-    func checksBite() {
+    func checksDetectViolations() {
         let file = Repository.File(
             path: "x.swift",
             text: """

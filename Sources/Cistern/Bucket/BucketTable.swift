@@ -19,7 +19,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     typealias EntryPointer = SegmentedBuffer<BucketEntry<Value.Hot>, Value.Cold>.EntryPointer
 
     /// The memory layout of a value: the cold part, then the hot part.
-    private struct Whole: BitwiseCopyable {
+    private struct ValueLayout: BitwiseCopyable {
         var cold: Value.Cold
         var hot: Value.Hot
     }
@@ -33,7 +33,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     private var hand = 0
     private var bounds = EvictionBounds()
     /// How many keys are guests: inserted while the table was nearly full, and not seen to be used since.
-    private(set) var guestCount = 0
+    private(set) var probationaryCount = 0
 
     /// Number of keys in the table.
     private(set) var count = 0
@@ -45,10 +45,11 @@ struct BucketTable<Value: TableValue>: ~Copyable {
 
     init(capacity: Int, pool: Pool) {
         precondition(1...Self.largestCapacity ~= capacity, "a table holds 1 to \(Self.largestCapacity) keys")
-        precondition(EntryPointer.numberBits <= HashIndex.payloadBits, "an entry pointer must fit into a slot")
+        precondition(EntryPointer.lineAddressBits <= HashIndex.payloadBits, "an entry pointer must fit into a slot")
         precondition(
-            MemoryLayout<Whole>.size == MemoryLayout<Value>.size
-                && MemoryLayout<Whole>.offset(of: \.hot) == MemoryLayout<Value>.size - MemoryLayout<Value.Hot>.size,
+            MemoryLayout<ValueLayout>.size == MemoryLayout<Value>.size
+                && MemoryLayout<ValueLayout>.offset(of: \.hot) == MemoryLayout<Value>.size
+                    - MemoryLayout<Value.Hot>.size,
             "a value must be its cold part followed by its hot part")
         self.capacity = capacity
         entries = Entries(pool: pool)
@@ -67,11 +68,11 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     /// A read joins the two parts; a write splits them.
     subscript(pointer: EntryPointer) -> Value {
         @inline(__always) get {
-            unsafeBitCast(Whole(cold: entries[cold: pointer], hot: entries[hot: pointer].value), to: Value.self)
+            unsafeBitCast(ValueLayout(cold: entries[cold: pointer], hot: entries[hot: pointer].value), to: Value.self)
         }
         // No `_modify`: its coroutine frame, which would keep the value during the access, would be heap-allocated.
         set {
-            let whole = unsafeBitCast(newValue, to: Whole.self)
+            let whole = unsafeBitCast(newValue, to: ValueLayout.self)
             (entries[cold: pointer], entries[hot: pointer].value) = (whole.cold, whole.hot)
         }
     }
@@ -105,8 +106,8 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         // Fast path: keys about as long as a UUID.
         guard InlineKey.commonLengths ~= key.count else { return findLong(key, hash: hash) }
         let name = InlineKey(common: key)
-        let pointer = find(hash) { $0.isOf(name, count: key.count) }
-        if let pointer { entries[hot: pointer].noteUse() }
+        let pointer = find(hash) { $0.matches(name, count: key.count) }
+        if let pointer { entries[hot: pointer].markRecent() }
         return pointer
     }
 
@@ -115,33 +116,33 @@ struct BucketTable<Value: TableValue>: ~Copyable {
         let pointer: EntryPointer?
         if key.count <= InlineKey.capacity {
             let name = InlineKey(key)
-            pointer = find(hash) { $0.isOf(name, count: key.count) }
+            pointer = find(hash) { $0.matches(name, count: key.count) }
         } else {
             pointer = find(hash) { entry in longKeys[UInt32(entry.mark.index)].map { key.equals($0) } ?? false }
         }
-        if let pointer { entries[hot: pointer].noteUse() }
+        if let pointer { entries[hot: pointer].markRecent() }
         return pointer
     }
 
-    /// The entry stored under a hash for which `isRight` is true.
+    /// The entry stored under a hash for which `matches` is true.
     @inline(__always)
-    private func find(_ hash: UInt64, isRight: (BucketEntry<Value.Hot>) -> Bool) -> EntryPointer? {
-        slots.find(hash) { isRight(entries[hot: EntryPointer(number: $0)]) }.map { EntryPointer(number: $0) }
+    private func find(_ hash: UInt64, matches: (BucketEntry<Value.Hot>) -> Bool) -> EntryPointer? {
+        slots.find(hash) { matches(entries[hot: EntryPointer(lineAddress: $0)]) }.map { EntryPointer(lineAddress: $0) }
     }
 
     /// Adds a key that the table does not hold, and returns its entry index.
     ///
     /// The table must not be full.
     mutating func insert(_ key: Span<UInt8>, hash: UInt64, value: Value) -> Int {
-        let isGuest = count * 4 > capacity * 3
+        let isProbationary = count * 4 > capacity * 3
         precondition(!isFull, "the table is full: evict a key first")
         if (count + 1) * 4 > slots.count * 3 { slots.grow() }
         let index = freeIndices.popLast().map { Int($0) } ?? entries.count
-        let whole = unsafeBitCast(value, to: Whole.self)
+        let whole = unsafeBitCast(value, to: ValueLayout.self)
         let entry = BucketEntry(
             value: whole.hot, key: InlineKey(key),
-            mark: EntryMark(nameCount: key.count, index: index, isGuest: isGuest))
-        if isGuest { guestCount += 1 }
+            mark: EntryMark(keyLength: key.count, index: index, isProbationary: isProbationary))
+        if isProbationary { probationaryCount += 1 }
         bounds.noteChange(at: index)
         if index < entries.count {
             let pointer = entries.pointer(of: index)
@@ -150,7 +151,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
             entries.append(hot: entry, cold: whole.cold)
         }
         if key.count > InlineKey.capacity { longKeys[UInt32(index)] = key.withUnsafeBufferPointer { Array($0) } }
-        slots.insert(entries.pointer(of: index).number, hash: hash)
+        slots.insert(entries.pointer(of: index).lineAddress, hash: hash)
         count += 1
         return index
     }
@@ -164,7 +165,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     /// The key at an entry index.
     func key(at index: Int) -> [UInt8] {
         let entry = entry(at: index)
-        return longKeys[UInt32(index)] ?? entry.key.bytes(entry.mark.nameCount)
+        return longKeys[UInt32(index)] ?? entry.key.bytes(entry.mark.keyLength)
     }
 
     private func entry(at index: Int) -> BucketEntry<Value.Hot> { entries[hot: entries.pointer(of: index)] }
@@ -210,7 +211,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
 
     /// Removes a value that may be forgotten and returns it; nil if no value may be forgotten yet.
     ///
-    /// Guests (see ``guestCount``) go first. They displace other keys from at most a quarter of the table, so a flood
+    /// Guests (see ``probationaryCount``) go first. They displace other keys from at most a quarter of the table, so a flood
     /// of new keys leaves older ones. The scan finds a value if there is one; failed scans keep their bounds for the
     /// next call.
     ///
@@ -222,25 +223,25 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     mutating func evict(
         now: Int64, hash: (Span<UInt8>) -> UInt64, forgettable: (Value) -> (from: Int64, usedAt: Int64)
     ) -> Value? {
-        let sparing = guestCount * 4 >= capacity
+        let sparing = probationaryCount * 4 >= capacity
         // Moved out of `self`, because the closure needs the table.
         var bounds = EvictionBounds()
         swap(&bounds, &self.bounds)
         let due = bounds.firstDue(
             sparing, now: now, count: entries.count,
             { positions in
-                var (victim, isVictimGuest, earliest) = (Int?.none, false, Int64.max)
+                var (victim, isVictimProbationary, earliest) = (Int?.none, false, Int64.max)
                 for index in positions {
                     let pointer = entries.pointer(of: index)
                     guard entries[hot: pointer].mark.isLive else { continue }
                     let mark = entries[hot: pointer].mark
-                    if mark.isGuest, mark.isRecent { promote(pointer) }
-                    let isGuest = entries[hot: pointer].mark.isGuest
+                    if mark.isProbationary, mark.isRecent { promote(pointer) }
+                    let isProbationary = entries[hot: pointer].mark.isProbationary
                     let (from, usedAt) = forgettable(self[pointer])
-                    let due = sparing && !isGuest ? max(from, usedAt + EvictionBounds.sparedMilliseconds) : from
+                    let due = sparing && !isProbationary ? max(from, usedAt + EvictionBounds.sparedMilliseconds) : from
                     earliest = min(earliest, due)
-                    if due <= now, victim == nil || isGuest && !isVictimGuest {
-                        (victim, isVictimGuest) = (index, isGuest)
+                    if due <= now, victim == nil || isProbationary && !isVictimProbationary {
+                        (victim, isVictimProbationary) = (index, isProbationary)
                     }
                 }
                 return (victim, earliest)
@@ -255,15 +256,15 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     }
 
     private mutating func promote(_ pointer: EntryPointer) {
-        entries[hot: pointer].mark.isGuest = false
-        guestCount -= 1
+        entries[hot: pointer].mark.isProbationary = false
+        probationaryCount -= 1
     }
 
     private mutating func remove(at index: Int, hash: (Span<UInt8>) -> UInt64) -> Value {
         let pointer = entries.pointer(of: index)
-        slots.remove(pointer.number, hash: hash(key(at: index).span))
+        slots.remove(pointer.lineAddress, hash: hash(key(at: index).span))
         entries[hot: pointer].mark.isLive = false
-        if entries[hot: pointer].mark.isGuest { promote(pointer) }
+        if entries[hot: pointer].mark.isProbationary { promote(pointer) }
         longKeys[UInt32(index)] = nil
         freeIndices.append(UInt32(index))
         count -= 1
@@ -282,13 +283,13 @@ struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
 
     /// Marks the entry as recently used. Writes only on a change, to keep the cache line clean.
     @inline(__always)
-    mutating func noteUse() {
+    mutating func markRecent() {
         if !mark.isRecent { mark.isRecent = true }
     }
 
     /// Whether the entry holds `name`, a key of `count` bytes.
     @inline(__always)
-    func isOf(_ name: InlineKey, count: Int) -> Bool {
+    func matches(_ name: InlineKey, count: Int) -> Bool {
         // One branch for both comparisons.
         key.difference(from: name) | UInt64(mark.difference(fromCount: count)) == 0
     }
@@ -299,27 +300,28 @@ struct EntryMark: BitwiseCopyable {
     private static let countMask: UInt32 = 0x3f
     private static let recentBit: UInt32 = 0x40
     private static let liveBit: UInt32 = 0x80
-    private static let guestBit: UInt32 = 0x100
+    private static let probationaryBit: UInt32 = 0x100
     private static let indexShift: UInt32 = 9
 
     private var bits: UInt32
 
     /// The mark of a new entry: live and, unless it is a guest, recently used.
-    init(nameCount: Int, index: Int, isGuest: Bool = false) {
+    init(keyLength: Int, index: Int, isProbationary: Bool = false) {
         precondition(index <= Int(UInt32.max >> Self.indexShift), "a table holds at most 2^23 keys")
         bits =
-            UInt32(min(nameCount, Int(Self.countMask))) | (isGuest ? Self.guestBit : Self.recentBit) | Self.liveBit
+            UInt32(min(keyLength, Int(Self.countMask))) | (isProbationary ? Self.probationaryBit : Self.recentBit)
+            | Self.liveBit
             | UInt32(index) << Self.indexShift
     }
 
     /// Whether the key was inserted while the table was nearly full and has not been seen to be used since.
-    var isGuest: Bool {
-        get { bits & Self.guestBit != 0 }
-        set { bits = newValue ? bits | Self.guestBit : bits & ~Self.guestBit }
+    var isProbationary: Bool {
+        get { bits & Self.probationaryBit != 0 }
+        set { bits = newValue ? bits | Self.probationaryBit : bits & ~Self.probationaryBit }
     }
 
     /// The key's length in bytes, capped at 63.
-    var nameCount: Int { Int(bits & Self.countMask) }
+    var keyLength: Int { Int(bits & Self.countMask) }
 
     /// 0 if the capped key length is `count`, which must be below 63.
     @inline(__always)

@@ -7,37 +7,37 @@ struct EvictionBounds {
     static let sparedMilliseconds: Int64 = 60_000
     private static let segmentSize = 64
 
-    /// Bounds per segment: `plain` treats all keys alike, `sparing` spares keys that are not guests.
-    private var plain: [Int64] = []
-    private var sparing: [Int64] = []
+    /// Bounds per segment: `boundsForAll` treats all keys alike, `boundsSparingOld` spares keys that are not guests.
+    private var boundsForAll: [Int64] = []
+    private var boundsSparingOld: [Int64] = []
     /// Bounds over all segments: before these times no value is due.
-    private var nothingBefore: (plain: Int64, sparing: Int64) = (.min, .min)
+    private var earliestDue: (boundsForAll: Int64, boundsSparingOld: Int64) = (.min, .min)
     private var hand = 0
 
     /// Resets the bounds for a value that was added at an index.
     mutating func noteChange(at index: Int) {
-        nothingBefore = (.min, .min)
+        earliestDue = (.min, .min)
         let segment = index / Self.segmentSize
-        guard segment < plain.count else { return }
-        (plain[segment], sparing[segment]) = (.min, .min)
+        guard segment < boundsForAll.count else { return }
+        (boundsForAll[segment], boundsSparingOld[segment]) = (.min, .min)
     }
 
     /// The first entry index that `look` finds due; scans only segments whose bound is due.
     ///
     /// - Parameter look: scans entries; returns the one to take, if any, and the earliest time at which one is due.
     mutating func firstDue(
-        _ isSparing: Bool, now: Int64, count: Int, _ look: (Range<Int>) -> (found: Int?, earliest: Int64)
+        _ sparesOldKeys: Bool, now: Int64, count: Int, _ look: (Range<Int>) -> (found: Int?, earliest: Int64)
     ) -> Int? {
-        guard now >= (isSparing ? nothingBefore.sparing : nothingBefore.plain) else { return nil }
+        guard now >= (sparesOldKeys ? earliestDue.boundsSparingOld : earliestDue.boundsForAll) else { return nil }
         let segments = (count + Self.segmentSize - 1) / Self.segmentSize
-        while plain.count < segments {
-            plain.append(.min)
-            sparing.append(.min)
+        while boundsForAll.count < segments {
+            boundsForAll.append(.min)
+            boundsSparingOld.append(.min)
         }
         var earliestOfAll = Int64.max
         for step in 0..<segments {
             let segment = (hand + step) % segments
-            var bound = isSparing ? sparing[segment] : plain[segment]
+            var bound = sparesOldKeys ? boundsSparingOld[segment] : boundsForAll[segment]
             if bound <= now {
                 let start = segment * Self.segmentSize
                 let (found, earliest) = look(start..<min(count, start + Self.segmentSize))
@@ -46,11 +46,15 @@ struct EvictionBounds {
                     return found
                 }
                 bound = earliest
-                if isSparing { sparing[segment] = bound } else { plain[segment] = bound }
+                if sparesOldKeys { boundsSparingOld[segment] = bound } else { boundsForAll[segment] = bound }
             }
             earliestOfAll = min(earliestOfAll, bound)
         }
-        if isSparing { nothingBefore.sparing = earliestOfAll } else { nothingBefore.plain = earliestOfAll }
+        if sparesOldKeys {
+            earliestDue.boundsSparingOld = earliestOfAll
+        } else {
+            earliestDue.boundsForAll = earliestOfAll
+        }
         return nil
     }
 }

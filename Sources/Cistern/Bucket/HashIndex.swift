@@ -38,16 +38,16 @@ struct HashIndex: ~Copyable {
         set { slots[Int(bitPattern: number & mask)] = newValue }
     }
 
-    /// The entry pointer that is stored under this hash's tag and for which `isRight` is true.
+    /// The entry pointer that is stored under this hash's tag and for which `matches` is true.
     @inline(__always)
-    func find(_ hash: UInt64, isRight: (_ pointer: UInt64) -> Bool) -> UInt64? {
+    func find(_ hash: UInt64, matches: (_ pointer: UInt64) -> Bool) -> UInt64? {
         var slot = UInt(truncatingIfNeeded: hash)
         while true {
             let content = self[slot]
             if content == 0 { return nil }
             if (content ^ hash) & Self.tagMask == 0 {
                 let pointer = content >> Self.tagBits
-                if isRight(pointer) { return pointer }
+                if matches(pointer) { return pointer }
             }
             slot &+= 1
         }

@@ -35,7 +35,7 @@ struct InlineKey: BitwiseCopyable {
     private static func padded(_ key: Span<UInt8>) -> InlineKey {
         func word(_ index: Int) -> UInt64 {
             if key.count > 32 || key.count <= index * 8 { return 0 }
-            return key.count >= index * 8 + 8 ? key.word(index) : key.lastWord
+            return key.count >= index * 8 + 8 ? key.word(index) : key.trailingWord
         }
         return InlineKey((word(0), word(1), word(2), word(3)))
     }
@@ -83,7 +83,7 @@ extension Span<UInt8> {
     ///
     /// Reads with overlapping loads instead of byte by byte.
     @inline(__always)
-    var lastWord: UInt64 {
+    var trailingWord: UInt64 {
         let left = count & 7
         if count >= 8 { return load(count &- 8, as: UInt64.self) >> UInt64(truncatingIfNeeded: 64 &- left &* 8) }
         if left >= 4 {

@@ -122,7 +122,7 @@ extension LockStripedTable where State: TableState & ~Copyable {
     ///
     /// All entries are visited in small batches; threads that wait for the lock get it between two batches.
     func forEachEntry(
-        of names: Set<[UInt8]>?, hash: NameHash, _ body: (inout State, _ index: Int) -> Void
+        of names: Set<[UInt8]>?, hash: KeyHash, _ body: (inout State, _ index: Int) -> Void
     ) {
         for name in names ?? [] {
             let hash = hash(name.span)

@@ -13,22 +13,22 @@ struct SegmentedBuffer<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: ~Copyable {
     /// The address of an element, valid as long as the buffer.
     struct EntryPointer {
         /// The address of the hot part, in cache lines.
-        let number: UInt64
+        let lineAddress: UInt64
 
-        /// Number of bits in ``number``: allocated addresses fit into 48, and a cache line takes 6 of them.
-        static var numberBits: Int { 42 }
+        /// Number of bits in ``lineAddress``: allocated addresses fit into 48, and a cache line takes 6 of them.
+        static var lineAddressBits: Int { 42 }
 
         @inline(__always)
         fileprivate var hot: UnsafeMutablePointer<Hot> {
-            let address = UInt(truncatingIfNeeded: number &* UInt64(Pool.lineBytes))
-            // `number` was made from a valid address, which is never 0.
+            let address = UInt(truncatingIfNeeded: lineAddress &* UInt64(Pool.lineBytes))
+            // `lineAddress` was made from a valid address, which is never 0.
             return UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped
         }
 
         /// The hot part's address gives the element's index in its chunk and the start of the chunk's cold parts.
         @inline(__always)
         fileprivate var cold: UnsafeMutablePointer<Cold> {
-            let index = Int(truncatingIfNeeded: number % UInt64(Pool.chunkCount))
+            let index = Int(truncatingIfNeeded: lineAddress % UInt64(Pool.chunkCount))
             let lines = Pool.chunkCount &- index
             return (UnsafeMutableRawPointer(hot) + (lines &* Pool.lineBytes &+ index &* Pool.coldStride))
                 .assumingMemoryBound(to: Cold.self)
@@ -36,7 +36,7 @@ struct SegmentedBuffer<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: ~Copyable {
     }
 
     private let pool: Pool
-    /// The ``EntryPointer/number`` of each segment's first element; allocated for ``segmentCapacity`` segments.
+    /// The ``EntryPointer/lineAddress`` of each segment's first element; allocated for ``segmentCapacity`` segments.
     ///
     /// Not an array, which would check the bounds of each access again.
     private var segments: UnsafeMutablePointer<UInt64>
@@ -69,7 +69,7 @@ struct SegmentedBuffer<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: ~Copyable {
         let index = UInt(bitPattern: index)
         precondition(index < UInt(bitPattern: count), "entry index out of bounds")
         let (segment, offset) = index.quotientAndRemainder(dividingBy: UInt(bitPattern: Pool.segmentCount))
-        return EntryPointer(number: segments[Int(bitPattern: segment)] + UInt64(offset))
+        return EntryPointer(lineAddress: segments[Int(bitPattern: segment)] + UInt64(offset))
     }
 
     mutating func append(hot: Hot, cold: Cold) {

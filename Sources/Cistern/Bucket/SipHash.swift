@@ -20,7 +20,7 @@ package struct SipHash: Sendable, BitwiseCopyable {
         state.absorb(bytes.word(1), rounds: 1)
         state.absorb(bytes.word(2), rounds: 1)
         state.absorb(bytes.word(3), rounds: 1)
-        state.absorb(bytes.lastWord | UInt64(truncatingIfNeeded: bytes.count) << 56, rounds: 1)
+        state.absorb(bytes.trailingWord | UInt64(truncatingIfNeeded: bytes.count) << 56, rounds: 1)
         return state.finish(rounds: 3)
     }
 
@@ -34,7 +34,7 @@ package struct SipHash: Sendable, BitwiseCopyable {
             index &+= 1
         }
         // The last word: the remaining bytes, and the byte count in the highest byte.
-        let last = (count & 7 == 0 ? 0 : bytes.lastWord) | UInt64(truncatingIfNeeded: count) << 56
+        let last = (count & 7 == 0 ? 0 : bytes.trailingWord) | UInt64(truncatingIfNeeded: count) << 56
         state.absorb(last, rounds: compressionRounds)
         return state.finish(rounds: finalizationRounds)
     }

@@ -81,7 +81,7 @@ extension Decision {
     }
 
     /// The same decision under a limit in shadow mode, which denies and refuses no request.
-    var inShadow: Decision {
+    var admittedInShadowMode: Decision {
         switch outcome {
         case .allowed, .unmetered: self
         case .denied:

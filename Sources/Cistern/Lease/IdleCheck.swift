@@ -21,8 +21,8 @@ struct IdleCheck: BitwiseCopyable {
     ///
     /// One that nobody looked at for over half an hour may be told from one to come only two minutes later.
     func isDue(at now: Instant) -> Bool {
-        let ahead = bits >> Self.indexBits &- UInt64(bitPattern: now.nanoseconds)
-        let left = ahead & (UInt64.max >> Self.indexBits)
+        let prefetchTokens = bits >> Self.indexBits &- UInt64(bitPattern: now.nanoseconds)
+        let left = prefetchTokens & (UInt64.max >> Self.indexBits)
         return left == 0 || left > Self.furthestNanoseconds
     }
 }

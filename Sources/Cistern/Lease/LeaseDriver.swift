@@ -11,7 +11,7 @@ final class LeaseDriver: Sendable {
 
     init(
         limits: Limits, store: any LeaseStore, lesseeID: String, settings: LimiterSettings, sizing: any LeaseSizing,
-        hash: NameHash
+        hash: KeyHash
     ) {
         let pool = BucketTable<PackedLease>.Pool()
         shards = LockStripedTable(capacity: settings.maximumBuckets) {

@@ -11,7 +11,7 @@ struct LeaseShard: ~Copyable, TableState {
         let maximumWaiters: Int
         let failurePolicy: FailurePolicy
         let sizing: any LeaseSizing
-        let hash: NameHash
+        let hash: KeyHash
         let newKeys: NewKeyBudget?
         let prefetchHints: PrefetchHints
     }
@@ -134,7 +134,7 @@ struct LeaseShard: ~Copyable, TableState {
 
     /// Counts a decision; under a limit in shadow mode nothing is denied.
     private mutating func counted(_ decision: Decision) -> Decision {
-        let decision = decision.limit.isShadow ? decision.inShadow : decision
+        let decision = decision.limit.isShadow ? decision.admittedInShadowMode : decision
         decisions.count(decision)
         return decision
     }

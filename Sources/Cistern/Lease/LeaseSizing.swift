@@ -21,7 +21,7 @@ public struct LeaseUsage: Sendable, Equatable {
 /// What a lessee would like to have ahead of use.
 public struct RequestedLease: Sendable, Equatable {
     /// Tokens beyond what waits, 0 to 10^9; 0 for none.
-    public var ahead: Int
+    public var prefetchTokens: Int
     /// This lessee's weight where the balance must be shared, in thousandths of a token a second, 0 to 10^12.
     ///
     /// The store shares by weight among the lessees that have a lease. One of weight 0 takes what there is.
@@ -43,11 +43,11 @@ public struct RequestedLease: Sendable, Equatable {
     }
 
     /// No wish: the store grants what waits and no more.
-    public static let none = RequestedLease(ahead: 0, weight: 0)
+    public static let none = RequestedLease(prefetchTokens: 0, weight: 0)
 
     /// Creates a wish; without the last two it is one for tokens at once.
-    public init(ahead: Int, weight: Int64, trickleMilliseconds: Int64 = 0, soloMultiplier: Int = 1) {
-        self.ahead = ahead
+    public init(prefetchTokens: Int, weight: Int64, trickleMilliseconds: Int64 = 0, soloMultiplier: Int = 1) {
+        self.prefetchTokens = prefetchTokens
         self.weight = weight
         self.trickleMilliseconds = trickleMilliseconds
         self.soloMultiplier = soloMultiplier
@@ -71,11 +71,11 @@ public struct DemandSizing: LeaseSizing {
         let target = sustained * Double(settings.horizonMilliseconds) / 1000
         guard target >= Double(settings.minimumTokens) else {
             let wanted = sustained * Double(settings.durationMilliseconds) / 1000
-            let ahead = min(settings.negligibleTokens(of: use.limit), Int(wanted.rounded(.up)))
-            return RequestedLease(ahead: max(0, ahead - use.held), weight: weight)
+            let prefetchTokens = min(settings.negligibleTokens(of: use.limit), Int(wanted.rounded(.up)))
+            return RequestedLease(prefetchTokens: max(0, prefetchTokens - use.held), weight: weight)
         }
         return RequestedLease(
-            ahead: max(0, Int(min(target, Double(use.limit.capacity))) - use.held), weight: weight,
+            prefetchTokens: max(0, Int(min(target, Double(use.limit.capacity))) - use.held), weight: weight,
             trickleMilliseconds: settings.horizonMilliseconds, soloMultiplier: settings.soloMultiplier)
     }
 }
@@ -104,7 +104,7 @@ public struct FixedSizing: LeaseSizing {
 
     /// The fixed number, at once.
     public func requested(for use: LeaseUsage, settings: LeaseSettings) -> RequestedLease {
-        RequestedLease(ahead: tokens, weight: 0)
+        RequestedLease(prefetchTokens: tokens, weight: 0)
     }
 }
 

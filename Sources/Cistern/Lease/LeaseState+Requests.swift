@@ -30,7 +30,7 @@ extension LeaseState {
             limit: limit, demandPerSecond: demand.tokensPerSecond, held: max(0, report.held - waitingTokens))
         report.requested = sizing.requested(for: usage, settings: settings).bounded(by: settings)
         report.returned = returned
-        hasPrefetched = report.requested.ahead > 0
+        hasPrefetched = report.requested.prefetchTokens > 0
         return report
     }
 

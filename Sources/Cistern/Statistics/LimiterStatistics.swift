@@ -39,13 +39,13 @@ package struct LeaseTokenTally: Sendable, Equatable, BitwiseCopyable {
 /// Requests paid from tokens held here: the two counters that nearly every decision increments, on one cache line.
 struct PaidTally: Sendable, BitwiseCopyable {
     /// Tokens in the high half and requests in the low half, so that one addition increments both.
-    private var both: UInt128 = 0
+    private var packedCounts: UInt128 = 0
 
-    var requests: UInt64 { UInt64(truncatingIfNeeded: both) }
-    var tokens: UInt64 { UInt64(truncatingIfNeeded: both >> 64) }
+    var requests: UInt64 { UInt64(truncatingIfNeeded: packedCounts) }
+    var tokens: UInt64 { UInt64(truncatingIfNeeded: packedCounts >> 64) }
 
     @inline(__always)
     mutating func count(_ cost: UInt32) {
-        both &+= UInt128(cost) << 64 | 1
+        packedCounts &+= UInt128(cost) << 64 | 1
     }
 }

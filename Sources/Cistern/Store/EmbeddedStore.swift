@@ -11,11 +11,11 @@ final class EmbeddedStore: Sendable {
         var evictions: UInt64 = 0
     }
 
-    let hash: NameHash
+    let hash: KeyHash
     private let shards: LockStripedTable<State>
     private let newKeys: NewKeyBudget?
 
-    init(limits: Limits, settings: LimiterSettings, hash: NameHash) {
+    init(limits: Limits, settings: LimiterSettings, hash: KeyHash) {
         self.hash = hash
         newKeys = NewKeyBudget(perSecond: settings.maximumNewKeysPerSecond)
         let pool = BucketTable<LimitedBucket>.Pool()
@@ -88,7 +88,7 @@ final class EmbeddedStore: Sendable {
 
     /// Counts a decision and returns it; a limit in shadow mode admits every request.
     private func counted(_ decision: Decision, in state: inout State) -> Decision {
-        let decision = decision.limit.isShadow ? decision.inShadow : decision
+        let decision = decision.limit.isShadow ? decision.admittedInShadowMode : decision
         state.decisions.count(decision)
         return decision
     }

@@ -27,15 +27,15 @@ package struct StoreBucket: Sendable, Equatable {
         /// When the trickle grant ends.
         package var trickleEndsMilliseconds: Int64
         /// The tokens granted to the last request; taken back unless the next request acknowledges them.
-        package var unseen: Int
+        package var unacknowledged: Int
         /// When the last request was applied.
-        package var askedAtMilliseconds: Int64
+        package var lastRequestMilliseconds: Int64
         /// ``StoreBucket/overflow`` at that time.
         package var overflow: Int64
 
         package init(
             lesseeID: String, sequence: UInt64, tokens: Int, endsMilliseconds: Int64, weight: Int64, trickleRate: Int64,
-            trickleEndsMilliseconds: Int64, unseen: Int, askedAtMilliseconds: Int64, overflow: Int64
+            trickleEndsMilliseconds: Int64, unacknowledged: Int, lastRequestMilliseconds: Int64, overflow: Int64
         ) {
             self.lesseeID = lesseeID
             self.sequence = sequence
@@ -44,29 +44,29 @@ package struct StoreBucket: Sendable, Equatable {
             self.weight = weight
             self.trickleRate = trickleRate
             self.trickleEndsMilliseconds = trickleEndsMilliseconds
-            self.unseen = unseen
-            self.askedAtMilliseconds = askedAtMilliseconds
+            self.unacknowledged = unacknowledged
+            self.lastRequestMilliseconds = lastRequestMilliseconds
             self.overflow = overflow
         }
 
         /// Whether a server can have written the record; any other record is a mistake and holds no tokens.
         package var isPlausible: Bool {
-            guard 0...Limit.maximumCapacity ~= tokens, 0..<StoreBucket.wrap ~= askedAtMilliseconds,
-                endsMilliseconds > askedAtMilliseconds,
-                endsMilliseconds <= askedAtMilliseconds + LeaseSettings.longestMilliseconds
+            guard 0...Limit.maximumCapacity ~= tokens, 0..<StoreBucket.overflowModulus ~= lastRequestMilliseconds,
+                endsMilliseconds > lastRequestMilliseconds,
+                endsMilliseconds <= lastRequestMilliseconds + LeaseSettings.longestMilliseconds
             else { return false }
             let (trickle, overflows) = trickleRate.multipliedReportingOverflow(
-                by: trickleEndsMilliseconds - askedAtMilliseconds)
+                by: trickleEndsMilliseconds - lastRequestMilliseconds)
             return !overflows && trickle <= Int64(tokens) * Limit.microtokensPerToken
         }
 
         /// Shifts a record from the future so that it begins now.
         fileprivate mutating func begin(noLaterThan now: Int64) {
-            let ahead = askedAtMilliseconds - now
-            guard ahead > 0 else { return }
-            askedAtMilliseconds = now
-            endsMilliseconds -= ahead
-            trickleEndsMilliseconds = max(0, trickleEndsMilliseconds - ahead)
+            let prefetchTokens = lastRequestMilliseconds - now
+            guard prefetchTokens > 0 else { return }
+            lastRequestMilliseconds = now
+            endsMilliseconds -= prefetchTokens
+            trickleEndsMilliseconds = max(0, trickleEndsMilliseconds - prefetchTokens)
         }
     }
 
@@ -93,7 +93,7 @@ package struct StoreBucket: Sendable, Equatable {
     /// How long the store keeps an unused bucket, in milliseconds.
     ///
     /// Longer than any lease plus the time to fill the bucket, since an expired bucket comes back full.
-    package static func lifeMilliseconds(of limit: Limit, leaseMilliseconds: Int64) -> Int64 {
+    package static func timeToLiveMilliseconds(of limit: Limit, leaseMilliseconds: Int64) -> Int64 {
         let fill = limit.millisecondsToGain(limit.capacityMicrotokens)
         return max(60_000, 2 * fill, leaseMilliseconds + fill)
     }
@@ -102,11 +102,11 @@ package struct StoreBucket: Sendable, Equatable {
     package mutating func apply(_ request: LeaseRequest, nowMilliseconds now: Int64) -> Grant? {
         let before = records.first { $0.lesseeID == request.lesseeID }
         if let before, request.sequence <= before.sequence, before.endsMilliseconds > now { return nil }
-        noticeStepBack(of: request.lesseeID, now: now)
+        handleClockStepBack(of: request.lesseeID, now: now)
         let own = records.first { $0.lesseeID == request.lesseeID }
         let report = Self.report(own, in: request, now: now)
         refill(around: report, own: own, of: request.lesseeID, limit: request.limit, now: now)
-        var others = Others(records, now: now)
+        var others = OtherLessees(records, now: now)
         let answer = grant(request, held: report.held, others: &others)
         let outstanding = report.held + answer.tokens + answer.trickleTokens
         records.append(
@@ -115,13 +115,13 @@ package struct StoreBucket: Sendable, Equatable {
                 endsMilliseconds: now + request.durationMilliseconds, weight: request.requested.weight,
                 trickleRate: answer.trickleTokens > 0 ? others.newTrickleRate : 0,
                 trickleEndsMilliseconds: now + answer.trickleMilliseconds,
-                unseen: answer.tokens + answer.trickleTokens, askedAtMilliseconds: now, overflow: overflow))
+                unacknowledged: answer.tokens + answer.trickleTokens, lastRequestMilliseconds: now, overflow: overflow))
         return answer
     }
 
     /// Refills the bucket and releases expired leases as the next request would, without a report or a grant.
     package mutating func catchUp(_ limit: Limit, nowMilliseconds now: Int64) {
-        noticeStepBack(of: "", now: now)
+        handleClockStepBack(of: "", now: now)
         refill(around: Report(), own: nil, of: "", limit: limit, now: now)
     }
 
@@ -141,8 +141,8 @@ package struct StoreBucket: Sendable, Equatable {
     ///
     /// How much of each running trickle grant has come is unknown, so all of it is charged. Earlier overflow is not
     /// credited, since times before and after the step cannot be compared.
-    private mutating func noticeStepBack(of lesseeID: String, now: Int64) {
-        guard records.contains(where: { $0.askedAtMilliseconds > now }) else { return }
+    private mutating func handleClockStepBack(of lesseeID: String, now: Int64) {
+        guard records.contains(where: { $0.lastRequestMilliseconds > now }) else { return }
         for index in records.indices {
             records[index].begin(noLaterThan: now)
             records[index].overflow = overflow
@@ -172,9 +172,9 @@ package struct StoreBucket: Sendable, Equatable {
             let moment = request.held > 0 ? own.endsMilliseconds : min(quiet, own.endsMilliseconds)
             return Report(spent: [(own.tokens, moment)])
         }
-        let unseen = own.sequence > request.acknowledged ? own.unseen : 0
+        let unacknowledged = own.sequence > request.acknowledged ? own.unacknowledged : 0
         let held = min(own.tokens, request.held)
-        let credit = min(request.returned + unseen, own.tokens - held)
+        let credit = min(request.returned + unacknowledged, own.tokens - held)
         let spent = own.tokens - held - credit
         let early = min(request.halfSpentTokens, spent)
         let parts = [(early, min(quiet, now - request.halfSpentMilliseconds)), (spent - early, quiet)]
@@ -202,21 +202,21 @@ package struct StoreBucket: Sendable, Equatable {
             for part in report.spent { creditOverflow(part.tokens, spentAt: part.moment, own: own, limit: limit) }
         }
         for ending in endings.sorted(by: { $0.moment < $1.moment }) {
-            flowIn(limit, ceiling: ceiling, until: ending.moment)
+            refillUntil(limit, ceiling: ceiling, until: ending.moment)
             ceiling += Int64(ending.tokens) * Self.token
         }
-        flowIn(limit, ceiling: ceiling, until: now)
+        refillUntil(limit, ceiling: ceiling, until: now)
         balanceMicrotokens += Int64(report.credit) * Self.token
     }
 
-    private mutating func flowIn(_ limit: Limit, ceiling: Int64, until now: Int64) {
+    private mutating func refillUntil(_ limit: Limit, ceiling: Int64, until now: Int64) {
         let elapsed = now - asOfMilliseconds
         guard elapsed > 0 else { return }
         var bucket = TokenBucket(microtokens: balanceMicrotokens, asOfMilliseconds: asOfMilliseconds)
         bucket.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: now)
         let (inflow, overflows) = elapsed.multipliedReportingOverflow(by: limit.refillMicrotokensPerMillisecond)
         let refused = overflows ? Int64.max : inflow - (bucket.microtokens - balanceMicrotokens)
-        overflow = Self.wrapped(overflow + min(refused, limit.capacityMicrotokens))
+        overflow = Self.reducedOverflow(overflow + min(refused, limit.capacityMicrotokens))
         balanceMicrotokens = bucket.microtokens
         asOfMilliseconds = now
     }
@@ -227,27 +227,27 @@ package struct StoreBucket: Sendable, Equatable {
     /// most the refill between these two moments.
     private mutating func creditOverflow(_ tokens: Int, spentAt moment: Int64, own: Record, limit: Limit) {
         guard tokens > 0, moment < asOfMilliseconds else { return }
-        var since = Self.wrapped(overflow - own.overflow)
-        if since >= Self.wrap / 2 { since = 0 }
-        let before = max(0, moment - own.askedAtMilliseconds)
+        var since = Self.reducedOverflow(overflow - own.overflow)
+        if since >= Self.overflowModulus / 2 { since = 0 }
+        let before = max(0, moment - own.lastRequestMilliseconds)
         let (most, overflows) = before.multipliedReportingOverflow(by: limit.refillMicrotokensPerMillisecond)
         let found = overflows ? 0 : min(Int64(tokens) * Self.token, max(0, since - most))
         balanceMicrotokens += found
-        overflow = Self.wrapped(overflow - found)
+        overflow = Self.reducedOverflow(overflow - found)
     }
 
     /// The modulus of ``overflow``: above any sum of two capacities, and exact in a double.
-    fileprivate static let wrap: Int64 = 1 << 52
+    fileprivate static let overflowModulus: Int64 = 1 << 52
 
     /// An amount modulo 2^52, as ``overflow`` is stored.
-    package static func wrapped(_ amount: Int64) -> Int64 {
-        amount & (wrap - 1)
+    package static func reducedOverflow(_ amount: Int64) -> Int64 {
+        amount & (overflowModulus - 1)
     }
 
     // MARK: Grants
 
     /// The records of the other lessees, added up.
-    private struct Others {
+    private struct OtherLessees {
         var tokens = 0
         var weight: Int64 = 0
         /// The sum of the rates of their trickle grants.
@@ -272,7 +272,7 @@ package struct StoreBucket: Sendable, Equatable {
     /// Pays the waiting requests, then grants prefetch tokens.
     ///
     /// Prefetch tokens are granted at once up to the lessee's part of the balance; the rest is a trickle grant.
-    private mutating func grant(_ request: LeaseRequest, held: Int, others: inout Others) -> Grant {
+    private mutating func grant(_ request: LeaseRequest, held: Int, others: inout OtherLessees) -> Grant {
         let (limit, requested) = (request.limit, request.requested)
         let room = max(0, limit.capacity - others.tokens - held)
         let open = balanceMicrotokens + others.trickleRemainingMicrotokens
@@ -282,22 +282,22 @@ package struct StoreBucket: Sendable, Equatable {
 
         // Prefetch tokens never take the outstanding ones above half of the capacity: the rest stays available to all.
         let spare = max(0, limit.capacity / 2 - others.tokens - held - granted)
-        let isAlone = others.weight == 0
-        let factor = isAlone ? requested.soloMultiplier : 1
-        var ahead = requested.ahead * factor
+        let isSolo = others.weight == 0
+        let factor = isSolo ? requested.soloMultiplier : 1
+        var prefetchTokens = requested.prefetchTokens * factor
         var atOnce = 0
         if everything {
             let rest = whole - granted
-            let isSharing = !isAlone && requested.weight > 0
+            let isSharing = !isSolo && requested.weight > 0
             let share = isSharing ? Self.share(of: Int64(rest), requested.weight, others.weight) : rest
-            atOnce = min(ahead, spare, rest <= ahead ? rest : share)
+            atOnce = min(prefetchTokens, spare, rest <= prefetchTokens ? rest : share)
             granted += atOnce
-            ahead -= atOnce
+            prefetchTokens -= atOnce
         }
 
         let free = max(0, limit.refillMicrotokensPerMillisecond - others.trickleRate)
         let fair =
-            isAlone
+            isSolo
             ? free
             : min(
                 free,
@@ -306,7 +306,7 @@ package struct StoreBucket: Sendable, Equatable {
                         of: limit.refillMicrotokensPerMillisecond, requested.weight, others.weight)))
         let window = requested.trickleMilliseconds * Int64(factor)
         let isShort = whole == granted
-        let wanted = isShort ? min(ahead, spare - atOnce) : 0
+        let wanted = isShort ? min(prefetchTokens, spare - atOnce) : 0
         let trickleRate = Self.trickleRate(wanted: wanted, rate: fair, windowMilliseconds: window)
         others.newTrickleRate = trickleRate.rate
         balanceMicrotokens -= Int64(granted + trickleRate.tokens) * Self.token

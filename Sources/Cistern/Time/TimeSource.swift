@@ -11,7 +11,7 @@ public protocol TimeSource: Sendable {
 ///
 /// Use `ContinuousClock`, which keeps counting while the machine sleeps, as the store's clock does. With
 /// `SuspendingClock`, a lease would outlive the store's record of it after a suspend.
-public struct Timeline<Source: Clock>: TimeSource where Source.Duration == Swift.Duration {
+public struct ClockTimeSource<Source: Clock>: TimeSource where Source.Duration == Swift.Duration {
     private let clock: Source
     private let origin: Source.Instant
 

@@ -15,7 +15,7 @@ struct AdminAPI: Sendable {
         switch route {
         case .status: return try JSONText.response(monitor.status)
         case .nodes: return try JSONText.response(Document.Nodes(nodes: monitor.status.nodes))
-        case .organizations: return try busiest(request)
+        case .organizations: return try topOrganizations(request)
         case .overrides: return try overrides(request)
         case .journal: return try JSONText.response(Document.Journal(operations.journal()))
         case .organization:
@@ -24,11 +24,11 @@ struct AdminAPI: Sendable {
         case .fillBucket: return try await fillBucket(context)
         case .setLimit: return try await setLimit(request, context)
         case .removeLimit: return try await removeLimit(context)
-        case .lease: return try JSONText.response(Document.LeaseAnswer(try leaseSettings()))
+        case .lease: return try JSONText.response(Document.LeaseResponse(try leaseSettings()))
         case .changeLease: return try await changeLease(request, context)
         case .metrics: return Self.text(monitor.metrics, type: MetricsPage.contentType)
         case .health:
-            let snapshot = context.user == "nobody" ? monitor.snapshot.forAnybody : monitor.snapshot
+            let snapshot = context.user == "nobody" ? monitor.snapshot.publicView : monitor.snapshot
             return Self.text(
                 HealthPage.text(snapshot), type: HealthPage.contentType,
                 status: snapshot.isDraining ? .serviceUnavailable : .ok)
@@ -55,14 +55,14 @@ struct AdminAPI: Sendable {
 
     // MARK: Organizations
 
-    private func busiest(_ request: Request) throws -> Response {
-        let sort = request.uri.queryParameters.get("sort") ?? BusiestOrder.allowed.rawValue
-        guard let order = BusiestOrder(rawValue: sort) else {
-            let words = BusiestOrder.allCases.map(\.rawValue).joined(separator: ", ")
+    private func topOrganizations(_ request: Request) throws -> Response {
+        let sort = request.uri.queryParameters.get("sort") ?? DecisionKind.allowed.rawValue
+        guard let order = DecisionKind(rawValue: sort) else {
+            let words = DecisionKind.allCases.map(\.rawValue).joined(separator: ", ")
             throw Problem(.badRequest, "sort is '\(sort.prefix(64))': use one of \(words)")
         }
         let limit = try Self.limit(request, standard: 20, most: 100)
-        let entries = operations.busiest(limit, by: order).map { Document.Busy($0) }
+        let entries = operations.topOrganizations(limit, by: order).map { Document.Busy($0) }
         return try JSONText.response(Document.Busiest(sort: sort, organizations: entries))
     }
 
@@ -119,7 +119,7 @@ struct AdminAPI: Sendable {
         guard let override = Document.Override(entry) else {
             preconditionFailure("an override that was set has a limit")
         }
-        return try JSONText.response(Document.OverrideAnswer(organization: name, override: override))
+        return try JSONText.response(Document.OverrideResponse(organization: name, override: override))
     }
 
     private func removeLimit(_ context: AdminContext) async throws -> Response {
@@ -165,7 +165,7 @@ struct AdminAPI: Sendable {
         }
         operations.changeLease(to: after)
         log("lease settings were changed", context, of: nil, before: before.shown, after: after.shown)
-        return try JSONText.response(Document.LeaseAnswer(after))
+        return try JSONText.response(Document.LeaseResponse(after))
     }
 
     /// Logs a change: its user, its organization, and the values before and after.

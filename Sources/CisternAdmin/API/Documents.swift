@@ -78,7 +78,7 @@ enum Document {
         @Nullable var lastSecondsAgo: Int64?
     }
 
-    struct OverrideAnswer: Encodable {
+    struct OverrideResponse: Encodable {
         let version = 1
         let organization: String
         let override: Override
@@ -97,7 +97,7 @@ enum Document {
     }
 
     /// Lease settings with a version of the document.
-    struct LeaseAnswer: Encodable {
+    struct LeaseResponse: Encodable {
         let lease: Lease
 
         init(_ settings: LeaseSettings) {

@@ -15,7 +15,7 @@ final class Monitor: Sendable {
         var secondsBetween = 1.0
         /// The latest snapshot, from a tick or a request.
         var recent: (snapshot: ServerSnapshot, at: Instant)
-        var listeners: [Int: Listener] = [:]
+        var streams: [Int: EventStream] = [:]
         var nextListener = 0
         /// The tokens that were accepted at the last tick.
         var tokens: AdminTokens?
@@ -23,18 +23,18 @@ final class Monitor: Sendable {
     }
 
     /// One event stream.
-    private struct Listener {
+    private struct EventStream {
         let continuation: AsyncStream<ByteBuffer>.Continuation
         /// The number of consecutive events that the stream has dropped.
-        var missed = 0
+        var dropped = 0
     }
 
     /// The maximum number of event streams.
-    static let maximumListeners = 64
-    private static let freshMilliseconds: Int64 = 100
+    static let maximumStreams = 64
+    private static let snapshotMaximumAgeMilliseconds: Int64 = 100
     private static let listCount = 10
     /// The number of consecutive dropped events after which a stream is ended.
-    private static let mostMissed = 20
+    private static let maximumDropped = 20
 
     private let operations: any Operations
     private let clock: any TimeSource
@@ -72,13 +72,13 @@ final class Monitor: Sendable {
             if unmetered > 0 { operations.noteUnmetered(unmetered) }
             state.recent = (snapshot, now)
             endStreams(in: &state, ifChanged: tokens())
-            return !state.listeners.isEmpty
+            return !state.streams.isEmpty
         }
         guard hasListeners, let status = try? Self.event("status", status),
-            let busiest = try? Self.event("busiest", Busiest(operations, most: Self.listCount))
+            let topOrganizations = try? Self.event("busiest", Busiest(operations, most: Self.listCount))
         else { return }
-        for (number, listener) in state.withLock({ $0.listeners }) {
-            for event in [status, busiest] { send(event, to: listener.continuation, number) }
+        for (number, listener) in state.withLock({ $0.streams }) {
+            for event in [status, topOrganizations] { send(event, to: listener.continuation, number) }
         }
     }
 
@@ -86,20 +86,20 @@ final class Monitor: Sendable {
     private func send(_ event: ByteBuffer, to stream: AsyncStream<ByteBuffer>.Continuation, _ number: Int) {
         var isDropped = false
         if case .dropped = stream.yield(event) { isDropped = true }
-        let missed = state.withLock { state in
-            let missed = isDropped ? (state.listeners[number]?.missed ?? 0) + 1 : 0
-            state.listeners[number]?.missed = missed
-            return missed
+        let dropped = state.withLock { state in
+            let dropped = isDropped ? (state.streams[number]?.dropped ?? 0) + 1 : 0
+            state.streams[number]?.dropped = dropped
+            return dropped
         }
-        if missed >= Self.mostMissed { stream.finish() }
+        if dropped >= Self.maximumDropped { stream.finish() }
     }
 
     /// Ends all streams if the tokens have changed.
     private func endStreams(in state: inout State, ifChanged tokens: AdminTokens?) {
         guard tokens != state.tokens else { return }
         state.tokens = tokens
-        let streams = state.listeners.values.map(\.continuation)
-        state.listeners.removeAll()
+        let streams = state.streams.values.map(\.continuation)
+        state.streams.removeAll()
         // Outside the lock: a stream's termination handler takes it.
         Task { for stream in streams { stream.finish() } }
     }
@@ -110,7 +110,7 @@ final class Monitor: Sendable {
     var snapshot: ServerSnapshot {
         let now = clock.now()
         let recent = state.withLock { $0.recent }
-        if now.milliseconds - recent.at.milliseconds < Self.freshMilliseconds { return recent.snapshot }
+        if now.milliseconds - recent.at.milliseconds < Self.snapshotMaximumAgeMilliseconds { return recent.snapshot }
         let snapshot = operations.snapshot()
         state.withLock { $0.recent = (snapshot, now) }
         return snapshot
@@ -141,9 +141,9 @@ final class Monitor: Sendable {
         let shadowDenied: [Document.Busy]
 
         init(_ operations: any Operations, most: Int) {
-            allowed = operations.busiest(most, by: .allowed).map { Document.Busy($0) }
-            denied = operations.busiest(most, by: .denied).map { Document.Busy($0) }
-            shadowDenied = operations.busiest(most, by: .shadowDenied).map { Document.Busy($0) }
+            allowed = operations.topOrganizations(most, by: .allowed).map { Document.Busy($0) }
+            denied = operations.topOrganizations(most, by: .denied).map { Document.Busy($0) }
+            shadowDenied = operations.topOrganizations(most, by: .shadowDenied).map { Document.Busy($0) }
         }
     }
 
@@ -165,18 +165,18 @@ final class Monitor: Sendable {
             try Self.event("busiest", Busiest(operations, most: Self.listCount)),
         ]
         let listener: Int? = state.withLock { state in
-            guard !state.isStopped, state.listeners.count < Self.maximumListeners else { return nil }
+            guard !state.isStopped, state.streams.count < Self.maximumStreams else { return nil }
             state.nextListener += 1
-            state.listeners[state.nextListener] = Listener(continuation: continuation)
+            state.streams[state.nextListener] = EventStream(continuation: continuation)
             return state.nextListener
         }
         guard let listener else {
             throw Problem(
                 .serviceUnavailable,
-                "there are \(Self.maximumListeners) event streams already, or the server is stopping: close a stream")
+                "there are \(Self.maximumStreams) event streams already, or the server is stopping: close a stream")
         }
         continuation.onTermination = { [weak self] _ in
-            self?.state.withLock { _ = $0.listeners.removeValue(forKey: listener) }
+            self?.state.withLock { _ = $0.streams.removeValue(forKey: listener) }
         }
         let body = ResponseBody { writer in
             for event in first { try await writer.write(event) }
@@ -189,10 +189,10 @@ final class Monitor: Sendable {
 
     /// Ends every event stream.
     func stop() {
-        let listeners = state.withLock { state in
+        let streams = state.withLock { state in
             state.isStopped = true
-            return Array(state.listeners.values)
+            return Array(state.streams.values)
         }
-        for listener in listeners { listener.continuation.finish() }
+        for listener in streams { listener.continuation.finish() }
     }
 }

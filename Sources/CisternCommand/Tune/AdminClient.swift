@@ -17,7 +17,7 @@ struct AdminClient {
     /// The token that the server requires; nil for none.
     let token: String?
 
-    private static let longestAnswer = 4 << 20
+    private static let maximumResponseBytes = 4 << 20
 
     func figures() async throws(Failure) -> ServerFigures {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
@@ -70,7 +70,7 @@ struct AdminClient {
             let response = try await client.execute(request, timeout: .seconds(5))
             status = response.status.code
             isProblem = response.headers.first(name: "Content-Type")?.hasPrefix("application/problem+json") ?? false
-            body = try await response.body.collect(upTo: Self.longestAnswer)
+            body = try await response.body.collect(upTo: Self.maximumResponseBytes)
         } catch {
             throw Failure(
                 description: "\(address) cannot be reached: \(Self.reason(error)): start the server there, or correct "

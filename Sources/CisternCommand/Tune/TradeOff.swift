@@ -10,7 +10,7 @@ struct TuneRow: Sendable, Equatable {
     var waitP99Milliseconds: Double
     var excessPercent: Double
     /// Whether more tokens were stranded than the simulation's stranding checker allows.
-    var hoards = false
+    var isStranding = false
 }
 
 /// Selects the choices worth showing, and the recommended one.
@@ -18,7 +18,7 @@ struct TuneRow: Sendable, Equatable {
 /// It weighs three figures against each other: store calls, lost requests (under-admission), and wait time.
 struct TradeOff {
     /// The price of halving the store calls, in percent of requests lost; a round trip of p99 wait has the same price.
-    static let priceOfHalf = 0.5
+    static let halvingPrice = 0.5
     /// Scores within this distance count as equal, because they vary this much between seeds.
     static let sameScore = 0.1
     /// Losses within this distance count as equal, in percentage points.
@@ -36,8 +36,8 @@ struct TradeOff {
     static let nodeCapacity = 50_000.0
 
     /// The Pareto front: the rows that no other row dominates in store calls, loss and wait time.
-    var front: [TuneRow] {
-        let sound = rows.filter { !$0.hoards }
+    var paretoFront: [TuneRow] {
+        let sound = rows.filter { !$0.isStranding }
         return sound.enumerated().filter { entry in
             !sound.enumerated().contains { other in
                 let isBetter = dominates(other.element, entry.element)
@@ -62,8 +62,8 @@ struct TradeOff {
     /// It is the sum of the loss, half a percent for each doubling of store calls, and half a percent for each round
     /// trip of p99 wait.
     func score(_ row: TuneRow) -> Double {
-        row.lostPercent + Self.priceOfHalf * log2(max(row.storeCallsPerSecond, 0.01))
-            + Self.priceOfHalf * row.waitP99Milliseconds / roundTripMilliseconds
+        row.lostPercent + Self.halvingPrice * log2(max(row.storeCallsPerSecond, 0.01))
+            + Self.halvingPrice * row.waitP99Milliseconds / roundTripMilliseconds
     }
 
     /// The recommended row; nil if no row is within the budget.
@@ -75,8 +75,8 @@ struct TradeOff {
     /// The current settings are kept if their score is within ``sameScore`` of the best. Otherwise, of the rows within
     /// half that distance, the one that changes the fewest settings is recommended.
     var recommended: TuneRow? {
-        let front = front
-        var candidates = front.contains(base) || base.hoards ? front : front + [base]
+        let paretoFront = paretoFront
+        var candidates = paretoFront.contains(base) || base.isStranding ? paretoFront : paretoFront + [base]
         if let bound {
             candidates = candidates.filter { $0.storeCallsPerSecond <= bound }
             let least = candidates.map(\.lostPercent).min() ?? 0
@@ -95,7 +95,7 @@ struct TradeOff {
 
     /// Whether no budget is given and some choices leave the store at least 90 % idle.
     var isStoreIdle: Bool {
-        budget == nil && (rows + [base]).contains { !$0.hoards && $0.storeCallsPerSecond <= storeCapacity / 10 }
+        budget == nil && (rows + [base]).contains { !$0.isStranding && $0.storeCallsPerSecond <= storeCapacity / 10 }
     }
 
     /// How many settings differ from the current ones.
@@ -109,10 +109,10 @@ struct TradeOff {
     }
 
     /// The row with the fewest store calls.
-    var cheapest: TuneRow? { front.min { $0.storeCallsPerSecond < $1.storeCallsPerSecond } }
+    var cheapest: TuneRow? { paretoFront.min { $0.storeCallsPerSecond < $1.storeCallsPerSecond } }
 
     /// The maximum number of rows shown, besides those that are always shown.
-    private static let mostShown = 10
+    private static let maximumRowsShown = 10
 
     /// The Pareto front without near-duplicates, in ascending order of store calls.
     ///
@@ -124,11 +124,11 @@ struct TradeOff {
         var width = 1.0
         while true {
             var shown = kept
-            for row in front.sorted(by: { score($0) < score($1) })
+            for row in paretoFront.sorted(by: { score($0) < score($1) })
             where !shown.contains(where: { isClose($0, row, width) }) {
                 shown.append(row)
             }
-            if shown.count <= kept.count + Self.mostShown {
+            if shown.count <= kept.count + Self.maximumRowsShown {
                 return shown.sorted { $0.storeCallsPerSecond < $1.storeCallsPerSecond }
             }
             width *= 2

@@ -28,7 +28,7 @@ struct TuneCommand: AsyncParsableCommand {
             throw Exit.say(error.description, code: .usage)
         } catch let failure as AdminClient.Failure {
             throw Exit.say(failure.description, code: .unavailable)
-        } catch let broken as TuneSearch.Broken {
+        } catch let broken as TuneSearch.ViolationError {
             let what = SimulateCommand.describe(
                 broken.violation, policy: .cistern,
                 replay: "the same command (horizon \(broken.lease.horizonMilliseconds)ms)")
@@ -47,11 +47,11 @@ struct TuneCommand: AsyncParsableCommand {
         let limiter = try options.startingSettings(server, roundTripMilliseconds: workload.roundTripMilliseconds)
         let scale = try TuneScale(workload, durationMilliseconds: duration)
         let kept = Set(options.lease.values.keys)
-        let space = LeaseSpace(
+        let space = LeaseSearchSpace(
             base: limiter.lease, kept: kept, roundTripMilliseconds: workload.roundTripMilliseconds)
         let standard = try options.startingSettings(nil, roundTripMilliseconds: workload.roundTripMilliseconds).lease
         let search = TuneSearch(workload: workload, scale: scale, space: space, limiter: limiter, seed: seed)
-        var progress = SimulationProgress(total: 100, isLong: scale.work > TuneScale.usualWork * 2)
+        var progress = SimulationProgress(total: 100, isLong: scale.work > TuneScale.targetWork * 2)
         let rows = try await search.run(besides: [standard]) { progress.advance(to: $0 * 100 / $1) }
         progress.finish()
         return TuneReport(

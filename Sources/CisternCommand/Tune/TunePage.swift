@@ -38,11 +38,11 @@ struct TunePage {
                     + decimal(figure(row), 2)
             )
         }
-        let front = report.rows.filter { row in report.tradeOff.front.contains(row) }
+        let paretoFront = report.rows.filter { row in report.tradeOff.paretoFront.contains(row) }
         let marked = report.rows.filter { !report.name($0).isEmpty }
         return LinePlot(
             title: title, xTitle: "store calls a second", yTitle: yTitle,
-            series: [LinePlot.Series(name: "Pareto front", points: front.map(point))]
+            series: [LinePlot.Series(name: "Pareto front", points: paretoFront.map(point))]
                 + marked.map { LinePlot.Series(name: report.name($0), points: [point($0)]) },
             yScale: .linear
         ).svg

@@ -80,7 +80,7 @@ struct TuneReport {
             } else {
                 """
                 it is the knee: halving the store calls again would cost more than \
-                \(decimal(TradeOff.priceOfHalf, 1)) % of the requests, or as much in waiting
+                \(decimal(TradeOff.halvingPrice, 1)) % of the requests, or as much in waiting
                 """
             }
         if row == base {

@@ -23,26 +23,26 @@ struct TuneScale: Sendable {
     private let highestLoad: Double
 
     /// The cap unless simulating it costs too much.
-    private static let usualLoad = 8.0
+    private static let loadCap = 8.0
     /// The maximum number of simulated organizations.
-    static let mostGroups = 256
+    static let maximumGroups = 256
     /// The target and the hard limit for the cost of one choice, in requests.
     ///
     /// A request takes about 1.5 µs, and there are up to a hundred choices.
-    static let usualWork = 200_000.0
-    static let highestWork = 4_000_000.0
+    static let targetWork = 200_000.0
+    static let maximumWork = 4_000_000.0
     /// Minimum tokens a second per server and organization for one token to represent several.
-    private static let leastShare = 100.0
+    private static let minimumTokensPerServer = 100.0
 
     init(_ workload: TuneWorkload, durationMilliseconds given: Int64?) throws(FlagError) {
         let shortest = given ?? Self.shortestDuration(workload)
-        var scale = TuneScale(workload, highestLoad: Self.usualLoad, shortest: shortest, isGiven: given != nil)
-        if scale.work > Self.usualWork * 2 {
+        var scale = TuneScale(workload, highestLoad: Self.loadCap, shortest: shortest, isGiven: given != nil)
+        if scale.work > Self.targetWork * 2 {
             // Half the load cap, and half the default time.
             let half = given == nil && shortest == 10_000 ? 5000 : shortest
-            scale = TuneScale(workload, highestLoad: Self.usualLoad / 2, shortest: half, isGiven: given != nil)
+            scale = TuneScale(workload, highestLoad: Self.loadCap / 2, shortest: half, isGiven: given != nil)
         }
-        guard scale.work <= Self.highestWork else {
+        guard scale.work <= Self.maximumWork else {
             throw FlagError(
                 "the workload is too large to simulate a hundred times: use a lower --refill-per-second with a "
                     + "proportionally lower --capacity, a lower --load, fewer --servers or a shorter --duration")
@@ -55,13 +55,13 @@ struct TuneScale: Sendable {
         self.highestLoad = highestLoad
         // With skew, busy, average and quiet organizations must all be represented.
         let fewest = min(workload.organizations, workload.skew > 0 ? 8 : workload.kind == .flash ? 2 : 1)
-        let affordable = Self.usualWork * 1000 / Double(shortest)
+        let affordable = Self.targetWork * 1000 / Double(shortest)
         let populate = { (groups: Int) in
             Population(
                 keys: workload.organizations, exponent: workload.skew, groups: groups,
                 most: highestLoad / workload.load)
         }
-        var count = min(workload.organizations, Self.mostGroups)
+        var count = min(workload.organizations, Self.maximumGroups)
         var population = populate(count)
         var work = Self.work(workload, population, tokens: 1)
         while work > affordable, count > fewest {
@@ -72,7 +72,7 @@ struct TuneScale: Sendable {
         tokens = work > affordable ? Self.tokens(workload, population, factor: work / affordable) : 1
         self.population = population
         work = Self.work(workload, population, tokens: tokens)
-        durationMilliseconds = isGiven ? shortest : max(shortest, min(60_000, Int64(Self.usualWork / work / 5) * 5000))
+        durationMilliseconds = isGiven ? shortest : max(shortest, min(60_000, Int64(Self.targetWork / work / 5) * 5000))
         self.work = work * Double(durationMilliseconds) / 1000
     }
 
@@ -96,7 +96,9 @@ struct TuneScale: Sendable {
         // Requests that cost several tokens would get fractional costs.
         guard workload.kind.highestCost == 1, let least = population.groups.map(\.load).min() else { return 1 }
         let share = workload.limit.refillPerSecond * min(1, least * workload.load) / Double(workload.servers)
-        let most = min(share / leastShare, Double(workload.limit.capacity) / (leastShare * Double(workload.servers)))
+        let most = min(
+            share / minimumTokensPerServer,
+            Double(workload.limit.capacity) / (minimumTokensPerServer * Double(workload.servers)))
         return max(1, Int(min(most, factor.rounded(.up))))
     }
 

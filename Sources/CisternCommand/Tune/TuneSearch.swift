@@ -4,14 +4,14 @@ internal import CisternSimulation
 /// Searches lease settings for a workload in simulated worlds that all see the same requests.
 struct TuneSearch {
     /// A world broke a promise, which is a defect of the limiter and not of the settings.
-    struct Broken: Error {
+    struct ViolationError: Error {
         let lease: LeaseSettings
         let violation: Violation
     }
 
     let workload: TuneWorkload
     let scale: TuneScale
-    let space: LeaseSpace
+    let space: LeaseSearchSpace
     let limiter: LimiterSettings
     let seed: UInt64
 
@@ -30,7 +30,7 @@ struct TuneSearch {
         let first = space.first + besides.filter { !space.first.contains($0) }
         let perCentre = space.neighbors(of: space.base).count
         let expected = first.count + (Self.centers + 1) * perCentre
-        try await tryOut(first, &rows) { progress($0, expected) }
+        try await evaluate(first, &rows) { progress($0, expected) }
         for centers in [Self.centers, 1] {
             let tradeOff = tradeOff(rows)
             let recommended = tradeOff.recommended ?? tradeOff.cheapest
@@ -39,7 +39,7 @@ struct TuneSearch {
             let around = ((recommended.map { [$0] } ?? []) + best).prefix(centers).flatMap {
                 space.neighbors(of: $0.lease)
             }
-            try await tryOut(around, &rows) { progress(min($0, expected), expected) }
+            try await evaluate(around, &rows) { progress(min($0, expected), expected) }
         }
         progress(expected, expected)
         return rows
@@ -52,7 +52,7 @@ struct TuneSearch {
             storeCapacity: TradeOff.nodeCapacity * Double(max(1, workload.nodes)))
     }
 
-    private func tryOut(_ choices: [LeaseSettings], _ rows: inout [TuneRow], progress: (Int) -> Void) async throws {
+    private func evaluate(_ choices: [LeaseSettings], _ rows: inout [TuneRow], progress: (Int) -> Void) async throws {
         let known = rows.map(\.lease)
         let new = choices.reduce(into: [LeaseSettings]()) { if !known.contains($1), !$0.contains($1) { $0.append($1) } }
         let before = rows.count
@@ -73,11 +73,14 @@ struct TuneSearch {
     private func row(_ lease: LeaseSettings) throws -> TuneRow {
         let outcome = World(try scale.settings(seed: seed, limiter: limiter, lease: lease)).run()
         // Stranding is a fault of the chosen settings; any other violation is a defect of the limiter.
-        let hoards = outcome.violations.contains { $0.checker == CheckerSet.stranding }
-        if let violation = outcome.violations.first, !hoards { throw Broken(lease: lease, violation: violation) }
+        let isStranding = outcome.violations.contains { $0.checker == CheckerSet.stranding }
+        if let violation = outcome.violations.first, !isStranding {
+            throw ViolationError(lease: lease, violation: violation)
+        }
         return TuneRow(
             lease: lease, storeCallsPerSecond: outcome.storeCallsPerSecond, lostPercent: outcome.lostPercent,
             strandedTokens: outcome.strandedTokens * Double(scale.tokens),
-            waitP99Milliseconds: outcome.waitP99Milliseconds, excessPercent: outcome.peakExcessPercent, hoards: hoards)
+            waitP99Milliseconds: outcome.waitP99Milliseconds, excessPercent: outcome.peakExcessPercent,
+            isStranding: isStranding)
     }
 }

@@ -10,7 +10,7 @@ final class BodyBudget: Sendable {
     }
 
     /// Changes a connection's charge from `old` to `bytes`; returns false if it grew and the total exceeds the limit.
-    func exchange(_ old: Int, for bytes: Int) -> Bool {
+    func updateCharge(_ old: Int, for bytes: Int) -> Bool {
         let sum = keptBytes.add(bytes - old, ordering: .relaxed).newValue
         return bytes <= old || sum <= maximumBytes
     }
@@ -31,7 +31,7 @@ struct BodyCharge {
     /// Sets the charge to `bytes`; returns false if it grew and the budget is exceeded.
     mutating func set(_ bytes: Int) -> Bool {
         defer { self.bytes = bytes }
-        return budget.exchange(self.bytes, for: bytes)
+        return budget.updateCharge(self.bytes, for: bytes)
     }
 
     /// Sets the charge to zero.

@@ -21,7 +21,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// How long an idle connection may still send a request while the server drains.
     private static let drainGrace = TimeAmount.milliseconds(250)
     /// A safety limit on the wait for a decision; the store timeout, which is much shorter, should always end it.
-    private static let decisionTime = TimeAmount.seconds(60)
+    private static let decisionTimeout = TimeAmount.seconds(60)
 
     private let limiter: any Decider
     private let settings: HTTPSettings
@@ -31,12 +31,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var resumeOnLoop: @Sendable (Decision) -> Void = { _ in }
 
     private var state = ConnectionState.idle
-    private var reader: RequestReader
+    private var reader: RequestParser
     /// The received bytes that have not been parsed yet.
     private(set) var inbound = ByteBuffer()
     private var outbound = ByteBuffer()
     private var bodyCharge: BodyCharge
-    private var isReadHeld = false
+    private var hasPendingRead = false
     /// Whether requests are being parsed; needed because writing a response may re-enter this handler.
     private var isParsing = false
     /// Whether the client keeps up with reading its responses.
@@ -44,9 +44,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Whether the next response is the last: the server drains, or the connection is too old or half-closed.
     private var isQuiescing = false
     /// Whether the client has closed its sending side.
-    private var isHungUp = false
+    private var isInputClosed = false
     /// Whether the last response has been written to the socket completely.
-    private var isDrained = false
+    private var isFlushed = false
     /// When the current request arrived, or its head if the body arrived later.
     private var startedAt = NIODeadline.distantPast
     private var timer: ConnectionTimer
@@ -57,7 +57,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.loop = loop
         bodyCharge = BodyCharge(to: loop.bodyBudget)
         timer = ConnectionTimer(settings: settings, now: .now())
-        reader = RequestReader(
+        reader = RequestParser(
             maximumHeaderBytes: settings.maximumHeaderBytes, maximumBodyBytes: settings.maximumBodyBytes)
     }
 
@@ -103,17 +103,17 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if event is ChannelShouldQuiesceEvent {
             isQuiescing = true
-            endIdleSoon(context)
+            startDrainGrace(context)
         } else if case .some(.inputClosed) = event as? ChannelEvent {
-            isHungUp = true
-            closeIfHungUp(context)
+            isInputClosed = true
+            closeIfInputClosed(context)
         }
         context.fireUserInboundEventTriggered(event)
     }
 
     func read(context: ChannelHandlerContext) {
-        if holdsReads {
-            isReadHeld = true
+        if shouldPauseReading {
+            hasPendingRead = true
         } else {
             context.read()
         }
@@ -122,29 +122,29 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Whether reading pauses.
     ///
     /// It continues while a client waits and sends nothing, as most do: pausing and resuming costs two system calls.
-    private var holdsReads: Bool {
+    private var shouldPauseReading: Bool {
         if case .deciding = state, inbound.readableBytes > 0 { return true }
         return !isWritable
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         isWritable = context.channel.isWritable
-        if isWritable, !isParsing, inbound.readableBytes > 0, state.isReading { goOnReading(context) }
+        if isWritable, !isParsing, inbound.readableBytes > 0, state.isReading { processBuffered(context) }
         resumeReading(context)
-        if isQuiescing { endIdleSoon(context) }
+        if isQuiescing { startDrainGrace(context) }
         context.fireChannelWritabilityChanged()
     }
 
     /// While the server drains, gives an idle client `drainGrace` for one more request.
-    private func endIdleSoon(_ context: ChannelHandlerContext) {
+    private func startDrainGrace(_ context: ChannelHandlerContext) {
         guard case .idle = state, isWritable, inbound.readableBytes == 0 else { return }
         timer.expiresAt = min(timer.expiresAt, context.eventLoop.now + Self.drainGrace)
         scheduleExpiryCheck(context)
     }
 
     private func resumeReading(_ context: ChannelHandlerContext) {
-        guard isReadHeld else { return }
-        isReadHeld = false
+        guard hasPendingRead else { return }
+        hasPendingRead = false
         read(context: context)
     }
 
@@ -155,7 +155,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         let now = context.eventLoop.now
         isParsing = true
         defer { isParsing = false }
-        while bytes.readableBytes > 0 || reader.owesProceed, state.isReading {
+        while bytes.readableBytes > 0 || reader.mustSendContinue, state.isReading {
             if outbound.readableBytes >= Self.maximumOutboundBytes {
                 flush(context)
                 guard isWritable else { break }
@@ -165,7 +165,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             case .head(let request, let framing):
                 begin(now)
                 plan(request, framing, &bytes, context)
-            case .proceed: outbound.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
+            case .sendContinue: outbound.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
             case .request(let request, let framing):
                 if case .idle = state { startedAt = now }
                 admit(request, framing, now: now, context)
@@ -176,9 +176,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if bytes.readableBytes > 0 { inbound = bytes }
     }
 
-    private func goOnReading(_ context: ChannelHandlerContext) {
+    private func processBuffered(_ context: ChannelHandlerContext) {
         readRequests(from: takeInbound(), context)
-        closeIfHungUp(context)
+        closeIfInputClosed(context)
         flush(context)
     }
 
@@ -194,7 +194,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if reader.isBetweenRequests { return }
         begin(now)
         guard reader.isInBody else { return startedAt = now }
-        guard bodyCharge.set(reader.keptBodyBytes + inbound.storageCapacity) else {
+        guard bodyCharge.set(reader.bodyBufferBytes + inbound.storageCapacity) else {
             return refuse(.tooManyBodies, reader.framing, context)
         }
     }
@@ -203,14 +203,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func plan(
         _ request: Request, _ framing: ResponseFraming, _ bytes: inout ByteBuffer, _ context: ChannelHandlerContext
     ) {
-        switch RequestChain.plan(forBodyOf: request, servesPages: settings.servesOperatorPages) {
+        switch RequestPipeline.plan(forBodyOf: request, servesPages: settings.servesHealthAndMetrics) {
         case .keep: break
         case .skip: reader.skipBody(in: &bytes)
-        case .answer(let answer, let route):
+        case .response(let response, let route):
             var framing = framing
             framing.keepsAlive = false
             reader.end()
-            write(answer, route: route, framing: framing, context)
+            write(response, route: route, framing: framing, context)
         }
     }
 
@@ -224,8 +224,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func admit(
         _ request: Request, _ framing: ResponseFraming, now: NIODeadline, _ context: ChannelHandlerContext
     ) {
-        switch RequestChain.admit(request, servesPages: settings.servesOperatorPages) {
-        case .answer(let answer, let route): write(answer, route: route, framing: framing, context)
+        switch RequestPipeline.admit(request, servesPages: settings.servesHealthAndMetrics) {
+        case .response(let response, let route): write(response, route: route, framing: framing, context)
         case .page(let page): write(loop.page(page, now: now), route: page.route, framing: framing, context)
         case .decide(let request):
             let identity = request.identity
@@ -233,10 +233,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
                 identity.bytes.readableBytesUInt8Span.extracting(identity.organization), cost: 1,
                 now: loop.clock.now(), resume: resumeOnLoop)
             if let decision {
-                write(RequestChain.answer(request, decision), to: request, framing: framing, context)
+                write(RequestPipeline.response(request, decision), to: request, framing: framing, context)
             } else {
                 state = .deciding(request, framing)
-                timer.expiresAt = now + Self.decisionTime
+                timer.expiresAt = now + Self.decisionTimeout
             }
         }
     }
@@ -244,15 +244,15 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Handles the store's decision: finishes the request that waited for it, then the requests buffered after it.
     private func resume(_ decision: Decision) {
         guard let context, case .deciding(let request, let framing) = state else { return }
-        if isHungUp, inbound.readableBytes == 0 { isQuiescing = true }
-        write(RequestChain.answer(request, decision), to: request, framing: framing, context)
-        goOnReading(context)
+        if isInputClosed, inbound.readableBytes == 0 { isQuiescing = true }
+        write(RequestPipeline.response(request, decision), to: request, framing: framing, context)
+        processBuffered(context)
         resumeReading(context)
     }
 
     /// Closes a half-closed connection, once all of its requests have been processed.
-    private func closeIfHungUp(_ context: ChannelHandlerContext) {
-        guard isHungUp else { return }
+    private func closeIfInputClosed(_ context: ChannelHandlerContext) {
+        guard isInputClosed else { return }
         if case .deciding = state { return }
         // Complete requests may be buffered while the client does not read its responses.
         if !isWritable, state.isReading, inbound.readableBytes > 0 { return }
@@ -262,21 +262,21 @@ final class ConnectionHandler: ChannelDuplexHandler {
     // MARK: Responses
 
     private func write(
-        _ answer: borrowing Response, to request: borrowing RequestChain.Metered, framing: ResponseFraming,
+        _ response: borrowing Response, to request: borrowing RequestPipeline.PendingRequest, framing: ResponseFraming,
         _ context: ChannelHandlerContext
     ) {
         var framing = framing
         if isQuiescing || loop.isDraining { framing.keepsAlive = false }
-        loop.write(answer, to: request, framing: framing, to: &outbound) { finish(context) }
+        loop.write(response, to: request, framing: framing, to: &outbound) { finish(context) }
         goOn(framing, context)
     }
 
     private func write(
-        _ answer: borrowing Response, route: Route, framing: ResponseFraming, _ context: ChannelHandlerContext
+        _ response: borrowing Response, route: Route, framing: ResponseFraming, _ context: ChannelHandlerContext
     ) {
         var framing = framing
         if isQuiescing || loop.isDraining { framing.keepsAlive = false }
-        loop.write(answer, route: route, framing: framing, to: &outbound) { finish(context) }
+        loop.write(response, route: route, framing: framing, to: &outbound) { finish(context) }
         goOn(framing, context)
     }
 
@@ -303,9 +303,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
         framing.keepsAlive = false
         reader.end()
         inbound = ByteBuffer()
-        var answer = Response.error(refusal.status, refusal.message)
-        if refusal.status == .serviceUnavailable { answer.retryAfterSeconds = 1 }
-        write(answer, route: .invalid, framing: framing, context)
+        var response = Response.error(refusal.status, refusal.message)
+        if refusal.status == .serviceUnavailable { response.retryAfterSeconds = 1 }
+        write(response, route: .invalid, framing: framing, context)
     }
 
     /// Writes the remaining responses, then closes the sending side, and later the connection.
@@ -314,7 +314,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// The two steps let a client that is still sending read the response before the connection breaks.
     private func linger(_ context: ChannelHandlerContext) {
         if case .lingering = state {
-            if isDrained { context.close(promise: nil) }
+            if isFlushed { context.close(promise: nil) }
             return
         }
         state = .lingering
@@ -330,8 +330,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Closes the sending side after the last byte is written, and gives the client `lingerTime` to close.
     private func finishLingering() {
         guard let context else { return }
-        isDrained = true
-        if isHungUp { return context.close(promise: nil) }
+        isFlushed = true
+        if isInputClosed { return context.close(promise: nil) }
         context.close(mode: .output, promise: nil)
         timer.expiresAt = context.eventLoop.now + Self.lingerTime
         scheduleExpiryCheck(context)
@@ -359,7 +359,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func checkExpiry() {
         guard let context else { return }
         let now = context.eventLoop.now
-        if timer.retires(now: now) { isQuiescing = true }
+        if timer.reachesMaximumAge(now: now) { isQuiescing = true }
         if now >= timer.expiresAt { expire(context, now) }
         // A closed channel has removed this handler or will do so.
         if self.context != nil, context.channel.isActive { scheduleExpiryCheck(context) }

@@ -5,7 +5,7 @@ enum ConnectionState {
     /// Part of a request has arrived.
     case receiving
     /// The request waits for its decision.
-    case deciding(RequestChain.Metered, ResponseFraming)
+    case deciding(RequestPipeline.PendingRequest, ResponseFraming)
     /// The last response is written; further input is discarded until the client closes.
     case lingering
 

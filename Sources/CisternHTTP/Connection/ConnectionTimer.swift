@@ -20,7 +20,7 @@ struct ConnectionTimer {
     }
 
     /// Whether the connection has exceeded its maximum age since the last call.
-    mutating func retires(now: NIODeadline) -> Bool {
+    mutating func reachesMaximumAge(now: NIODeadline) -> Bool {
         guard now >= retiresAt else { return false }
         retiresAt = .distantFuture
         return true

@@ -16,7 +16,7 @@ final class LoopContext {
     /// The values that the mutex protects.
     struct Tally: Sendable {
         var requests = HTTPStatistics()
-        var busiest = BusiestOrganizations()
+        var topOrganizations = DecisionSketches()
         /// The event-loop lag: the delay of a task that is due.
         var lag = LatencyHistogram()
     }
@@ -38,7 +38,7 @@ final class LoopContext {
 
     init(
         clock: any TimeSource, unixMilliseconds: @escaping @Sendable () -> Int64, statistics: Statistics,
-        pages: OperatorPages, bodyBudget: BodyBudget,
+        pages: HealthAndMetricsPages, bodyBudget: BodyBudget,
         logger: Logger = Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() })
     ) {
         self.clock = clock
@@ -59,28 +59,28 @@ final class LoopContext {
     }
 
     /// A page for operators.
-    func page(_ kind: OperatorPages.Kind, now: NIODeadline) -> Response {
-        pages.answer(kind, now: now)
+    func page(_ kind: HealthAndMetricsPages.Kind, now: NIODeadline) -> Response {
+        pages.response(kind, now: now)
     }
 
     /// Appends the response to `buffer`, and counts the request and its decision.
     ///
     /// - Parameter nanoseconds: returns how long the request took; called once, after the response is written.
     func write(
-        _ answer: borrowing Response, to request: borrowing RequestChain.Metered, framing: ResponseFraming,
+        _ response: borrowing Response, to request: borrowing RequestPipeline.PendingRequest, framing: ResponseFraming,
         to buffer: inout ByteBuffer, nanoseconds: () -> Int64
     ) {
         let id = writer.write(
-            answer, to: request, framing: framing, now: answer.decision?.decidedAt ?? clock.now(),
+            response, to: request, framing: framing, now: response.decision?.decidedAt ?? clock.now(),
             unixMilliseconds: unixMilliseconds, to: &buffer)
-        let (route, status, nanoseconds) = (request.route, answer.status, nanoseconds())
-        guard let decision = answer.decision else {
+        let (route, status, nanoseconds) = (request.route, response.status, nanoseconds())
+        guard let decision = response.decision else {
             return statistics.mutex.withLock { $0.requests.count(route, status, nanoseconds: nanoseconds) }
         }
         let name = request.identity.bytes.readableBytesUInt8Span.extracting(request.identity.organization)
         statistics.mutex.withLock { tally in
             tally.requests.count(route, status, nanoseconds: nanoseconds)
-            tally.busiest.count(name, decision)
+            tally.topOrganizations.count(name, decision)
         }
         if logsDecisions { log(decision, of: request, id: id) }
         if decision.isShadowDenial { logShadow(decision, of: request) }
@@ -88,16 +88,16 @@ final class LoopContext {
 
     /// Appends a response without a decision to `buffer`, and counts the request.
     func write(
-        _ answer: borrowing Response, route: Route, framing: ResponseFraming, to buffer: inout ByteBuffer,
+        _ response: borrowing Response, route: Route, framing: ResponseFraming, to buffer: inout ByteBuffer,
         nanoseconds: () -> Int64
     ) {
         _ = writer.write(
-            answer, framing: framing, now: clock.now(), unixMilliseconds: unixMilliseconds, to: &buffer)
-        let (status, nanoseconds) = (answer.status, nanoseconds())
+            response, framing: framing, now: clock.now(), unixMilliseconds: unixMilliseconds, to: &buffer)
+        let (status, nanoseconds) = (response.status, nanoseconds())
         statistics.mutex.withLock { $0.requests.count(route, status, nanoseconds: nanoseconds) }
     }
 
-    private func log(_ decision: Decision, of request: borrowing RequestChain.Metered, id: RequestID) {
+    private func log(_ decision: Decision, of request: borrowing RequestPipeline.PendingRequest, id: RequestID) {
         logger.debug(
             "decided",
             metadata: [
@@ -106,7 +106,7 @@ final class LoopContext {
             ])
     }
 
-    private func logShadow(_ decision: Decision, of request: borrowing RequestChain.Metered) {
+    private func logShadow(_ decision: Decision, of request: borrowing RequestPipeline.PendingRequest) {
         guard let suppressed = shadowLog.permit(now: decision.decidedAt) else { return }
         logger.notice(
             "a limit in shadow would have denied a request",

@@ -22,7 +22,7 @@ enum SocketState {
     ///
     /// `IP_MINTTL` needs no privilege. It drops each SYN with a TTL below 255, which is nearly every SYN. Clients retry
     /// until the listener closes. Handshakes in progress complete; closing the listener at once would reset them.
-    static func setTakesNewConnections(_ isTaking: Bool, _ channel: any Channel) -> Bool {
+    static func setAllowsNewHandshakes(_ isTaking: Bool, _ channel: any Channel) -> Bool {
         #if os(Linux)
             let done = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
                 of: NIOBSDSocket.Handle.self

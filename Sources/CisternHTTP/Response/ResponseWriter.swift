@@ -16,29 +16,29 @@ struct ResponseWriter {
     ///
     /// - Parameter now: the time on the limiter's clock; `unixMilliseconds` reads the wall clock.
     mutating func write(
-        _ answer: borrowing Response, to request: borrowing RequestChain.Metered, framing: ResponseFraming,
+        _ response: borrowing Response, to request: borrowing RequestPipeline.PendingRequest, framing: ResponseFraming,
         now: Instant,
         unixMilliseconds: () -> Int64, to buffer: inout ByteBuffer
     ) -> RequestID {
-        guard case .chat = answer.content else {
-            return write(answer, framing: framing, now: now, unixMilliseconds: unixMilliseconds, to: &buffer)
+        guard case .chat = response.content else {
+            return write(response, framing: framing, now: now, unixMilliseconds: unixMilliseconds, to: &buffer)
         }
-        let id = begin(answer, now: now, unixMilliseconds: unixMilliseconds)
-        writeEcho(answer, of: request, id, framing, to: &buffer)
+        let id = begin(response, now: now, unixMilliseconds: unixMilliseconds)
+        writeEcho(response, of: request, id, framing, to: &buffer)
         return id
     }
 
     /// Appends a response that does not depend on the request's contents, and returns the request ID.
     mutating func write(
-        _ answer: borrowing Response, framing: ResponseFraming, now: Instant, unixMilliseconds: () -> Int64,
+        _ response: borrowing Response, framing: ResponseFraming, now: Instant, unixMilliseconds: () -> Int64,
         to buffer: inout ByteBuffer
     ) -> RequestID {
-        let id = begin(answer, now: now, unixMilliseconds: unixMilliseconds)
+        let id = begin(response, now: now, unixMilliseconds: unixMilliseconds)
         scratch.clear()
-        writeBody(of: answer, id, to: &scratch)
+        writeBody(of: response, id, to: &scratch)
         let body = scratch
         buffer.writeWithOutputRawSpan(minimumWritableBytes: Self.maximumHeadBytes + body.readableBytes) { output in
-            writeHead(of: answer, id, framing, contentLength: body.readableBytes, to: &output)
+            writeHead(of: response, id, framing, contentLength: body.readableBytes, to: &output)
             if !framing.omitsBody { output.append(bytes: body.readableBytesUInt8Span) }
         }
         return id
@@ -46,10 +46,10 @@ struct ResponseWriter {
 
     /// Updates the date cache for a response, and creates its request ID.
     private mutating func begin(
-        _ answer: borrowing Response, now: Instant, unixMilliseconds: () -> Int64
+        _ response: borrowing Response, now: Instant, unixMilliseconds: () -> Int64
     ) -> RequestID {
         dateCache.turn(to: now, unixMilliseconds: unixMilliseconds)
-        if let decision = answer.decision { dateCache.setReset(to: decision.resetAt) }
+        if let decision = response.decision { dateCache.setReset(to: decision.resetAt) }
         return RequestID(using: &ids)
     }
 
@@ -57,22 +57,22 @@ struct ResponseWriter {
     private static let maximumHeadBytes = 1024
 
     private func writeHead(
-        of answer: borrowing Response, _ id: RequestID, _ framing: ResponseFraming, contentLength: Int,
+        of response: borrowing Response, _ id: RequestID, _ framing: ResponseFraming, contentLength: Int,
         to output: inout OutputRawSpan
     ) {
-        if answer.status == .ok {
+        if response.status == .ok {
             output.append(bytes: dateCache.okHead.span)
         } else {
             output.append(text: "HTTP/1.1 ")
-            output.append(decimal: answer.status.rawValue)
+            output.append(decimal: response.status.rawValue)
             output.append(text: " ")
-            output.append(text: answer.status.reason)
+            output.append(text: response.status.reason)
             output.append(text: "\r\nDate: ")
             output.append(bytes: dateCache.httpDate.span)
             output.append(text: "\r\nX-Request-ID: ")
         }
         output.append(id)
-        if let decision = answer.decision {
+        if let decision = response.decision {
             output.append(text: "\r\nX-RateLimit-Limit: ")
             output.append(decimal: decision.limit.capacity)
             output.append(text: "\r\nX-RateLimit-Remaining: ")
@@ -80,18 +80,18 @@ struct ResponseWriter {
             output.append(text: "\r\nX-RateLimit-Reset: ")
             output.append(bytes: dateCache.reset.span)
         }
-        if let seconds = answer.retryAfterSeconds {
+        if let seconds = response.retryAfterSeconds {
             output.append(text: "\r\nRetry-After: ")
             output.append(decimal: seconds)
         }
-        if let allow = answer.allow {
+        if let allow = response.allow {
             output.append(text: "\r\nAllow: ")
             output.append(text: allow)
         }
-        if answer.status == .unauthorized {
+        if response.status == .unauthorized {
             output.append(text: "\r\nWWW-Authenticate: Identity realm=\"x-org-id, x-user-id\"")
         }
-        switch answer.content {
+        switch response.content {
         case .none: break
         case .page(_, let type):
             output.append(text: "\r\nContent-Type: ")
@@ -117,7 +117,7 @@ struct ResponseWriter {
     ///
     /// Its length is known in advance, so it needs no scratch buffer.
     private func writeEcho(
-        _ answer: borrowing Response, of request: borrowing RequestChain.Metered, _ id: RequestID,
+        _ response: borrowing Response, of request: borrowing RequestPipeline.PendingRequest, _ id: RequestID,
         _ framing: ResponseFraming, to buffer: inout ByteBuffer
     ) {
         let (organization, user) = (request.identity.organization, request.identity.user)
@@ -126,7 +126,7 @@ struct ResponseWriter {
             #"{"orgId":"","userId":"","requestId":"","message":}"#.utf8.count + organization.count + user.count
             + RequestID.length + messageBytes
         buffer.writeWithOutputRawSpan(minimumWritableBytes: Self.maximumHeadBytes + length) { output in
-            writeHead(of: answer, id, framing, contentLength: length, to: &output)
+            writeHead(of: response, id, framing, contentLength: length, to: &output)
             if framing.omitsBody { return }
             let names = request.identity.bytes.readableBytesUInt8Span
             output.append(text: #"{"orgId":""#)
@@ -145,26 +145,26 @@ struct ResponseWriter {
         }
     }
 
-    private func writeBody(of answer: borrowing Response, _ id: RequestID, to buffer: inout ByteBuffer) {
-        switch answer.content {
+    private func writeBody(of response: borrowing Response, _ id: RequestID, to buffer: inout ByteBuffer) {
+        switch response.content {
         case .page(let page, _): buffer.writeImmutableBuffer(page)
         case .error(let message):
             buffer.writeStaticString(#"{"error":""#)
-            buffer.writeStaticString(answer.status.reason)
+            buffer.writeStaticString(response.status.reason)
             buffer.writeStaticString(#"","message":"#)
             buffer.writeJSONString(message)
             buffer.writeStaticString(#","requestId":""#)
             buffer.writeRequestID(id)
             buffer.writeStaticString(#""}"#)
-        case .tooManyRequests: writeTooManyRequests(answer, to: &buffer)
+        case .tooManyRequests: writeTooManyRequests(response, to: &buffer)
         case .chat, .none: break
         }
     }
 
-    private func writeTooManyRequests(_ answer: borrowing Response, to buffer: inout ByteBuffer) {
-        guard let decision = answer.decision else { return }
+    private func writeTooManyRequests(_ response: borrowing Response, to buffer: inout ByteBuffer) {
+        guard let decision = response.decision else { return }
         buffer.writeStaticString(#"{"error":"Too Many Requests","message":"Rate limit exceeded; "#)
-        if let seconds = answer.retryAfterSeconds {
+        if let seconds = response.retryAfterSeconds {
             buffer.writeStaticString("retry in ")
             buffer.writeDecimal(seconds)
             buffer.writeStaticString(#" s","limit":"#)

@@ -24,31 +24,31 @@ extension ClusterNodes {
         /// The owner sent `ASK`, and may still have some of the bucket's Redis keys.
         case asking
         /// The owner sent `ASK`, and has none of the bucket's Redis keys.
-        case askingWithoutRest
+        case askingWithoutKeys
     }
 
     /// How many redirections are followed without a pause; an outdated slot map needs one or two.
-    private static let hopsAtOnce = 4
-    /// The pause before a retry; it doubles with each hop after the first ``pausesAtFirst``, up to 64 times as long.
+    private static let immediateHops = 4
+    /// The pause before a retry; it doubles with each hop after the first ``hopsBeforeBackoff``, up to 64 times as long.
     private static let pauseMilliseconds: Int64 = 3
-    private static let pausesAtFirst = 8
+    private static let hopsBeforeBackoff = 8
 
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        let journey = RoutedCommand(
+        let command = RoutedCommand(
             slot: Int(request.partition.number), deadline: request.deadline,
             send: { node, entry, redirect in
                 // If the owner has no Redis key left, some may not exist at all. The importing node cannot distinguish
                 // missing Redis keys from ones that have not arrived yet, unless the command names only one.
-                let keys = KeyNames.Choice(isTagged: true, count: entry == .askingWithoutRest ? 1 : 3)
+                let keys = KeyNames.KeySelection(isTagged: true, count: entry == .askingWithoutKeys ? 1 : 3)
                 node.lease(request, keys: keys, isAsking: entry != .owner, redirected: { redirect($0) }) {
                     result, now in
                     redirect(nil)
                     reply(result, now)
                 }
             }, fail: { failure, now in reply(.failure(failure), now) })
-        go(journey)
+        go(command)
     }
 
     /// Sends one command about data in a slot.
@@ -57,7 +57,7 @@ extension ClusterNodes {
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
     ) {
         let deadline = context.clock.now().advanced(byMilliseconds: timeoutMilliseconds)
-        let journey = RoutedCommand(
+        let command = RoutedCommand(
             slot: Int(partition.number), deadline: deadline,
             send: { node, entry, redirect in
                 node.command(words, isAsking: entry != .owner, timeoutMilliseconds: timeoutMilliseconds) { result in
@@ -68,7 +68,7 @@ extension ClusterNodes {
                     reply(result)
                 }
             }, fail: { failure, _ in reply(.failure(failure)) })
-        go(journey)
+        go(command)
     }
 
     var overrideHolders: [OverrideCopies.Holder] {
@@ -79,23 +79,23 @@ extension ClusterNodes {
         ]
     }
 
-    private func go(_ journey: RoutedCommand) {
-        guard let owner = state.withLock({ $0.owners[journey.slot] }) else {
-            return journey.fail(.unreachable, context.clock.now())
+    private func go(_ command: RoutedCommand) {
+        guard let owner = state.withLock({ $0.owners[command.slot] }) else {
+            return command.fail(.unreachable, context.clock.now())
         }
-        go(journey, to: owner, as: .owner)
+        go(command, to: owner, as: .owner)
     }
 
-    private func go(_ journey: RoutedCommand, to node: RedisNode, as entry: Entry) {
-        journey.send(node, entry) { redirect in
+    private func go(_ command: RoutedCommand, to node: RedisNode, as entry: Entry) {
+        command.send(node, entry) { redirect in
             guard let redirect else { return }
-            var journey = journey
-            journey.hops += 1
-            self.follow(redirect, journey, from: node)
+            var command = command
+            command.hops += 1
+            self.follow(redirect, command, from: node)
         }
     }
 
-    private func follow(_ redirect: Redirect, _ journey: RoutedCommand, from node: RedisNode) {
+    private func follow(_ redirect: Redirect, _ command: RoutedCommand, from node: RedisNode) {
         let onward: @Sendable () -> Void
         switch redirect {
         case .moved(let slot, let address):
@@ -103,49 +103,49 @@ extension ClusterNodes {
             // If the target is unknown or is the sender itself, only a new slot map can help.
             let target = address.on(node.endpoint.host)
             guard !target.isUnknown, target != node.endpoint.address else {
-                logLostWay(journey, from: node)
-                return pause(journey) { self.go(journey) }
+                logUnroutableCommand(command, from: node)
+                return pause(command) { self.go(command) }
             }
             let owner = learn(slot, at: target)
-            onward = { self.arrive(journey, at: owner, as: .owner) }
+            onward = { self.arrive(command, at: owner, as: .owner) }
         case .ask(_, let address):
             let target = known(address.isUnknown ? node.endpoint.address : address.on(node.endpoint.host))
-            let entry: Entry = node.asksForWholeBuckets ? .askingWithoutRest : .asking
-            onward = { self.arrive(journey, at: target, as: entry) }
-        case .tryAgain: return pause(journey) { self.go(journey) }
+            let entry: Entry = node.sendsAskOnlyWithoutKeys ? .askingWithoutKeys : .asking
+            onward = { self.arrive(command, at: target, as: entry) }
+        case .tryAgain: return pause(command) { self.go(command) }
         case .unserved:
             refreshSlots()
-            return journey.fail(.unreachable, context.clock.now())
+            return command.fail(.unreachable, context.clock.now())
         }
         // Nodes may redirect to each other without end: slow down and log it.
-        if journey.hops > 2 * Self.hopsAtOnce { logLostWay(journey, from: node) }
-        if journey.hops <= Self.hopsAtOnce { onward() } else { pause(journey, then: onward) }
+        if command.hops > 2 * Self.immediateHops { logUnroutableCommand(command, from: node) }
+        if command.hops <= Self.immediateHops { onward() } else { pause(command, then: onward) }
     }
 
     /// Sends a command to a node once it is connected; fails immediately if connecting has failed.
-    private func arrive(_ journey: RoutedCommand, at node: RedisNode?, as entry: Entry) {
+    private func arrive(_ command: RoutedCommand, at node: RedisNode?, as entry: Entry) {
         guard let node, node.isUp || !node.hasBeenTried else {
-            return journey.fail(.unreachable, context.clock.now())
+            return command.fail(.unreachable, context.clock.now())
         }
-        if node.isUp { return go(journey, to: node, as: entry) }
-        pause(journey) { self.arrive(journey, at: node, as: entry) }
+        if node.isUp { return go(command, to: node, as: entry) }
+        pause(command) { self.arrive(command, at: node, as: entry) }
     }
 
-    private func pause(_ journey: RoutedCommand, then: @escaping @Sendable () -> Void) {
+    private func pause(_ command: RoutedCommand, then: @escaping @Sendable () -> Void) {
         let now = context.clock.now()
-        let doublings = min(6, max(0, journey.hops - Self.pausesAtFirst))
+        let doublings = min(6, max(0, command.hops - Self.hopsBeforeBackoff))
         let pause = Self.pauseMilliseconds << Int64(doublings)
-        guard now.advanced(byMilliseconds: pause) < journey.deadline else { return journey.fail(.timedOut, now) }
+        guard now.advanced(byMilliseconds: pause) < command.deadline else { return command.fail(.timedOut, now) }
         eventLoop.scheduleTask(in: .milliseconds(pause)) { then() }
     }
 
-    private func logLostWay(_ journey: RoutedCommand, from node: RedisNode) {
+    private func logUnroutableCommand(_ command: RoutedCommand, from node: RedisNode) {
         let now = context.clock.now()
-        guard let suppressed = state.withLock({ $0.wayLog.permit(now: now) }) else { return }
+        guard let suppressed = state.withLock({ $0.routingLog.permit(now: now) }) else { return }
         context.logger.warning(
             "requests cannot find the node that owns their slot",
             metadata: [
-                "slot": "\(journey.slot)", "node": "\(node.endpoint.name)", "suppressed": "\(suppressed)",
+                "slot": "\(command.slot)", "node": "\(node.endpoint.name)", "suppressed": "\(suppressed)",
                 "remedy":
                     "let nodes announce an address: cluster-preferred-endpoint-type ip, or cluster-announce-hostname",
             ])
@@ -168,7 +168,7 @@ extension ClusterNodes {
         var fresh: [RedisNode] = []
         let now = context.clock.now()
         let node = state.withLock { state in
-            state.sentOnTo[address] = now
+            state.redirectTargets[address] = now
             return member(at: address, in: &state, fresh: &fresh)
         }
         fresh.forEach { $0.begin() }

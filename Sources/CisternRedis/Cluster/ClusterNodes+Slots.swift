@@ -19,7 +19,7 @@ extension ClusterNodes {
     /// How long one node may take to reply.
     private static let timeoutMilliseconds: Int64 = 500
     /// How long a node without slots may still answer pending requests.
-    private static let partingDelay = TimeAmount.milliseconds(1000)
+    private static let removalDelay = TimeAmount.milliseconds(1000)
 
     /// Refreshes the slot map if a slot is unreachable or the map is old.
     func refreshSlotsIfDue() {
@@ -108,19 +108,19 @@ extension ClusterNodes {
             state.refresh.lastAt = now
             let primaries = Set(map.ranges.map(\.primary))
             let longAgo = now.advanced(byMilliseconds: -Self.longestMilliseconds)
-            state.sentOnTo = state.sentOnTo.filter { $0.value > longAgo }
-            let kept = Set(state.seeds.map(\.address)).union(state.sentOnTo.keys)
+            state.redirectTargets = state.redirectTargets.filter { $0.value > longAgo }
+            let kept = Set(state.seeds.map(\.address)).union(state.redirectTargets.keys)
             for (address, node) in state.nodes where !primaries.contains(address) && !kept.contains(address) {
                 state.nodes[address] = nil
                 state.probeKeys[address] = nil
-                state.lostShares[address] = nil
+                state.lostFractions[address] = nil
                 parted.append(node)
             }
             setReachability(state)
         }
         if !parted.isEmpty {
             let parted = parted
-            eventLoop.scheduleTask(in: Self.partingDelay) { parted.forEach { $0.end() } }
+            eventLoop.scheduleTask(in: Self.removalDelay) { parted.forEach { $0.end() } }
         }
         begin(fresh)
     }

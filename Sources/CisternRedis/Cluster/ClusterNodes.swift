@@ -21,17 +21,17 @@ final class ClusterNodes: StoreNodes {
         /// The addresses of the replicas, which may take over from a failed primary.
         var replicas: Set<NodeAddress> = []
         /// When requests were last redirected to each node; a node that imports its first slot is in no slot map.
-        var sentOnTo: [NodeAddress: Instant] = [:]
+        var redirectTargets: [NodeAddress: Instant] = [:]
         /// The Redis keys found so far for write probes.
         var probeKeys: [NodeAddress: [UInt8]] = [:]
         /// Whether a slot map has ever been received.
         var hasSlots = false
         var refresh = Refresh()
         /// This server's local fraction at the time each node was lost, by the node's address.
-        var lostShares: [NodeAddress: LocalFraction] = [:]
-        var shareLog = LogThrottle()
+        var lostFractions: [NodeAddress: LocalFraction] = [:]
+        var fractionLog = LogThrottle()
         /// Throttles log lines about requests that are redirected without end.
-        var wayLog = LogThrottle()
+        var routingLog = LogThrottle()
         /// The IDs of the cluster's nodes, once known.
         var identifiers: Set<String> = []
         var isStopped = false
@@ -39,9 +39,9 @@ final class ClusterNodes: StoreNodes {
 
     let context: StoreContext
     let reachability = Reachability()
-    /// This server's local fraction of all limits; the owner of one slot (``registry``) grants it for the whole
+    /// This server's local fraction of all limits; the owner of one slot (``fractionPartition``) grants it for the whole
     /// cluster.
-    private let share: NodeFraction
+    private let fraction: NodeFraction
     let state: Mutex<State>
     /// The event loop for periodic tasks and delays.
     let eventLoop: any EventLoop
@@ -50,7 +50,7 @@ final class ClusterNodes: StoreNodes {
     init(seeds: [RedisEndpoint], context: StoreContext) throws {
         self.context = context
         eventLoop = context.eventLoopGroup.next()
-        share = NodeFraction(server: context.server)
+        fraction = NodeFraction(server: context.server)
         state = Mutex(State(seeds: seeds))
         for seed in seeds {
             let node = makeNode(seed)
@@ -98,11 +98,13 @@ final class ClusterNodes: StoreNodes {
             }
             let address = node.endpoint.address
             if isUp {
-                state.lostShares[address] = nil
+                state.lostFractions[address] = nil
             } else {
-                let millionths = share.lease.withLock { $0.held(now: now) }
-                state.lostShares[address] = millionths > 0 ? LocalFraction(millionths: millionths, lostAt: now) : nil
-                if state.owners[Int(Self.registry.number)] === node { share.lease.withLock { $0.lose(now: now) } }
+                let millionths = fraction.lease.withLock { $0.held(now: now) }
+                state.lostFractions[address] = millionths > 0 ? LocalFraction(millionths: millionths, lostAt: now) : nil
+                if state.owners[Int(Self.fractionPartition.number)] === node {
+                    fraction.lease.withLock { $0.markNodeLost(now: now) }
+                }
             }
         }
         if !isUp { refreshSlots() }
@@ -121,7 +123,7 @@ final class ClusterNodes: StoreNodes {
     func localFraction(of partition: PartitionID) -> LocalFraction? {
         state.withLock { state in
             guard let owner = state.owners[Int(partition.number)], !owner.isUp else { return nil }
-            return state.lostShares[owner.endpoint.address]
+            return state.lostFractions[owner.endpoint.address]
         }
     }
 
@@ -130,7 +132,7 @@ final class ClusterNodes: StoreNodes {
         await withCheckedContinuation { continuation in
             refreshSlots { continuation.resume() }
         }
-        await renewShare()
+        await renewFraction()
         let jitter = TimeAmount.milliseconds(Int64.random(in: 0..<250))
         let watch = eventLoop.scheduleRepeatedTask(initialDelay: jitter, delay: .milliseconds(250)) { [weak self] _ in
             self?.refreshSlotsIfDue()
@@ -138,7 +140,7 @@ final class ClusterNodes: StoreNodes {
         let interval = TimeAmount.milliseconds(FractionLease.renewalMilliseconds)
         let renewal = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in
             guard let self, context.settings.keepsLocalFraction else { return }
-            sendShareRequest {}
+            sendFractionRequest {}
         }
         ticks.withLock { $0 = [watch, renewal] }
     }
@@ -148,7 +150,7 @@ final class ClusterNodes: StoreNodes {
         if context.settings.keepsLocalFraction {
             // A hanging node must not delay the server's stop; the fraction expires there by itself.
             _ = await command(
-                share.request(now: context.clock.now(), isLeaving: true), at: Self.registry,
+                fraction.request(now: context.clock.now(), isLeaving: true), at: Self.fractionPartition,
                 timeoutMilliseconds: context.settings.connectTimeoutMilliseconds / 4)
         }
         let nodes = state.withLock { state in
@@ -161,17 +163,17 @@ final class ClusterNodes: StoreNodes {
     func change(to seeds: [RedisEndpoint]) async throws {
         let (entry, addresses) = state.withLock { ($0.seeds[0], Array($0.nodes.keys)) }
         // If no seed stays the same, the new ones may belong to another cluster.
-        let isElsewhere = state.withLock { state in
-            let isElsewhere = Set(seeds.map(\.address)).isDisjoint(with: state.seeds.map(\.address))
-            if isElsewhere { state.identifiers = [] }
-            return isElsewhere
+        let isOtherCluster = state.withLock { state in
+            let isOtherCluster = Set(seeds.map(\.address)).isDisjoint(with: state.seeds.map(\.address))
+            if isOtherCluster { state.identifiers = [] }
+            return isOtherCluster
         }
-        guard seeds[0].entersLike(entry) else {
-            return try await reconnect(seeds, isElsewhere: isElsewhere, addresses: addresses)
+        guard seeds[0].hasSameCredentials(entry) else {
+            return try await reconnect(seeds, isOtherCluster: isOtherCluster, addresses: addresses)
         }
         var fresh: [RedisNode] = []
         state.withLock { state in
-            if isElsewhere { state.identifiers = [] }
+            if isOtherCluster { state.identifiers = [] }
             state.seeds = seeds
             for seed in seeds { _ = member(at: seed.address, in: &state, fresh: &fresh) }
         }
@@ -183,7 +185,7 @@ final class ClusterNodes: StoreNodes {
     ///
     /// - Throws: `RedisStore.UnusableNodes` if no new connection can be used and an old one can.
     private func reconnect(
-        _ seeds: [RedisEndpoint], isElsewhere: Bool, addresses: [NodeAddress]
+        _ seeds: [RedisEndpoint], isOtherCluster: Bool, addresses: [NodeAddress]
     ) async throws {
         var nodes: [NodeAddress: RedisNode] = [:]
         for address in Set(addresses + seeds.map(\.address)) {
@@ -202,7 +204,7 @@ final class ClusterNodes: StoreNodes {
             state.owners = state.owners.map { $0.flatMap { nodes[$0.endpoint.address] } }
             state.nodes = nodes
             state.seeds = seeds
-            if isElsewhere { state.identifiers = [] }
+            if isOtherCluster { state.identifiers = [] }
             setReachability(state)
             return Array(old.values)
         }
@@ -239,36 +241,36 @@ final class ClusterNodes: StoreNodes {
 
     // MARK: Local fraction
 
-    private static let registry = PartitionID(UInt16(HashSlot.of(KeyNames.servers)))
+    private static let fractionPartition = PartitionID(UInt16(HashSlot.of(KeyNames.servers)))
 
-    private func renewShare() async {
+    private func renewFraction() async {
         guard context.settings.keepsLocalFraction else { return }
         await withCheckedContinuation { continuation in
-            sendShareRequest { continuation.resume() }
+            sendFractionRequest { continuation.resume() }
         }
     }
 
-    private func sendShareRequest(whenDone: @escaping @Sendable () -> Void) {
+    private func sendFractionRequest(whenDone: @escaping @Sendable () -> Void) {
         let sentAt = context.clock.now()
         let drift = context.settings.clockDriftPerMille
         command(
-            share.request(now: sentAt), at: Self.registry,
+            fraction.request(now: sentAt), at: Self.fractionPartition,
             timeoutMilliseconds: context.settings.connectTimeoutMilliseconds
         ) { [weak self] result in
             if case .success(.error(let message)) = result {
-                self?.logShareTrouble(message)
+                self?.logFractionFailure(message)
             } else if case .success(let reply) = result, let self,
-                share.take(reply, sentAt: sentAt, clockDriftPerMille: drift)
+                fraction.take(reply, sentAt: sentAt, clockDriftPerMille: drift)
             {
-                share.lease.withLock { $0.regain() }
+                fraction.lease.withLock { $0.markNodeRecovered() }
             }
             whenDone()
         }
     }
 
-    private func logShareTrouble(_ message: String) {
+    private func logFractionFailure(_ message: String) {
         let now = context.clock.now()
-        guard let suppressed = state.withLock({ $0.shareLog.permit(now: now) }) else { return }
+        guard let suppressed = state.withLock({ $0.fractionLog.permit(now: now) }) else { return }
         context.logger.error(
             "Redis did not grant this server's local fraction of the limits",
             metadata: ["reason": "\(message)", "suppressed": "\(suppressed)"])

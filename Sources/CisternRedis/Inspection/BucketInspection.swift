@@ -16,7 +16,7 @@ package struct BucketInspection: Sendable {
     /// The time of the inspection on the Redis clock, in milliseconds since 1970.
     package let nowMilliseconds: Int64
     /// How long until Redis expires the bucket if it stays unused, in milliseconds; nil if there is none.
-    package let lifeMilliseconds: Int64?
+    package let timeToLiveMilliseconds: Int64?
 
     /// One server's lease; times are relative to ``BucketInspection/nowMilliseconds``.
     package struct Lessee: Sendable {
@@ -37,7 +37,7 @@ package struct BucketInspection: Sendable {
                 demandPerSecond: Double(record.weight) / 1000,
                 tricklePerSecond: record.trickleEndsMilliseconds > nowMilliseconds
                     ? Double(record.trickleRate) / 1000 : 0,
-                askedMillisecondsAgo: nowMilliseconds - record.askedAtMilliseconds)
+                askedMillisecondsAgo: nowMilliseconds - record.lastRequestMilliseconds)
         }
     }
 
@@ -60,7 +60,7 @@ extension BucketInspection {
         self.node = node
         self.slot = slot
         nowMilliseconds = now
-        lifeMilliseconds = fields[4].storeMilliseconds
+        timeToLiveMilliseconds = fields[4].storeMilliseconds
         stored = StoreBucket(tokens: fields[1], lastRefill: fields[2], leases: fields[3], limit: limit, now: now)
         var current = stored ?? StoreBucket(full: limit, nowMilliseconds: now)
         current.catchUp(limit, nowMilliseconds: now)
@@ -142,7 +142,7 @@ extension StoreBucket {
             guard let lesseeID = words[index].text, let text = words[index + 1].text else { continue }
             let numbers = text.split(separator: ":").compactMap { Int64($0) }
             if lesseeID.isEmpty {
-                overflow = Self.wrapped(numbers.first ?? 0)
+                overflow = Self.reducedOverflow(numbers.first ?? 0)
             } else if numbers.count == 9, numbers.allSatisfy({ 0...Self.largestNumber ~= $0 }) {
                 let record = Record(lesseeID: lesseeID, numbers: numbers)
                 if record.isPlausible, outstanding + record.tokens <= Limit.maximumCapacity { records.append(record) }
@@ -160,8 +160,9 @@ extension StoreBucket.Record {
     fileprivate init(lesseeID: String, numbers: [Int64]) {
         self.init(
             lesseeID: lesseeID, sequence: UInt64(numbers[0]), tokens: Int(numbers[1]), endsMilliseconds: numbers[2],
-            weight: numbers[3], trickleRate: numbers[4], trickleEndsMilliseconds: numbers[5], unseen: Int(numbers[6]),
-            askedAtMilliseconds: numbers[7], overflow: numbers[8])
+            weight: numbers[3], trickleRate: numbers[4], trickleEndsMilliseconds: numbers[5],
+            unacknowledged: Int(numbers[6]),
+            lastRequestMilliseconds: numbers[7], overflow: numbers[8])
     }
 }
 

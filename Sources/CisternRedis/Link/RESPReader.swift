@@ -13,7 +13,7 @@ struct RESPReader: ~Copyable {
 
     private let reader: UnsafeMutablePointer<redisReader>
     private let functions: UnsafeMutablePointer<redisReplyObjectFunctions>
-    private let notes: UnsafeMutablePointer<RESPNotes>
+    private let values: UnsafeMutablePointer<ParsedReply>
     private var pendingBytes = 0
 
     /// The bytes are not valid RESP.
@@ -23,22 +23,22 @@ struct RESPReader: ~Copyable {
 
     init() throws(ProtocolError) {
         functions = .allocate(capacity: 1)
-        functions.initialize(to: RESPNotes.functions)
+        functions.initialize(to: ParsedReply.functions)
         guard let reader = redisReaderCreateWithFunctions(functions) else {
             functions.deallocate()
             throw ProtocolError(description: "out of memory")
         }
-        notes = .allocate(capacity: 1)
-        notes.initialize(to: RESPNotes())
-        reader.pointee.privdata = UnsafeMutableRawPointer(notes)
+        values = .allocate(capacity: 1)
+        values.initialize(to: ParsedReply())
+        reader.pointee.privdata = UnsafeMutableRawPointer(values)
         self.reader = reader
     }
 
     deinit {
         redisReaderFree(reader)
         functions.deallocate()
-        notes.deinitialize(count: 1)
-        notes.deallocate()
+        values.deinitialize(count: 1)
+        values.deallocate()
     }
 
     /// Feeds received bytes to the parser.
@@ -64,8 +64,8 @@ struct RESPReader: ~Copyable {
         guard redisReaderGetReply(reader, &reply) == REDIS_OK else { throw failure }
         guard reply != nil else { return nil }
         pendingBytes = 0
-        defer { notes.pointee.clear() }
-        return try notes.pointee.reply()
+        defer { values.pointee.clear() }
+        return try values.pointee.reply()
     }
 
     private var failure: ProtocolError {

@@ -24,7 +24,7 @@ final class RedisConnection: ChannelInboundHandler {
     private struct Pending {
         let deadline: NIODeadline
         let sentAt: NIODeadline
-        let isVital: Bool
+        let closesConnectionOnTimeout: Bool
         /// Nil once the command has failed: a reply that still arrives is ignored.
         var completion: Completion?
     }
@@ -33,7 +33,7 @@ final class RedisConnection: ChannelInboundHandler {
     private static let shortestProbe = TimeAmount.milliseconds(100)
 
     /// How long after its deadline a reply is still accepted, so that the event loop can take one more turn.
-    private static let secondLookDelay = TimeAmount.milliseconds(1)
+    private static let lateReplyGrace = TimeAmount.milliseconds(1)
 
     private let maximumPending: Int
     private let ended: (RedisConnection, NodeFailure) -> Void
@@ -41,7 +41,7 @@ final class RedisConnection: ChannelInboundHandler {
     private var pending: Deque<Pending> = []
     /// Returns a command that tests whether the node still replies; if it returns nil, any late command is vital.
     var probe: () -> [[UInt8]]? = { nil }
-    private var unsent = RESPCommands()
+    private var unsent = RESPCommandBuffer()
     private var isFlushDue = false
     private var deadlineCheck: Scheduled<Void>?
     /// The due time of `deadlineCheck`.
@@ -74,30 +74,41 @@ final class RedisConnection: ChannelInboundHandler {
     /// - Parameter prefix: a command to send directly before it, whose reply is ignored; both are sent or neither.
     /// - Parameter isVital: whether the connection must close if no reply arrives by the deadline.
     func send(
-        _ words: [[UInt8]], after prefix: [[UInt8]]? = nil, isVital: Bool = false, deadline: NIODeadline,
+        _ words: [[UInt8]], after prefix: [[UInt8]]? = nil, closesConnectionOnTimeout: Bool = false,
+        deadline: NIODeadline,
         completion: @escaping (Result<RESPValue, Failure>) -> Void
     ) {
-        send(after: prefix, isVital: isVital, deadline: deadline, completion: { completion($0.map(\.value)) }) {
+        send(
+            after: prefix, closesConnectionOnTimeout: closesConnectionOnTimeout, deadline: deadline,
+            completion: { completion($0.map(\.value)) }
+        ) {
             $0.append(command: words)
         }
     }
 
     /// Sends one command that `write` serializes.
     func send(
-        after prefix: [[UInt8]]? = nil, isVital: Bool = false, deadline: NIODeadline, completion: @escaping Completion,
-        write: (inout RESPCommands) -> Void
+        after prefix: [[UInt8]]? = nil, closesConnectionOnTimeout: Bool = false, deadline: NIODeadline,
+        completion: @escaping Completion,
+        write: (inout RESPCommandBuffer) -> Void
     ) {
         guard let context, !hasEnded, finishing == nil else { return completion(.failure(.closed)) }
         let count = prefix == nil ? 1 : 2
-        guard isVital || pending.count + count <= maximumPending else { return completion(.failure(.overloaded)) }
+        guard closesConnectionOnTimeout || pending.count + count <= maximumPending else {
+            return completion(.failure(.overloaded))
+        }
         if let prefix {
             unsent.append(command: prefix)
             pending.append(
-                Pending(deadline: deadline, sentAt: context.eventLoop.now, isVital: false, completion: { _ in }))
+                Pending(
+                    deadline: deadline, sentAt: context.eventLoop.now, closesConnectionOnTimeout: false,
+                    completion: { _ in }))
         }
         write(&unsent)
         pending.append(
-            Pending(deadline: deadline, sentAt: context.eventLoop.now, isVital: isVital, completion: completion))
+            Pending(
+                deadline: deadline, sentAt: context.eventLoop.now, closesConnectionOnTimeout: closesConnectionOnTimeout,
+                completion: completion))
         if !isFlushDue {
             isFlushDue = true
             let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
@@ -120,22 +131,22 @@ final class RedisConnection: ChannelInboundHandler {
         deadlineCheckAt = deadline
         let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
         deadlineCheck = context.eventLoop.scheduleTask(deadline: deadline) {
-            loopBound.value.checkDeadlines(isSecondLook: false)
+            loopBound.value.checkDeadlines(isGracePeriodOver: false)
         }
     }
 
-    private func checkDeadlines(isSecondLook: Bool) {
+    private func checkDeadlines(isGracePeriodOver: Bool) {
         deadlineCheckAt = .distantFuture
         guard let context, let earliest = pending.lazy.filter({ $0.completion != nil }).map(\.deadline).min() else {
             return
         }
         guard earliest <= context.eventLoop.now else { return scheduleDeadlineCheck(at: earliest) }
-        if isSecondLook { return failLate(context) }
+        if isGracePeriodOver { return failLate(context) }
         // Perhaps this event loop was late, and the reply waits in the socket: read once more first.
         let loopBound = NIOLoopBound(self, eventLoop: context.eventLoop)
         deadlineCheckAt = earliest
-        deadlineCheck = context.eventLoop.scheduleTask(in: Self.secondLookDelay) {
-            loopBound.value.checkDeadlines(isSecondLook: true)
+        deadlineCheck = context.eventLoop.scheduleTask(in: Self.lateReplyGrace) {
+            loopBound.value.checkDeadlines(isGracePeriodOver: true)
         }
     }
 
@@ -145,9 +156,9 @@ final class RedisConnection: ChannelInboundHandler {
         let late = pending.indices.filter { pending[$0].completion != nil && pending[$0].deadline <= now }
         let patience = late.map { pending[$0].deadline - pending[$0].sentAt }.reduce(Self.shortestProbe, max)
         // A vital command in flight serves as the probe, unless its deadline is too far off.
-        let isProbing = pending.contains { $0.isVital && $0.deadline <= now + patience }
+        let isProbing = pending.contains { $0.closesConnectionOnTimeout && $0.deadline <= now + patience }
         let probe = isProbing ? nil : self.probe()
-        let isOver = late.contains { pending[$0].isVital } || probe == nil && !isProbing
+        let isOver = late.contains { pending[$0].closesConnectionOnTimeout } || probe == nil && !isProbing
         guard !isOver else { return end(NodeFailure(.timeout, "no reply by the deadline"), failure: .timedOut) }
         var failed: [Completion] = []
         for index in late {
@@ -155,7 +166,7 @@ final class RedisConnection: ChannelInboundHandler {
             pending[index].completion = nil
         }
         if let probe {
-            send(probe, isVital: true, deadline: now + patience) { [weak self] result in
+            send(probe, closesConnectionOnTimeout: true, deadline: now + patience) { [weak self] result in
                 // Any reply shows that the node responds; close only if the reply names a node failure.
                 if case .success(.error(let message)) = result, Redirect(message) == nil,
                     let trouble = NodeFailure(reply: message)

@@ -61,15 +61,15 @@ package struct NodeFailure: Error, Sendable, Equatable, CustomStringConvertible 
 
     package let kind: Kind
     /// The text of the error as it was reported.
-    package let words: String
+    package let message: String
 
-    package init(_ kind: Kind, _ words: String) {
+    package init(_ kind: Kind, _ message: String) {
         self.kind = kind
-        self.words = words
+        self.message = message
     }
 
-    /// The same as ``words``.
-    package var description: String { words }
+    /// The same as ``message``.
+    package var description: String { message }
 
     /// What to do about it; nil if the node itself must be examined.
     package var remedy: String? {
@@ -174,13 +174,13 @@ extension NodeFailure {
         // A node that terminates sends no TLS close_notify.
         case NIOSSLError.uncleanShutdown: self.init(.closed, "the connection broke")
         case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError:
-            self.init(.tls, "no secure connection: \(Self.tlsWords(String(describing: error)))")
+            self.init(.tls, "no secure connection: \(Self.tlsReason(String(describing: error)))")
         default: self.init(.closed, String(describing: error))
         }
     }
 
     /// Extracts the reason from a description that also contains source files and lines.
-    private static func tlsWords(_ description: String) -> String {
+    private static func tlsReason(_ description: String) -> String {
         guard let mark = description.firstRange(of: "OPENSSL_internal:") else { return description }
         return String(description[mark.upperBound...].prefix { $0 != " " })
     }

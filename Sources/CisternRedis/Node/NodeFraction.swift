@@ -14,13 +14,13 @@ final class NodeFraction: Sendable {
 
     /// The command that renews the fraction, or gives it up if `isLeaving`.
     func request(now: Instant, isLeaving: Bool = false) -> [[UInt8]] {
-        FractionScript.command(server: server, lease.withLock { $0.ask(now: now) }, isLeaving: isLeaving)
+        FractionScript.command(server: server, lease.withLock { $0.nextRequest(now: now) }, isLeaving: isLeaving)
     }
 
     /// Applies the reply to a request that left at `sentAt`; returns false if the reply is malformed.
     @discardableResult
     func take(_ reply: RESPValue, sentAt: Instant, clockDriftPerMille: Int64) -> Bool {
-        guard let granted = FractionScript.share(in: reply) else { return false }
+        guard let granted = FractionScript.fraction(in: reply) else { return false }
         lease.withLock { $0.grant(granted.millionths, sentAt: sentAt, clockDriftPerMille: clockDriftPerMille) }
         return true
     }

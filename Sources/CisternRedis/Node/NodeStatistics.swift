@@ -27,7 +27,7 @@ package struct NodeStatistics: Sendable {
         switch result {
         case .success(let grant):
             latency.record(nanoseconds: now.nanoseconds - request.sentAt.nanoseconds)
-            if request.waiting.isEmpty && request.requested.ahead == 0 {
+            if request.waiting.isEmpty && request.requested.prefetchTokens == 0 {
                 returned &+= 1
             } else if grant.tokens < request.needed || grant.trickleTokens > 0 {
                 short &+= 1
@@ -58,5 +58,5 @@ package struct NodeReport: Sendable {
     package var slots: [ClosedRange<Int>] = []
 
     /// Why the node is not in use, as text.
-    package var reason: String? { trouble?.words }
+    package var reason: String? { trouble?.message }
 }

@@ -18,7 +18,7 @@ extension RedisNode {
     ///
     /// - Parameter isAsking: whether another node redirected the request here with `ASK`, during a slot migration.
     func lease(
-        _ request: LeaseRequest, keys: KeyNames.Choice, isAsking: Bool = false, redirected: Redirected? = nil,
+        _ request: LeaseRequest, keys: KeyNames.KeySelection, isAsking: Bool = false, redirected: Redirected? = nil,
         reply: @escaping Reply
     ) {
         guard isUp else { return finish(request, .failure(.unreachable), reply) }
@@ -33,7 +33,7 @@ extension RedisNode {
 
     /// - Parameter call: how the command refers to the script; nil for the digest that the node returned at login.
     private func send(
-        _ request: LeaseRequest, as call: LeaseScript.Call?, keys: KeyNames.Choice, isAsking: Bool,
+        _ request: LeaseRequest, as call: LeaseScript.Call?, keys: KeyNames.KeySelection, isAsking: Bool,
         _ redirected: Redirected?, _ reply: @escaping Reply
     ) {
         guard isUp, let connection = loop.value.connection else {
@@ -85,21 +85,21 @@ extension RedisNode {
             finish(request, .failure(.rejected(message)), done)
         case .success(let reply):
             guard let answer = LeaseScript.answer(in: reply, to: request) else {
-                let words = "unexpected answer to the lease script: \(reply.value)".prefix(200)
-                connection.close(NodeFailure(.protocol, String(words)))
+                let message = "unexpected answer to the lease script: \(reply.value)".prefix(200)
+                connection.close(NodeFailure(.protocol, String(message)))
                 return finish(request, .failure(.rejected("unexpected answer")), done)
             }
             if loop.value.health.serve() { logger.notice("Redis node is up; decisions are metered") }
             loop.value.rejections = 0
-            logRemarks(answer, on: request)
+            logRepairs(answer, on: request)
             finish(request, .success(answer.grant), done)
         }
     }
 
     /// Logs what the script has repaired in a bucket, and steps of the node's clock.
-    private func logRemarks(_ answer: LeaseScript.Answer, on request: LeaseRequest) {
+    private func logRepairs(_ answer: LeaseScript.Answer, on request: LeaseRequest) {
         guard answer.repairedValues > 0 || answer.stepBackMilliseconds > 0,
-            let suppressed = loop.value.remarkLog.permit(now: clock.now())
+            let suppressed = loop.value.repairLog.permit(now: clock.now())
         else { return }
         var metadata: Logger.Metadata = [
             "organization": "\(String(decoding: request.key, as: UTF8.self))", "suppressed": "\(suppressed)",

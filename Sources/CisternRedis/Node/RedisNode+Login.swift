@@ -27,20 +27,20 @@ extension RedisNode {
             expectNoError(connection, Self.command(["SELECT", "\(endpoint.database)"]), deadline: deadline)
         }
         sendWriteProbe(connection, deadline: deadline)
-        renewShare(connection, deadline: deadline)
+        renewFraction(connection, deadline: deadline)
         if role.isClustered {
             checkCluster(connection, deadline: deadline)
             askForVersion(connection, deadline: deadline)
         }
         askForEvictionPolicy(connection, deadline: deadline)
         let load = Self.command(["SCRIPT", "LOAD", LeaseScript.source])
-        connection.send(load, isVital: true, deadline: deadline) { result in
+        connection.send(load, closesConnectionOnTimeout: true, deadline: deadline) { result in
             switch result {
             case .success(.string(let digest)): return self.tryScript(digest, connection, deadline: deadline, whenDone)
             case .success(.error(let message)): connection.close(NodeFailure(loginReply: message))
             case .success(let other):
-                let words = "unexpected answer to SCRIPT LOAD: \(other)".prefix(200)
-                connection.close(NodeFailure(.protocol, String(words)))
+                let message = "unexpected answer to SCRIPT LOAD: \(other)".prefix(200)
+                connection.close(NodeFailure(.protocol, String(message)))
             // This has no effect if the connection has already reported why it ended.
             case .failure(let failure): self.fail(NodeFailure(.closed, "\(failure)"))
             }
@@ -54,15 +54,17 @@ extension RedisNode {
         _ whenDone: @escaping @Sendable () -> Void
     ) {
         guard let key = role.probeKey() else {
-            becomeUp(scriptDigest: digest)
+            markUp(scriptDigest: digest)
             return whenDone()
         }
         let isClustered = role.isClustered
-        connection.send(LeaseScript.trial(digest: digest, key: key), isVital: true, deadline: deadline) { result in
+        connection.send(
+            LeaseScript.trial(digest: digest, key: key), closesConnectionOnTimeout: true, deadline: deadline
+        ) { result in
             switch result {
             case .success(.error(let message)) where !(isClustered && Redirect(message) != nil):
                 connection.close(NodeFailure(loginReply: message))
-            case .success: self.becomeUp(scriptDigest: digest)
+            case .success: self.markUp(scriptDigest: digest)
             case .failure(let failure): self.fail(NodeFailure(.closed, "\(failure)"))
             }
             whenDone()
@@ -71,7 +73,8 @@ extension RedisNode {
 
     /// Verifies that the node belongs to the cluster in use; another cluster may have taken over its address.
     private func checkCluster(_ connection: RedisConnection, deadline: NIODeadline) {
-        connection.send(Self.command(["CLUSTER", "SLOTS"]), isVital: true, deadline: deadline) { result in
+        connection.send(Self.command(["CLUSTER", "SLOTS"]), closesConnectionOnTimeout: true, deadline: deadline) {
+            result in
             switch result {
             case .success(.error(let message)): self.closeIfUnusable(connection, message)
             case .success(let reply):
@@ -90,7 +93,8 @@ extension RedisNode {
 
     /// Warns if Redis may evict buckets, because an evicted bucket admits too much.
     private func askForEvictionPolicy(_ connection: RedisConnection, deadline: NIODeadline) {
-        connection.send(Self.command(["INFO", "memory"]), isVital: true, deadline: deadline) { result in
+        connection.send(Self.command(["INFO", "memory"]), closesConnectionOnTimeout: true, deadline: deadline) {
+            result in
             switch result {
             case .success(.error(let message)): self.closeIfUnusable(connection, message)
             case .success(.string(let bytes)): self.warnOfEviction(String(decoding: bytes, as: UTF8.self))
@@ -114,14 +118,14 @@ extension RedisNode {
             metadata: ["policy": "\(policy)", "remedy": "set maxmemory-policy to noeviction"])
     }
 
-    private static func command(_ words: [String]) -> [[UInt8]] {
-        words.map { Array($0.utf8) }
+    private static func command(_ message: [String]) -> [[UInt8]] {
+        message.map { Array($0.utf8) }
     }
 
     private func expectNoError(
         _ connection: RedisConnection, _ command: [[UInt8]], secrets: [String] = [], deadline: NIODeadline
     ) {
-        connection.send(command, isVital: true, deadline: deadline) { result in
+        connection.send(command, closesConnectionOnTimeout: true, deadline: deadline) { result in
             guard case .success(.error(let message)) = result else { return }
             connection.close(NodeFailure(loginReply: Self.without(secrets, message)))
         }
@@ -136,7 +140,8 @@ extension RedisNode {
 
     private func askForVersion(_ connection: RedisConnection, deadline: NIODeadline) {
         connection.send(
-            Self.command(["EVAL", "return redis.REDIS_VERSION_NUM or 0", "0"]), isVital: true, deadline: deadline
+            Self.command(["EVAL", "return redis.REDIS_VERSION_NUM or 0", "0"]), closesConnectionOnTimeout: true,
+            deadline: deadline
         ) { result in
             switch result {
             case .success(.integer(let version)): self.shared.withLock { $0.version = version }
@@ -157,7 +162,7 @@ extension RedisNode {
     private func sendWriteProbe(_ connection: RedisConnection, deadline: NIODeadline) {
         guard let key = role.probeKey() else { return }
         let isClustered = role.isClustered
-        connection.send(Self.writeProbe(key), isVital: true, deadline: deadline) { result in
+        connection.send(Self.writeProbe(key), closesConnectionOnTimeout: true, deadline: deadline) { result in
             guard case .success(.error(let message)) = result else { return }
             // The key's slot has moved since the last slot map, which says nothing about the node.
             if isClustered, Redirect(message) != nil { return }
@@ -170,22 +175,22 @@ extension RedisNode {
     /// The heartbeat: renews the local fraction, and probes the connection if it has been idle for `interval`.
     ///
     /// A half-open connection is thus found before a request waits on it.
-    func beat(interval: TimeAmount) {
+    func sendHeartbeat(interval: TimeAmount) {
         guard isUp, let connection = loop.value.connection else { return }
         let deadline = eventLoop.now + .milliseconds(settings.connectTimeoutMilliseconds)
-        renewShare(connection, deadline: deadline)
+        renewFraction(connection, deadline: deadline)
         if connection.lastSent + interval <= eventLoop.now { sendWriteProbe(connection, deadline: deadline) }
     }
 
-    private func renewShare(_ connection: RedisConnection, deadline: NIODeadline) {
-        guard let share = role.share else { return }
+    private func renewFraction(_ connection: RedisConnection, deadline: NIODeadline) {
+        guard let fraction = role.fraction else { return }
         let sentAt = clock.now()
         let drift = settings.clockDriftPerMille
-        connection.send(share.request(now: sentAt), deadline: deadline) { result in
+        connection.send(fraction.request(now: sentAt), deadline: deadline) { result in
             switch result {
             case .success(.error(let message)) where message.hasPrefix("STALE"): break
             case .success(.error(let message)): connection.close(NodeFailure(loginReply: message))
-            case .success(let reply): share.take(reply, sentAt: sentAt, clockDriftPerMille: drift)
+            case .success(let reply): fraction.take(reply, sentAt: sentAt, clockDriftPerMille: drift)
             case .failure: break
             }
         }
@@ -193,9 +198,9 @@ extension RedisNode {
 
     /// Gives up the local fraction; calls `whenDone` once the node has confirmed it, or cannot.
     func releaseFraction(whenDone: @escaping @Sendable () -> Void) {
-        guard isUp, let share = role.share, let connection = loop.value.connection else { return whenDone() }
+        guard isUp, let fraction = role.fraction, let connection = loop.value.connection else { return whenDone() }
         // A hanging node must not delay the server's stop; the fraction expires there by itself.
         let deadline = eventLoop.now + .milliseconds(settings.connectTimeoutMilliseconds / 4)
-        connection.send(share.request(now: clock.now(), isLeaving: true), deadline: deadline) { _ in whenDone() }
+        connection.send(fraction.request(now: clock.now(), isLeaving: true), deadline: deadline) { _ in whenDone() }
     }
 }

@@ -23,7 +23,7 @@ final class RedisNode: Sendable {
         /// For a Redis Cluster: whether a slot map belongs to the known cluster.
         var belongs: @Sendable (SlotMap) -> Bool = { _ in true }
         /// This server's local fraction at this node; nil if there is none.
-        var share: NodeFraction?
+        var fraction: NodeFraction?
         /// Whether requests to the node ramp up even if it has not failed before.
         var startsSlowly = false
         /// Called on the event loop when the node comes into use and when it is lost.
@@ -45,7 +45,7 @@ final class RedisNode: Sendable {
         /// The node's `maxmemory-policy` at the last login, so that a warning is not repeated.
         var evictionPolicy = ""
         /// Throttles log lines about buckets that the script repaired.
-        var remarkLog = LogThrottle()
+        var repairLog = LogThrottle()
     }
 
     /// State that any thread may access.
@@ -110,7 +110,7 @@ final class RedisNode: Sendable {
     /// Whether the node sends `ASK` only if it has none of the requested Redis keys; true from Redis 7 on.
     ///
     /// Any thread may read it.
-    var asksForWholeBuckets: Bool { shared.withLock { $0.version >= 0x070000 } }
+    var sendsAskOnlyWithoutKeys: Bool { shared.withLock { $0.version >= 0x070000 } }
 
     // MARK: Lifecycle
 
@@ -151,7 +151,7 @@ final class RedisNode: Sendable {
 
     private func finish(isReplaced: Bool, _ whenDone: () -> Void) {
         let trouble = NodeFailure(.stopped, "the server is stopping or no longer uses this node")
-        setUp(false, trouble: trouble, keepsShare: isReplaced)
+        publishState(false, trouble: trouble, keepsFraction: isReplaced)
         loop.value.connection?.finish(trouble)
         loop.value.connection = nil
         whenDone()
@@ -198,33 +198,33 @@ final class RedisNode: Sendable {
     }
 
     /// Marks the node as up after a successful login.
-    func becomeUp(scriptDigest: [UInt8]) {
-        guard let isNews = loop.value.health.succeed() else { return }
+    func markUp(scriptDigest: [UInt8]) {
+        guard let shouldReport = loop.value.health.succeed() else { return }
         loop.value.scriptDigest = scriptDigest
         let wasInTrouble = shared.withLock { $0.trouble != nil }
         if wasInTrouble || role.startsSlowly { loop.value.ramp.start() }
-        setUp(true, trouble: nil)
-        if isNews { logger.notice("Redis node is up; decisions are metered") }
+        publishState(true, trouble: nil)
+        if shouldReport { logger.notice("Redis node is up; decisions are metered") }
         let interval = TimeAmount.milliseconds(settings.heartbeatMilliseconds)
         // Random first delay, so that heartbeats to several nodes do not coincide.
         let first = TimeAmount.nanoseconds(Int64.random(in: 0..<interval.nanoseconds))
         loop.value.heartbeat = eventLoop.scheduleRepeatedTask(initialDelay: first, delay: interval) { _ in
-            self.beat(interval: interval)
+            self.sendHeartbeat(interval: interval)
         }
     }
 
     /// The attempt to connect, or the connection in use, has failed.
     func fail(_ trouble: NodeFailure) {
         // Compare failures by kind, because the text may differ each time.
-        let reason = trouble.kind == .error ? trouble.words : trouble.kind.rawValue
+        let reason = trouble.kind == .error ? trouble.message : trouble.kind.rawValue
         let action = loop.value.health.fail(reason, jitter: Double.random(in: 0...1))
         guard let action else { return }
-        setUp(false, trouble: trouble)
+        publishState(false, trouble: trouble)
         loop.value.heartbeat?.cancel()
         loop.value.heartbeat = nil
         loop.value.connection?.close(trouble)
         loop.value.connection = nil
-        if action.isNews {
+        if action.shouldReport {
             var metadata: Logger.Metadata = ["state": "\(trouble.kind.rawValue)", "reason": "\(trouble)"]
             metadata["remedy"] = trouble.remedy.map { "\($0)" }
             logger.warning("Redis node is down; the failure policy decides", metadata: metadata)
@@ -233,14 +233,14 @@ final class RedisNode: Sendable {
     }
 
     /// Publishes whether the node is in use, and updates the local fraction before any request needs it.
-    private func setUp(_ isUp: Bool, trouble: NodeFailure?, keepsShare: Bool = false) {
+    private func publishState(_ isUp: Bool, trouble: NodeFailure?, keepsFraction: Bool = false) {
         let now = clock.now()
         let isChange = isUp != self.isUp
         shared.withLock { $0.trouble = trouble }
         if isUp {
-            role.share?.lease.withLock { $0.regain() }
-        } else if isChange, !keepsShare {
-            role.share?.lease.withLock { $0.lose(now: now) }
+            role.fraction?.lease.withLock { $0.markNodeRecovered() }
+        } else if isChange, !keepsFraction {
+            role.fraction?.lease.withLock { $0.markNodeLost(now: now) }
         }
         isUpFlag.store(isUp, ordering: .relaxed)
         if isChange { role.changed(self, isUp) }
@@ -261,27 +261,27 @@ final class RedisNode: Sendable {
     ///
     /// Any thread may call it. An error reply from the node counts as a success.
     func command(
-        _ words: [[UInt8]], isAsking: Bool = false, timeoutMilliseconds: Int64,
+        _ message: [[UInt8]], isAsking: Bool = false, timeoutMilliseconds: Int64,
         reply: @escaping @Sendable (Result<RESPValue, LeaseFailure>) -> Void
     ) {
         guard eventLoop.inEventLoop else {
             return eventLoop.execute {
-                self.command(words, isAsking: isAsking, timeoutMilliseconds: timeoutMilliseconds, reply: reply)
+                self.command(message, isAsking: isAsking, timeoutMilliseconds: timeoutMilliseconds, reply: reply)
             }
         }
         guard isUp, let connection = loop.value.connection else { return reply(.failure(.unreachable)) }
         let deadline = eventLoop.now + .milliseconds(timeoutMilliseconds)
-        connection.send(words, after: isAsking ? Self.asking : nil, deadline: deadline) { result in
+        connection.send(message, after: isAsking ? Self.asking : nil, deadline: deadline) { result in
             reply(result.mapError { $0.asLeaseFailure })
         }
     }
 
     /// The same as an async function.
     func command(
-        _ words: [[UInt8]], timeoutMilliseconds: Int64
+        _ message: [[UInt8]], timeoutMilliseconds: Int64
     ) async -> Result<RESPValue, LeaseFailure> {
         await withCheckedContinuation { continuation in
-            command(words, timeoutMilliseconds: timeoutMilliseconds) { continuation.resume(returning: $0) }
+            command(message, timeoutMilliseconds: timeoutMilliseconds) { continuation.resume(returning: $0) }
         }
     }
 }

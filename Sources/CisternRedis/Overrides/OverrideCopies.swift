@@ -47,7 +47,7 @@ package actor OverrideCopies {
     }
 
     /// Reads every reachable copy, and changes none.
-    package func look() async {
+    package func readAll() async {
         let holders = nodes.overrideHolders
         let names = Set(holders.map(\.name))
         copies = copies.filter { names.contains($0.key) }
@@ -56,10 +56,10 @@ package actor OverrideCopies {
 
     /// Reads every reachable copy, and writes the missing entries to each.
     package func synchronize() async {
-        await look()
+        await readAll()
         let holders = nodes.overrideHolders
         if let now = nowMilliseconds {
-            let old = overrides.dropTraces(atMilliseconds: now)
+            let old = overrides.dropTombstones(atMilliseconds: now)
             if !old.isEmpty {
                 for holder in holders { _ = await holder.ask(OverrideScript.drop(old)) }
             }
@@ -77,7 +77,7 @@ package actor OverrideCopies {
     /// - Parameter lifeMilliseconds: how long the override lasts, in milliseconds; nil for no end.
     /// - Throws: ``Failure`` if no copy has stored it.
     package func set(
-        _ limit: Limit?, of key: String, lifeMilliseconds: Int64?, by who: String
+        _ limit: Limit?, of key: String, timeToLiveMilliseconds: Int64?, by who: String
     ) async throws(Failure) -> LimitOverrides.Entry {
         // A concurrent writer whose clock is slightly ahead may win; the second attempt then knows its entry.
         for _ in 0..<2 {
@@ -87,7 +87,7 @@ package actor OverrideCopies {
                     description: "no Redis node is reachable, so nothing has changed: try again when one is up")
             }
             let entry = overrides.entry(
-                for: key, limit: limit, expiresAtMilliseconds: lifeMilliseconds.map { now + $0 }, setBy: who,
+                for: key, limit: limit, expiresAtMilliseconds: timeToLiveMilliseconds.map { now + $0 }, setBy: who,
                 nowMilliseconds: now)
             var written: Int64?
             for holder in nodes.overrideHolders {
@@ -109,9 +109,9 @@ package actor OverrideCopies {
         let result = await holder.ask(OverrideScript.read(since: copies[holder.name]?.version ?? ""))
         switch result {
         case .failure: break
-        case .success(.error(let message)): complain(message, of: holder)
+        case .success(.error(let message)): logFailure(message, of: holder)
         case .success(let reply):
-            guard let reading = OverrideScript.Reading(reply) else { return complain("\(reply)", of: holder) }
+            guard let reading = OverrideScript.Reading(reply) else { return logFailure("\(reply)", of: holder) }
             offsetMilliseconds = reading.nowMilliseconds - clock.now().milliseconds
             if let content = reading.overrides {
                 copies[holder.name] = Copy(version: reading.version, content: content)
@@ -124,18 +124,18 @@ package actor OverrideCopies {
 
     /// Writes entries to a holder; returns how many were new there, or nil if it does not reply.
     ///
-    /// The next ``look()`` reads the result.
+    /// The next ``readAll()`` reads the result.
     @discardableResult
     private func write(_ entries: [String: LimitOverrides.Entry], to holder: Holder) async -> Int64? {
         switch await holder.ask(OverrideScript.write(entries)) {
         case .success(.integer(let count)): return count
-        case .success(let reply): complain("\(reply)", of: holder)
+        case .success(let reply): logFailure("\(reply)", of: holder)
         case .failure: break
         }
         return nil
     }
 
-    private func complain(_ answer: String, of holder: Holder) {
+    private func logFailure(_ answer: String, of holder: Holder) {
         guard let suppressed = log.permit(now: clock.now()) else { return }
         logger.warning(
             "limit overrides cannot be read or written",

@@ -42,7 +42,7 @@ final class RingNodes: StoreNodes {
     ) -> RedisNode {
         var role = RedisNode.Role()
         if context.settings.keepsLocalFraction {
-            role.share = other?.role.share ?? NodeFraction(server: context.server)
+            role.fraction = other?.role.fraction ?? NodeFraction(server: context.server)
         }
         role.changed = { [weak self] node, isUp in self?.note(node, at: partition, isUp: isUp) }
         return context.makeNode(endpoint, role: role)
@@ -67,14 +67,14 @@ final class RingNodes: StoreNodes {
     }
 
     func localFraction(of partition: PartitionID) -> LocalFraction? {
-        node(at: partition)?.role.share?.lease.withLock { $0.localFraction }
+        node(at: partition)?.role.fraction?.lease.withLock { $0.localFraction }
     }
 
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
         guard let node = node(at: request.partition) else { return reply(.failure(.unreachable), context.clock.now()) }
-        node.lease(request, keys: KeyNames.Choice(isTagged: false), reply: reply)
+        node.lease(request, keys: KeyNames.KeySelection(isTagged: false), reply: reply)
     }
 
     func start() async {

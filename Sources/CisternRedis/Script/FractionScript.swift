@@ -44,7 +44,7 @@ enum FractionScript {
         """
 
     /// The command that requests this server's local fraction, or gives it up if `isLeaving`.
-    static func command(server: String, _ ask: FractionLease.Ask, isLeaving: Bool = false) -> [[UInt8]] {
+    static func command(server: String, _ ask: FractionLease.Request, isLeaving: Bool = false) -> [[UInt8]] {
         [
             "EVAL", source, "1", String(decoding: KeyNames.servers, as: UTF8.self), server, "\(ask.held)",
             "\(ask.sequence)", "\(FractionLease.durationMilliseconds)", isLeaving ? "1" : "0",
@@ -52,10 +52,10 @@ enum FractionScript {
     }
 
     /// Parses the script's reply: the fraction in millionths and the number of servers; nil if it is malformed.
-    static func share(in reply: RESPValue) -> (millionths: Int64, servers: Int64)? {
-        guard case .array(let fields) = reply, fields.count == 2, case .integer(let share) = fields[0],
+    static func fraction(in reply: RESPValue) -> (millionths: Int64, servers: Int64)? {
+        guard case .array(let fields) = reply, fields.count == 2, case .integer(let fraction) = fields[0],
             case .integer(let servers) = fields[1]
         else { return nil }
-        return (share, servers)
+        return (fraction, servers)
     }
 }

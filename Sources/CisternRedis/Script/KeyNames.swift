@@ -28,23 +28,23 @@ enum KeyNames {
     private static let taggedSuffixes = fields.map { Array("}:\($0)".utf8) }
 
     /// Which of a bucket's Redis keys are passed to a script, and how their names are written.
-    struct Choice: Sendable {
+    struct KeySelection: Sendable {
         let isTagged: Bool
         /// 3 for all Redis keys, 1 for only the first.
         var count = 3
     }
 
     /// An upper bound for the bytes of the three names, not counting the bucket's key in each.
-    static let bytesBesideName = 3 * (taggedPrefix.count + taggedSuffixes[1].count + 1)
+    static let nameOverheadBytes = 3 * (taggedPrefix.count + taggedSuffixes[1].count + 1)
 
     /// Appends the names of a bucket's Redis keys to a command as arguments, without allocating them.
-    static func append(_ choice: Choice, of key: [UInt8], to output: inout OutputSpan<UInt8>) {
+    static func append(_ choice: KeySelection, of key: [UInt8], to output: inout OutputSpan<UInt8>) {
         let name = choice.isTagged ? tag(of: key) : key
         for index in 0..<choice.count {
             if choice.isTagged {
-                output.appendWord(taggedPrefix, name, taggedSuffixes[index])
+                output.appendArgument(taggedPrefix, name, taggedSuffixes[index])
             } else {
-                output.appendWord(prefix, name, suffixes[index])
+                output.appendArgument(prefix, name, suffixes[index])
             }
         }
     }

@@ -250,7 +250,9 @@ enum LeaseScript {
     /// Appends the command for a request.
     ///
     /// - Parameter keys: which of the bucket's Redis keys are passed.
-    static func write(_ request: LeaseRequest, as call: Call, keys: KeyNames.Choice, to commands: inout RESPCommands) {
+    static func write(
+        _ request: LeaseRequest, as call: Call, keys: KeyNames.KeySelection, to commands: inout RESPCommandBuffer
+    ) {
         let (name, script): ([UInt8], [UInt8]) =
             switch call {
             case .digest(let digest): (byDigest, digest)
@@ -259,28 +261,28 @@ enum LeaseScript {
         let numbers = numberCount(of: request)
         let texts = name.count + script.count + request.lesseeID.utf8.count
         let payload =
-            texts + 3 * request.key.count + KeyNames.bytesBesideName + RESPCommands.numberBytes
-            + numbers * RESPCommands.doubleBytes
+            texts + 3 * request.key.count + KeyNames.nameOverheadBytes + RESPCommandBuffer.numberBytes
+            + numbers * RESPCommandBuffer.doubleBytes
         commands.append(words: 5 + keys.count, payload: payload) { output in
-            output.appendWord(name)
-            output.appendWord(script)
-            output.appendWord(Int64(keys.count))
+            output.appendArgument(name)
+            output.appendArgument(script)
+            output.appendArgument(Int64(keys.count))
             KeyNames.append(keys, of: request.key, to: &output)
-            output.appendWord(request.lesseeID)
-            output.appendWord(doubles: numbers) { output in appendNumbers(of: request, to: &output) }
+            output.appendArgument(request.lesseeID)
+            output.appendArgument(doubles: numbers) { output in appendNumbers(of: request, to: &output) }
         }
     }
 
     /// A command that runs the script as a trial: it changes nothing, but fails wherever a lease request would fail.
     static func trial(digest: [UInt8], key: [UInt8]) -> [[UInt8]] {
-        let numbers = [UInt8](repeating: 0, count: requestNumbers * RESPCommands.doubleBytes)
+        let numbers = [UInt8](repeating: 0, count: fixedNumberCount * RESPCommandBuffer.doubleBytes)
         return [byDigest, digest, Array("1".utf8), key, Array("trial".utf8), numbers]
     }
 
     /// Numbers in a request, not counting those of the waiting requests.
-    private static let requestNumbers = 14
+    private static let fixedNumberCount = 14
 
-    private static func numberCount(of request: LeaseRequest) -> Int { requestNumbers + 2 * request.waiting.count }
+    private static func numberCount(of request: LeaseRequest) -> Int { fixedNumberCount + 2 * request.waiting.count }
 
     /// Appends the numbers in the order in which the script unpacks them.
     @inline(__always)
@@ -295,7 +297,7 @@ enum LeaseScript {
         output.appendDouble(Int64(request.returned))
         output.appendDouble(Int64(request.halfSpentTokens))
         output.appendDouble(request.halfSpentMilliseconds)
-        output.appendDouble(Int64(request.requested.ahead))
+        output.appendDouble(Int64(request.requested.prefetchTokens))
         output.appendDouble(request.requested.weight)
         output.appendDouble(request.requested.trickleMilliseconds)
         output.appendDouble(Int64(request.requested.soloMultiplier))
@@ -308,7 +310,7 @@ enum LeaseScript {
     /// The script with a request's numbers embedded, for clients limited to text; `ARGV[1]` is the lessee ID.
     static func source(asking request: LeaseRequest) -> String {
         var bytes: [UInt8] = []
-        bytes.append(addingCapacity: numberCount(of: request) * RESPCommands.doubleBytes) { output in
+        bytes.append(addingCapacity: numberCount(of: request) * RESPCommandBuffer.doubleBytes) { output in
             appendNumbers(of: request, to: &output)
         }
         let escapes = bytes.map { "\\" + String(1000 + Int($0)).dropFirst() }.joined()

@@ -28,7 +28,7 @@ enum LimitsFile {
     }
 
     /// Parses the limits in a snapshot of a file.
-    static func read(_ look: WatchedFile.Look, path: String, standard: Limit) throws(SettingsError) -> Limits {
+    static func read(_ look: WatchedFile.Snapshot, path: String, standard: Limit) throws(SettingsError) -> Limits {
         switch look {
         case .unreadable(let reason):
             throw SettingsError(.limits, value: path, remedy: "the file cannot be read: \(reason)")

@@ -43,7 +43,7 @@ final class OverrideSynchronizer: Sendable {
             now = there
             let overrides = await copies.overrides
             known.withLock { $0.merge(overrides) }
-            known.withLock { _ = $0.dropTraces(atMilliseconds: there) }
+            known.withLock { _ = $0.dropTombstones(atMilliseconds: there) }
         }
         apply(at: now)
     }
@@ -51,7 +51,7 @@ final class OverrideSynchronizer: Sendable {
     private func apply(at now: Int64) {
         applied.withLock { applied in
             let inForce = known.withLock { known in
-                if copies == nil { _ = known.dropTraces(atMilliseconds: now) }
+                if copies == nil { _ = known.dropTombstones(atMilliseconds: now) }
                 return known.inForce(atMilliseconds: now)
             }
             guard applied != inForce else { return }
@@ -85,7 +85,7 @@ final class OverrideSynchronizer: Sendable {
         let life = lifeSeconds.map { $0 * 1000 }
         if let copies {
             do {
-                let entry = try await copies.set(limit, of: organization, lifeMilliseconds: life, by: who)
+                let entry = try await copies.set(limit, of: organization, timeToLiveMilliseconds: life, by: who)
                 await refresh()
                 return entry
             } catch {

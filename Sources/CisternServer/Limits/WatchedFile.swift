@@ -12,19 +12,19 @@ package import Foundation
 /// settled once two in a row are equal, because a single one may catch a partial write.
 package struct WatchedFile {
     /// A snapshot of a file.
-    package enum Look: Equatable, Sendable {
+    package enum Snapshot: Equatable, Sendable {
         case contents(Data)
         /// The file cannot be read, for this reason.
         case unreadable(String)
     }
 
-    private var seen: Look?
-    private var taken: Look?
+    private var seen: Snapshot?
+    private var taken: Snapshot?
 
     package init() {}
 
     /// Records a snapshot; returns it if it equals the previous one and differs from the last one taken.
-    package mutating func settle(_ look: Look) -> Look? {
+    package mutating func settle(_ look: Snapshot) -> Snapshot? {
         defer { seen = look }
         guard look == seen, look != taken else { return nil }
         taken = look
@@ -32,12 +32,12 @@ package struct WatchedFile {
     }
 
     /// Marks a snapshot as taken without waiting for it to settle.
-    package mutating func take(_ look: Look) {
+    package mutating func take(_ look: Snapshot) {
         (seen, taken) = (look, look)
     }
 
     /// Takes a snapshot of a file; nil if it is not a regular file, such as a pipe.
-    package static func look(at path: String) -> Look? {
+    package static func look(at path: String) -> Snapshot? {
         var status = stat()
         guard stat(path, &status) == 0 else {
             return .unreadable(errno == ENOENT ? "there is no such file" : String(cString: strerror(errno)))

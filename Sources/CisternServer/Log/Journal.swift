@@ -64,10 +64,10 @@ package final class Journal: Sendable {
     }
 
     /// A logger that forwards to `logger` and records events of level notice and above in this journal.
-    package func tapping(_ logger: Logger) -> Logger {
-        var tapping = Logger(label: logger.label) { _ in JournalLogHandler(journal: self, base: logger) }
-        tapping.logLevel = min(logger.logLevel, .notice)
-        return tapping
+    package func recording(_ logger: Logger) -> Logger {
+        var recording = Logger(label: logger.label) { _ in JournalLogHandler(journal: self, base: logger) }
+        recording.logLevel = min(logger.logLevel, .notice)
+        return recording
     }
 }
 

@@ -130,9 +130,9 @@ package final class WarningThrottle: Sendable {
     }
 
     private static let windowMilliseconds: Int64 = 10_000
-    private static let mostInWindow = 10
+    private static let maximumPerWindow = 10
     /// How many distinct messages are tracked; further messages share one window.
-    private static let mostMessages = 256
+    private static let maximumMessages = 256
 
     private let windows = Mutex<[String: Window]>([:])
 
@@ -143,10 +143,10 @@ package final class WarningThrottle: Sendable {
     /// - Returns: the number of lines suppressed before this one, or nil to suppress this one as well.
     func permit(_ message: String, atMilliseconds now: Int64) -> Int? {
         windows.withLock { windows in
-            if windows[message] == nil, windows.count >= Self.mostMessages {
+            if windows[message] == nil, windows.count >= Self.maximumMessages {
                 windows = windows.filter { now - $0.value.began < Self.windowMilliseconds || $0.value.suppressed > 0 }
             }
-            let key = windows[message] != nil || windows.count < Self.mostMessages ? message : ""
+            let key = windows[message] != nil || windows.count < Self.maximumMessages ? message : ""
             var window = windows[key] ?? Window(began: now)
             defer { windows[key] = window }
             if now - window.began >= Self.windowMilliseconds {
@@ -154,7 +154,7 @@ package final class WarningThrottle: Sendable {
                 window = Window(began: now, written: 1)
                 return suppressed
             }
-            guard window.written < Self.mostInWindow else {
+            guard window.written < Self.maximumPerWindow else {
                 window.suppressed += 1
                 return nil
             }

@@ -18,7 +18,7 @@ package final class LogWriter: Sendable {
         var isWriting = false
         /// Lines dropped since the last notice.
         var dropped: UInt64 = 0
-        var droppedInAll: UInt64 = 0
+        var totalDropped: UInt64 = 0
     }
 
     private let descriptor: Int32
@@ -47,7 +47,7 @@ package final class LogWriter: Sendable {
         let isNews = state.withLock { state in
             guard state.waiting.count + line.utf8.count <= maximumBytes else {
                 state.dropped += 1
-                state.droppedInAll += 1
+                state.totalDropped += 1
                 return false
             }
             if state.dropped > 0 {
@@ -61,7 +61,7 @@ package final class LogWriter: Sendable {
     }
 
     /// How many lines have been dropped since the start.
-    package var droppedLines: UInt64 { state.withLock { $0.droppedInAll } }
+    package var droppedLines: UInt64 { state.withLock { $0.totalDropped } }
 
     /// Waits until all lines are written, for at most `milliseconds`.
     package func flush(milliseconds: Int) {

@@ -49,17 +49,17 @@ final class ServerOperations: Operations {
     }
 
     /// The pages of the data port, which need no token.
-    var pages: OperatorPages {
-        OperatorPages(
+    var pages: HealthAndMetricsPages {
+        HealthAndMetricsPages(
             health: {
-                let snapshot = self.snapshot().forAnybody
-                return OperatorPages.Page(
+                let snapshot = self.snapshot().publicView
+                return HealthAndMetricsPages.Page(
                     text: HealthPage.text(snapshot), contentType: HealthPage.contentType,
                     isUnavailable: snapshot.isDraining)
             },
             metrics: {
-                OperatorPages.Page(
-                    text: MetricsPage.text(self.snapshot().forAnybody), contentType: MetricsPage.contentType)
+                HealthAndMetricsPages.Page(
+                    text: MetricsPage.text(self.snapshot().publicView), contentType: MetricsPage.contentType)
             })
     }
 
@@ -117,8 +117,8 @@ final class ServerOperations: Operations {
         }
     }
 
-    func busiest(_ most: Int, by order: BusiestOrder) -> [SpaceSavingSketch.Entry] {
-        server.withLock { $0 }?.busiest(most, by: order, now: clock.now()) ?? []
+    func topOrganizations(_ most: Int, by order: DecisionKind) -> [SpaceSavingSketch.Entry] {
+        server.withLock { $0 }?.topOrganizations(most, by: order, now: clock.now()) ?? []
     }
 
     func overridesInForce() -> [String: LimitOverrides.Entry] { overrides.inForce }

@@ -55,18 +55,18 @@ package struct Axis {
         switch scale {
         case .logarithmic:
             return (Int(low)...Int(high)).map {
-                Mark(value: pow(10, Double($0)), text: Self.written(pow(10, Double($0))))
+                Mark(value: pow(10, Double($0)), text: Self.formatted(pow(10, Double($0))))
             }
         case .linear:
             let rough = high / 5
             let power = pow(10, floor(log10(rough)))
             let step = [1, 2, 5, 10].map { $0 * power }.first { $0 >= rough } ?? rough
-            return stride(from: 0, through: high, by: step).map { Mark(value: $0, text: Self.written($0)) }
+            return stride(from: 0, through: high, by: step).map { Mark(value: $0, text: Self.formatted($0)) }
         }
     }
 
     /// A value in compact form: 1.5M, 20k, 300, 0.02.
-    package static func written(_ value: Double) -> String {
+    package static func formatted(_ value: Double) -> String {
         let (divisor, unit): (Double, String) =
             switch abs(value) {
             case 1e9...: (1e9, "G")

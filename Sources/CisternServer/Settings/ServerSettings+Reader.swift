@@ -45,7 +45,7 @@ extension ServerSettings {
         admin = try Self.admin(reader)
         redis = try Redis(reader)
         certificatePaths = [.redisCaFile, .redisCertFile, .redisKeyFile].compactMap(reader.text)
-        if http.servesOperatorPages == false, admin == nil {
+        if http.servesHealthAndMetrics == false, admin == nil {
             throw SettingsError(
                 .operatorPages, value: reader.text(.operatorPages) ?? "",
                 remedy: "adminPort is off: use both, or set adminPort to a port")
@@ -145,13 +145,13 @@ extension ServerSettings {
         http.idleTimeoutMilliseconds = try reader.milliseconds(.idleTimeout, in: 100...3_600_000)
         http.maximumConnectionAgeMilliseconds = try reader.milliseconds(.maxConnectionAge, in: 0...86_400_000)
         http.maximumBufferedBodyBytes = try reader.integer(.maxBodyBuffer, in: 65_536...1_099_511_627_776)
-        http.servesOperatorPages = try reader.choice(.operatorPages, of: OperatorPagesPorts.self) == .both
+        http.servesHealthAndMetrics = try reader.choice(.operatorPages, of: HealthAndMetricsPorts.self) == .both
         return http
     }
 }
 
 /// The ports that serve `/health` and `/metrics`.
-private enum OperatorPagesPorts: String, CaseIterable {
+private enum HealthAndMetricsPorts: String, CaseIterable {
     case both
     case admin
 }

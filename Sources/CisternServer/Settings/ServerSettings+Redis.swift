@@ -21,7 +21,7 @@ extension ServerSettings.Redis {
         topology = try reader.choice(.topology, of: RedisTopology.self)
         let verification = try reader.choice(.redisVerify, of: Verification.self)
         guard let urls = reader.text(.redis), !urls.isEmpty else {
-            try Self.refuse(Self.settingsOfRedis, reader, remedy: "it needs redis to be set as well")
+            try Self.refuse(Self.redisOnlySettings, reader, remedy: "it needs redis to be set as well")
             return nil
         }
         endpoints = try Self.endpoints(urls, reader)
@@ -34,15 +34,16 @@ extension ServerSettings.Redis {
             try readTLS(reader, verification)
         } else {
             let remedy = "it needs a redis URL that starts with rediss://"
-            try Self.refuse(Self.settingsOfTLS, reader, remedy: remedy)
+            try Self.refuse(Self.tlsOnlySettings, reader, remedy: remedy)
             guard verification == .name else {
                 throw SettingsError(.redisVerify, value: verification.rawValue, remedy: remedy)
             }
         }
     }
 
-    private static let settingsOfTLS: [Setting] = [.redisCaFile, .redisCertFile, .redisKeyFile, .redisServerName]
-    private static let settingsOfRedis: [Setting] = [.redisUser, .redisPassword, .redisPasswordFile] + settingsOfTLS
+    private static let tlsOnlySettings: [Setting] = [.redisCaFile, .redisCertFile, .redisKeyFile, .redisServerName]
+    private static let redisOnlySettings: [Setting] =
+        [.redisUser, .redisPassword, .redisPasswordFile] + tlsOnlySettings
 
     private static func refuse(
         _ settings: [Setting], _ reader: SettingsReader, remedy: String
@@ -65,7 +66,7 @@ extension ServerSettings.Redis {
         for url in urls.replacing(/,\s*(?=rediss?:\/\/)/, with: "\n").split(separator: "\n") {
             do {
                 let endpoint = try RedisEndpoint(url: url.trimmingCharacters(in: .whitespaces))
-                endpoints.append(endpoint.entered(by: username, with: password))
+                endpoints.append(endpoint.withCredentials(by: username, with: password))
             } catch {
                 throw SettingsError("redis: \(error) (\(Setting.redis.flag), \(Setting.redis.variable))")
             }

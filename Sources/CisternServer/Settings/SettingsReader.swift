@@ -55,7 +55,7 @@ package struct SettingsReader {
         guard let milliseconds = Self.milliseconds(text), range ~= milliseconds else {
             throw SettingsError(
                 setting, value: text,
-                remedy: "use a time from \(Self.written(range.lowerBound)) to \(Self.written(range.upperBound))")
+                remedy: "use a time from \(Self.formatted(range.lowerBound)) to \(Self.formatted(range.upperBound))")
         }
         return milliseconds
     }
@@ -85,7 +85,7 @@ package struct SettingsReader {
         return overflows ? nil : product
     }
 
-    private static func written(_ milliseconds: Int64) -> String {
+    private static func formatted(_ milliseconds: Int64) -> String {
         let unit = units.last { milliseconds % $0.milliseconds == 0 && milliseconds >= $0.milliseconds } ?? units[1]
         return "\(milliseconds / unit.milliseconds)\(unit.suffix)"
     }

@@ -23,11 +23,11 @@ package struct CheckerSet {
     private var liveness: LivenessChecker
     private var clockSteps: ClockStepChecker
     /// Whether violations count. The write-behind limiter breaks these invariants, so it is only measured.
-    private let isJudged: Bool
+    private let countsViolations: Bool
     private(set) var violations: [Violation] = []
 
     init(_ settings: WorldSettings) {
-        isJudged = settings.policy != .writeBehind
+        countsViolations = settings.policy != .writeBehind
         excess = OverAdmissionChecker(settings)
         ledger = LedgerChecker(settings)
         record = RecordChecker(settings)
@@ -45,7 +45,7 @@ package struct CheckerSet {
 
     mutating func observe(_ observation: Observation, at now: Time) {
         note(excess.observe(observation, at: now), by: OverAdmissionChecker.name, at: now)
-        guard isJudged else { return }
+        guard countsViolations else { return }
         note(ledger.observe(observation, at: now), by: LedgerChecker.name, at: now)
         note(record.observe(observation, at: now), by: RecordChecker.name, at: now)
         note(falseDenials.observe(observation, at: now), by: FalseDenialChecker.name, at: now)
@@ -58,14 +58,14 @@ package struct CheckerSet {
 
     /// Checks a server's run that has ended, by a crash or with the world.
     mutating func endRun(of server: Server, names: [[UInt8]], at now: Time) {
-        guard isJudged, case .cistern(let limiter) = server.limiter else { return }
+        guard countsViolations, case .cistern(let limiter) = server.limiter else { return }
         let leased = names.reduce(0) { $0 + limiter.leased($1.span) }
         let found = conservation.endRun(of: server.id, tally: limiter.statistics.leaseTokens, leased: leased)
         note(found, by: ConservationChecker.name, at: now)
     }
 
     mutating func finish(_ world: World) {
-        guard isJudged, violations.isEmpty else { return }
+        guard countsViolations, violations.isEmpty else { return }
         for server in world.servers where server.isUp {
             endRun(of: server, names: world.names, at: world.now)
         }
@@ -74,7 +74,7 @@ package struct CheckerSet {
     }
 
     private mutating func note(_ what: String?, by checker: String, at now: Time) {
-        guard isJudged, let what else { return }
+        guard countsViolations, let what else { return }
         violations.append(Violation(checker: checker, time: now, what: what))
     }
 }

@@ -35,7 +35,7 @@ struct ClockStepChecker {
         guard let (key, level) = ideals.observe(observation, at: now), let left = allowance[key],
             level < 0
         else { return nil }
-        ideals.forgive(key, at: now)
+        ideals.clampToZero(key, at: now)
         allowance[key] = left + level
         guard left + level < 0 else { return nil }
         return

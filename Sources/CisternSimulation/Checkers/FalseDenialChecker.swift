@@ -8,7 +8,7 @@ internal import Cistern
 struct FalseDenialChecker {
     static let name = "false denial"
 
-    private struct Word {
+    private struct LastAnswer {
         var grant: Granted
         var grantedAt: Time
         var answeredAt: Time
@@ -19,12 +19,12 @@ struct FalseDenialChecker {
     /// Grants by order, until they are answered or dropped as stale.
     private var grants: [Int: Granted] = [:]
     /// The last answer, by server and key.
-    private var words: [[Word?]]
+    private var lastAnswers: [[LastAnswer?]]
 
     init(_ settings: WorldSettings) {
         limit = settings.limit
         lease = settings.limiter.lease
-        words = Array(
+        lastAnswers = Array(
             repeating: Array(repeating: nil, count: settings.keys), count: settings.servers)
     }
 
@@ -35,9 +35,9 @@ struct FalseDenialChecker {
             grants.removeStale(before: granted.order)
         case .answered(let server, let key, let order):
             guard let grant = grants.removeValue(forKey: order) else { return nil }
-            words[server][key] = Word(grant: grant, grantedAt: grant.at, answeredAt: now)
+            lastAnswers[server][key] = LastAnswer(grant: grant, grantedAt: grant.at, answeredAt: now)
         case .crashed(let server):
-            for key in words[server].indices { words[server][key] = nil }
+            for key in lastAnswers[server].indices { lastAnswers[server][key] = nil }
         case .decided(let decided) where decided.decision.outcome == .denied:
             guard decided.cost <= limit.capacity else { return nil }
             return judge(decided, at: now)
@@ -48,7 +48,7 @@ struct FalseDenialChecker {
 
     private func judge(_ decided: Decided, at now: Time) -> String? {
         let who = "server \(decided.server) denied org-\(decided.key)"
-        guard let word = words[decided.server][decided.key] else {
+        guard let word = lastAnswers[decided.server][decided.key] else {
             return "\(who) before any answer from the store"
         }
         let books = Books(word.grant, at: word.grant.storeAt, limit: limit)
@@ -58,7 +58,7 @@ struct FalseDenialChecker {
         var open = books.openMicrotokens
         if books.hasTrickle {
             // A lessee with a trickle grant has its share, unless the grant is below the share that its weight gives.
-            if books.isShortChanged { return "\(who), whose trickle grant is below its share" }
+            if books.isBelowShare { return "\(who), whose trickle grant is below its share" }
         } else if now > word.answeredAt {
             // A request that waited for the answer was judged by the store itself, at the time of the grant.
             open += max(0, elapsed) * books.freeRate
@@ -90,7 +90,7 @@ private struct Books {
     let freeRate: Int64
     let hasTrickle: Bool
     /// Whether the lessee's trickle grant is below its share of the refill although more refill was free.
-    let isShortChanged: Bool
+    let isBelowShare: Bool
 
     init(_ granted: Granted, at time: Time, limit: Limit) {
         let now = time.storeMilliseconds
@@ -111,7 +111,7 @@ private struct Books {
         // A trickle grant is rounded to whole tokens and milliseconds.
         let length = granted.grant.trickleMilliseconds
         let promised = Int64(granted.grant.trickleTokens + 1) * Limit.microtokensPerToken
-        isShortChanged = own != nil && Double(promised) < fair * Double(length - 1)
+        isBelowShare = own != nil && Double(promised) < fair * Double(length - 1)
         freeRate = free
     }
 }

@@ -60,7 +60,7 @@ struct IdealBuckets {
     }
 
     /// Raises negative levels to 0, so that past over-admission is not counted again.
-    mutating func forgive(_ key: Int, at now: Time) {
+    mutating func clampToZero(_ key: Int, at now: Time) {
         let bucket = ideals[key].bucket
         ideals[key].leftover = max(0, ideals[key].leftover)
         ideals[key].bucket = TokenBucket(

@@ -17,7 +17,7 @@ struct LivenessChecker {
     /// Whether the world has no faults.
     private let neverFails: Bool
     /// The time allowed for recovery: the longest pause between probes, a store timeout, and the longest lease.
-    private let settling: Time
+    private let recoveryTime: Time
     private var recoveredAt: Time?
     /// Ideal buckets, smaller than the real ones and empty at recovery. Servers must allow all that these can pay.
     private var ideals: [TokenBucket]
@@ -31,7 +31,7 @@ struct LivenessChecker {
         isNearCapacity = settings.isNearCapacity
         neverFails = settings.faults == .none
         let lease = settings.limiter.lease
-        settling = .milliseconds(1000 + lease.timeoutMilliseconds + lease.durationMilliseconds)
+        recoveryTime = .milliseconds(1000 + lease.timeoutMilliseconds + lease.durationMilliseconds)
         ideals = Array(
             repeating: TokenBucket(microtokens: 0, asOfMilliseconds: 0), count: settings.keys)
     }
@@ -39,9 +39,9 @@ struct LivenessChecker {
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         switch observation {
         case .recovering:
-            recoveredAt = now + settling
+            recoveredAt = now + recoveryTime
             for key in ideals.indices {
-                ideals[key] = TokenBucket(microtokens: 0, asOfMilliseconds: (now + settling).storeMilliseconds)
+                ideals[key] = TokenBucket(microtokens: 0, asOfMilliseconds: (now + recoveryTime).storeMilliseconds)
             }
         case .decided(let decided):
             if neverFails, decided.decision.outcome == .unmetered || decided.decision.outcome == .refused,

@@ -17,13 +17,13 @@ struct StrandingChecker {
     /// Whether buckets are large enough for the bound to apply.
     ///
     /// Tokens in transit count as leased, so remote servers cannot fully use a bucket that fills in a few round trips.
-    private var isRoomy: Bool {
+    private var boundApplies: Bool {
         settings.limit.capacityMicrotokens > 8 * settings.roundTripMicrotokens
             && settings.limit.capacity > 8 * max(settings.servers, settings.workload.highestCost)
             && !settings.isNearCapacity
     }
 
-    private func leasedToTheDead(in world: World) -> String? {
+    private func leaseOfStoppedServer(in world: World) -> String? {
         let alive = Set(world.servers.filter(\.isUp).map { world.faultInjection.lesseeID($0.lesseeID, server: $0.id) })
         for node in world.nodes {
             for key in node.entries.keys.sorted() {
@@ -40,8 +40,8 @@ struct StrandingChecker {
 
     /// Checks the final state of the world.
     func finish(_ world: World) -> String? {
-        if world.isRecovering, let found = leasedToTheDead(in: world) { return found }
-        guard settings.faults == .none, settings.policy == .cistern, isRoomy else { return nil }
+        if world.isRecovering, let found = leaseOfStoppedServer(in: world) { return found }
+        guard settings.faults == .none, settings.policy == .cistern, boundApplies else { return nil }
         let (lost, due) = (world.tally.lostTokens, world.tally.dueTokens)
         let bound = settings.representedKeys * (settings.limit.capacity / 2 + 2) + due / 10
         return lost > bound ? "under-admission is \(lost) of \(due) tokens; the bound is \(bound)" : nil

@@ -13,7 +13,7 @@ package protocol FaultInjection {
         on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
     ) -> Grant??
     /// Called before a server receives a grant.
-    mutating func willAnswer(_ grant: inout Grant, to request: LeaseRequest, now: Time)
+    mutating func willDeliver(_ grant: inout Grant, to request: LeaseRequest, now: Time)
     /// Returns the bucket that a node uses for a key.
     func bucket(of key: Int) -> Int
     /// Whether servers time out requests.
@@ -31,7 +31,7 @@ extension FaultInjection {
     package mutating func act(
         on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
     ) -> Grant?? { nil }
-    package mutating func willAnswer(_ grant: inout Grant, to request: LeaseRequest, now: Time) {}
+    package mutating func willDeliver(_ grant: inout Grant, to request: LeaseRequest, now: Time) {}
     package func bucket(of key: Int) -> Int { key }
     package var honorsDeadlines: Bool { true }
     package var probes: Bool { true }

@@ -14,8 +14,8 @@ struct Message {
 
     let content: Content
     let server: Int
-    /// The run of the server that sent it; each start begins a new run.
-    let run: Int
+    /// The incarnation of the server that sent it; each start begins a new one.
+    let incarnation: Int
     /// Identifies the message; the reply carries the same ticket.
     let ticket: Int
 }
@@ -36,6 +36,6 @@ struct Reply {
     let content: Content
     let node: Int
     let server: Int
-    let run: Int
+    let incarnation: Int
     let ticket: Int
 }

@@ -7,7 +7,7 @@ struct Node {
         /// The bucket with its leases.
         var bucket: StoreBucket
         /// The bucket for limiters without leases.
-        var plain: TokenBucket
+        var unleasedBucket: TokenBucket
     }
 
     let id: Int
@@ -32,14 +32,14 @@ struct Node {
     /// Returns the entry of a key, or a full one if the node has none or it has expired.
     func entry(_ key: Int, limit: Limit, leaseMilliseconds: Int64, now: Time) -> Entry {
         let milliseconds = clock(at: now).storeMilliseconds
-        let life = StoreBucket.lifeMilliseconds(of: limit, leaseMilliseconds: leaseMilliseconds)
+        let life = StoreBucket.timeToLiveMilliseconds(of: limit, leaseMilliseconds: leaseMilliseconds)
         if let entry = entries[key],
-            milliseconds - max(entry.bucket.asOfMilliseconds, entry.plain.asOfMilliseconds) < life
+            milliseconds - max(entry.bucket.asOfMilliseconds, entry.unleasedBucket.asOfMilliseconds) < life
         {
             return entry
         }
         return Entry(
             bucket: StoreBucket(full: limit, nowMilliseconds: milliseconds),
-            plain: TokenBucket(full: limit, nowMilliseconds: milliseconds))
+            unleasedBucket: TokenBucket(full: limit, nowMilliseconds: milliseconds))
     }
 }

@@ -15,7 +15,7 @@ struct Server {
 
     let id: Int
     /// The number of restarts so far.
-    var run = 0
+    var incarnation = 0
     var isUp = true
     var clock: DriftingClock
     var limiter: SimulatedLimiter
@@ -63,5 +63,5 @@ struct Server {
     }
 
     /// The lessee ID of its leases; each start gets a new one.
-    var lesseeID: String { "server-\(id)-\(run)" }
+    var lesseeID: String { "server-\(id)-\(incarnation)" }
 }

@@ -8,8 +8,8 @@ extension World {
         case crashServer, pauseServer, drift
         case crashNode, loseNode, hangNode, forgetScript, move
 
-        static let ofTheNetwork: [Fault] = [.cut, .cutOff, .rough, .slow]
-        static let ofMachines: [Fault] = [
+        static let networkFaults: [Fault] = [.cut, .cutOff, .rough, .slow]
+        static let machineFaults: [Fault] = [
             .crashServer, .pauseServer, .drift, .crashNode, .loseNode, .hangNode, .forgetScript, .move,
         ]
     }
@@ -18,8 +18,8 @@ extension World {
     func injectFault() {
         guard !isRecovering else { return }
         let faults =
-            (settings.faults.breaksNetwork ? Fault.ofTheNetwork : [])
-            + (settings.faults.breaksMachines ? Fault.ofMachines : [])
+            (settings.faults.breaksNetwork ? Fault.networkFaults : [])
+            + (settings.faults.breaksMachines ? Fault.machineFaults : [])
         let length = Time.milliseconds(faultRandom.number(Int64(10)...600))
         let server = faultRandom.number(0...settings.servers - 1)
         let node = faultRandom.number(0...settings.nodes - 1)
@@ -28,9 +28,9 @@ extension World {
         case .cutOff:
             for other in nodes.indices { network.cut(server: server, node: other, until: now + length) }
         case .rough:
-            network.isRoughUntil = now + length
-            network.roughness = faultRandom.fraction() * 0.5
-        case .slow: network.isSlowUntil = now + length
+            network.lossyUntil = now + length
+            network.lossProbability = faultRandom.fraction() * 0.5
+        case .slow: network.slowUntil = now + length
         case .crashServer: crash(server: server, for: length)
         case .pauseServer: pause(server: server, for: length)
         case .drift:
@@ -64,7 +64,7 @@ extension World {
 
     func restart(_ id: Int) {
         guard !servers[id].isUp else { return }
-        servers[id] = makeServer(id, run: servers[id].run + 1)
+        servers[id] = makeServer(id, incarnation: servers[id].incarnation + 1)
         scheduleTick(id)
     }
 
@@ -108,7 +108,7 @@ extension World {
         }
         for server in servers where server.isUp {
             for time in network.arrivals(server: server.id, node: id, now: now) {
-                queue.add(.connectionLost(server: server.id, run: server.run, node: id), at: time)
+                queue.add(.connectionLost(server: server.id, incarnation: server.incarnation, node: id), at: time)
             }
         }
         queue.add(.revive(node: id), at: now + length)

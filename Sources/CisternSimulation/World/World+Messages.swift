@@ -28,13 +28,13 @@ extension World {
         reply: (@Sendable (Result<Grant, LeaseFailure>, Instant) -> Void)? = nil
     ) {
         ticket += 1
-        let message = Message(content: content, server: id, run: servers[id].run, ticket: ticket)
+        let message = Message(content: content, server: id, incarnation: servers[id].incarnation, ticket: ticket)
         let never = Instant(nanoseconds: .max)
         servers[id].await(
             Server.Pending(message: message, node: node, deadline: deadline ?? never, reply: reply), ticket: ticket)
         if let deadline {
             queue.add(
-                .deadline(server: id, run: servers[id].run, ticket: ticket),
+                .deadline(server: id, incarnation: servers[id].incarnation, ticket: ticket),
                 at: max(now, servers[id].clock.time(of: deadline)))
         }
         if let key = content.key { tally.called(for: key) }
@@ -60,7 +60,7 @@ extension World {
         guard nodes[id].isUp else {
             // The node is down: the sender's connection fails after one network delay.
             for time in network.arrivals(server: message.server, node: id, now: now) {
-                queue.add(.connectionLost(server: message.server, run: message.run, node: id), at: time)
+                queue.add(.connectionLost(server: message.server, incarnation: message.incarnation, node: id), at: time)
             }
             return
         }
@@ -70,7 +70,8 @@ extension World {
         }
         let content = act(on: message, at: id)
         let reply = Reply(
-            content: content, node: id, server: message.server, run: message.run, ticket: message.ticket)
+            content: content, node: id, server: message.server, incarnation: message.incarnation, ticket: message.ticket
+        )
         for time in network.arrivals(server: message.server, node: id, now: now) {
             queue.add(.reply(reply), at: time)
         }
@@ -84,12 +85,12 @@ extension World {
         case .settle(let key, let tokens):
             var entry = nodes[id].entry(
                 key, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
-            entry.plain.refill(settings.limit, nowMilliseconds: nodes[id].clock(at: now).storeMilliseconds)
-            entry.plain = TokenBucket(
-                microtokens: entry.plain.microtokens - Int64(tokens) * Limit.microtokensPerToken,
-                asOfMilliseconds: entry.plain.asOfMilliseconds)
+            entry.unleasedBucket.refill(settings.limit, nowMilliseconds: nodes[id].clock(at: now).storeMilliseconds)
+            entry.unleasedBucket = TokenBucket(
+                microtokens: entry.unleasedBucket.microtokens - Int64(tokens) * Limit.microtokensPerToken,
+                asOfMilliseconds: entry.unleasedBucket.asOfMilliseconds)
             nodes[id].entries[key] = entry
-            return .settled(balanceMicrotokens: entry.plain.microtokens)
+            return .settled(balanceMicrotokens: entry.unleasedBucket.microtokens)
         case .script(let request, let key):
             nodes[id].knowsScript = true
             return lease(request, key, server: message.server, at: id)
@@ -119,7 +120,7 @@ extension World {
                 Granted(
                     server: server, key: key, request: request, grant: grant, before: before,
                     bucket: entry.bucket, order: grantOrder, at: now, storeAt: clock)))
-        compareBooks(of: key)
+        observeHoldings(of: key)
         return .granted(grant, order: grantOrder)
     }
 
@@ -127,7 +128,7 @@ extension World {
 
     func take(_ reply: Reply) {
         let id = reply.server
-        guard isCurrent(id, reply.run), let pending = servers[id].pending(reply.ticket) else { return }
+        guard isCurrent(id, reply.incarnation), let pending = servers[id].pending(reply.ticket) else { return }
         let local = servers[id].clock.reading(at: now)
         switch reply.content {
         case .pong:
@@ -143,7 +144,7 @@ extension World {
             servers[id].limiter = .writeBehind(limiter)
         case .granted(var grant, let order):
             if let request = pending.message.content.request {
-                faultInjection.willAnswer(&grant, to: request, now: now)
+                faultInjection.willDeliver(&grant, to: request, now: now)
             }
             answer(reply.ticket, of: id, .success(grant), order: order)
         case .stale:
@@ -181,7 +182,7 @@ extension World {
         let old = pending.message
         let node = servers[id].routes[key]
         let message = Message(
-            content: content(request, key), server: id, run: old.run, ticket: old.ticket)
+            content: content(request, key), server: id, incarnation: old.incarnation, ticket: old.ticket)
         servers[id].await(
             Server.Pending(message: message, node: node, deadline: pending.deadline, reply: pending.reply),
             ticket: old.ticket)
@@ -189,15 +190,15 @@ extension World {
         transmit(message, to: node)
     }
 
-    func checkDeadline(_ ticket: Int, of id: Int, run: Int) {
-        guard isCurrent(id, run), let pending = servers[id].pending[ticket],
+    func checkDeadline(_ ticket: Int, of id: Int, incarnation: Int) {
+        guard isCurrent(id, incarnation), let pending = servers[id].pending[ticket],
             faultInjection.honorsDeadlines
         else { return }
         let local = servers[id].clock.reading(at: now)
         guard local >= pending.deadline else {
             // The server's clock has slowed down since the deadline was scheduled.
             queue.add(
-                .deadline(server: id, run: run, ticket: ticket),
+                .deadline(server: id, incarnation: incarnation, ticket: ticket),
                 at: max(now + 1, servers[id].clock.time(of: pending.deadline)))
             return
         }
@@ -212,7 +213,7 @@ extension World {
         reachableChanged(id)
         if let action, faultInjection.probes {
             queue.add(
-                .probe(server: id, run: servers[id].run, node: node),
+                .probe(server: id, incarnation: servers[id].incarnation, node: node),
                 at: now + .milliseconds(action.retryAfterMilliseconds))
         }
         let local = servers[id].clock.reading(at: now)
@@ -224,8 +225,8 @@ extension World {
         drain(id)
     }
 
-    func probe(_ node: Int, from id: Int, run: Int) {
-        guard isCurrent(id, run), servers[id].health[node].probe() else { return }
+    func probe(_ node: Int, from id: Int, incarnation: Int) {
+        guard isCurrent(id, incarnation), servers[id].health[node].probe() else { return }
         let deadline = servers[id].clock.reading(at: now)
             .advanced(byMilliseconds: settings.limiter.lease.timeoutMilliseconds)
         send(.probe, to: node, from: id, deadline: deadline)

@@ -11,10 +11,10 @@ package final class World {
         case arrival(Arrival)
         case message(Message, node: Int)
         case reply(Reply)
-        case deadline(server: Int, run: Int, ticket: Int)
-        case probe(server: Int, run: Int, node: Int)
-        case connectionLost(server: Int, run: Int, node: Int)
-        case tick(server: Int, run: Int)
+        case deadline(server: Int, incarnation: Int, ticket: Int)
+        case probe(server: Int, incarnation: Int, node: Int)
+        case connectionLost(server: Int, incarnation: Int, node: Int)
+        case tick(server: Int, incarnation: Int)
         case wakeServer(Int)
         case wakeNode(Int)
         case fault
@@ -80,7 +80,7 @@ package final class World {
         paused = Array(repeating: 0, count: settings.servers)
         tally = Tally(settings)
         checkers = CheckerSet(settings)
-        for id in 0..<settings.servers { servers.append(makeServer(id, run: 0)) }
+        for id in 0..<settings.servers { servers.append(makeServer(id, incarnation: 0)) }
     }
 
     /// Runs the world to its end.
@@ -95,7 +95,7 @@ package final class World {
         if settings.recoveryMilliseconds > 0 {
             queue.add(.recover, at: .milliseconds(settings.durationMilliseconds))
         }
-        if settings.faults.isAnything { queue.add(.fault, at: faultRandom.number(0...Time.milliseconds(200))) }
+        if settings.faults.injectsFaults { queue.add(.fault, at: faultRandom.number(0...Time.milliseconds(200))) }
         scheduleFirstStep()
         while let next = queue.nextTime, next <= end, checkers.violations.isEmpty, let event = queue.popFirst() {
             now = event.time
@@ -125,15 +125,15 @@ package final class World {
             queue.add(.arrival(next), at: next.time)
         case .message(let message, let node): receive(message, at: node)
         case .reply(let reply): unlessPaused(reply.server, event) { take(reply) }
-        case .deadline(let server, let run, let ticket):
-            unlessPaused(server, event) { checkDeadline(ticket, of: server, run: run) }
-        case .probe(let server, let run, let node):
-            unlessPaused(server, event) { probe(node, from: server, run: run) }
-        case .connectionLost(let server, let run, let node):
+        case .deadline(let server, let incarnation, let ticket):
+            unlessPaused(server, event) { checkDeadline(ticket, of: server, incarnation: incarnation) }
+        case .probe(let server, let incarnation, let node):
+            unlessPaused(server, event) { probe(node, from: server, incarnation: incarnation) }
+        case .connectionLost(let server, let incarnation, let node):
             unlessPaused(server, event) {
-                if isCurrent(server, run) { nodeFailed(node, at: server, .unreachable) }
+                if isCurrent(server, incarnation) { nodeFailed(node, at: server, .unreachable) }
             }
-        case .tick(let server, let run): unlessPaused(server, event) { tick(server, run: run) }
+        case .tick(let server, let incarnation): unlessPaused(server, event) { tick(server, incarnation: incarnation) }
         case .wakeServer(let id): wakeServer(id)
         case .wakeNode(let id): wakeNode(id)
         case .fault: injectFault()
@@ -145,8 +145,8 @@ package final class World {
         }
     }
 
-    func isCurrent(_ server: Int, _ run: Int) -> Bool {
-        servers[server].isUp && servers[server].run == run
+    func isCurrent(_ server: Int, _ incarnation: Int) -> Bool {
+        servers[server].isUp && servers[server].incarnation == incarnation
     }
 
     /// Runs `body`, or queues the event if the server is paused.
@@ -160,14 +160,15 @@ package final class World {
 
     // MARK: Servers
 
-    func makeServer(_ id: Int, run: Int) -> Server {
-        var random = SeededRandom(seed: settings.seed, purpose: 100 + UInt64(id) + 1000 * UInt64(run))
+    func makeServer(_ id: Int, incarnation: Int) -> Server {
+        var random = SeededRandom(seed: settings.seed, purpose: 100 + UInt64(id) + 1000 * UInt64(incarnation))
         let drift = random.number(-settings.driftPartsPerMillion...settings.driftPartsPerMillion)
         let clock = DriftingClock(
             startingAt: now, reading: random.number(Time.milliseconds(1000)...Time.milliseconds(100_000)),
             partsPerMillion: drift)
         var server = Server(
-            id: id, run: run, clock: clock, limiter: .writeBehind(WriteBehindLimiter(limit: settings.limit)),
+            id: id, incarnation: incarnation, clock: clock,
+            limiter: .writeBehind(WriteBehindLimiter(limit: settings.limit)),
             link: Link(keys: names), health: [], routes: partitions,
             lastArrivals: Array(repeating: nil, count: settings.keys))
         for _ in 0..<settings.nodes {
@@ -242,17 +243,17 @@ package final class World {
 
     func scheduleTick(_ id: Int) {
         let interval = settings.policy == .writeBehind ? WriteBehindLimiter.intervalMilliseconds : 10
-        queue.add(.tick(server: id, run: servers[id].run), at: now + .milliseconds(interval))
+        queue.add(.tick(server: id, incarnation: servers[id].incarnation), at: now + .milliseconds(interval))
     }
 
-    private func tick(_ id: Int, run: Int) {
-        guard isCurrent(id, run) else { return }
+    private func tick(_ id: Int, incarnation: Int) {
+        guard isCurrent(id, incarnation) else { return }
         switch servers[id].limiter {
         case .cistern(let limiter):
             limiter.returnIdleLeases(now: servers[id].clock.reading(at: now))
             drain(id)
         case .writeBehind(var limiter):
-            for (key, tokens) in limiter.takeUntold() {
+            for (key, tokens) in limiter.takeUnreported() {
                 send(
                     .settle(key: key, tokens: tokens), to: servers[id].routes[key], from: id)
             }
@@ -264,7 +265,7 @@ package final class World {
     // MARK: Sampling
 
     /// Observes the tokens that each server holds for a key, and its tokens on record at the key's node.
-    func compareBooks(of key: Int) {
+    func observeHoldings(of key: Int) {
         let node = nodes[partitions[key]]
         let bucket = node.entries[faultInjection.bucket(of: key)]?.bucket
         let clock = node.clock(at: now)
@@ -284,7 +285,7 @@ package final class World {
     }
 
     private func sample() {
-        for key in names.indices { compareBooks(of: key) }
+        for key in names.indices { observeHoldings(of: key) }
         var lessees: [String: Int] = [:]
         for server in servers where server.isUp {
             lessees[faultInjection.lesseeID(server.lesseeID, server: server.id)] = server.id

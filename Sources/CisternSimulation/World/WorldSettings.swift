@@ -25,7 +25,7 @@ package enum FaultKind: String, Sendable, CaseIterable {
     case all
 
     /// Whether machines or the network fail.
-    var isAnything: Bool { breaksNetwork || breaksMachines }
+    var injectsFaults: Bool { breaksNetwork || breaksMachines }
     var breaksNetwork: Bool { self == .network || self == .all }
     package var breaksMachines: Bool { self == .crash || self == .all }
 }

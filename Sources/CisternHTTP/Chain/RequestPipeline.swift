@@ -5,21 +5,21 @@ internal import NIOCore
 ///
 /// All functions here are pure. The caller makes the decision, which is the only stage that may wait. The connection
 /// provides the ID and the timer, because even the response to an unreadable request has them.
-enum RequestChain {
+enum RequestPipeline {
     /// The result of the stages before the decision.
     enum Admission {
         /// Respond without taking a token.
-        case answer(Response, Route)
+        case response(Response, Route)
         /// Respond with a page for operators.
-        case page(OperatorPages.Kind)
+        case page(HealthAndMetricsPages.Kind)
         /// Take a token of this organization first.
-        case decide(Metered)
+        case decide(PendingRequest)
     }
 
     /// How to handle a body that is incomplete.
     enum BodyPlan {
         /// Respond now: the head is sufficient.
-        case answer(Response, Route)
+        case response(Response, Route)
         /// Discard the body, because nothing reads it.
         case skip
         /// Buffer the body, because the route needs it.
@@ -27,7 +27,7 @@ enum RequestChain {
     }
 
     /// A request with a valid identity and body that needs a decision.
-    struct Metered {
+    struct PendingRequest {
         let identity: Identity
         let route: Route
         let method: Request.Method
@@ -40,18 +40,19 @@ enum RequestChain {
     static func admit(_ request: Request, servesPages: Bool) -> Admission {
         let bytes = request.bytes.readableBytesUInt8Span
         let route = Route(path: bytes.extracting(request.path), servesPages: servesPages)
-        if request.method == .options { return .answer(options(route, bytes.extracting(request.path)), route) }
+        if request.method == .options { return .response(options(route, bytes.extracting(request.path)), route) }
         if let page = page(request.method, route) { return .page(page) }
         do {
             let identity = try Identity(request, bytes)
             do {
                 let message = try Body.message(of: request)
-                return .decide(Metered(identity: identity, route: route, method: request.method, message: message))
+                return .decide(
+                    PendingRequest(identity: identity, route: route, method: request.method, message: message))
             } catch {
-                return .answer(.error(.badRequest, "the body is not valid JSON: \(error)"), route)
+                return .response(.error(.badRequest, "the body is not valid JSON: \(error)"), route)
             }
         } catch {
-            return .answer(.error(error.status, error.message), route)
+            return .response(.error(error.status, error.message), route)
         }
     }
 
@@ -63,12 +64,12 @@ enum RequestChain {
         do {
             _ = try Identity(request, bytes)
         } catch {
-            return .answer(.error(error.status, error.message), route)
+            return .response(.error(error.status, error.message), route)
         }
         return route == .chat && request.method == .post && request.bodyFormat != .opaque ? .keep : .skip
     }
 
-    private static func page(_ method: Request.Method, _ route: Route) -> OperatorPages.Kind? {
+    private static func page(_ method: Request.Method, _ route: Route) -> HealthAndMetricsPages.Kind? {
         guard method == .get || method == .head else { return nil }
         switch route {
         case .health: return .health
@@ -79,51 +80,51 @@ enum RequestChain {
 
     /// The response to OPTIONS, which costs no token and needs no identity: a browser's preflight has none.
     private static func options(_ route: Route, _ path: Span<UInt8>) -> Response {
-        var answer = Response(status: .noContent, content: .none)
+        var response = Response(status: .noContent, content: .none)
         switch route {
-        case .chat: answer.allow = "POST, OPTIONS"
-        case .health, .metrics: answer.allow = "GET, HEAD, OPTIONS"
+        case .chat: response.allow = "POST, OPTIONS"
+        case .health, .metrics: response.allow = "GET, HEAD, OPTIONS"
         case .other, .invalid:
-            guard path.equals("*") else { return nothingHere }
-            answer.allow = "GET, HEAD, POST, OPTIONS"
+            guard path.equals("*") else { return notFound }
+            response.allow = "GET, HEAD, POST, OPTIONS"
         }
-        return answer
+        return response
     }
 
     /// Runs the stages after the decision.
-    static func answer(_ request: Metered, _ decision: Decision) -> Response {
-        var answer: Response
+    static func response(_ request: PendingRequest, _ decision: Decision) -> Response {
+        var response: Response
         switch decision.outcome {
-        case .allowed, .unmetered: answer = run(request)
-        case .denied: answer = Response(status: .tooManyRequests, content: .tooManyRequests)
-        case .refused: answer = .error(.serviceUnavailable, "the limiter cannot decide now; retry later")
+        case .allowed, .unmetered: response = run(request)
+        case .denied: response = Response(status: .tooManyRequests, content: .tooManyRequests)
+        case .refused: response = .error(.serviceUnavailable, "the limiter cannot decide now; retry later")
         }
-        answer.decision = decision
+        response.decision = decision
         // No Retry-After if waiting cannot help.
         if !decision.isAllowed, decision.retryAfterMilliseconds > 0 {
-            answer.retryAfterSeconds = max(1, Int((decision.retryAfterMilliseconds + 999) / 1000))
+            response.retryAfterSeconds = max(1, Int((decision.retryAfterMilliseconds + 999) / 1000))
         }
-        return answer
+        return response
     }
 
-    private static func run(_ request: Metered) -> Response {
+    private static func run(_ request: PendingRequest) -> Response {
         switch (request.route, request.method) {
         case (.chat, .post):
             return Response(status: .ok, content: .chat)
         case (.chat, _):
-            var answer = Response.error(.methodNotAllowed, "/chat takes POST")
-            answer.allow = "POST, OPTIONS"
-            return answer
+            var response = Response.error(.methodNotAllowed, "/chat takes POST")
+            response.allow = "POST, OPTIONS"
+            return response
         case (.health, _), (.metrics, _):
-            var answer = Response.error(.methodNotAllowed, "this path takes GET")
-            answer.allow = "GET, HEAD, OPTIONS"
-            return answer
+            var response = Response.error(.methodNotAllowed, "this path takes GET")
+            response.allow = "GET, HEAD, OPTIONS"
+            return response
         case (.other, _), (.invalid, _):
-            return nothingHere
+            return notFound
         }
     }
 
-    private static var nothingHere: Response {
+    private static var notFound: Response {
         .error(.notFound, "there is nothing at this path: use POST /chat")
     }
 }

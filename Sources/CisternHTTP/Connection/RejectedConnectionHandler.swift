@@ -4,11 +4,11 @@ internal import NIOCore
 ///
 /// If `lingers` is true, it discards input for up to one second before it closes: closing with unread bytes would reset
 /// the connection before the client has read the response.
-final class RefusedConnectionHandler: ChannelInboundHandler {
+final class RejectedConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private static let answer: StaticString = """
+    private static let response: StaticString = """
         HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n
         """
 
@@ -21,11 +21,11 @@ final class RefusedConnectionHandler: ChannelInboundHandler {
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
-        if context.channel.isActive { answer(context) }
+        if context.channel.isActive { response(context) }
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        answer(context)
+        response(context)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
@@ -42,8 +42,8 @@ final class RefusedConnectionHandler: ChannelInboundHandler {
         end?.cancel()
     }
 
-    private func answer(_ context: ChannelHandlerContext) {
-        context.writeAndFlush(wrapOutboundOut(ByteBuffer(staticString: Self.answer)), promise: nil)
+    private func response(_ context: ChannelHandlerContext) {
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(staticString: Self.response)), promise: nil)
         guard lingers else { return context.close(promise: nil) }
         context.close(mode: .output, promise: nil)
         let channel = context.channel

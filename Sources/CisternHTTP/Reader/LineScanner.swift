@@ -2,7 +2,7 @@
 ///
 /// A line ends with CR LF, and the only control character in it is the tab. Other parsers treat a bare LF, a bare CR or
 /// a NUL as a line end or a space, or drop it. This parser rejects them because they are ambiguous.
-enum Line {
+enum LineScanner {
     /// The result of a search.
     enum Search: Equatable {
         /// The line ends before this offset, which is the offset of its CR.

@@ -5,7 +5,7 @@ internal import Logging
 internal import NIOPosix
 
 /// Reads the state of the Redis nodes that servers share, without changing it.
-package struct FleetInspector {
+package struct RedisInspector {
     private let settings: ServerSettings
     private let store: RedisStore
 
@@ -19,7 +19,7 @@ package struct FleetInspector {
         self.settings = settings
         store = try RedisStore(
             endpoints: redis.endpoints, topology: redis.topology, settings: redis.settings,
-            clock: Timeline(ContinuousClock()))
+            clock: ClockTimeSource(ContinuousClock()))
     }
 
     /// The state of every node.
@@ -65,9 +65,9 @@ package struct FleetInspector {
     /// The overrides in force; throws if they cannot be read, because a limit shown without them could be wrong.
     private func overridesInForce() async throws -> [String: LimitOverrides.Entry] {
         let copies = store.overrideCopies(
-            clock: Timeline(ContinuousClock()),
+            clock: ClockTimeSource(ContinuousClock()),
             logger: Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() }))
-        await copies.look()
+        await copies.readAll()
         guard let now = await copies.nowMilliseconds else {
             let dead = store.reports.first { !$0.isUp }
             throw BucketInspection.Failure(

@@ -14,7 +14,7 @@ struct WriteBehindLimiter {
         /// The store's balance at the last settlement, minus local spending since then, plus refill.
         var bucket: TokenBucket
         /// Tokens spent locally and not yet reported to the store.
-        var untold = 0
+        var unreported = 0
     }
 
     /// The interval between settlements, in milliseconds.
@@ -32,26 +32,26 @@ struct WriteBehindLimiter {
         var cell = cells[key] ?? full
         cell.bucket.refill(limit, nowMilliseconds: now.milliseconds)
         let isAllowed = cell.bucket.take(Int64(cost) * Limit.microtokensPerToken)
-        if isAllowed { cell.untold += cost }
+        if isAllowed { cell.unreported += cost }
         cells[key] = cell
         return isAllowed
     }
 
     /// Returns the unreported tokens of each key, in key order, and counts them as reported.
-    mutating func takeUntold() -> [(key: Int, tokens: Int)] {
+    mutating func takeUnreported() -> [(key: Int, tokens: Int)] {
         let keys = cells.keys.sorted()
         return keys.compactMap { key in
-            guard let untold = cells[key]?.untold, untold > 0 else { return nil }
-            cells[key]?.untold = 0
-            return (key, untold)
+            guard let unreported = cells[key]?.unreported, unreported > 0 else { return nil }
+            cells[key]?.unreported = 0
+            return (key, unreported)
         }
     }
 
     /// Updates the local bucket from the store's balance.
     mutating func settle(_ key: Int, balanceMicrotokens: Int64, now: Instant) {
         guard let cell = cells[key] else { return }
-        let untold = Int64(cell.untold) * Limit.microtokensPerToken
+        let unreported = Int64(cell.unreported) * Limit.microtokensPerToken
         cells[key]?.bucket = TokenBucket(
-            microtokens: balanceMicrotokens - untold, asOfMilliseconds: now.milliseconds)
+            microtokens: balanceMicrotokens - unreported, asOfMilliseconds: now.milliseconds)
     }
 }

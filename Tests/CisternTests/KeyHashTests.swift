@@ -4,8 +4,8 @@ import Testing
 @testable import Cistern
 
 @Suite("The hash of the bucket tables")
-struct NameHashTests {
-    private let hash = NameHash(seed: 7)
+struct KeyHashTests {
+    private let hash = KeyHash(seed: 7)
 
     @Test("the hash depends on every bit of a name of any length")
     func dependsOnEveryBit() {
@@ -31,7 +31,7 @@ struct NameHashTests {
     func dependsOnTheSeed() {
         for count in [0, 1, 8, 16, 17, 32, 33, 36, 48, 49, 128] {
             let name = [UInt8](repeating: 0x61, count: count)
-            let hashes = (0..<100).map { NameHash(seed: $0)(name.span) }
+            let hashes = (0..<100).map { KeyHash(seed: $0)(name.span) }
             #expect(Set(hashes).count == 100, "\(count) bytes")
         }
     }

@@ -1,7 +1,7 @@
 /// A buffer of serialized Redis commands, ready to be sent.
 ///
 /// A lease request is mostly numbers. They are written directly into the buffer, without a string or array for each.
-struct RESPCommands {
+struct RESPCommandBuffer {
     /// The serialized commands.
     private(set) var bytes: [UInt8] = []
 
@@ -18,7 +18,7 @@ struct RESPCommands {
     /// Appends a command from its arguments.
     mutating func append(command words: [[UInt8]]) {
         append(words: words.count, payload: words.reduce(0) { $0 + $1.count }) { output in
-            for word in words { output.appendWord(word) }
+            for word in words { output.appendArgument(word) }
         }
     }
 
@@ -37,14 +37,14 @@ struct RESPCommands {
 
 extension OutputSpan<UInt8> {
     /// Appends the next argument.
-    mutating func appendWord(_ word: [UInt8]) {
+    mutating func appendArgument(_ word: [UInt8]) {
         appendHeader(UInt8(ascii: "$"), word.count)
         append(bytes: word)
         appendLineEnd()
     }
 
     /// Appends the next argument as the concatenation of three parts.
-    mutating func appendWord(_ first: [UInt8], _ second: [UInt8], _ third: [UInt8]) {
+    mutating func appendArgument(_ first: [UInt8], _ second: [UInt8], _ third: [UInt8]) {
         appendHeader(UInt8(ascii: "$"), first.count + second.count + third.count)
         append(bytes: first)
         append(bytes: second)
@@ -53,7 +53,7 @@ extension OutputSpan<UInt8> {
     }
 
     /// Appends a string as the next argument.
-    mutating func appendWord(_ word: String) {
+    mutating func appendArgument(_ word: String) {
         appendHeader(UInt8(ascii: "$"), word.utf8.count)
         for byte in word.utf8 { append(byte) }
         appendLineEnd()
@@ -61,7 +61,7 @@ extension OutputSpan<UInt8> {
 
     /// Appends a decimal number as the next argument.
     @inline(__always)
-    mutating func appendWord(_ number: Int64) {
+    mutating func appendArgument(_ number: Int64) {
         let digits = Self.digits(of: number.magnitude)
         appendHeader(UInt8(ascii: "$"), digits + (number < 0 ? 1 : 0))
         if number < 0 { append(UInt8(ascii: "-")) }
@@ -75,8 +75,8 @@ extension OutputSpan<UInt8> {
     ///   - count: the number of doubles.
     ///   - write: must call ``appendDouble(_:)`` once for each number.
     @inline(__always)
-    mutating func appendWord(doubles count: Int, write: (inout OutputSpan<UInt8>) -> Void) {
-        appendHeader(UInt8(ascii: "$"), count * RESPCommands.doubleBytes)
+    mutating func appendArgument(doubles count: Int, write: (inout OutputSpan<UInt8>) -> Void) {
+        appendHeader(UInt8(ascii: "$"), count * RESPCommandBuffer.doubleBytes)
         write(&self)
         appendLineEnd()
     }
@@ -85,7 +85,7 @@ extension OutputSpan<UInt8> {
     @inline(__always)
     mutating func appendDouble(_ number: Int64) {
         let bits = Double(number).bitPattern
-        for byte in 0..<UInt64(RESPCommands.doubleBytes) { append(UInt8(truncatingIfNeeded: bits >> (8 * byte))) }
+        for byte in 0..<UInt64(RESPCommandBuffer.doubleBytes) { append(UInt8(truncatingIfNeeded: bits >> (8 * byte))) }
     }
 
     fileprivate mutating func appendHeader(_ type: UInt8, _ count: Int) {
@@ -106,7 +106,7 @@ extension OutputSpan<UInt8> {
 
     private static func digits(of number: UInt64) -> Int {
         var (count, bound) = (1, UInt64(10))
-        while count < RESPCommands.numberBytes, number >= bound {
+        while count < RESPCommandBuffer.numberBytes, number >= bound {
             count += 1
             bound = bound &* 10
         }

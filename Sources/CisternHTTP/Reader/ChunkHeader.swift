@@ -1,5 +1,5 @@
 /// The line before a chunk: the chunk's size, and extensions, which are ignored (RFC 9112, section 7.1).
-enum ChunkLine {
+enum ChunkHeader {
     /// The maximum length of a line, in bytes: legitimate extensions are rare and short.
     static let maximumBytes = 256
 

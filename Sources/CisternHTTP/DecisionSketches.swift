@@ -2,7 +2,7 @@ internal import Cistern
 internal import CisternSupport
 
 /// The organizations with the most decisions, by outcome.
-package struct BusiestOrganizations: Sendable {
+package struct DecisionSketches: Sendable {
     private var allowed = SpaceSavingSketch()
     private var denied = SpaceSavingSketch()
     private var shadowDenied = SpaceSavingSketch()
@@ -19,7 +19,7 @@ package struct BusiestOrganizations: Sendable {
         }
     }
 
-    subscript(order: BusiestOrder) -> SpaceSavingSketch {
+    subscript(order: DecisionKind) -> SpaceSavingSketch {
         switch order {
         case .allowed: allowed
         case .denied: denied

@@ -9,7 +9,7 @@ internal import NIOCore
 /// Keeps accept errors from closing the admin port: pauses accepting while descriptors or memory are short.
 ///
 /// Hummingbird stops listening at the first error that reaches it.
-final class AcceptErrors: ChannelInboundHandler, Sendable {
+final class AcceptErrorHandler: ChannelInboundHandler, Sendable {
     typealias InboundIn = any Channel
 
     private static let pause = TimeAmount.milliseconds(100)

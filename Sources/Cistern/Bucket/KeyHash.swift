@@ -10,7 +10,7 @@
 ///
 /// Sources: Black, Halevi, Krawczyk, Krovetz and Rogaway, "UMAC: fast and secure message authentication", 1999;
 /// Krovetz, "Message authentication on 64-bit architectures", 2006, for words of 64 bits.
-struct NameHash: Sendable, BitwiseCopyable {
+struct KeyHash: Sendable, BitwiseCopyable {
     private static let longestBytes = 48
 
     // Separate words instead of an array, which the compiler would copy for each key.
@@ -38,7 +38,7 @@ struct NameHash: Sendable, BitwiseCopyable {
     func callAsFunction(_ name: Span<UInt8>) -> UInt64 {
         // About as long as a UUID: straight-line code, so that both multiplications overlap.
         guard InlineKey.commonLengths ~= name.count else {
-            return Self.hashOther(name, first: first, second: second, last: last, folding: folding, long: long)
+            return Self.hashUncommonLength(name, first: first, second: second, last: last, folding: folding, long: long)
         }
         var sum = Sum(beginningWith: (name.wordEnding(0) >> 32) << 6 | UInt64(truncatingIfNeeded: name.count))
         sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1)
@@ -50,7 +50,7 @@ struct NameHash: Sendable, BitwiseCopyable {
     ///
     /// Without `self`: passing it would put the words into memory, and the fast path would have to load them.
     @inline(never)
-    private static func hashOther(
+    private static func hashUncommonLength(
         _ name: Span<UInt8>, first: (UInt64, UInt64), second: (UInt64, UInt64), last: (UInt64, UInt64),
         folding: (UInt64, UInt64), long: SipHash
     ) -> UInt64 {
@@ -61,7 +61,7 @@ struct NameHash: Sendable, BitwiseCopyable {
             case 49...: (long(name), 0)
             case 16...: (name.wordEnding(8), name.wordEnding(0))
             case 8...: (name.word(0), name.wordEnding(0))
-            case 1...: (name.lastWord, 0)
+            case 1...: (name.trailingWord, 0)
             default: (0, 0)
             }
         if 17...longestBytes ~= name.count { sum.add(name.word(0) &+ first.0, name.word(1) &+ first.1) }

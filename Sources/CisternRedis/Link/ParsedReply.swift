@@ -1,8 +1,8 @@
 internal import CHiredis
 
 /// The values of one reply as hiredis parses them, in one flat list: an array precedes its elements.
-struct RESPNotes: ~Copyable {
-    private struct Note {
+struct ParsedReply: ~Copyable {
+    private struct ParsedValue {
         /// The hiredis type code.
         let type: Int32
         /// The integer itself, the element count of an array, or the byte count of a string.
@@ -14,12 +14,12 @@ struct RESPNotes: ~Copyable {
     /// The capacity to keep for the next reply, in values and in bytes.
     private static let keptCapacity = 1 << 14
 
-    private var notes: [Note] = []
+    private var values: [ParsedValue] = []
     private var texts: [UInt8] = []
 
     /// Removes all values, ready for the next reply.
     mutating func clear() {
-        notes.removeAll(keepingCapacity: notes.capacity <= Self.keptCapacity)
+        values.removeAll(keepingCapacity: values.capacity <= Self.keptCapacity)
         texts.removeAll(keepingCapacity: texts.capacity <= Self.keptCapacity)
     }
 
@@ -37,20 +37,20 @@ struct RESPNotes: ~Copyable {
 
     private var numbers: RESPReply.Numbers? {
         var numbers = RESPReply.Numbers(repeating: 0)
-        guard notes.count == numbers.count + 1, notes[0].type == REDIS_REPLY_ARRAY, notes[0].number == numbers.count
+        guard values.count == numbers.count + 1, values[0].type == REDIS_REPLY_ARRAY, values[0].number == numbers.count
         else { return nil }
         for index in numbers.indices {
-            guard notes[index + 1].type == REDIS_REPLY_INTEGER else { return nil }
-            numbers[index] = notes[index + 1].number
+            guard values[index + 1].type == REDIS_REPLY_INTEGER else { return nil }
+            numbers[index] = values[index + 1].number
         }
         return numbers
     }
 
     private func value(at position: inout Int, depth: Int) throws(RESPReader.ProtocolError) -> RESPValue {
-        guard position < notes.count, depth <= Self.deepestNesting else {
+        guard position < values.count, depth <= Self.deepestNesting else {
             throw RESPReader.ProtocolError(description: "a reply that is not valid RESP2")
         }
-        let note = notes[position]
+        let note = values[position]
         position += 1
         switch note.type {
         case REDIS_REPLY_INTEGER: return .integer(note.number)
@@ -65,7 +65,7 @@ struct RESPNotes: ~Copyable {
         }
     }
 
-    private func text(of note: Note) -> ArraySlice<UInt8> {
+    private func text(of note: ParsedValue) -> ArraySlice<UInt8> {
         texts[note.start..<note.start + Int(note.number)]
     }
 
@@ -78,31 +78,37 @@ struct RESPNotes: ~Copyable {
     static var functions: redisReplyObjectFunctions {
         var functions = redisReplyObjectFunctions()
         functions.createString = { task, bytes, count in
-            RESPNotes.of(task) { notes, type in
-                let start = notes.texts.count
-                notes.texts.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: Int(count)))
-                notes.notes.append(Note(type: type, number: Int64(count), start: start))
+            ParsedReply.of(task) { values, type in
+                let start = values.texts.count
+                values.texts.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: Int(count)))
+                values.values.append(ParsedValue(type: type, number: Int64(count), start: start))
             }
         }
         functions.createArray = { task, count in
-            RESPNotes.of(task) { notes, type in notes.notes.append(Note(type: type, number: Int64(count), start: 0)) }
+            ParsedReply.of(task) { values, type in
+                values.values.append(ParsedValue(type: type, number: Int64(count), start: 0))
+            }
         }
         functions.createInteger = { task, number in
-            RESPNotes.of(task) { notes, type in notes.notes.append(Note(type: type, number: number, start: 0)) }
+            ParsedReply.of(task) { values, type in
+                values.values.append(ParsedValue(type: type, number: number, start: 0))
+            }
         }
         functions.createNil = { task in
-            RESPNotes.of(task) { notes, type in notes.notes.append(Note(type: REDIS_REPLY_NIL, number: 0, start: 0)) }
+            ParsedReply.of(task) { values, type in
+                values.values.append(ParsedValue(type: REDIS_REPLY_NIL, number: 0, start: 0))
+            }
         }
         functions.freeObject = { _ in }
         return functions
     }
 
-    /// Appends to the `RESPNotes` that a hiredis reader carries as its private data.
+    /// Appends to the `ParsedReply` that a hiredis reader carries as its private data.
     private static func of(
-        _ task: UnsafePointer<redisReadTask>?, _ add: (inout RESPNotes, _ type: Int32) -> Void
+        _ task: UnsafePointer<redisReadTask>?, _ add: (inout ParsedReply, _ type: Int32) -> Void
     ) -> UnsafeMutableRawPointer? {
-        guard let task, let notes = task.pointee.privdata else { return nil }
-        add(&notes.assumingMemoryBound(to: RESPNotes.self).pointee, task.pointee.type)
-        return notes
+        guard let task, let values = task.pointee.privdata else { return nil }
+        add(&values.assumingMemoryBound(to: ParsedReply.self).pointee, task.pointee.type)
+        return values
     }
 }

@@ -6,7 +6,7 @@ internal import NIOCore
 internal import NIOPosix
 
 /// The Redis servers and rate limit servers that a benchmark starts, on free ports of 127.0.0.1; they end with it.
-final class Rig {
+final class BenchmarkFixture {
     let stores: [RedisServer]
     let servers: [ListeningProcess]
     let probe: StoreProbe?
@@ -23,7 +23,8 @@ final class Rig {
             guard let count else { return Cistern.Limits(standard: metered) }
             let names = (0..<count).map { String(decoding: Workload.name($0), as: UTF8.self) }
             return Cistern.Limits(
-                standard: Rig.boundless, byKey: Dictionary(uniqueKeysWithValues: names.map { ($0, metered) }))
+                standard: BenchmarkFixture.unlimited,
+                byKey: Dictionary(uniqueKeysWithValues: names.map { ($0, metered) }))
         }
 
         /// The same limits as the text of a limits file.
@@ -33,7 +34,7 @@ final class Rig {
             }
             let names = (0..<(count ?? 0)).map { String(decoding: Workload.name($0), as: UTF8.self) }
             let own = names.map { "  \($0): \(written(metered))\n" }.joined()
-            return "default: \(written(count == nil ? metered : Rig.boundless))\n"
+            return "default: \(written(count == nil ? metered : BenchmarkFixture.unlimited))\n"
                 + (own.isEmpty ? "" : "organizations:\n\(own)")
         }
     }
@@ -46,7 +47,7 @@ final class Rig {
     }
 
     /// A limit that no load reaches: 10^9 tokens, and 10^8 per second.
-    static let boundless: Cistern.Limit = {
+    static let unlimited: Cistern.Limit = {
         guard let limit = try? Cistern.Limit(capacity: 1_000_000_000, refillPerSecond: 100_000_000) else {
             preconditionFailure("the limit is out of bounds")
         }

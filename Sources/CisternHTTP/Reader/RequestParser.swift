@@ -5,7 +5,7 @@ internal import NIOCore
 /// It resumes where it stopped and scans each byte of a head once. It copies a head only if the body is chunked or
 /// skipped. It is strict even where the RFC lets parsers be lenient: it rejects any input that two parsers could
 /// interpret differently, so that no request can be smuggled past a proxy.
-struct RequestReader {
+struct RequestParser {
     /// The result of a parsing step.
     enum Event {
         /// The request is incomplete; more bytes are needed.
@@ -13,7 +13,7 @@ struct RequestReader {
         /// A head whose body has not arrived in full: the caller may reject the request or call ``skipBody(in:)``.
         case head(Request, ResponseFraming)
         /// The client waits for `100 Continue` before it sends the body.
-        case proceed
+        case sendContinue
         /// A complete request, and the framing of its response.
         case request(Request, ResponseFraming)
         /// The input is not a valid request; nothing after it is read.
@@ -51,13 +51,13 @@ struct RequestReader {
     /// The offset up to which the parser has searched for the next line's end.
     private var searched = 0
     /// The head of a chunked or skipped request, followed by the data of its chunks.
-    private var unchunked = ByteBuffer()
+    private var decodedRequest = ByteBuffer()
     private var headBytes = 0
     /// The sum of the chunk sizes so far, in bytes.
     private var bodyBytes = 0
     private var skipsBody = false
     /// Whether the client still waits for `100 Continue`.
-    private(set) var owesProceed = false
+    private(set) var mustSendContinue = false
 
     init(maximumHeaderBytes: Int, maximumBodyBytes: Int) {
         self.maximumHeaderBytes = maximumHeaderBytes
@@ -71,7 +71,7 @@ struct RequestReader {
     var isInBody: Bool { phase != .requestLine && phase != .fields }
 
     /// The size of the buffer for a chunked body, in bytes.
-    var keptBodyBytes: Int { unchunked.storageCapacity }
+    var bodyBufferBytes: Int { decodedRequest.storageCapacity }
 
     /// Discards the body of the request whose head has just been read, instead of buffering it.
     mutating func skipBody(in buffer: inout ByteBuffer) {
@@ -84,15 +84,15 @@ struct RequestReader {
     /// Stops reading and frees the buffered body.
     mutating func end() {
         phase = .over
-        owesProceed = false
-        unchunked = ByteBuffer()
+        mustSendContinue = false
+        decodedRequest = ByteBuffer()
     }
 
     /// Returns the next event, and removes the bytes that are finished from `buffer`.
     mutating func next(in buffer: inout ByteBuffer) -> Event {
-        if owesProceed {
-            owesProceed = false
-            return .proceed
+        if mustSendContinue {
+            mustSendContinue = false
+            return .sendContinue
         }
         do throws(RequestError) {
             while true {
@@ -132,8 +132,8 @@ struct RequestReader {
     }
 
     private mutating func finishUnchunked() -> Event {
-        let bytes = unchunked
-        unchunked = ByteBuffer()
+        let bytes = decodedRequest
+        decodedRequest = ByteBuffer()
         return finish(bytes, body: headBytes..<bytes.readableBytes)
     }
 
@@ -186,7 +186,7 @@ struct RequestReader {
             if range.isEmpty { return true }
             let field = try HeaderLine(bytes, range)
             // A colon and a few bytes of whitespace are free; more whitespace counts toward the limit.
-            fieldBytes += max(field.name.count + field.value.count, range.count - Self.maximumFreeBytes)
+            fieldBytes += max(field.name.count + field.value.count, range.count - Self.uncountedLineBytes)
             fieldCount += 1
             if phase == .fields {
                 try fields.take(field, bytes)
@@ -209,7 +209,7 @@ struct RequestReader {
     private mutating func nextLine(
         _ bytes: Span<UInt8>, atMost most: Int, or refusal: @autoclosure () -> RequestError
     ) throws(RequestError) -> Range<Int>? {
-        let found = Line.search(bytes, from: searched)
+        let found = LineScanner.search(bytes, from: searched)
         let end =
             switch found {
             case .end(let place), .incomplete(let place), .control(let place): place
@@ -229,9 +229,9 @@ struct RequestReader {
     }
 
     /// The maximum length of a line: a field of the maximum size, a colon and a few bytes of whitespace.
-    private var maximumLineBytes: Int { maximumHeaderBytes + Self.maximumFreeBytes }
+    private var maximumLineBytes: Int { maximumHeaderBytes + Self.uncountedLineBytes }
     /// The bytes of a header line besides its name and value that do not count toward the limit.
-    private static let maximumFreeBytes = 16
+    private static let uncountedLineBytes = 16
 
     // MARK: Body
 
@@ -247,15 +247,15 @@ struct RequestReader {
         framing.keepsAlive = fields.keepsAlive(isVersion10: line.isVersion10) && !line.isConnect
         if let length = fields.contentLength, length > maximumBodyBytes { throw .bodyTooLarge(maximumBodyBytes) }
         phase = .body
-        owesProceed = fields.expectsContinue
+        mustSendContinue = fields.expectsContinue
         if fields.isChunked {
             phase = .chunkLine
             (fieldBytes, fieldCount) = (0, 0)
             takeHead(outOf: &buffer)
-            return .head(request(line, unchunked, body: headBytes..<headBytes), framing)
+            return .head(request(line, decodedRequest, body: headBytes..<headBytes), framing)
         }
         let isWhole = buffer.readableBytes >= position + (fields.contentLength ?? 0)
-        guard !isWhole || owesProceed, let head = buffer.getSlice(at: buffer.readerIndex, length: position) else {
+        guard !isWhole || mustSendContinue, let head = buffer.getSlice(at: buffer.readerIndex, length: position) else {
             return nil
         }
         return .head(request(line, head, body: position..<position), framing)
@@ -263,7 +263,7 @@ struct RequestReader {
 
     private mutating func takeHead(outOf buffer: inout ByteBuffer) {
         headBytes = position
-        unchunked = ByteBuffer(bytes: buffer.readableBytesView.prefix(position))
+        decodedRequest = ByteBuffer(bytes: buffer.readableBytesView.prefix(position))
         discardRead(&buffer)
     }
 
@@ -273,10 +273,10 @@ struct RequestReader {
             switch phase {
             case .chunkLine:
                 let line = try nextLine(
-                    buffer.readableBytesUInt8Span, atMost: ChunkLine.maximumBytes,
-                    or: .malformed("the line before a chunk is over \(ChunkLine.maximumBytes) bytes"))
+                    buffer.readableBytesUInt8Span, atMost: ChunkHeader.maximumBytes,
+                    or: .malformed("the line before a chunk is over \(ChunkHeader.maximumBytes) bytes"))
                 guard let range = line else { return false }
-                let size = try ChunkLine.size(buffer.readableBytesUInt8Span.extracting(range))
+                let size = try ChunkHeader.size(buffer.readableBytesUInt8Span.extracting(range))
                 guard bodyBytes + size <= maximumBodyBytes else {
                     throw .bodyTooLarge(maximumBodyBytes)
                 }
@@ -288,7 +288,7 @@ struct RequestReader {
                 guard let piece = buffer.readSlice(length: min(remaining, buffer.readableBytes)),
                     piece.readableBytes > 0
                 else { return false }
-                if !skipsBody { unchunked.writeImmutableBuffer(piece) }
+                if !skipsBody { decodedRequest.writeImmutableBuffer(piece) }
                 phase =
                     piece.readableBytes == remaining ? .chunkEnd : .chunk(remaining: remaining - piece.readableBytes)
             case .chunkEnd:

@@ -4,9 +4,9 @@ internal import Synchronization
 /// Bounds the connections to the admin port: at the limit, a new connection closes the least trusted one.
 ///
 /// So clients without a token cannot lock out clients with one, and silent clients cannot lock out probes and scrapes.
-final class ConnectionPlaces: Sendable {
+final class ConnectionLimiter: Sendable {
     /// How far a connection's client is trusted, in ascending order.
-    enum Standing: Int {
+    enum TrustLevel: Int {
         case silent
         /// The client has sent a request.
         case asked
@@ -14,27 +14,27 @@ final class ConnectionPlaces: Sendable {
         case known
     }
 
-    private struct Place {
+    private struct Connection {
         let channel: any Channel
         let address: String
         let number: UInt64
-        var standing = Standing.silent
+        var standing = TrustLevel.silent
     }
 
     private struct State {
-        var places: [ObjectIdentifier: Place] = [:]
+        var connections: [ObjectIdentifier: Connection] = [:]
         var joined: UInt64 = 0
 
         /// The connection to close, chosen by lowest standing, then by the address with the most connections (not
         /// for `known` clients), then by age.
-        var leastWanted: Place? {
+        var evictionCandidate: Connection? {
             var counts: [String: Int] = [:]
-            for place in places.values { counts[place.address, default: 0] += 1 }
-            func rank(_ place: Place) -> (Int, Int, UInt64) {
+            for place in connections.values { counts[place.address, default: 0] += 1 }
+            func rank(_ place: Connection) -> (Int, Int, UInt64) {
                 let crowd = place.standing == .known ? 0 : counts[place.address] ?? 0
                 return (place.standing.rawValue, -crowd, place.number)
             }
-            return places.values.min { rank($0) < rank($1) }
+            return connections.values.min { rank($0) < rank($1) }
         }
     }
 
@@ -48,26 +48,27 @@ final class ConnectionPlaces: Sendable {
     /// Adds a connection; at the limit, first closes the least wanted one.
     func join(_ channel: any Channel, from address: String) {
         let leaving: (any Channel)? = state.withLock { state in
-            let leaving = state.places.count < maximum ? nil : state.leastWanted
-            if let leaving { state.places[ObjectIdentifier(leaving.channel)] = nil }
+            let leaving = state.connections.count < maximum ? nil : state.evictionCandidate
+            if let leaving { state.connections[ObjectIdentifier(leaving.channel)] = nil }
             state.joined += 1
-            state.places[ObjectIdentifier(channel)] = Place(channel: channel, address: address, number: state.joined)
+            state.connections[ObjectIdentifier(channel)] = Connection(
+                channel: channel, address: address, number: state.joined)
             return leaving?.channel
         }
         leaving?.close(promise: nil)
     }
 
     /// Raises the standing of a connection; a lower standing is ignored.
-    func note(_ standing: Standing, on channel: any Channel) {
+    func note(_ standing: TrustLevel, on channel: any Channel) {
         state.withLock { state in
             let id = ObjectIdentifier(channel)
-            guard let place = state.places[id], place.standing.rawValue < standing.rawValue else { return }
-            state.places[id]?.standing = standing
+            guard let place = state.connections[id], place.standing.rawValue < standing.rawValue else { return }
+            state.connections[id]?.standing = standing
         }
     }
 
     func leave(_ channel: any Channel) {
-        state.withLock { $0.places[ObjectIdentifier(channel)] = nil }
+        state.withLock { $0.connections[ObjectIdentifier(channel)] = nil }
     }
 }
 
@@ -77,36 +78,36 @@ final class AdminConnectionHandler: ChannelDuplexHandler, RemovableChannelHandle
     typealias OutboundIn = Any
 
     /// How long a client may take for the head of its first request.
-    static let firstRequestTime = TimeAmount.seconds(5)
+    static let firstRequestTimeout = TimeAmount.seconds(5)
     /// How long a client may leave the data that is sent to it unread.
-    static let stalledTime = TimeAmount.seconds(10)
+    static let writeStallTimeout = TimeAmount.seconds(10)
 
-    private let places: ConnectionPlaces
+    private let connections: ConnectionLimiter
     private var firstRequest: Scheduled<Void>?
     private var stalled: Scheduled<Void>?
 
-    init(places: ConnectionPlaces) {
-        self.places = places
+    init(connections: ConnectionLimiter) {
+        self.connections = connections
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
         let channel = context.channel
-        places.join(channel, from: channel.remoteAddress?.ipAddress ?? "")
+        connections.join(channel, from: channel.remoteAddress?.ipAddress ?? "")
         // Bounds the kernel's send buffer, too, for clients that do not read.
         _ = try? channel.syncOptions?.setOption(.socketOption(.so_sndbuf), value: 1 << 16)
-        firstRequest = context.eventLoop.scheduleTask(in: Self.firstRequestTime) { channel.close(promise: nil) }
+        firstRequest = context.eventLoop.scheduleTask(in: Self.firstRequestTimeout) { channel.close(promise: nil) }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
         firstRequest?.cancel()
         stalled?.cancel()
-        places.leave(context.channel)
+        connections.leave(context.channel)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         firstRequest?.cancel()
         firstRequest = nil
-        places.note(.asked, on: context.channel)
+        connections.note(.asked, on: context.channel)
         context.fireChannelRead(data)
     }
 
@@ -115,7 +116,7 @@ final class AdminConnectionHandler: ChannelDuplexHandler, RemovableChannelHandle
         stalled = nil
         if !context.channel.isWritable {
             let channel = context.channel
-            stalled = context.eventLoop.scheduleTask(in: Self.stalledTime) { channel.close(promise: nil) }
+            stalled = context.eventLoop.scheduleTask(in: Self.writeStallTimeout) { channel.close(promise: nil) }
         }
         context.fireChannelWritabilityChanged()
     }

@@ -4,7 +4,7 @@ import Testing
 @testable import Cistern
 
 @Suite("Changes of limits and settings at run time")
-struct ChangingTests {
+struct RuntimeChangeTests {
     private let clock = ManualClock(milliseconds: 10_000)
     private let store = ScriptedStore()
     private let log = DecisionLog()
@@ -57,7 +57,7 @@ struct ChangingTests {
     }
 
     @Test("a new default applies to every key in memory, except keys with their own limit")
-    func everyone() async throws {
+    func newDefaultAppliesToAllKeys() async throws {
         let own = try limit(3, 1)
         let limiter = RateLimiter(limits: Limits(byKey: ["own": own]), seed: 1)
         for index in 0..<5000 { _ = await limiter.decide("org-\(index)", now: clock.now()) }
@@ -224,7 +224,7 @@ struct ChangingTests {
         settings.lease.durationMilliseconds = 2000
         limiter.changeLeaseSettings(to: settings.lease)
         store.setReachable(false)
-        store.setLocalShare(LocalFraction(millionths: 1_000_000, lostAt: clock.now()))
+        store.setLocalFraction(LocalFraction(millionths: 1_000_000, lostAt: clock.now()))
         // Trickle grants under the earlier settings may run for 20 s.
         clock.advance(milliseconds: 15_000)
         ask(limiter)

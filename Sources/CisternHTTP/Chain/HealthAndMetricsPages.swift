@@ -1,7 +1,7 @@
 internal import NIOCore
 
 /// The pages for operators that the data port serves; the owner of the HTTP server provides their contents.
-package struct OperatorPages: Sendable {
+package struct HealthAndMetricsPages: Sendable {
     /// The kinds of page.
     enum Kind {
         case health
@@ -42,11 +42,11 @@ package struct OperatorPages: Sendable {
 struct PageCache {
     private static let lifeTime = TimeAmount.milliseconds(100)
 
-    private let pages: OperatorPages
-    private var health: (page: OperatorPages.Page, until: NIODeadline)?
-    private var metrics: (page: OperatorPages.Page, until: NIODeadline)?
+    private let pages: HealthAndMetricsPages
+    private var health: (page: HealthAndMetricsPages.Page, until: NIODeadline)?
+    private var metrics: (page: HealthAndMetricsPages.Page, until: NIODeadline)?
 
-    init(_ pages: OperatorPages) {
+    init(_ pages: HealthAndMetricsPages) {
         self.pages = pages
     }
 
@@ -55,7 +55,7 @@ struct PageCache {
         (health, metrics) = (nil, nil)
     }
 
-    mutating func answer(_ kind: OperatorPages.Kind, now: NIODeadline) -> Response {
+    mutating func response(_ kind: HealthAndMetricsPages.Kind, now: NIODeadline) -> Response {
         let page =
             switch kind {
             case .health: take(\.health, kind, now)
@@ -65,9 +65,9 @@ struct PageCache {
     }
 
     private mutating func take(
-        _ place: WritableKeyPath<PageCache, (page: OperatorPages.Page, until: NIODeadline)?>,
-        _ kind: OperatorPages.Kind, _ now: NIODeadline
-    ) -> OperatorPages.Page {
+        _ place: WritableKeyPath<PageCache, (page: HealthAndMetricsPages.Page, until: NIODeadline)?>,
+        _ kind: HealthAndMetricsPages.Kind, _ now: NIODeadline
+    ) -> HealthAndMetricsPages.Page {
         if let kept = self[keyPath: place], now < kept.until { return kept.page }
         let page = pages.page(kind)
         self[keyPath: place] = (page, now + Self.lifeTime)
@@ -75,7 +75,7 @@ struct PageCache {
     }
 }
 
-extension OperatorPages.Kind {
+extension HealthAndMetricsPages.Kind {
     /// The route under which requests for the page are counted.
     var route: Route {
         switch self {

@@ -4,7 +4,7 @@ internal import Cistern
 ///
 /// No choice has a longer lease duration than the base. A server that crashes strands its tokens for that long, and a
 /// simulated fleet without faults does not show this cost. So horizons are at most half the base's duration.
-struct LeaseSpace: Sendable {
+struct LeaseSearchSpace: Sendable {
     /// The starting point of the search; settings that are not searched keep its values.
     let base: LeaseSettings
     /// Names of the settings that must not change.
