@@ -223,7 +223,7 @@ private struct GenerousStore: LeaseStore {
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
-        let tokens = min(request.needed + request.requested.prefetchTokens, request.limit.capacity)
+        let tokens = min(request.missingTokens + request.requested.prefetchTokens, request.limit.capacity)
         reply(
             .success(
                 Grant(

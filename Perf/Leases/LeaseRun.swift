@@ -126,8 +126,8 @@ struct Holdings {
         if let last, now > last.at {
             let seconds = Double(now.nanoseconds - last.at.nanoseconds) / 1e9
             for index in outstanding.indices {
-                let needed = (spent[index] - last.spent[index]) / seconds * horizonSeconds
-                strandedSum += max(0, outstanding[index] - needed)
+                let missingTokens = (spent[index] - last.spent[index]) / seconds * horizonSeconds
+                strandedSum += max(0, outstanding[index] - missingTokens)
             }
             strandedCount += 1
         }

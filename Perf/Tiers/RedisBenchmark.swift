@@ -49,8 +49,8 @@ struct RedisBenchmark {
     static let script = RedisStore.leaseScript(
         asking: LeaseRequest(
             key: [], limit: BenchmarkFixture.unlimited, lesseeID: "", sequence: 1, acknowledged: 0, held: 0,
-            unspentMilliseconds: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 0,
-            waiting: [WaitingCost(cost: 1, count: 1)], requested: .none, durationMilliseconds: 0,
+            millisecondsSinceLastSpend: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 0,
+            waiting: [WaitingRun(cost: 1, count: 1)], requested: .none, durationMilliseconds: 0,
             sentAt: Instant(milliseconds: 0), deadline: Instant(milliseconds: 0)))
 
     /// Returns the words of a call of the script.

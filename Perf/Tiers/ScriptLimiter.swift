@@ -52,8 +52,8 @@ final class ScriptLimiter: BaselineLimiter {
         let request = LeaseRequest(
             key: name, partition: store.partition(of: organization),
             limit: limit, lesseeID: lane.lesseeID, sequence: number, acknowledged: number - 1, held: 0,
-            unspentMilliseconds: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 0,
-            waiting: [WaitingCost(cost: cost, count: 1)], requested: .none,
+            millisecondsSinceLastSpend: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 0,
+            waiting: [WaitingRun(cost: cost, count: 1)], requested: .none,
             durationMilliseconds: settings.durationMilliseconds, sentAt: now,
             deadline: now.advanced(byMilliseconds: Self.timeoutMilliseconds))
         store.lease(request) { result, now in

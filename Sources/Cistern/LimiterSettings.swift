@@ -1,24 +1,24 @@
-/// The bounds and choices of one limiter.
+/// The settings of one limiter.
 public struct LimiterSettings: Sendable, Equatable {
-    /// How many organizations are kept in memory; an idle one makes room for a new one.
+    /// The maximum number of keys in memory, 1 to 2^31; a new key evicts an idle one.
     ///
-    /// With the embedded store a newcomer is refused while every bucket is in use; with a shared store the oldest lease
-    /// is given up. 1 to 2^31.
+    /// If no key is idle, the embedded store refuses the new key; with a shared store, the lease of another key is
+    /// dropped, preferably that of a key not used recently.
     public var maximumBuckets = 1_000_000
-    /// How many requests of one organization may wait for the store at once; more are refused.
+    /// The maximum number of requests of one key that may wait for the store; further ones are refused.
     public var maximumWaitersPerKey = 10_000
-    /// How many keys that are not in memory are taken in a second; more are denied.
+    /// The maximum number of new keys per second, up to 10^9; further new keys are denied. 0 means no maximum.
     ///
-    /// 0 for any number, else up to 10^9. It protects a store, and the keys in memory, from callers who choose names
-    /// freely. A limiter that starts knows none.
+    /// A key is new if it is not in memory, as every key is after a start. The maximum protects the store and the keys
+    /// in memory from clients that choose keys freely.
     public var maximumNewKeysPerSecond = 0
-    /// What happens while the store is out of reach.
+    /// How requests are decided while the store is unreachable.
     public var failurePolicy = FailurePolicy.open
     /// How much to lease and for how long.
     ///
-    /// Of no account with the embedded store.
+    /// Not used with the embedded store.
     public var lease = LeaseSettings()
 
-    /// The settings that suit most services.
+    /// Creates the default settings, which suit most services.
     public init() {}
 }

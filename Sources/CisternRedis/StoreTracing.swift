@@ -27,7 +27,7 @@ struct StoreTracing: Sendable {
         let span = tracer.startAnySpan("cistern.lease", ofKind: .client)
         span.attributes["db.system.name"] = "redis"
         span.attributes["cistern.organization"] = String(decoding: request.key, as: UTF8.self)
-        span.attributes["cistern.tokens.needed"] = request.needed
+        span.attributes["cistern.tokens.needed"] = request.missingTokens
         span.attributes["cistern.tokens.ahead"] = request.requested.prefetchTokens
         return { result, now in
             switch result {

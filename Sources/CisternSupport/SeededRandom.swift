@@ -27,13 +27,13 @@ package struct SeededRandom: RandomNumberGenerator, Sendable {
         Double(next() >> 11) * 0x1p-53
     }
 
-    /// A whole number in the range.
+    /// Returns a random whole number in the range.
     package mutating func number(_ range: ClosedRange<Int64>) -> Int64 {
         let span = UInt64(range.upperBound - range.lowerBound) + 1
         return range.lowerBound + Int64(next().multipliedFullWidth(by: span).high)
     }
 
-    /// A whole number in the range.
+    /// Returns a random whole number in the range.
     package mutating func number(_ range: ClosedRange<Int>) -> Int {
         Int(number(Int64(range.lowerBound)...Int64(range.upperBound)))
     }

@@ -152,7 +152,7 @@ struct NodeLossTests {
         let lost = Instant(milliseconds: 0)
         let share = LocalFraction(millionths: 250_000, lostAt: lost)
         var bucket = LocalBucket(partition: .only, fraction: share, spentAt: lost, settings: settings)
-        let lapsed = lost.advanced(byMilliseconds: settings.surely(settings.durationMilliseconds))
+        let lapsed = lost.advanced(byMilliseconds: settings.localMilliseconds(settings.durationMilliseconds))
         let admitted = (0..<1000).count { _ in
             bucket.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: lapsed).isAllowed
         }

@@ -91,6 +91,17 @@ struct ContractTests {
         #expect(try connection.exchange(anonymous).status == 401)
     }
 
+    @Test("only POST /chat reads a body, in however many pieces the request comes", arguments: [1, 2])
+    func otherBodies(pieces: Int) throws {
+        let head =
+            "POST /nowhere HTTP/1.1\r\nHost: h\r\nx-org-id: org-1\r\nx-user-id: u\r\n"
+            + "Content-Type: application/json\r\nContent-Length: 1\r\n\r\n"
+        let text = pieces == 1 ? [head + "{"] : [head, "{"]
+        for piece in text.dropLast() { try connection.send(piece) }
+        #expect(try connection.exchange(text[text.count - 1]).status == 404)
+        #expect(try connection.exchange(HTTPRequestText.chat("org-1"))["X-RateLimit-Remaining"] == "98")
+    }
+
     @Test(
         "OPTIONS needs no identity and takes no token",
         arguments: [("/chat", "POST, OPTIONS"), ("/health", "GET, HEAD, OPTIONS"), ("*", "GET, HEAD, POST, OPTIONS")])

@@ -78,7 +78,7 @@ struct HostileReplyTests {
             let decision = await limiter.decide("acme", now: clock.now())
             // A grant of more tokens than the capacity is never accepted.
             if position == 0, !(0...100 ~= number) { #expect(decision.outcome == .refused) }
-            #expect(limiter.leased("acme".utf8.span) <= 100)
+            #expect(limiter.outstandingTokens("acme".utf8.span) <= 100)
             await store.stop()
         }
     }

@@ -40,9 +40,10 @@ struct LeaseScriptTests {
         let now = clock.now()
         let request = LeaseRequest(
             key: Array(key.utf8), limit: limit ?? negligibleRefillLimit, lesseeID: lesseeID, sequence: sequence,
-            acknowledged: acknowledged ?? sequence - 1, held: held, unspentMilliseconds: quiet, halfSpentTokens: 0,
+            acknowledged: acknowledged ?? sequence - 1, held: held, millisecondsSinceLastSpend: quiet,
+            halfSpentTokens: 0,
             halfSpentMilliseconds: 0, returned: returned,
-            waiting: waiting == 0 ? [] : [WaitingCost(cost: cost, count: waiting)], requested: requested,
+            waiting: waiting == 0 ? [] : [WaitingRun(cost: cost, count: waiting)], requested: requested,
             durationMilliseconds: duration, sentAt: now, deadline: now.advanced(byMilliseconds: 10_000))
         return try await withCheckedThrowingContinuation { continuation in
             store.lease(request) { result, _ in continuation.resume(with: result) }

@@ -141,12 +141,12 @@ private struct RequestScript {
         return LeaseRequest(
             key: Array(key.utf8), limit: limit, lesseeID: "lessee-\(index)",
             sequence: lessees[index].sequence, acknowledged: known.acknowledged, held: known.held - spent - returned,
-            unspentMilliseconds: Int64.random(in: 0...300, using: &random),
+            millisecondsSinceLastSpend: Int64.random(in: 0...300, using: &random),
             halfSpentTokens: Int.random(in: 0...(spent + 1), using: &random),
             halfSpentMilliseconds: Int64.random(in: 0...2000, using: &random),
             returned: returned + Int.random(in: 0...1, using: &random),
             waiting: (0..<costs).map { _ in
-                WaitingCost(
+                WaitingRun(
                     cost: Int.random(in: 1...max(1, limit.capacity / 3), using: &random),
                     count: Int.random(in: 1...4, using: &random))
             },

@@ -11,8 +11,8 @@ struct NodeStatisticsTests {
         grant.trickleTokens = trickleTokens
         let request = LeaseRequest(
             key: [], limit: .standard, lesseeID: "a", sequence: 1, acknowledged: 0, held: 0,
-            unspentMilliseconds: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 7,
-            waiting: waiting > 0 ? [WaitingCost(cost: 1, count: waiting)] : [],
+            millisecondsSinceLastSpend: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 7,
+            waiting: waiting > 0 ? [WaitingRun(cost: 1, count: waiting)] : [],
             requested: RequestedLease(prefetchTokens: prefetchTokens, weight: 1), durationMilliseconds: 2000,
             sentAt: Instant(milliseconds: 0),
             deadline: Instant(milliseconds: 100))

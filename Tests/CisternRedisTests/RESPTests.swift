@@ -69,8 +69,9 @@ struct RESPTests {
         let request = LeaseRequest(
             key: [UInt8](repeating: 0x7b, count: 1000), limit: limit,
             lesseeID: String(repeating: "é", count: 100), sequence: UInt64(Int64.max), acknowledged: UInt64(Int64.max),
-            held: .max, unspentMilliseconds: .min, halfSpentTokens: .max, halfSpentMilliseconds: .min, returned: .max,
-            waiting: [WaitingCost](repeating: WaitingCost(cost: .max, count: .max), count: 64),
+            held: .max, millisecondsSinceLastSpend: .min, halfSpentTokens: .max, halfSpentMilliseconds: .min,
+            returned: .max,
+            waiting: [WaitingRun](repeating: WaitingRun(cost: .max, count: .max), count: 64),
             requested: RequestedLease(
                 prefetchTokens: .max, weight: .max, trickleMilliseconds: .min, soloMultiplier: .max),
             durationMilliseconds: .max, sentAt: Instant(milliseconds: 0), deadline: Instant(milliseconds: 1))

@@ -152,7 +152,7 @@ enum Mutants {
     /// A server overstates how long it has spent nothing.
     struct UnspentTimeOverstated: FaultInjection {
         mutating func willSend(_ request: inout LeaseRequest) {
-            request.unspentMilliseconds += 300
+            request.millisecondsSinceLastSpend += 300
         }
     }
 
@@ -233,7 +233,7 @@ enum Mutants {
     /// Half of the prefetch tokens and half of the trickle grant are lost in transit.
     struct GrantsHalved: FaultInjection {
         mutating func willDeliver(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
-            let prefetchTokens = max(0, grant.tokens - request.needed)
+            let prefetchTokens = max(0, grant.tokens - request.missingTokens)
             grant.tokens -= prefetchTokens / 2
             grant.trickleTokens -= grant.trickleTokens / 2
         }

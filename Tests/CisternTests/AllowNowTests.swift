@@ -26,7 +26,8 @@ struct AllowNowTests {
             }
             guard call % 9 != 0 else { return reply(.failure(.unreachable), request.sentAt) }
             let tokens = min(
-                request.needed + request.requested.prefetchTokens, call % 12, request.limit.capacity - request.held)
+                request.missingTokens + request.requested.prefetchTokens, call % 12,
+                request.limit.capacity - request.held)
             reply(
                 .success(
                     Grant(

@@ -81,17 +81,17 @@ private final class SlowStore: LeaseStore {
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
         Task.detached {
-            let (granted, left) = self.take(request.needed)
+            let (granted, left) = self.take(request.missingTokens)
             // Every bucket looks full while any token is left, so that no request is denied from memory too early.
             let balance: Int64 = left > 0 ? 100_000_000 : 0
             reply(.success(.plain(granted, held: request.held, openMicrotokens: balance)), request.sentAt)
         }
     }
 
-    private func take(_ needed: Int) -> (granted: Int, left: Int) {
+    private func take(_ missingTokens: Int) -> (granted: Int, left: Int) {
         var before = pot.load(ordering: .relaxed)
         while true {
-            let granted = min(before, needed)
+            let granted = min(before, missingTokens)
             let (exchanged, original) = pot.compareExchange(
                 expected: before, desired: before - granted, ordering: .acquiringAndReleasing)
             if exchanged { return (granted, before - granted) }

@@ -19,7 +19,7 @@ struct LeaseFastPathTests {
     /// Why the fast path does not pay a request.
     private enum Reason: CaseIterable {
         case stalledThread, tooFewTokens, runningDry, halfSpentTokens, requesting, trickleTokens, renewedByTime, lapsed,
-            unspentSince
+            noPaymentSinceEstimate
     }
 
     private func reason(_ lease: LeaseState, cost: Int, now: Instant) -> Reason? {
@@ -30,13 +30,13 @@ struct LeaseFastPathTests {
         if let renewAt = lease.renewAt, now >= renewAt { return .renewedByTime }
         if cost > lease.heldTokens { return .tooFewTokens }
         if lease.heldTokens - cost < terms.renewBelow { return .runningDry }
-        if lease.lastSpentAt < lease.estimate.asOf { return .unspentSince }
+        if lease.lastSpentAt < lease.estimate.asOf { return .noPaymentSinceEstimate }
         guard case .pending(let threshold) = terms.halfSpend else { return nil }
         return lease.spentTokens + cost >= threshold ? .halfSpentTokens : nil
     }
 
     /// A lease under random events: store requests, replies, failures, changes of limit and partition, and time.
-    private struct Life {
+    private struct RandomLease {
         let settings: LeaseSettings
         var random = SeededRandom(seed: 11)
         var now = Instant(milliseconds: 10_000)
@@ -93,12 +93,12 @@ struct LeaseFastPathTests {
         private mutating func answer() {
             if isOneIn(8) || now >= settings.expiry(sentAt: askedAt) { return lease.fail() }
             let room = max(0, limit.capacity - reported)
-            let isPaced = isOneIn(3)
+            let hasTrickle = isOneIn(3)
             let grant = Grant(
                 tokens: Int.random(in: 0...min(room, 150), using: &random),
                 held: isOneIn(4) ? reported / 2 : reported,
                 openMicrotokens: Int64.random(in: -1_000_000...150_000_000, using: &random),
-                trickleTokens: isPaced ? min(room, 20) : 0, trickleMilliseconds: isPaced && room > 0 ? 30 : 0,
+                trickleTokens: hasTrickle ? min(room, 20) : 0, trickleMilliseconds: hasTrickle && room > 0 ? 30 : 0,
                 openRefillMicrotokensPerMillisecond: 100_000, outstanding: 100)
             lease.settle(grant, sentAt: askedAt, settings: settings, now: now, tally: &tally)
         }
@@ -106,13 +106,12 @@ struct LeaseFastPathTests {
 
     @Test("the fast path pays and changes a lease exactly as the slow path does, over 200,000 random events")
     func agrees() throws {
-        var life = Life(limit: limit, settings: settings)
+        var life = RandomLease(limit: limit, settings: settings)
         var reasons: [Reason: Int] = [:]
         var (paid, unclamped) = (0, 0)
         for _ in 0..<200_000 {
             try life.goOn()
             // A stalled thread decides for an earlier instant.
-            // The clock reading of a thread that stalled is late.
             let late = life.isOneIn(8) ? Int64.random(in: 0...2_000_000, using: &life.random) : 0
             let now = Instant(nanoseconds: life.now.nanoseconds - late)
             let cost = Int.random(in: life.isOneIn(20) ? 0...60 : 0...2, using: &life.random)
@@ -129,7 +128,7 @@ struct LeaseFastPathTests {
                 let other = try #require(decision)
                 #expect(one == other && one.remaining == other.remaining)
                 if one.balanceMicrotokens < life.limit.capacityMicrotokens { unclamped += 1 }
-                // The fast path leaves the estimate behind; carried on, it is the same.
+                // The fast path does not advance the estimate. Advancing it now must give the slow path's state.
                 var carried = fast.state
                 carried.advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &life.tally)
                 #expect(carried == slow)
@@ -146,7 +145,7 @@ struct LeaseFastPathTests {
 
     private let start = Instant(milliseconds: 10_000)
 
-    /// A lease with so many tokens, granted at the start by a store that then had none left.
+    /// A lease that holds `tokens`, granted at the start by a store whose bucket was then empty.
     private func lease(holding tokens: Int) -> PackedLease {
         var tally = LeaseTokenTally()
         var lease = LeaseState(limit: limit, now: start)

@@ -11,7 +11,7 @@ struct LeaseSizingTests {
         let fast = try Limit(capacity: 1000, refillPerSecond: 1000)
         let requested = { (limit: Limit, demand: Double, held: Int) in
             DemandSizing().requested(
-                for: LeaseUsage(limit: limit, demandPerSecond: demand, held: held), settings: LeaseSettings())
+                for: SizingInput(limit: limit, demandPerSecond: demand, held: held), settings: LeaseSettings())
         }
         #expect(
             requested(fast, 400, 30)
@@ -28,7 +28,7 @@ struct LeaseSizingTests {
         var settings = LeaseSettings()
         let requested = { (limit: Limit, demand: Double, held: Int) in
             DemandSizing().requested(
-                for: LeaseUsage(limit: limit, demandPerSecond: demand, held: held), settings: settings)
+                for: SizingInput(limit: limit, demandPerSecond: demand, held: held), settings: settings)
         }
         let vast = try Limit(capacity: 1_000_000_000, refillPerSecond: 100_000_000)
         #expect(requested(vast, 2.5, 0) == RequestedLease(prefetchTokens: 5, weight: 2500))
@@ -48,12 +48,14 @@ struct LeaseSizingTests {
         var settings = LeaseSettings()
         settings.soloMultiplier = 8
         settings.durationMilliseconds = 1500
-        let use = LeaseUsage(limit: .standard, demandPerSecond: 10, held: 0)
+        let use = SizingInput(limit: .standard, demandPerSecond: 10, held: 0)
         settings.minimumTokens = 1
-        #expect(DemandSizing().requested(for: use, settings: settings).bounded(by: settings).soloMultiplier == 3)
+        #expect(
+            DemandSizing().requested(for: use, settings: settings).limitingTrickle(by: settings).soloMultiplier == 3)
         // The same bound holds for a custom sizing.
-        let long = RequestedLease(prefetchTokens: 1, weight: 1, trickleMilliseconds: 60_000, soloMultiplier: 9).bounded(
-            by: settings)
+        let long = RequestedLease(prefetchTokens: 1, weight: 1, trickleMilliseconds: 60_000, soloMultiplier: 9)
+            .limitingTrickle(
+                by: settings)
         #expect(long.trickleMilliseconds == settings.longestTrickleMilliseconds && long.soloMultiplier == 1)
     }
 
@@ -77,7 +79,7 @@ struct LeaseSizingTests {
 
     @Test("FixedSizing requests a constant, and PerRequestSizing requests nothing")
     func others() {
-        let use = LeaseUsage(limit: .standard, demandPerSecond: 1e6, held: 3)
+        let use = SizingInput(limit: .standard, demandPerSecond: 1e6, held: 3)
         #expect(FixedSizing(tokens: 50).requested(for: use, settings: LeaseSettings()).prefetchTokens == 50)
         #expect(PerRequestSizing().requested(for: use, settings: LeaseSettings()) == RequestedLease.none)
     }

@@ -103,7 +103,7 @@ struct LeaseTests {
         let ask = ask(
             lease, waiting: 4, sequence: 2, now: start.advanced(byMilliseconds: 1100), tally: &tally)
         #expect(ask.held == 3)
-        #expect(ask.unspentMilliseconds == 979)
+        #expect(ask.millisecondsSinceLastSpend == 979)
     }
 
     @Test("held tokens are reserved for waiting requests, and released if the store request fails")
@@ -138,7 +138,7 @@ struct LeaseTests {
         _ = lease { $0.decide(cost: 50, settings: settings, now: later, tally: &tally) }
         _ = lease { $0.decide(cost: 1, settings: settings, now: start, tally: &tally) }
         let ask = ask(lease, waiting: 1, sequence: 2, now: later, tally: &tally)
-        #expect(ask.unspentMilliseconds == 0)
+        #expect(ask.millisecondsSinceLastSpend == 0)
     }
 
     @Test("a stalled thread decides for the latest instant seen, so no token is spent before its grant")
@@ -302,6 +302,6 @@ struct LeaseTests {
         }
         let ask = ask(lease, waiting: 3, sequence: 2, now: start.advanced(byMilliseconds: 1500), tally: &tally)
         #expect(ask.halfSpentTokens == 5 && ask.halfSpentMilliseconds == 979)
-        #expect(ask.unspentMilliseconds == 685)
+        #expect(ask.millisecondsSinceLastSpend == 685)
     }
 }

@@ -35,14 +35,14 @@ struct LeasedLimiterTests {
     func sharesOneRequest() {
         let limiter = limiter()
         ask(limiter)
-        #expect(store.next?.needed == 1)
+        #expect(store.next?.missingTokens == 1)
         for _ in 0..<4 { ask(limiter) }
         #expect(store.requestCount == 1)
         #expect(log.outcomes.isEmpty)
         store.answer(grant(1, balance: 2), now: clock.now())
         #expect(log.outcomes == [.allowed])
         #expect(store.requestCount == 2)
-        #expect(store.next?.needed == 4)
+        #expect(store.next?.missingTokens == 4)
         #expect(store.next?.sequence == 2)
         store.answer(grant(2, balance: 0.5), now: clock.now())
         #expect(log.outcomes == [.allowed, .allowed, .allowed, .denied, .denied])
@@ -58,7 +58,7 @@ struct LeasedLimiterTests {
         for cost in [5, 5, 1, 5] { ask(limiter, cost: cost) }
         store.answer(grant(1, balance: 50), now: clock.now())
         #expect(store.next?.waiting.map { [$0.cost, $0.count] } == [[5, 2], [1, 1], [5, 1]])
-        #expect(store.next?.needed == 16)
+        #expect(store.next?.missingTokens == 16)
         store.answer(grant(11, balance: 4), now: clock.now())
         #expect(log.outcomes == [.allowed, .allowed, .allowed, .allowed, .denied])
     }
@@ -70,7 +70,7 @@ struct LeasedLimiterTests {
         for number in 0..<100 { ask(limiter, cost: 1 + number % 2) }
         store.answer(grant(1, balance: 50), now: clock.now())
         #expect(store.next?.waiting.count == 64)
-        #expect(store.next?.needed == 96)
+        #expect(store.next?.missingTokens == 96)
         store.answer(grant(96, balance: 80), now: clock.now())
         #expect(log.outcomes == Array(repeating: .allowed, count: 65))
         #expect(store.next?.waiting.count == 36)
@@ -85,11 +85,11 @@ struct LeasedLimiterTests {
         leaseWithPrefetch(limiter, 3)
         ask(limiter, cost: 5)
         #expect(store.next?.held == 3)
-        #expect(store.next?.needed == 2)
+        #expect(store.next?.missingTokens == 2)
         for _ in 0..<3 { ask(limiter) }
         store.answer(grant(2, held: 3, balance: 48), now: clock.now())
         #expect(log.outcomes == [.allowed, .allowed])
-        #expect(store.next?.needed == 3)
+        #expect(store.next?.missingTokens == 3)
     }
 
     @Test("a grant that expired in transit or has impossible numbers is not used")
@@ -205,7 +205,7 @@ struct LeasedLimiterTests {
         for _ in 0..<10_000 { ask(limiter, cost: Limit.maximumCapacity) }
         store.answer(grant(0, balance: 1_000_000_000), now: clock.now())
         #expect(log.outcomes.count == 10_001)
-        #expect(store.next?.needed == 9999 * Limit.maximumCapacity)
+        #expect(store.next?.missingTokens == 9999 * Limit.maximumCapacity)
     }
 
     @Test("no request waits longer than the timeout, even for a second store request")
@@ -251,7 +251,7 @@ struct LeasedLimiterTests {
             clock.advance(milliseconds: 100)
             ask(limiter, cost: 100)
             guard let request = store.next else { continue }
-            let tokens = request.needed + request.requested.prefetchTokens
+            let tokens = request.missingTokens + request.requested.prefetchTokens
             store.answer(
                 .success(.plain(tokens, held: request.held, openMicrotokens: 5_000_000_000, limit: limit)),
                 now: clock.now())
@@ -345,7 +345,7 @@ struct LeasedLimiterTests {
         store.answer(grant(0), now: clock.now())
         clock.advance(milliseconds: 1000)
         ask(limiter, "a")
-        #expect(store.next?.unspentMilliseconds == 1959)
+        #expect(store.next?.millisecondsSinceLastSpend == 1959)
     }
 
     @Test("eviction takes an idle key first, then one with a lease, and never one with waiting requests")

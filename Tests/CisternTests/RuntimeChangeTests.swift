@@ -87,13 +87,13 @@ struct RuntimeChangeTests {
         let limiter = leased()
         ask(limiter)
         store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
-        #expect(limiter.leased("org-1".utf8.span) == 40)
+        #expect(limiter.outstandingTokens("org-1".utf8.span) == 40)
         let low = try limit(5, 1)
         limiter.changeLimits(now: clock.now()) { _ in Limits(standard: low) }
-        #expect(limiter.leased("org-1".utf8.span) == 0)
+        #expect(limiter.outstandingTokens("org-1".utf8.span) == 0)
         #expect(limiter.statistics.leaseTokens.expired == 40)
         ask(limiter)
-        #expect(store.next?.limit == low && store.next?.needed == 1 && store.next?.held == 0)
+        #expect(store.next?.limit == low && store.next?.missingTokens == 1 && store.next?.held == 0)
     }
 
     @Test("tokens leased under a lower limit stay usable")
@@ -103,7 +103,7 @@ struct RuntimeChangeTests {
         store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
         let high = try limit(1000, 500)
         limiter.changeLimits(now: clock.now()) { _ in Limits(standard: high) }
-        #expect(limiter.leased("org-1".utf8.span) == 40)
+        #expect(limiter.outstandingTokens("org-1".utf8.span) == 40)
         ask(limiter)
         #expect(log.all.last?.limit == high && log.outcomes == [.allowed, .allowed])
         #expect(store.next == nil)
@@ -130,7 +130,7 @@ struct RuntimeChangeTests {
         limiter.changeLimits(now: clock.now()) { _ in Limits(standard: low) }
         store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
         #expect(log.outcomes == [.allowed])
-        #expect(limiter.leased("org-1".utf8.span) == 0)
+        #expect(limiter.outstandingTokens("org-1".utf8.span) == 0)
         ask(limiter)
         #expect(store.next?.limit == low && store.next?.held == 0)
     }
@@ -196,9 +196,9 @@ struct RuntimeChangeTests {
         limiter.changeLeaseSettings(to: settings)
         store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
         clock.advance(milliseconds: 1959)
-        #expect(limiter.leased("org-1".utf8.span, now: clock.now()) == 40)
+        #expect(limiter.outstandingTokens("org-1".utf8.span, now: clock.now()) == 40)
         clock.advance(milliseconds: 1)
-        #expect(limiter.leased("org-1".utf8.span, now: clock.now()) == 0)
+        #expect(limiter.outstandingTokens("org-1".utf8.span, now: clock.now()) == 0)
     }
 
     @Test("a reply that arrives after the requested duration grants nothing, even if the setting is longer now")
@@ -210,7 +210,7 @@ struct RuntimeChangeTests {
         limiter.changeLeaseSettings(to: settings)
         clock.advance(milliseconds: 1960)
         store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
-        #expect(limiter.leased("org-1".utf8.span, now: clock.now()) == 0)
+        #expect(limiter.outstandingTokens("org-1".utf8.span, now: clock.now()) == 0)
     }
 
     @Test("local metering starts after the longest leases under earlier settings have ended")
@@ -249,7 +249,7 @@ struct RuntimeChangeTests {
         #expect(store.next == nil)
         limiter.fillBucket(of: "org-1".utf8.span, now: clock.now())
         ask(limiter)
-        #expect(store.next?.needed == 1)
+        #expect(store.next?.missingTokens == 1)
     }
 
     @Test("filling a bucket leaves outstanding leases debited, spent or not")
@@ -260,9 +260,9 @@ struct RuntimeChangeTests {
         func request(_ lesseeID: String, _ sequence: UInt64, quiet: Int64, at now: Int64) -> LeaseRequest {
             LeaseRequest(
                 key: Array("org".utf8), limit: limit, lesseeID: lesseeID, sequence: sequence,
-                acknowledged: sequence - 1, held: 0, unspentMilliseconds: quiet, halfSpentTokens: 0,
+                acknowledged: sequence - 1, held: 0, millisecondsSinceLastSpend: quiet, halfSpentTokens: 0,
                 halfSpentMilliseconds: 0,
-                returned: 0, waiting: [WaitingCost(cost: 50, count: 1)], requested: .none, durationMilliseconds: 2000,
+                returned: 0, waiting: [WaitingRun(cost: 50, count: 1)], requested: .none, durationMilliseconds: 2000,
                 sentAt: Instant(nanoseconds: now * 1_000_000), deadline: Instant(nanoseconds: now * 2_000_000))
         }
         // Lessee a leases half and spends it after the fill; lessee b takes the rest.

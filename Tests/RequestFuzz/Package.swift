@@ -3,7 +3,7 @@
 import PackageDescription
 
 // A separate package, because libFuzzer provides `main` and instruments every module of the build. The modules are
-// links to those of the main package. `make fuzz` builds and runs the package.
+// symbolic links to those of the main package. `make fuzz` builds and runs the package.
 let package = Package(
     name: "cistern",
     platforms: [.macOS(.v26)],

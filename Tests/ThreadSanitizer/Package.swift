@@ -2,8 +2,8 @@
 
 import PackageDescription
 
-// A package of its own, since the thread sanitizer brings an allocator that cannot run beside jemalloc. The modules are
-// links to those of the main package: the engine and its tests, built in seconds. `make sanitize` runs it.
+// A separate package, because the thread sanitizer's allocator cannot run beside jemalloc. The modules are symbolic
+// links to the engine and its tests in the main package, and build in seconds. `make sanitize` runs the tests.
 let package = Package(
     name: "cistern",
     platforms: [.macOS(.v26)],

@@ -1,20 +1,20 @@
-/// How fast an organization asks for tokens at this server: an average that forgets.
+/// The demand for one key's tokens at this server: an exponentially weighted moving average.
 struct Demand: Sendable, Equatable, BitwiseCopyable {
-    /// Tokens a second.
+    /// The average, in tokens a second.
     private(set) var tokensPerSecond = 0.0
-    /// In milliseconds, of which 32 bits are enough: an organization silent for all of 50 days is known too well after that,
-    /// for as long as the average takes to forget.
+    /// When demand was last recorded, in milliseconds modulo 2^32.
+    ///
+    /// The number wraps after 50 idle days: the old average then counts until it has decayed, as after a short pause.
     private var measuredAtMilliseconds: UInt32
 
     init(now: Instant) {
         measuredAtMilliseconds = UInt32(truncatingIfNeeded: now.milliseconds)
     }
 
-    /// Takes in that `tokens` were asked for since the last call, which was no later than this one.
+    /// Records that `tokens` were requested since the last call; `now` is no earlier than at that call.
     ///
-    /// A sample weighs Δ / (Δ + τ), where Δ is the time it covers and τ the memory: a long quiet spell counts as much
-    /// as it should, and a burst in an instant counts for little. A rise has a shorter memory than a fall, since a
-    /// lease too small costs a store call soon, and one too large only keeps tokens that go back.
+    /// A sample over a time Δ has the weight Δ / (Δ + τ): long pauses count in full, bursts little. τ is shorter for a
+    /// rise: a lease that is too small soon costs a store call; one too large only holds tokens that are returned.
     mutating func record(tokens: Int, settings: LeaseSettings, now: Instant) {
         let nowMilliseconds = UInt32(truncatingIfNeeded: now.milliseconds)
         let elapsed = Double(max(1, nowMilliseconds &- measuredAtMilliseconds))

@@ -1,25 +1,27 @@
-/// A place in a table that is to be looked at, and when: eight bytes, as there is one for each lease with tokens.
+/// A scheduled idle check of one table entry: its index and the due time, in eight bytes.
+///
+/// The value is small because there is one for each lease with tokens.
 struct IdleCheck: BitwiseCopyable {
-    /// The longest time that may be waited for, in milliseconds: what ``LeaseSettings/idleMilliseconds`` may be at most.
+    /// The longest delay of a check, in milliseconds: the maximum of ``LeaseSettings/idleMilliseconds``.
     static let longestMilliseconds: Int64 = 60_000
-    /// More than a table holds, see `BucketTable.largestCapacity`.
+    /// Enough for any entry index, see `BucketTable.largestCapacity`.
     private static let indexBits: UInt64 = 23
-    /// What lies further ahead than this is long past: the time is kept in 41 bits, which come round after 36 minutes.
+    /// A due time that seems to be further ahead than this is in the past: its 41 bits wrap every 36 minutes.
     private static let furthestNanoseconds = UInt64(2 * longestMilliseconds) * 1_000_000
 
-    /// The position in the low bits, above it the lowest bits of the instant in nanoseconds.
+    /// The entry index in the low 23 bits; above it, the low 41 bits of the due time in nanoseconds.
     private let bits: UInt64
 
     init(_ index: Int, due: Instant) {
-        precondition(0..<(1 << Self.indexBits) ~= UInt64(index), "a table holds fewer than 2^23 names")
+        precondition(0..<(1 << Self.indexBits) ~= UInt64(index), "a table holds fewer than 2^23 keys")
         bits = UInt64(bitPattern: due.nanoseconds) << Self.indexBits | UInt64(index)
     }
 
     var index: Int { Int(bits & (1 << Self.indexBits - 1)) }
 
-    /// Whether its time has come.
+    /// Whether the check is due at `now`.
     ///
-    /// One that nobody looked at for over half an hour may be told from one to come only two minutes later.
+    /// A check that is more than half an hour overdue may be reported as due up to two minutes late.
     func isDue(at now: Instant) -> Bool {
         let prefetchTokens = bits >> Self.indexBits &- UInt64(bitPattern: now.nanoseconds)
         let left = prefetchTokens & (UInt64.max >> Self.indexBits)

@@ -4,7 +4,7 @@
 final class LeaseDriver: Sendable {
     private let shards: LockStripedTable<LeaseShard>
     private let context: LeaseShard.Context
-    /// How many entries one sweep looks at before it releases the lock.
+    /// How many entries one sweep visits before it releases the lock.
     private static let entriesPerSweep = 1024
     /// How many requests a sweep sends at a time.
     private static let requestsPerSweep = 256
@@ -81,7 +81,7 @@ final class LeaseDriver: Sendable {
         }
     }
 
-    /// Sends a request to the store, and performs whatever follows from its reply.
+    /// Sends a request to the store, and performs the actions that follow from its reply.
     private func send(_ request: LeaseRequest, whenSettled: @escaping @Sendable () -> Void = {}) {
         context.store.lease(request) { [self] result, now in
             let settlement = settle(request, with: result, now: now)
@@ -103,7 +103,7 @@ final class LeaseDriver: Sendable {
 
     // MARK: Returning tokens
 
-    /// Returns all leases, some hundred at a time, so that the last ones do not wait for the first beyond their deadline.
+    /// Returns all leases in batches of a few hundred, so that the last requests do not miss their deadline.
     func returnAll(clock: some TimeSource) async {
         await sweep { shard, index in
             let now = clock.now()
@@ -125,7 +125,7 @@ final class LeaseDriver: Sendable {
 
     /// Switches every key to the partition that the store now names, and returns its tokens to the old one.
     ///
-    /// A key with a request in flight follows when that is answered.
+    /// A key with a request in flight switches after the reply.
     func returnMoved(clock: some TimeSource) async {
         await sweep { shard, start in
             let now = clock.now()
@@ -145,7 +145,7 @@ final class LeaseDriver: Sendable {
         }
     }
 
-    /// Goes over all shards, sends the requests of each step, and waits until each of them is settled.
+    /// Visits all shards, sends the requests of each step, and waits until they are settled.
     private func sweep(
         _ step: (_ shard: Int, _ start: Int) -> (requests: [LeaseRequest], next: Int?)
     ) async {
@@ -194,8 +194,8 @@ final class LeaseDriver: Sendable {
 
     /// Switches to other limits.
     ///
-    /// Tokens leased under a higher limit are not spent any more; the store counts them as leased until their lease ends
-    /// or the key's next request.
+    /// Tokens leased under a higher limit are not spent any more. The store counts them as leased until the lease ends
+    /// or the key's next request arrives.
     ///
     /// - Parameter names: the keys whose limit differs; nil if any key's may.
     func change(to limits: Limits, names: Set<[UInt8]>?, now: Instant) {
@@ -213,18 +213,18 @@ final class LeaseDriver: Sendable {
     /// The lease settings in force.
     var leaseSettings: LeaseSettings { shards.withShard(at: 0) { $0.settings } }
 
-    /// Switches to other lease settings from the next request to the store on; leases that run keep their times.
+    /// Switches to other lease settings from the next request to the store on; running leases keep their times.
     func change(to settings: LeaseSettings) {
         shards.forEach { shard in
             shard.settings = settings
-            shard.longestSettings.durationMilliseconds = max(
-                shard.longestSettings.durationMilliseconds, settings.durationMilliseconds)
-            shard.longestSettings.horizonMilliseconds = max(
-                shard.longestSettings.horizonMilliseconds, settings.horizonMilliseconds)
+            shard.longestTimes.durationMilliseconds = max(
+                shard.longestTimes.durationMilliseconds, settings.durationMilliseconds)
+            shard.longestTimes.horizonMilliseconds = max(
+                shard.longestTimes.horizonMilliseconds, settings.horizonMilliseconds)
         }
     }
 
-    /// The store's bucket of a key has been filled: its next shortage asks the store.
+    /// Voids the estimate of a key whose bucket in the store has been filled: its next shortage asks the store.
     func invalidateEstimate(of key: Span<UInt8>) {
         let hash = context.hash(key)
         shards.withShard(of: hash) { shard in
@@ -235,9 +235,9 @@ final class LeaseDriver: Sendable {
         }
     }
 
-    // MARK: Figures
+    // MARK: Statistics
 
-    /// The outstanding tokens of a key; at an instant, those that have not expired by then.
+    /// The outstanding tokens of a key; with an instant, only those that have not expired by then.
     func outstandingTokens(of key: Span<UInt8>, at now: Instant?) -> Int {
         let hash = context.hash(key)
         return shards.withShard(of: hash) { shard in

@@ -1,63 +1,64 @@
-/// What a server asks of the store for one organization: tokens ahead of use, and what became of those it had.
+/// A server's request to the store for one key: it asks for tokens and reports on those leased before.
 ///
 /// Amounts are whole tokens, so that a lease never strands a fraction that no request can use.
 public struct LeaseRequest: Sendable, Equatable {
-    /// The organization's name, in UTF-8.
+    /// The bytes of the key.
     public package(set) var key: [UInt8]
-    /// Where its bucket is.
+    /// The partition of the key's bucket.
     public package(set) var partition: PartitionID
-    /// The limit that holds for it.
+    /// The key's limit.
     public package(set) var limit: Limit
-    /// Who asks: one name for each run of each server, never used again.
+    /// The lessee: an ID for one run of one server, never used again.
     public package(set) var lesseeID: String
-    /// Counts this lessee's requests for this organization up.
+    /// A number that increases with each request of this lessee for this key.
     ///
-    /// The store acts on a number once and only on higher ones after it, so a request that arrives late or twice
-    /// changes nothing.
+    /// The store ignores a request unless its number is higher than the last applied one. So a late or duplicate
+    /// request changes nothing.
     public package(set) var sequence: UInt64
-    /// The number of the last request whose answer was taken in.
+    /// The number of the last request whose reply the lessee applied.
     ///
-    /// What the store granted after it has never come into use and never will: the store takes it back.
+    /// The lessee has not used tokens granted to later requests, and never will. The store takes them back.
     public package(set) var acknowledged: UInt64
     /// Tokens of earlier grants that the lessee still holds.
     ///
-    /// The store's record of it is lowered to this: the difference is spent.
+    /// The store lowers its record to this number; the difference counts as spent unless it is returned.
     public package(set) var held: Int
-    /// For how long at least the lessee has held no more than `held` and `returned`: the store may refill, from then
-    /// on, the room that spending left.
+    /// The minimum time since the lessee last spent a token, in milliseconds.
     ///
-    /// Without it a token spent long ago would look leased until now, and a server alone would lose what flowed in
-    /// meanwhile.
-    public package(set) var unspentMilliseconds: Int64
-    /// Tokens of the earlier grants that had been spent ``halfSpentMilliseconds`` ago already; about half of them.
+    /// Since then, the spent tokens have left room in the bucket, and the store refills that room. Otherwise a token
+    /// spent long ago would count as leased until now, and a server that leases alone would lose the refill since then.
+    public package(set) var millisecondsSinceLastSpend: Int64
+    /// Tokens that had already been spent ``halfSpentMilliseconds`` ago: about half of the earlier grants.
     ///
-    /// With it the store makes good what it did not let flow in since, for want of the room that they had left.
+    /// With this number the store credits overflow: later refill that found no room because these tokens were on
+    /// record.
     public package(set) var halfSpentTokens: Int
-    /// For how long at least those have been spent.
+    /// The minimum time since ``halfSpentTokens`` had been spent, in milliseconds.
     public package(set) var halfSpentMilliseconds: Int64
-    /// Tokens given back, on top of `held`.
+    /// Tokens that the lessee returns, in addition to `held`.
     ///
-    /// The store credits at most what it still has on record.
+    /// The store credits at most the tokens that it still has on record.
     public package(set) var returned: Int
-    /// The requests that wait, in their order; none for a pure give-back.
+    /// The waiting requests, in order of arrival; empty if the lessee only returns tokens.
     ///
-    /// The store pays them out of `held` and its balance one after the other, each in full or not at all.
-    public package(set) var waiting: [WaitingCost]
-    /// What is wanted ahead of use, once all that waits is paid.
+    /// The store pays them from `held` and its balance, one after the other, each in full or not at all.
+    public package(set) var waiting: [WaitingRun]
+    /// The requested prefetch tokens, on top of the costs of the waiting requests.
     public package(set) var requested: RequestedLease
-    /// How long the store keeps tokens on record for this lessee, from when it acts on the request.
+    /// How long the store keeps the lessee's tokens on record after it applies the request, in milliseconds.
     public package(set) var durationMilliseconds: Int64
-    /// When the request left.
+    /// When the request was sent.
     ///
-    /// The lessee counts the lease from here, the store from later.
+    /// The lessee measures the lease from this instant, the store from a later one.
     public package(set) var sentAt: Instant
-    /// When the lessee stops waiting for the answer.
+    /// When the lessee stops waiting for the reply.
     public package(set) var deadline: Instant
 
     package init(
         key: [UInt8], partition: PartitionID = .only, limit: Limit, lesseeID: String, sequence: UInt64,
-        acknowledged: UInt64, held: Int, unspentMilliseconds: Int64, halfSpentTokens: Int, halfSpentMilliseconds: Int64,
-        returned: Int, waiting: [WaitingCost], requested: RequestedLease, durationMilliseconds: Int64, sentAt: Instant,
+        acknowledged: UInt64, held: Int, millisecondsSinceLastSpend: Int64, halfSpentTokens: Int,
+        halfSpentMilliseconds: Int64,
+        returned: Int, waiting: [WaitingRun], requested: RequestedLease, durationMilliseconds: Int64, sentAt: Instant,
         deadline: Instant
     ) {
         self.key = key
@@ -67,7 +68,7 @@ public struct LeaseRequest: Sendable, Equatable {
         self.sequence = sequence
         self.acknowledged = acknowledged
         self.held = held
-        self.unspentMilliseconds = unspentMilliseconds
+        self.millisecondsSinceLastSpend = millisecondsSinceLastSpend
         self.halfSpentTokens = halfSpentTokens
         self.halfSpentMilliseconds = halfSpentMilliseconds
         self.returned = returned
@@ -79,11 +80,11 @@ public struct LeaseRequest: Sendable, Equatable {
     }
 }
 
-/// Requests that wait one behind the other and cost the same.
-public struct WaitingCost: Sendable, Equatable {
-    /// Tokens that each of them takes.
+/// A run of consecutive waiting requests with the same cost.
+public struct WaitingRun: Sendable, Equatable {
+    /// The cost of each request, in tokens.
     public package(set) var cost: Int
-    /// How many they are.
+    /// The number of requests.
     public var count: Int
 
     package init(cost: Int, count: Int) {
@@ -93,35 +94,35 @@ public struct WaitingCost: Sendable, Equatable {
 }
 
 extension LeaseRequest {
-    /// Tokens that would have to be granted for everything that waits to be paid.
-    public var needed: Int {
+    /// The tokens that must be granted to pay all waiting requests.
+    public var missingTokens: Int {
         max(0, waiting.reduce(0) { $0 + $1.cost * $1.count } - held)
     }
 }
 
-/// The store's answer to a ``LeaseRequest``.
+/// The store's reply to a ``LeaseRequest``.
 public struct Grant: Sendable, Equatable {
-    /// Tokens granted to be spent at once, 0 to the capacity.
+    /// Tokens that may be spent at once, 0 to the capacity.
     public var tokens: Int
-    /// What the store had on record for the lessee before the grant, at most the `held` that was reported.
+    /// The lessee's tokens on record before the grant; at most the reported ``LeaseRequest/held``.
     ///
-    /// Less than that means that the store has forgotten tokens, and the lessee must forget them too.
+    /// A lower number means that the store has forgotten tokens, and the lessee must forget them too.
     public var held: Int
-    /// What the store could still grant to somebody else, after this grant; it may be below 0.
+    /// The tokens that the store could still grant to another lessee, in microtokens; may be below 0.
     public var openMicrotokens: Int64
-    /// Tokens granted as a pace: out of what flows in over ``trickleMilliseconds``, and to be spent no faster.
+    /// Tokens of the trickle grant: they come out of the refill over ``trickleMilliseconds`` and are spent no faster.
     ///
-    /// A store that grants a pace says with it that the lessee has its share: of what is still open, and of what flows
-    /// in meanwhile, the rest is for others.
+    /// A trickle grant also means that the lessee has its full part of the open balance and of the refill in that time.
+    /// The rest is for other lessees.
     public var trickleTokens: Int
-    /// How long the paced tokens take to come, in milliseconds from when the answer arrives.
+    /// The time over which the trickle grant arrives, in milliseconds from the arrival of the reply.
     public var trickleMilliseconds: Int64
-    /// How fast ``openMicrotokens`` grows as long as the lessees' paces go on, in microtokens a millisecond.
+    /// How fast ``openMicrotokens`` grows while the trickle grants of all lessees run, in microtokens per millisecond.
     public var openRefillMicrotokensPerMillisecond: Int64
     /// Tokens on record for all lessees, after this grant.
     public var outstanding: Int
 
-    /// Creates an answer; without a pace it is one for tokens at once.
+    /// Creates a reply; by default it has no trickle grant.
     public init(
         tokens: Int, held: Int, openMicrotokens: Int64, trickleTokens: Int = 0, trickleMilliseconds: Int64 = 0,
         openRefillMicrotokensPerMillisecond: Int64, outstanding: Int
@@ -136,20 +137,20 @@ public struct Grant: Sendable, Equatable {
     }
 }
 
-/// Why a lease request was not answered.
+/// The reason why a lease request got no grant.
 public enum LeaseFailure: Error, Sendable, Equatable {
-    /// The node is known to be down, or went down before it answered.
+    /// The node is known to be down, or went down before it replied.
     case unreachable
-    /// No answer came by the deadline.
+    /// No reply arrived by the deadline.
     case timedOut
-    /// The node has as many requests waiting as it may.
+    /// The maximum number of requests already waits for the node.
     case overloaded
-    /// The store answered with an error.
+    /// The store replied with this error.
     case rejected(String)
 }
 
 extension Grant {
-    /// Whether the grant can be used: it has not expired on its way, and its numbers are in range.
+    /// Whether the grant can be used: it arrived before its lease expires, and its numbers are in range.
     func isUsable(for request: LeaseRequest, settings: LeaseSettings, now: Instant) -> Bool {
         let capacity = request.limit.capacity
         let longestTrickle = min(settings.durationMilliseconds, TrickleGrant.longestMilliseconds)

@@ -4,7 +4,7 @@ internal import DequeModule
 ///
 /// The owner performs an action after it has released the shard's lock.
 struct LeaseShard: ~Copyable, TableState {
-    /// What all shards of a limiter share; the store is asked only for answers from memory.
+    /// Values that all shards of a limiter share. A shard calls only methods of the store that answer from memory.
     struct Context: Sendable {
         let store: any LeaseStore
         let lesseeID: String
@@ -16,24 +16,24 @@ struct LeaseShard: ~Copyable, TableState {
         let prefetchHints: PrefetchHints
     }
 
-    /// What becomes of a request that the fast path did not pay.
+    /// The result of a request on the slow path.
     enum Action {
         case decided(Decision)
-        /// It is decided; the request renews the lease and must be sent.
+        /// The request is decided; the lease request renews the lease and must be sent.
         indirect case decidedAndSend(Decision, LeaseRequest)
-        /// Only the store can decide it, and the caller did not offer to wait.
+        /// Only the store can decide the request, and the caller does not wait.
         case undecided
-        /// It waits for the request in flight.
+        /// The request waits for the lease request in flight.
         case wait
-        /// It waits for this request, which must be sent.
+        /// The request waits for this lease request, which must be sent.
         indirect case send(LeaseRequest)
     }
 
-    /// What follows from a reply of the store.
+    /// The actions that follow from a reply of the store.
     struct Settlement {
         /// Requests that waited, and how they were decided.
         var decided: [(resume: WaitQueues.Resume, decision: Decision)] = []
-        /// The next request to send, for those that the reply did not cover.
+        /// The next lease request to send, for waiting requests that the reply did not cover.
         var next: LeaseRequest?
     }
 
@@ -46,22 +46,22 @@ struct LeaseShard: ~Copyable, TableState {
     var evictions: UInt64 = 0
     var limits: Limits
     var settings: LeaseSettings
-    /// The longest times of all settings that have been in force: what may still be running anywhere.
-    var longestSettings: LeaseSettings
+    /// The longest times of all settings so far: leases made under earlier settings may still run on any server.
+    var longestTimes: LeaseSettings
     var idleChecks = IdleChecks()
     var outageBuckets = OutageBuckets()
     private var queues = WaitQueues()
     private var pendingReturns = PendingReturns()
-    /// The number of the last request for any key: a key that is evicted and comes back must go on counting up.
+    /// The number of the last request for any key. An evicted key that returns must continue with higher numbers.
     private var sequence: UInt64 = 0
-    /// When the last token was spent of any evicted key.
-    private var evictedSpentAt = Instant(nanoseconds: 0)
+    /// When a token of any evicted key was last spent.
+    private var lastSpentAtOfEvicted = Instant(nanoseconds: 0)
 
     init(table: consuming BucketTable<PackedLease>, limits: Limits, settings: LeaseSettings) {
         self.table = table
         self.limits = limits
         self.settings = settings
-        longestSettings = settings
+        longestTimes = settings
     }
 
     func lease(at index: Int) -> LeaseState { table[index].state }
@@ -70,7 +70,7 @@ struct LeaseShard: ~Copyable, TableState {
 
     // MARK: Requests
 
-    /// Decides a request that the fast path did not pay, or has it wait for the store.
+    /// Decides a request that the fast path did not pay, or queues it to wait for the store.
     ///
     /// - Parameter resume: called with the decision if the request waits; nil if the caller cannot wait.
     mutating func decide(
@@ -81,7 +81,7 @@ struct LeaseShard: ~Copyable, TableState {
         }
         let partition = context.store.partition(of: key)
         let isReachable = context.store.isReachable(partition)
-        // A key that is not in memory holds nothing: there is no use for an entry unless the request waits or is metered.
+        // A key that is not in memory holds no tokens. It needs an entry only if the request waits or is metered.
         if isReachable, resume == nil { return .undecided }
         if !isReachable, context.failurePolicy != .local {
             return .decided(decideUnmetered(limits.limit(of: key), policy: context.failurePolicy, now: now))
@@ -132,21 +132,21 @@ struct LeaseShard: ~Copyable, TableState {
         return lease.isRequesting ? .wait : .send(makeRequest(at: index, now: now, in: context))
     }
 
-    /// Counts a decision; under a limit in shadow mode nothing is denied.
+    /// Counts a decision and returns it; a limit in shadow mode denies nothing.
     private mutating func counted(_ decision: Decision) -> Decision {
         let decision = decision.limit.isShadow ? decision.admittedInShadowMode : decision
         decisions.count(decision)
         return decision
     }
 
-    /// Refuses a request because of a bound of this server.
+    /// Refuses a request because of a bound of this server or the failure policy.
     private mutating func refuse(_ limit: Limit, now: Instant) -> Decision {
         counted(.refused(limit, at: now))
     }
 
     // MARK: Requests to the store
 
-    /// The request to the store for a key: for the requests that wait, and for the demand to come.
+    /// Creates the lease request for a key: for its waiting requests, and for the demand to come.
     ///
     /// Its deadline is that of the oldest waiting request, so that none waits longer than the timeout.
     private mutating func makeRequest(at index: Int, now: Instant, in context: Context) -> LeaseRequest {
@@ -165,13 +165,13 @@ struct LeaseShard: ~Copyable, TableState {
     }
 
     private func request(
-        for report: LeaseState.Report, of lease: LeaseState, key: [UInt8], waiting: [WaitingCost], since: Instant,
+        for report: LeaseState.Report, of lease: LeaseState, key: [UInt8], waiting: [WaitingRun], since: Instant,
         now: Instant, in context: Context
     ) -> LeaseRequest {
         LeaseRequest(
             key: key, partition: lease.partition, limit: lease.limit, lesseeID: context.lesseeID,
             sequence: lease.sequence, acknowledged: lease.acknowledged, held: report.held,
-            unspentMilliseconds: report.unspentMilliseconds, halfSpentTokens: report.halfSpentTokens,
+            millisecondsSinceLastSpend: report.millisecondsSinceLastSpend, halfSpentTokens: report.halfSpentTokens,
             halfSpentMilliseconds: report.halfSpentMilliseconds, returned: report.returned, waiting: waiting,
             requested: report.requested, durationMilliseconds: settings.durationMilliseconds, sentAt: now,
             deadline: since.advanced(byMilliseconds: settings.timeoutMilliseconds))
@@ -181,7 +181,7 @@ struct LeaseShard: ~Copyable, TableState {
 
     /// Applies the reply to a request, or its failure.
     ///
-    /// Only the request in flight is applied; any other reply is late or a duplicate, and its tokens expire at the store.
+    /// Other replies than that to the request in flight are late or duplicates; their tokens expire at the store.
     mutating func settle(
         _ request: LeaseRequest, with result: Result<Grant, LeaseFailure>, now: Instant, in context: Context
     ) -> Settlement {
@@ -205,7 +205,7 @@ struct LeaseShard: ~Copyable, TableState {
         store(lease, at: index)
         let settlement = decideWaiting(queue, at: index, now: now, in: context)
         if lease.limit != request.limit {
-            // Granted under the previous limit: the waiting requests are paid, and the rest is not spent.
+            // The grant is from the previous limit: the waiting requests are paid, and the rest is not spent.
             var lease = self.lease(at: index)
             lease.change(to: lease.limit, from: request.limit, tally: &tokens)
             store(lease, at: index)
@@ -215,7 +215,7 @@ struct LeaseShard: ~Copyable, TableState {
         return settlement
     }
 
-    /// Decides the requests that waited for a grant: those that it covered in any case, the later ones if memory can.
+    /// Decides the requests that the lease request included, and later ones as far as memory suffices.
     private mutating func decideWaiting(
         _ queue: WaitQueues.Queue, at index: Int, now: Instant, in context: Context
     ) -> Settlement {
@@ -255,7 +255,7 @@ struct LeaseShard: ~Copyable, TableState {
 
     // MARK: Outages
 
-    /// Decides for a key whose node is unreachable or does not reply.
+    /// Decides by the failure policy: the key's node is unreachable or did not reply.
     private mutating func decideByPolicy(
         cost: Int, partition: PartitionID, at index: Int, now: Instant, in context: Context
     ) -> Decision {
@@ -265,7 +265,7 @@ struct LeaseShard: ~Copyable, TableState {
         }
         let decision = outageBuckets.decide(
             lease.limit, cost: cost, at: index, partition: partition, fraction: fraction,
-            lastSpentAt: lease.lastSpentAt, settings: longestSettings, now: now)
+            lastSpentAt: lease.lastSpentAt, settings: longestTimes, now: now)
         if decision.isAllowed {
             lease.recordSpend(now: now)
             store(lease, at: index)
@@ -273,17 +273,17 @@ struct LeaseShard: ~Copyable, TableState {
         return counted(decision)
     }
 
-    /// Decides where nothing can be metered: the policy `open` admits, every other one refuses.
+    /// Decides without metering: the policy `open` admits, any other one refuses.
     private mutating func decideUnmetered(_ limit: Limit, policy: FailurePolicy, now: Instant) -> Decision {
         policy == .open ? counted(.unmetered(limit, at: now)) : refuse(limit, now: now)
     }
 
     // MARK: Entries
 
-    /// The entry of a key, which is added if it is new and there is room.
+    /// Adds an entry for a new key, and evicts another key if the table is full.
     ///
-    /// A key that holds nothing makes room first, or else one with tokens: these are lost, and the store counts them
-    /// until they expire, so that eviction never creates tokens. Keys with a request in flight stay.
+    /// Keys without tokens are evicted first; keys with a request in flight stay. The store counts the tokens of an
+    /// evicted key until they expire, so eviction never creates tokens.
     private mutating func entry(
         for key: Span<UInt8>, hash: UInt64, now: Instant, in context: Context
     ) -> EntryLookup {
@@ -298,13 +298,13 @@ struct LeaseShard: ~Copyable, TableState {
             guard let evicted = evicted?.state else { return .full }
             tokens.expired &+= UInt64(evicted.outstandingTokens)
             evictions &+= 1
-            evictedSpentAt = max(evictedSpentAt, evicted.lastSpentAt)
+            lastSpentAtOfEvicted = max(lastSpentAtOfEvicted, evicted.lastSpentAt)
             // The new key gets the freed entry, and with it the entry's idle check.
             hasIdleCheck = evicted.hasIdleCheck
         }
         var lease = LeaseState(
             limit: limits.limit(of: key), partition: context.store.partition(of: key), sequence: sequence,
-            lastSpentAt: evictedSpentAt, now: now)
+            lastSpentAt: lastSpentAtOfEvicted, now: now)
         lease.hasIdleCheck = hasIdleCheck
         let index = table.insert(key, hash: hash, value: PackedLease(lease))
         table.updateHint(in: context.prefetchHints, hash: hash)
@@ -314,9 +314,9 @@ struct LeaseShard: ~Copyable, TableState {
 
     // MARK: Returned tokens
 
-    /// The request that returns the tokens of a key; nil if there is nothing to report, or a request is in flight.
+    /// Creates the request that returns a key's tokens; nil if there is nothing to report, or a request is in flight.
     ///
-    /// - Parameter isForced: whether to report also what the store will learn in time anyway.
+    /// - Parameter isForced: whether to report even if the store's record could as well expire.
     mutating func returnTokens(
         at index: Int, isForced: Bool = false, now: Instant, in context: Context
     ) -> LeaseRequest? {
@@ -332,7 +332,7 @@ struct LeaseShard: ~Copyable, TableState {
 
     /// Switches a key to another partition, and prepares the return of its tokens to the old one.
     ///
-    /// While a request is in flight nothing changes; its reply brings the next occasion.
+    /// No effect while a request is in flight; the shard calls this method again after the reply.
     mutating func rehome(_ index: Int, to partition: PartitionID, now: Instant, in context: Context) {
         let lease = lease(at: index)
         guard partition != lease.partition, !lease.isRequesting else { return }
@@ -344,12 +344,12 @@ struct LeaseShard: ~Copyable, TableState {
 
     var pendingReturnCount: Int { pendingReturns.count }
 
-    /// Removes the prepared returns, to be sent now.
+    /// Removes the pending returns and returns them, to be sent now.
     mutating func takePendingReturns(now: Instant) -> [LeaseRequest] {
         pendingReturns.removeAll(deadline: now.advanced(byMilliseconds: settings.timeoutMilliseconds))
     }
 
-    /// Schedules a check whether the key has fallen idle, if its tokens are worth returning.
+    /// Schedules an idle check of a key, unless one is scheduled or its tokens are not worth returning.
     private mutating func scheduleIdleCheck(_ index: Int, from start: Instant) {
         var lease = lease(at: index)
         guard !lease.hasIdleCheck, lease.isWorthReturning(settings: settings) else { return }
@@ -358,9 +358,10 @@ struct LeaseShard: ~Copyable, TableState {
         idleChecks.append(index: index, due: start.advanced(byMilliseconds: settings.idleCheckMilliseconds))
     }
 
-    /// Returns the tokens of keys that have been idle for ``LeaseSettings/idleMilliseconds``: at most `most` requests.
+    /// Takes the pending returns, then adds the returns of idle keys, up to `most` requests in total.
     ///
-    /// Only due checks are processed, each key once in that time, however many keys there are.
+    /// A key is idle after ``LeaseSettings/idleMilliseconds`` without spending. Only due checks are
+    /// processed, so each key is checked at most once in that time.
     mutating func returnIdle(most: Int, now: Instant, in context: Context) -> [LeaseRequest] {
         var requests = takePendingReturns(now: now)
         while requests.count < most, let index = idleChecks.popDue(at: now) {

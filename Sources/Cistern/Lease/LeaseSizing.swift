@@ -1,38 +1,39 @@
-/// Decides how much a server leases ahead of use: a pure function, to be replaced where another suits better.
+/// Decides how many tokens a server requests in advance: a pure function, which a caller may replace.
 ///
-/// It is asked whenever a lease request is about to leave. What it answers is only a wish: the store grants what the
-/// bucket has, so no sizing can make it give too much. The limiter holds a lock meanwhile: it must return within
-/// microseconds, and must not ask the limiter anything.
+/// The limiter calls it before it sends a lease request. The result is only a request: the store grants what the bucket
+/// has, so no sizing can make it grant too much. The limiter holds a lock during the call. The call must return within
+/// microseconds and must not call the limiter.
 public protocol LeaseSizing: Sendable {
-    /// What to wish for.
-    func requested(for use: LeaseUsage, settings: LeaseSettings) -> RequestedLease
+    /// Returns the prefetch tokens to request.
+    func requested(for use: SizingInput, settings: LeaseSettings) -> RequestedLease
 }
 
-/// What a sizing knows of one organization at this server.
-public struct LeaseUsage: Sendable, Equatable {
-    /// The limit that holds.
+/// The state of one key at this server, as the input of a sizing.
+public struct SizingInput: Sendable, Equatable {
+    /// The key's limit.
     public var limit: Limit
-    /// How fast tokens are being asked for here, whether they were there or not: tokens a second, averaged.
+    /// The average demand at this server, in tokens a second; it includes denied requests.
     public var demandPerSecond: Double
-    /// Tokens that will be left of those held once all that waits is paid.
+    /// The held tokens that remain after the waiting requests are paid.
     public var held: Int
 }
 
-/// What a lessee would like to have ahead of use.
+/// A lessee's request for prefetch tokens.
 public struct RequestedLease: Sendable, Equatable {
-    /// Tokens beyond what waits, 0 to 10^9; 0 for none.
+    /// Tokens beyond those for waiting requests, 0 to 10^9; 0 for none.
     public var prefetchTokens: Int
-    /// This lessee's weight where the balance must be shared, in thousandths of a token a second, 0 to 10^12.
+    /// This lessee's weight when the balance is divided, in thousandths of a token a second, 0 to 10^12.
     ///
-    /// The store shares by weight among the lessees that have a lease. One of weight 0 takes what there is.
+    /// The store divides by weight among the lessees that have a lease. A lessee of weight 0 gets whatever is
+    /// available.
     public var weight: Int64
-    /// How long a pace may run where the balance is short, in milliseconds; 0 for no pace.
+    /// The maximum duration of a trickle grant when the balance is short, in milliseconds; 0 for no trickle grant.
     public var trickleMilliseconds: Int64
-    /// How many times as much, for as many times as long, a lessee may have that is alone: 1 and more.
+    /// The factor on tokens and trickle duration while the lessee is the only one; at least 1.
     public var soloMultiplier: Int
 
-    /// The same wish, with paces no longer than any server counts on.
-    func bounded(by settings: LeaseSettings) -> RequestedLease {
+    /// The same request, with trickle grants of at most ``LeaseSettings/longestTrickleMilliseconds``.
+    func limitingTrickle(by settings: LeaseSettings) -> RequestedLease {
         var requested = self
         requested.trickleMilliseconds = min(trickleMilliseconds, settings.longestTrickleMilliseconds)
         if requested.trickleMilliseconds > 0 {
@@ -42,10 +43,10 @@ public struct RequestedLease: Sendable, Equatable {
         return requested
     }
 
-    /// No wish: the store grants what waits and no more.
+    /// No prefetch tokens: the store pays only the waiting requests.
     public static let none = RequestedLease(prefetchTokens: 0, weight: 0)
 
-    /// Creates a wish; without the last two it is one for tokens at once.
+    /// Creates a request; by default for tokens at once, without a trickle grant.
     public init(prefetchTokens: Int, weight: Int64, trickleMilliseconds: Int64 = 0, soloMultiplier: Int = 1) {
         self.prefetchTokens = prefetchTokens
         self.weight = weight
@@ -54,18 +55,17 @@ public struct RequestedLease: Sendable, Equatable {
     }
 }
 
-/// Leases what demand will take over the horizon: the sizing that suits most services.
+/// Requests the tokens that demand takes over the horizon: the sizing that suits most services.
 ///
-/// An organization whose demand over the horizon is below ``LeaseSettings/minimumTokens`` is asked for request by
-/// request: at that size leasing strands more than it saves. Unless its bucket is so large that nobody would miss what is
-/// stranded: then it gets what it needs for as long as a lease lasts. Demand beyond what the bucket can sustain counts in
-/// the sharing and not in the wish.
+/// If that demand is below ``LeaseSettings/minimumTokens``, nothing is requested in advance: leasing would strand more
+/// than it saves. Very large buckets are an exception, since stranded tokens are negligible there: the request covers
+/// the demand of a whole lease. Demand above the refill rate adds to the weight, not to the tokens.
 public struct DemandSizing: LeaseSizing {
     /// Creates the sizing; its constants are in ``LeaseSettings``.
     public init() {}
 
-    /// Demand times horizon, less what is held.
-    public func requested(for use: LeaseUsage, settings: LeaseSettings) -> RequestedLease {
+    /// Demand times horizon, less the held tokens.
+    public func requested(for use: SizingInput, settings: LeaseSettings) -> RequestedLease {
         let weight = Int64(min(use.demandPerSecond * 1000, 1e12))
         let sustained = min(use.demandPerSecond, use.limit.refillPerSecond)
         let target = sustained * Double(settings.horizonMilliseconds) / 1000
@@ -81,17 +81,17 @@ public struct DemandSizing: LeaseSizing {
 }
 
 extension LeaseSettings {
-    /// As many tokens as nobody misses while a lease lasts: a millionth of the bucket, and of what flows into it meanwhile.
+    /// The tokens that are negligible during a lease: a millionth of the capacity or of the refill, whichever is less.
     ///
-    /// A thousand servers that each strand so many cost an organization a thousandth. It is 0 for all but vast limits: of a
-    /// bucket that a lease of a few tokens means something to, none is taken without a demand that is worth it.
+    /// A thousand servers that each strand this number cost a key one thousandth. The number is 0 for all but very
+    /// large limits: small buckets lend no tokens without sufficient demand.
     func negligibleTokens(of limit: Limit) -> Int {
         let inflow = limit.refillPerSecond * Double(durationMilliseconds) / 1000
         return Int(min(Double(limit.capacity), inflow) / 1_000_000)
     }
 }
 
-/// Leases the same number of tokens each time, taken from whatever the store has.
+/// Requests the same number of tokens each time; the store grants what it has.
 public struct FixedSizing: LeaseSizing {
     private let tokens: Int
 
@@ -102,17 +102,17 @@ public struct FixedSizing: LeaseSizing {
         self.tokens = tokens
     }
 
-    /// The fixed number, at once.
-    public func requested(for use: LeaseUsage, settings: LeaseSettings) -> RequestedLease {
+    /// The fixed number of tokens, without a trickle grant.
+    public func requested(for use: SizingInput, settings: LeaseSettings) -> RequestedLease {
         RequestedLease(prefetchTokens: tokens, weight: 0)
     }
 }
 
-/// Leases nothing ahead: every request is the store's to decide.
+/// Requests nothing in advance: the store decides every request.
 public struct PerRequestSizing: LeaseSizing {
     /// Creates the sizing.
     public init() {}
 
-    /// Nothing.
-    public func requested(for use: LeaseUsage, settings: LeaseSettings) -> RequestedLease { .none }
+    /// No tokens.
+    public func requested(for use: SizingInput, settings: LeaseSettings) -> RequestedLease { .none }
 }

@@ -1,19 +1,19 @@
 /// Requests to the store, their replies, and changes from outside.
 extension LeaseState {
-    /// What a request reports to the store and asks of it.
+    /// The part of a ``LeaseRequest`` that the lease determines: its report and its request for tokens.
     struct Report: Equatable {
         var held: Int
-        var unspentMilliseconds: Int64
+        var millisecondsSinceLastSpend: Int64
         var halfSpentTokens = 0
         var halfSpentMilliseconds: Int64 = 0
         var returned = 0
         var requested = RequestedLease.none
     }
 
-    /// Requests what waiting requests need beyond the held tokens, and tokens for the demand to come.
+    /// Begins a request for the tokens that waiting requests need beyond the held ones, and for the demand to come.
     ///
     /// If requests wait, the held tokens are reserved for them: later requests must not spend them before the reply.
-    /// What has not come of a trickle grant is returned and requested anew.
+    /// Trickle tokens that have not arrived are returned and requested again.
     mutating func beginRequest(
         waitingTokens: Int, sequence: UInt64, sizing: some LeaseSizing, settings: LeaseSettings, now: Instant,
         tally: inout LeaseTokenTally
@@ -21,14 +21,14 @@ extension LeaseState {
         advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
         let now = latest
         demand.record(tokens: demandedTokens + waitingTokens, settings: settings, now: now)
-        // Waiting requests are counted now, and will be counted once more when they are decided.
+        // Waiting requests are counted here and again when they are decided; this offsets the second count.
         demandedTokens = -waitingTokens
         let returned = terms.trickle.remainingTokens
         tally.returned &+= UInt64(returned)
         var report = begin(sequence, isReserving: waitingTokens > 0, settings: settings, now: now)
-        let usage = LeaseUsage(
+        let usage = SizingInput(
             limit: limit, demandPerSecond: demand.tokensPerSecond, held: max(0, report.held - waitingTokens))
-        report.requested = sizing.requested(for: usage, settings: settings).bounded(by: settings)
+        report.requested = sizing.requested(for: usage, settings: settings).limitingTrickle(by: settings)
         report.returned = returned
         hasPrefetched = report.requested.prefetchTokens > 0
         return report
@@ -36,7 +36,7 @@ extension LeaseState {
 
     /// Returns all outstanding tokens; nil if there is nothing to report, or while a request is in flight.
     ///
-    /// - Parameter isForced: whether to report also what the store will learn in time anyway.
+    /// - Parameter isForced: whether to report even if the store's record could as well expire.
     mutating func returnTokens(
         sequence: UInt64, isForced: Bool, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Report? {
@@ -56,10 +56,10 @@ extension LeaseState {
     ) -> Report {
         precondition(!isRequesting, "one request at a time for a key")
         var report = Report(
-            held: heldTokens, unspentMilliseconds: settings.certainMilliseconds(from: lastSpentAt, to: now))
+            held: heldTokens, millisecondsSinceLastSpend: settings.minimumStoreMilliseconds(from: lastSpentAt, to: now))
         if case .recorded(let tokens, let at) = terms.halfSpend {
             report.halfSpentTokens = tokens
-            report.halfSpentMilliseconds = settings.certainMilliseconds(from: at, to: now)
+            report.halfSpentMilliseconds = settings.minimumStoreMilliseconds(from: at, to: now)
         }
         spentTokens = 0
         renewAt = nil
@@ -71,7 +71,7 @@ extension LeaseState {
 
     /// Applies the reply to the request in flight.
     ///
-    /// If the store knew of fewer tokens than were reported, the others have expired there and must not be spent here.
+    /// If the store knew of fewer tokens than were reported, the missing ones have expired and must not be spent here.
     mutating func settle(
         _ grant: Grant, sentAt: Instant, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) {
@@ -85,7 +85,7 @@ extension LeaseState {
         tally.granted &+= UInt64(grant.tokens + grant.trickleTokens)
         heldTokens = left - expired + grant.tokens
         isRecorded = grant.held + grant.tokens + grant.trickleTokens > 0
-        isNearCapacity = isNearCapacity(grant, settings: settings)
+        blocksRefill = blocksRefill(grant, settings: settings)
         expiresAt = settings.expiry(sentAt: sentAt)
         estimate = StoreBalanceEstimate(
             grant, sentAt: sentAt, limit: limit, expiresAt: expiresAt, settings: settings, now: now)
@@ -100,27 +100,27 @@ extension LeaseState {
         phase = .settled(terms)
     }
 
-    /// The tokens that demand takes while a renewal is on its way; at most half of what the lease has.
+    /// The tokens that demand takes during ``LeaseSettings/prefetchMilliseconds``; at most half of the lease's tokens.
     private func renewBelow(_ terms: Terms, settings: LeaseSettings) -> Int {
         let perSecond = terms.trickle.tokens > 0 ? terms.trickle.tokensPerSecond : demand.tokensPerSecond
         let duringRenewal = Int((perSecond * Double(settings.prefetchMilliseconds) / 1000).rounded(.up))
         return min(duringRenewal, (heldTokens + terms.trickle.tokens + 1) / 2)
     }
 
-    /// At three quarters of the lease: tokens that demand no longer takes are reported before they expire.
+    /// Three quarters into the lease, so that tokens that demand no longer takes are reported before they expire.
     private func renewAt(sentAt: Instant, settings: LeaseSettings) -> Instant {
         let atThreeQuarters = sentAt.advanced(byMilliseconds: settings.durationMilliseconds * 3 / 4)
         let before = max(1, expiresAt.milliseconds - atThreeQuarters.milliseconds)
         return expiresAt.advanced(byMilliseconds: -min(before, Int64(UInt16.max)))
     }
 
-    private func isNearCapacity(_ grant: Grant, settings: LeaseSettings) -> Bool {
+    private func blocksRefill(_ grant: Grant, settings: LeaseSettings) -> Bool {
         let room = limit.capacityMicrotokens - Int64(grant.outstanding) * Limit.microtokensPerToken
         return grant.outstanding > limit.capacity / 16
             && limit.millisecondsToGain(room - max(0, grant.openMicrotokens)) < settings.durationMilliseconds
     }
 
-    /// The request in flight got no usable reply.
+    /// Ends the request in flight, which got no usable reply.
     mutating func fail() {
         if case .requesting(let request) = phase { heldTokens += request.reserved }
         phase = .settled(Terms())
@@ -129,11 +129,11 @@ extension LeaseState {
         invalidateEstimate()
     }
 
-    /// The bucket is in another partition from now on: forgets everything about the old one.
+    /// Switches to another partition of the store, and forgets everything about the old one.
     ///
     /// Held tokens should be returned to the old partition first; the reply to that request is ignored.
     mutating func move(to partition: PartitionID) {
-        if case .requesting(let request) = phase { precondition(request.reserved == 0, "no request waits meanwhile") }
+        if case .requesting(let request) = phase { precondition(request.reserved == 0, "no request may be waiting") }
         self.partition = partition
         phase = .settled(Terms())
         renewAt = nil
@@ -142,23 +142,22 @@ extension LeaseState {
         invalidateEstimate()
     }
 
-    /// Another limit applies from now on: the estimate made under the old one is void, and tokens granted under a higher
-    /// one are not spent.
+    /// Switches to another limit: voids the estimate, and drops tokens granted under a higher limit.
     ///
-    /// Tokens reserved for waiting requests stay. The store learns of the others with the next request, or its record
-    /// expires.
+    /// Tokens reserved for waiting requests stay. The store learns of the dropped tokens with the next request, or its
+    /// record expires.
     mutating func change(to limit: Limit, from old: Limit, tally: inout LeaseTokenTally) {
         self.limit = limit
         invalidateEstimate()
         if limit.isLower(than: old) { dropTokens(tally: &tally) }
     }
 
-    /// The estimate is void; the next shortage asks the store.
+    /// Voids the estimate, so that the next shortage asks the store.
     mutating func invalidateEstimate() {
         estimate = StoreBalanceEstimate(unknown: limit, asOf: estimate.asOf)
     }
 
-    /// A token that was not leased was spent here.
+    /// Records that a token was spent here that was not leased.
     mutating func recordSpend(now: Instant) {
         lastSpentAt = max(lastSpentAt, now)
     }

@@ -1,4 +1,4 @@
-/// Decisions from memory: paid from held tokens, denied by what the store has reported, or neither.
+/// Decisions from memory: paid from held tokens, denied because of the store's last report, or neither.
 extension LeaseState {
     /// Decides from memory; nil if only the store can tell.
     mutating func decide(
@@ -11,7 +11,7 @@ extension LeaseState {
             return .allowed(limit, balance: balance, heldTokens: UInt32(clamping: heldTokens), at: latest)
         }
         let missing = Int64(cost - heldTokens) * Limit.microtokensPerToken
-        guard !isRequesting, estimate.forbids(missing, now: latest) else { return nil }
+        guard !isRequesting, estimate.rulesOut(missing, now: latest) else { return nil }
         return deny(cost: cost, settings: settings, now: latest)
     }
 
@@ -49,24 +49,24 @@ extension LeaseState {
             return wait
         }
         let missing = Int64(cost - heldTokens) * Limit.microtokensPerToken
-        // Tokens spent here stay on record, and limit the refill to this much, until the store learns of them. It
-        // counts from the last spend, on the slowest clock.
+        // Tokens spent here stay on record until the store learns of them, and limit its refill to this room. Then it
+        // refills as from the last spend; this code measures that time on the slowest clock.
         let room = limit.capacityMicrotokens - Int64(outstandingTokens + spentTokens) * Limit.microtokensPerToken
         let open = estimate.millisecondsUntil(missing, limit: limit, now: now)
         if missing <= room {
-            // This clock may have run fast while it carried the estimate on.
-            let sentAt = expiresAt.advanced(byMilliseconds: settings.sentBeforeExpiryMilliseconds)
+            // This clock may have run fast while the estimate was advanced.
+            let sentAt = expiresAt.advanced(byMilliseconds: settings.sendOffsetFromExpiryMilliseconds)
             let carried = max(0, now.milliseconds - sentAt.milliseconds) * drift / 1000
-            let wait = LeaseSettings.surelyLater(open &+ carried, clockDriftPerMille: drift)
+            let wait = LeaseSettings.waitMilliseconds(open &+ carried, clockDriftPerMille: drift)
             return max(1, open, wait &+ Int64(replyMilliseconds))
         }
         let refill = limit.millisecondsToGain(missing - max(0, min(estimate.openMicrotokens, room)))
         let sinceSpend = now.milliseconds - lastSpentAt.milliseconds
-        let wait = LeaseSettings.surelyLater(refill, clockDriftPerMille: drift) &- sinceSpend
+        let wait = LeaseSettings.waitMilliseconds(refill, clockDriftPerMille: drift) &- sinceSpend
         return max(1, open, wait &+ Int64(replyMilliseconds))
     }
 
-    /// Applies what time brings: trickle tokens arrive, and a lease that has ended expires.
+    /// Advances the state to `now`: trickle tokens arrive, and the tokens of a lease that has ended expire.
     ///
     /// Afterwards ``latest`` is `now`, or the later instant that was seen before.
     mutating func advance(clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally) {
@@ -82,7 +82,7 @@ extension LeaseState {
         }
     }
 
-    /// Forgets the held tokens and those to come; the store counts them as leased until its record expires.
+    /// Drops the held tokens and the trickle tokens to come; the store counts them as leased until its record expires.
     mutating func dropTokens(tally: inout LeaseTokenTally) {
         tally.expired &+= UInt64(heldTokens + terms.trickle.remainingTokens)
         heldTokens = 0

@@ -1,7 +1,8 @@
 /// One server's knowledge of one key: the tokens it holds, and what the store last reported about the bucket.
 ///
-/// A state machine without IO: requests and replies go in, decisions and amounts come out. At most one store request for
-/// a key is in flight, and only the reply to that request is applied. ``PackedLease`` is the same in fewer bytes.
+/// A state machine without IO: requests and replies go in, decisions and amounts come out. At most one store request
+/// for a key is in flight, and only the reply to that request is applied. ``PackedLease`` stores the same in fewer
+/// bytes.
 struct LeaseState: Sendable, Equatable {
     /// The limit in force.
     var limit: Limit
@@ -13,7 +14,8 @@ struct LeaseState: Sendable, Equatable {
     var spentTokens = 0
     /// Tokens that requests have asked for since demand was last measured.
     ///
-    /// Negative while waiting requests have been counted that will be counted again when they are decided.
+    /// Waiting requests are counted with the lease request and again when they are decided. A negative number offsets
+    /// the second count.
     var demandedTokens = 0
     /// Demand at this server, averaged.
     var demand: Demand
@@ -32,8 +34,8 @@ struct LeaseState: Sendable, Equatable {
     var replyMilliseconds = 0
     /// The store may have tokens on record for this lessee, spent or not.
     var isRecorded = false
-    /// So many tokens are on record, for all lessees, that refill stops before this lease ends.
-    var isNearCapacity = false
+    /// Whether the tokens on record for all lessees will stop the refill before this lease ends.
+    var blocksRefill = false
     /// The last request asked for prefetch tokens.
     var hasPrefetched = false
     /// An idle check is scheduled for this lease.
@@ -45,7 +47,7 @@ struct LeaseState: Sendable, Equatable {
         case requesting(RequestInFlight)
     }
 
-    /// What applies from a reply to the next request.
+    /// The terms of a reply, which apply until the next request.
     struct Terms: Sendable, Equatable {
         /// Tokens granted out of the refill to come.
         var trickle = TrickleGrant()
@@ -54,7 +56,7 @@ struct LeaseState: Sendable, Equatable {
         var halfSpend = HalfSpend.none
     }
 
-    /// When about half of a lease had been spent, reported to the store so that it can credit overflow since then.
+    /// When about half of a lease had been spent. The store needs the time to credit overflow since then.
     enum HalfSpend: Sendable, Equatable {
         case none
         /// Record the time once `threshold` tokens have been spent.
@@ -72,7 +74,7 @@ struct LeaseState: Sendable, Equatable {
         var reserved: Int
     }
 
-    /// The latest instant seen here: a thread that stalled between reading its clock and taking the lock decides for it.
+    /// The latest instant seen here. A thread that stalled after reading its clock decides for this instant.
     var latest: Instant { max(estimate.asOf, lastSpentAt) }
 
     /// Whether a request to the store is in flight.
@@ -100,19 +102,18 @@ struct LeaseState: Sendable, Equatable {
     /// The outstanding tokens that have not expired by `now`, whether the expiry has been processed or not.
     func outstandingTokens(at now: Instant) -> Int { now < expiresAt ? outstandingTokens : 0 }
 
-    /// The best estimate of the global balance: the store's, and what is held here.
+    /// The best estimate of the global balance: the store's balance plus the tokens held here.
     var balanceMicrotokens: Int64 {
         let held = Int64(heldTokens) * Limit.microtokensPerToken
         return min(limit.capacityMicrotokens, max(0, estimate.openMicrotokens) + held)
     }
 
-    /// Whether the store must learn what is held here although no request asks: to get tokens back, or because spent
-    /// tokens on record would stop the refill.
-    var mustReport: Bool { outstandingTokens > 0 || isRecorded && isNearCapacity }
+    /// Whether to report without demand: to return tokens, or because spent tokens on record would stop the refill.
+    var mustReport: Bool { outstandingTokens > 0 || isRecorded && blocksRefill }
 
-    /// Whether returning the tokens is worth a store call, or they may as well expire.
+    /// Whether returning the tokens is worth a store call; otherwise they may expire.
     func isWorthReturning(settings: LeaseSettings) -> Bool {
-        isRecorded && isNearCapacity || outstandingTokens > settings.negligibleTokens(of: limit)
+        isRecorded && blocksRefill || outstandingTokens > settings.negligibleTokens(of: limit)
     }
 
     /// Whether forgetting this state loses nothing: no tokens, no request in flight.
@@ -128,12 +129,12 @@ struct LeaseState: Sendable, Equatable {
 }
 
 extension LeaseState {
-    /// The state of a key of which nothing is known: as far as this server can tell its bucket is full.
+    /// Creates the state of a key about which nothing is known: its bucket is assumed to be full.
     ///
     /// - Parameters:
-    ///   - sequence: the number of the last request for any key. If it was for this one, before its eviction, its reply
-    ///     was applied, and the tokens may have been spent.
-    ///   - lastSpentAt: when a token of this key can last have been spent here, before its eviction.
+    ///   - sequence: the number of the last request for any key. If that was for this key, before its eviction, the
+    ///     reply was applied, and the tokens may have been spent.
+    ///   - lastSpentAt: the latest time at which a token of this key may have been spent here before its eviction.
     init(
         limit: Limit, partition: PartitionID = .only, sequence: UInt64 = 0,
         lastSpentAt: Instant = Instant(nanoseconds: 0), now: Instant

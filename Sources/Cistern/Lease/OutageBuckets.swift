@@ -2,10 +2,10 @@
 struct OutageBuckets: Sendable {
     private var buckets: [Int: LocalBucket] = [:]
 
-    /// Decides from the bucket of one outage; another outage or partition begins with a new bucket.
+    /// Decides from the bucket of the current outage; another outage or partition starts with a new bucket.
     ///
     /// - Parameters:
-    ///   - lastSpentAt: when the key was last served here, in any way.
+    ///   - lastSpentAt: when a token of the key was last spent here, leased or not.
     ///   - settings: the longest times of all lease settings that have been in force.
     mutating func decide(
         _ limit: Limit, cost: Int, at index: Int, partition: PartitionID, fraction: LocalFraction,

@@ -1,6 +1,6 @@
 /// A ``LeaseState`` in 128 bytes, as the lease table keeps it.
 ///
-/// The fast path changes ``hot`` alone: the tokens that it spends show as the difference to ``heldAtPacking``.
+/// The fast path changes ``hot`` alone: the difference from ``heldAtPacking`` is the number of tokens that it spent.
 struct PackedLease: TableValue {
     typealias Hot = HotLease
     typealias Cold = InlineArray<13, UInt64>
@@ -15,17 +15,17 @@ struct PackedLease: TableValue {
     private let demand: Demand
     private let spentAtPacking: UInt32
     private let demandedAtPacking: Int32
-    /// The estimate's end, as microseconds before the lease expires.
-    private let denialEnd: UInt32
-    /// The renewal, as milliseconds before the lease expires; 0 for none.
-    private let renewal: UInt16
+    /// ``StoreBalanceEstimate/deniesUntil``, as microseconds before the lease expires.
+    private let denialEndMicrosecondsBeforeExpiry: UInt32
+    /// ``LeaseState/renewAt``, as milliseconds before the lease expires; 0 for none.
+    private let renewalMillisecondsBeforeExpiry: UInt16
     private let replyMilliseconds: UInt16
     private let partition: PartitionID
     private let flags: Flags
     /// The last field, next to the key in memory: see ``TableValue``.
     var hot: HotLease
 
-    /// ``denialEnd`` of an estimate that denies nothing.
+    /// ``denialEndMicrosecondsBeforeExpiry`` of an estimate that denies nothing.
     private static let noDenial = UInt32.max
 
     private enum Phase: BitwiseCopyable {
@@ -37,7 +37,7 @@ struct PackedLease: TableValue {
         let trickleTokens: UInt32
         let trickleArrived: UInt32
         /// The trickle's start, as milliseconds before the lease expires.
-        let trickleStart: UInt16
+        let trickleStartMillisecondsBeforeExpiry: UInt16
         let trickleMilliseconds: UInt16
         let renewBelow: UInt32
         let halfSpend: HalfSpend
@@ -52,7 +52,7 @@ struct PackedLease: TableValue {
     private struct Flags: OptionSet, BitwiseCopyable {
         let rawValue: UInt8
         static let isRecorded = Flags(rawValue: 1)
-        static let isNearCapacity = Flags(rawValue: 2)
+        static let blocksRefill = Flags(rawValue: 2)
         static let hasPrefetched = Flags(rawValue: 4)
         static let hasIdleCheck = Flags(rawValue: 8)
     }
@@ -71,15 +71,16 @@ struct PackedLease: TableValue {
         demand = state.demand
         spentAtPacking = UInt32(clamping: state.spentTokens)
         demandedAtPacking = Int32(clamping: state.demandedTokens)
-        denialEnd =
+        denialEndMicrosecondsBeforeExpiry =
             state.estimate.deniesUntil.map { UInt32(clamping: (expiry.nanoseconds - $0.nanoseconds) / 1000) }
             ?? Self.noDenial
-        renewal = state.renewAt.map { UInt16(clamping: expiry.milliseconds - $0.milliseconds) } ?? 0
+        renewalMillisecondsBeforeExpiry =
+            state.renewAt.map { UInt16(clamping: expiry.milliseconds - $0.milliseconds) } ?? 0
         replyMilliseconds = UInt16(clamping: state.replyMilliseconds)
         partition = state.partition
         var flags: Flags = []
         if state.isRecorded { flags.insert(.isRecorded) }
-        if state.isNearCapacity { flags.insert(.isNearCapacity) }
+        if state.blocksRefill { flags.insert(.blocksRefill) }
         if state.hasPrefetched { flags.insert(.hasPrefetched) }
         if state.hasIdleCheck { flags.insert(.hasIdleCheck) }
         self.flags = flags
@@ -88,8 +89,9 @@ struct PackedLease: TableValue {
             floor: Self.fastPathFloor(of: state))
     }
 
-    /// No payment takes the fast path while trickle tokens arrive or a request is in flight, nor the first one after the
-    /// estimate was carried on: from then on ``HotLease/lastSpentAt`` alone shows a thread that stalled.
+    /// The fast-path floor; `.max`, so that no payment is fast, while trickle tokens arrive or a request is in flight.
+    ///
+    /// Also `.max` for the first payment after a new estimate; later, ``HotLease/lastSpentAt`` detects stalled threads.
     @inline(__always)
     private static func fastPathFloor(of state: LeaseState) -> UInt32 {
         guard case .settled(let terms) = state.phase, terms.trickle.remainingTokens == 0,
@@ -121,7 +123,8 @@ struct PackedLease: TableValue {
                 Terms(
                     trickleTokens: UInt32(clamping: trickle.tokens),
                     trickleArrived: UInt32(clamping: trickle.arrivedTokens),
-                    trickleStart: UInt16(clamping: expiry.milliseconds - trickle.startMilliseconds),
+                    trickleStartMillisecondsBeforeExpiry: UInt16(
+                        clamping: expiry.milliseconds - trickle.startMilliseconds),
                     trickleMilliseconds: UInt16(clamping: trickle.durationMilliseconds),
                     renewBelow: UInt32(clamping: terms.renewBelow), halfSpend: halfSpend))
         }
@@ -132,19 +135,20 @@ struct PackedLease: TableValue {
     /// The state, with the fast path's payments counted.
     var state: LeaseState {
         let paid = Int(heldAtPacking) - Int(hot.heldTokens)
-        let expiresAt = hot.deadline.advanced(byMilliseconds: Int64(renewal))
+        let expiresAt = hot.deadline.advanced(byMilliseconds: Int64(renewalMillisecondsBeforeExpiry))
         let deniesUntil =
-            denialEnd == Self.noDenial
-            ? nil : Instant(nanoseconds: expiresAt.nanoseconds - Int64(denialEnd) * 1000)
+            denialEndMicrosecondsBeforeExpiry == Self.noDenial
+            ? nil : Instant(nanoseconds: expiresAt.nanoseconds - Int64(denialEndMicrosecondsBeforeExpiry) * 1000)
         return LeaseState(
             limit: limit, partition: partition, heldTokens: Int(hot.heldTokens),
             spentTokens: Int(spentAtPacking) + paid,
             demandedTokens: Int(demandedAtPacking) + paid, demand: demand,
             estimate: StoreBalanceEstimate(
                 openMicrotokens: openMicrotokens, inflow: inflow, deniesUntil: deniesUntil, asOf: estimateAsOf),
-            expiresAt: expiresAt, renewAt: renewal == 0 ? nil : hot.deadline, lastSpentAt: hot.lastSpentAt,
+            expiresAt: expiresAt, renewAt: renewalMillisecondsBeforeExpiry == 0 ? nil : hot.deadline,
+            lastSpentAt: hot.lastSpentAt,
             phase: phase(expiry: expiresAt), acknowledged: acknowledged, replyMilliseconds: Int(replyMilliseconds),
-            isRecorded: flags.contains(.isRecorded), isNearCapacity: flags.contains(.isNearCapacity),
+            isRecorded: flags.contains(.isRecorded), blocksRefill: flags.contains(.blocksRefill),
             hasPrefetched: flags.contains(.hasPrefetched), hasIdleCheck: flags.contains(.hasIdleCheck))
     }
 
@@ -159,7 +163,7 @@ struct PackedLease: TableValue {
             if packed.trickleTokens > 0 {
                 terms.trickle = TrickleGrant(
                     tokens: Int(packed.trickleTokens), durationMilliseconds: Int64(packed.trickleMilliseconds),
-                    startMilliseconds: expiry.milliseconds - Int64(packed.trickleStart),
+                    startMilliseconds: expiry.milliseconds - Int64(packed.trickleStartMillisecondsBeforeExpiry),
                     arrivedTokens: Int(packed.trickleArrived))
             }
             terms.renewBelow = Int(packed.renewBelow)

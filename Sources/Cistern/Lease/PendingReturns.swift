@@ -1,6 +1,6 @@
-/// Requests that return tokens to partitions that their keys have left, until the next sweep sends them.
+/// Requests that return tokens to the old partitions of moved keys; the next sweep sends them.
 struct PendingReturns: Sendable {
-    /// How many may wait; without a sweep further tokens expire instead.
+    /// The maximum number of requests; beyond it, tokens expire instead of being returned.
     private static let maximumCount = 4096
 
     private var requests: [LeaseRequest] = []

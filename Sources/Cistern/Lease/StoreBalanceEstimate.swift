@@ -1,11 +1,12 @@
-/// The store's balance of one bucket as last reported, carried on to a later instant.
+/// The store's balance of one bucket: as last reported, plus the refill since then.
 ///
-/// It tells when to ask again: never too late, except for tokens that other servers return. It is no permission to spend.
+/// The estimate decides when to ask the store again. That is never too late, except after other servers have returned
+/// tokens. It never permits spending.
 struct StoreBalanceEstimate: Sendable, Equatable {
-    /// What the store could grant to this lessee, in microtokens, at ``asOf``.
+    /// The tokens that the store could grant to this lessee at ``asOf``, in microtokens.
     private(set) var openMicrotokens: Int64
     let inflow: Inflow
-    /// Until when a shortage may be denied without asking; nil if it may not.
+    /// A shortage may be denied without asking the store until this instant; nil if never.
     let deniesUntil: Instant?
     /// The instant up to which the inflow has been added.
     private(set) var asOf: Instant
@@ -17,22 +18,22 @@ struct StoreBalanceEstimate: Sendable, Equatable {
         self.asOf = asOf
     }
 
-    /// Nothing is known, so nothing can be denied.
+    /// Creates the estimate for an unknown bucket: it is assumed to be full, and nothing can be denied.
     init(unknown limit: Limit, asOf: Instant) {
         self.init(
             openMicrotokens: limit.capacityMicrotokens, inflow: Inflow(microtokensPerMillisecond: 0, isShared: false),
             deniesUntil: nil, asOf: asOf)
     }
 
-    /// The estimate that a grant gives.
+    /// Creates the estimate from a grant.
     ///
-    /// With a trickle grant it lasts as long as the trickle. Without one it lasts for a horizon if other lessees have
-    /// trickle grants, which may not be renewed, and else for the lease: others may return tokens unknown to this server.
+    /// It ends, because other lessees may return tokens. It lasts as long as the trickle grant, or without one, the
+    /// lease. If only other lessees have trickle grants, it lasts one horizon, since those may not be renewed.
     init(
         _ grant: Grant, sentAt: Instant, limit: Limit, expiresAt: Instant, settings: LeaseSettings, now: Instant
     ) {
-        // The store read its clock after the request was sent. Counting from the sending finds the next token too early
-        // rather than too late, and too early costs only another request.
+        // The store read its clock after the request was sent. Counting from `sentAt` estimates the next token too
+        // early rather than too late. Too early costs only another request.
         let refill = grant.openRefillMicrotokensPerMillisecond
         let endsAt =
             if grant.trickleTokens > 0 {
@@ -42,7 +43,7 @@ struct StoreBalanceEstimate: Sendable, Equatable {
             } else {
                 expiresAt
             }
-        // Whole microseconds before the expiry, rounded up: it ends no later, and is packed without loss.
+        // Whole microseconds before the expiry, rounded up: never later than `endsAt`, and exact in ``PackedLease``.
         let microsecondsBefore = (max(0, expiresAt.nanoseconds - endsAt.nanoseconds) + 999) / 1000
         self.init(
             openMicrotokens: min(grant.openMicrotokens, limit.capacityMicrotokens),
@@ -63,17 +64,17 @@ struct StoreBalanceEstimate: Sendable, Equatable {
     }
 
     /// Whether the store has reported that it cannot pay this much yet.
-    func forbids(_ microtokens: Int64, now: Instant) -> Bool {
+    func rulesOut(_ microtokens: Int64, now: Instant) -> Bool {
         guard let deniesUntil, now < deniesUntil else { return false }
         return inflow.isShared || openMicrotokens < microtokens
     }
 
-    /// Milliseconds until the store can pay this much, or until it is worth asking.
+    /// Milliseconds until the store can pay this much, or until asking it again is worthwhile.
     func millisecondsUntil(_ microtokens: Int64, limit: Limit, now: Instant) -> Int64 {
         let missing = microtokens - openMicrotokens
         let untilEnd = (deniesUntil ?? Instant(nanoseconds: 0)).milliseconds - now.milliseconds
         if inflow.isShared {
-            // Until the end all refill is granted, to this lessee among others.
+            // Until the estimate ends, all refill is granted to lessees, including this one.
             return max(1, untilEnd) &+ limit.millisecondsToGain(missing)
         }
         if missing <= 0 { return 1 }
@@ -93,7 +94,7 @@ struct Inflow: Sendable, Equatable, BitwiseCopyable {
         bits = isShared ? ~rate : rate
     }
 
-    /// Whether this lessee already has its share: of the open balance, and of the inflow as a trickle grant.
+    /// Whether this lessee already has its part of the open balance, and of the inflow as a trickle grant.
     var isShared: Bool { bits < 0 }
 
     var microtokensPerMillisecond: Int64 { isShared ? ~bits : bits }

@@ -1,8 +1,8 @@
 /// Tokens that arrive one after the other: a part of the refill to come, granted in advance.
 ///
-/// The idea is that of trickle grants in CockroachDB's distributed token bucket. They are counted from the arrival of the
-/// reply, which is later than the store's grant, and on the slowest clock, so that none is spent before it has flowed
-/// into the bucket.
+/// The idea comes from CockroachDB's distributed token bucket. The time counts from the arrival of the reply, which is
+/// later than the grant at the store, and at the rate of the slowest possible clock. So no token is spent before it has
+/// flowed into the bucket.
 struct TrickleGrant: Sendable, Equatable {
     /// The longest duration, in milliseconds; no lease lasts longer.
     static let longestMilliseconds = Int64(UInt16.max)
@@ -23,6 +23,8 @@ struct TrickleGrant: Sendable, Equatable {
         self.arrivedTokens = arrivedTokens
     }
 
+    /// Creates a grant whose tokens arrive at a steady rate from `startedAt` on.
+    ///
     /// - Parameter durationMilliseconds: 1 to ``longestMilliseconds``; with another duration there is no trickle.
     init(tokens: Int, durationMilliseconds: Int64, startedAt: Instant) {
         guard tokens > 0, 1...Self.longestMilliseconds ~= durationMilliseconds else {
@@ -45,9 +47,9 @@ struct TrickleGrant: Sendable, Equatable {
 
     /// Takes in the tokens that have arrived since the last call, and returns their number.
     mutating func arrive(clockDriftPerMille: Int64, now: Instant) -> Int {
-        let certain = LeaseSettings.certainMilliseconds(
+        let certain = LeaseSettings.minimumStoreMilliseconds(
             from: Instant(milliseconds: startMilliseconds), to: now, clockDriftPerMille: clockDriftPerMille)
-        // The store counts in its own milliseconds, which may have begun one later.
+        // The store counts whole milliseconds of its own clock, which may be one fewer.
         let elapsed = max(0, certain - 1)
         let all =
             elapsed >= durationMilliseconds
@@ -62,7 +64,7 @@ struct TrickleGrant: Sendable, Equatable {
         let rate = microtokensPerMillisecond
         guard count <= remainingTokens, rate > 0 else { return nil }
         let due = Int64(arrivedTokens + count) * Limit.microtokensPerToken
-        let wait = LeaseSettings.surelyLater((due - 1) / rate + 1, clockDriftPerMille: clockDriftPerMille)
+        let wait = LeaseSettings.waitMilliseconds((due - 1) / rate + 1, clockDriftPerMille: clockDriftPerMille)
         return max(0, wait - (now.milliseconds - startMilliseconds))
     }
 }

@@ -15,11 +15,11 @@ struct WaitQueues: Sendable {
     /// The requests that wait for one key, in order of arrival.
     struct Queue: Sendable {
         var waiters: Deque<Waiter> = []
-        /// How many of the first ones the request in flight asks for.
+        /// The number of waiters, from the front, that the request in flight includes.
         var included = 0
     }
 
-    /// How many runs of equal costs one request to the store carries; the others wait for the next request.
+    /// The maximum number of runs of equal cost in one lease request; further waiters are left for the next one.
     private static let maximumRuns = 64
 
     private var queues: [Int: Queue] = [:]
@@ -37,21 +37,21 @@ struct WaitQueues: Sendable {
     /// Removes the queue of a key and returns it.
     mutating func removeQueue(at index: Int) -> Queue { queues.removeValue(forKey: index) ?? Queue() }
 
-    /// Puts requests back that the last reply did not decide.
+    /// Puts back the requests that the last reply did not decide.
     mutating func restore(_ waiters: Deque<Waiter>, at index: Int) {
         queues[index] = Queue(waiters: waiters)
     }
 
-    /// Marks the requests that the next request to the store asks for, and returns their costs as runs of equal ones.
-    mutating func include(at index: Int) -> [WaitingCost] {
+    /// Marks the waiters that the next lease request includes, and returns their costs as runs of equal cost.
+    mutating func include(at index: Int) -> [WaitingRun] {
         guard var queue = queues[index] else { return [] }
-        var runs: [WaitingCost] = []
+        var runs: [WaitingRun] = []
         queue.included = 0
         for waiter in queue.waiters {
             if let last = runs.indices.last, runs[last].cost == waiter.cost {
                 runs[last].count += 1
             } else if runs.count < Self.maximumRuns {
-                runs.append(WaitingCost(cost: waiter.cost, count: 1))
+                runs.append(WaitingRun(cost: waiter.cost, count: 1))
             } else {
                 break
             }

@@ -167,7 +167,7 @@ package struct StoreBucket: Sendable, Equatable {
     /// Compares a report with the record: a report can lower the record, never raise it.
     private static func report(_ own: Record?, in request: LeaseRequest, now: Int64) -> Report {
         guard let own else { return Report() }
-        let quiet = now - request.unspentMilliseconds
+        let quiet = now - request.millisecondsSinceLastSpend
         guard own.endsMilliseconds > now else {
             let moment = request.held > 0 ? own.endsMilliseconds : min(quiet, own.endsMilliseconds)
             return Report(spent: [(own.tokens, moment)])
@@ -320,7 +320,7 @@ package struct StoreBucket: Sendable, Equatable {
     }
 
     /// Pays the waiting requests in order, each in full or not at all.
-    private static func pay(_ waiting: [WaitingCost], outOf tokens: Int) -> (paid: Int, everything: Bool) {
+    private static func pay(_ waiting: [WaitingRun], outOf tokens: Int) -> (paid: Int, everything: Bool) {
         var (left, everything) = (tokens, true)
         for run in waiting {
             let paying = min(run.count, left / run.cost)

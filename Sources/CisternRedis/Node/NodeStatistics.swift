@@ -29,7 +29,7 @@ package struct NodeStatistics: Sendable {
             latency.record(nanoseconds: now.nanoseconds - request.sentAt.nanoseconds)
             if request.waiting.isEmpty && request.requested.prefetchTokens == 0 {
                 returned &+= 1
-            } else if grant.tokens < request.needed || grant.trickleTokens > 0 {
+            } else if grant.tokens < request.missingTokens || grant.trickleTokens > 0 {
                 short &+= 1
             } else {
                 granted &+= 1

@@ -293,7 +293,7 @@ enum LeaseScript {
         output.appendDouble(Int64(request.acknowledged))
         output.appendDouble(request.durationMilliseconds)
         output.appendDouble(Int64(request.held))
-        output.appendDouble(request.unspentMilliseconds)
+        output.appendDouble(request.millisecondsSinceLastSpend)
         output.appendDouble(Int64(request.returned))
         output.appendDouble(Int64(request.halfSpentTokens))
         output.appendDouble(request.halfSpentMilliseconds)

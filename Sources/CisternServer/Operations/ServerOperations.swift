@@ -151,7 +151,7 @@ final class ServerOperations: Operations {
         }
         return OrganizationView(
             limit: limit, limitSource: limits.source(of: bytes).rawValue, override: overrides.entry(of: name),
-            leasedTokens: limiter.leased(bytes.span, now: clock.now()), bucket: bucket)
+            leasedTokens: limiter.outstandingTokens(bytes.span, now: clock.now()), bucket: bucket)
     }
 
     private func view(_ inspection: BucketInspection, of store: RedisStore) -> OrganizationView.Bucket {

@@ -59,7 +59,7 @@ package struct CheckerSet {
     /// Checks a server's run that has ended, by a crash or with the world.
     mutating func endRun(of server: Server, names: [[UInt8]], at now: Time) {
         guard countsViolations, case .cistern(let limiter) = server.limiter else { return }
-        let leased = names.reduce(0) { $0 + limiter.leased($1.span) }
+        let leased = names.reduce(0) { $0 + limiter.outstandingTokens($1.span) }
         let found = conservation.endRun(of: server.id, tally: limiter.statistics.leaseTokens, leased: leased)
         note(found, by: ConservationChecker.name, at: now)
     }

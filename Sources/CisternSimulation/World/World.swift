@@ -272,7 +272,7 @@ package final class World {
         for server in servers where server.isUp {
             guard case .cistern(let limiter) = server.limiter else { continue }
             let name = names[key]
-            let leased = limiter.leased(name.span, now: server.clock.reading(at: now))
+            let leased = limiter.outstandingTokens(name.span, now: server.clock.reading(at: now))
             guard leased > 0 else { continue }
             let lesseeID = faultInjection.lesseeID(server.lesseeID, server: server.id)
             let record = bucket?.records.first {
@@ -312,7 +312,7 @@ package final class World {
                 return sum
             }
             let name = names[key]
-            return sum + limiter.leased(name.span, now: server.clock.reading(at: now))
+            return sum + limiter.outstandingTokens(name.span, now: server.clock.reading(at: now))
         }
     }
 }

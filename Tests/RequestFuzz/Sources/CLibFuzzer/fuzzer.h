@@ -1,4 +1,4 @@
-// libFuzzer's door for programs that have a `main` of their own. It is linked by -sanitize=fuzzer.
+// libFuzzer's entry point for programs with their own `main`. It is linked by -sanitize=fuzzer.
 #include <stddef.h>
 #include <stdint.h>
 

@@ -8,7 +8,7 @@ import Foundation
 enum RequestFuzz {
     static func main() {
         var argumentCount = CommandLine.argc
-        // libFuzzer expects an array of pointers, of which only the last is nil.
+        // libFuzzer expects an array of pointers that ends with nil.
         var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
         let status = LLVMFuzzerRunDriver(&argumentCount, &arguments) { start, count in
             let bytes = Array(UnsafeBufferPointer(start: start, count: count))

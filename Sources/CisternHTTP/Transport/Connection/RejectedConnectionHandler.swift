@@ -47,6 +47,6 @@ final class RejectedConnectionHandler: ChannelInboundHandler {
         guard lingers else { return context.close(promise: nil) }
         context.close(mode: .output, promise: nil)
         let channel = context.channel
-        end = context.eventLoop.scheduleTask(in: ConnectionHandler.lingerTime) { channel.close(promise: nil) }
+        end = context.eventLoop.scheduleTask(in: .seconds(1)) { channel.close(promise: nil) }
     }
 }

@@ -12,16 +12,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
     typealias OutboundOut = ByteBuffer
 
     private static let keptOutboundBytes = 1 << 14
-    /// How long a client may take to close the connection after its last response.
-    static let lingerTime = TimeAmount.seconds(1)
     /// How many bytes of responses are collected before a flush.
     ///
     /// If the client does not read them, reading stops.
     private static let maximumOutboundBytes = 1 << 16
-    /// How long an idle connection may still send a request while the server drains.
-    private static let drainGrace = TimeAmount.milliseconds(250)
-    /// A safety limit on the wait for a decision; the store timeout, which is much shorter, should always end it.
-    private static let decisionTimeout = TimeAmount.seconds(60)
 
     private let limiter: any Decider
     private let settings: HTTPSettings
@@ -30,34 +24,29 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Hands a decision from any thread to the event loop; allocated once, since most requests never call it.
     private var resumeOnLoop: @Sendable (Decision) -> Void = { _ in }
 
-    private var state = ConnectionState.idle
-    private var reader: RequestParser
+    private var machine: HTTPConnectionStateMachine
+    private var timer: ConnectionTimer
+    private var parser: RequestParser
+    /// The request that waits for its decision.
+    private var pending: (request: RequestPipeline.PendingRequest, framing: ResponseFraming)?
     /// The received bytes that have not been parsed yet.
     private(set) var inbound = ByteBuffer()
     private var outbound = ByteBuffer()
     private var bodyCharge: BodyCharge
-    private var hasPendingRead = false
-    /// Whether requests are being parsed; needed because writing a response may re-enter this handler.
-    private var isParsing = false
-    /// Whether the client keeps up with reading its responses.
-    private var isWritable = true
-    /// Whether the next response is the last: the server drains, or the connection is too old or half-closed.
-    private var isQuiescing = false
-    /// Whether the client has closed its sending side.
-    private var isInputClosed = false
-    /// Whether the last response has been written to the socket completely.
-    private var isFlushed = false
-    /// When the current request arrived, or its head if the body arrived later.
-    private var startedAt = NIODeadline.distantPast
-    private var timer: ConnectionTimer
 
-    init(limiter: any Decider, settings: HTTPSettings, loop: LoopContext) {
+    init(limiter: any Decider, settings: HTTPSettings, loop: LoopContext, eventLoop: any EventLoop) {
         self.limiter = limiter
         self.settings = settings
         self.loop = loop
         bodyCharge = BodyCharge(to: loop.bodyBudget)
-        timer = ConnectionTimer(settings: settings, now: .now())
-        reader = RequestParser(
+        let now = eventLoop.now
+        machine = HTTPConnectionStateMachine(
+            timeouts: HTTPConnectionStateMachine.Timeouts(
+                request: .milliseconds(settings.requestTimeoutMilliseconds),
+                idle: .milliseconds(settings.idleTimeoutMilliseconds)),
+            now: now)
+        timer = ConnectionTimer(settings: settings, now: now)
+        parser = RequestParser(
             maximumHeaderBytes: settings.maximumHeaderBytes, maximumBodyBytes: settings.maximumBodyBytes)
     }
 
@@ -68,7 +57,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
         let eventLoop = context.eventLoop
         let handler = NIOLoopBound(self, eventLoop: eventLoop)
         resumeOnLoop = { decision in eventLoop.execute { handler.value.resume(decision) } }
-        timer = ConnectionTimer(settings: settings, now: eventLoop.now)
         scheduleExpiryCheck(context)
     }
 
@@ -102,50 +90,32 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if event is ChannelShouldQuiesceEvent {
-            isQuiescing = true
-            startDrainGrace(context)
+            let now = context.eventLoop.now
+            if machine.drain(now: now, hasBufferedInput: hasBufferedInput) { scheduleExpiryCheck(context) }
         } else if case .some(.inputClosed) = event as? ChannelEvent {
-            isInputClosed = true
-            closeIfInputClosed(context)
+            machine.inputClosed()
+            closeIfHalfClosed(context)
         }
         context.fireUserInboundEventTriggered(event)
     }
 
     func read(context: ChannelHandlerContext) {
-        if shouldPauseReading {
-            hasPendingRead = true
-        } else {
-            context.read()
-        }
-    }
-
-    /// Whether reading pauses.
-    ///
-    /// It continues while a client waits and sends nothing, as most do: pausing and resuming costs two system calls.
-    private var shouldPauseReading: Bool {
-        if case .deciding = state, inbound.readableBytes > 0 { return true }
-        return !isWritable
+        if machine.read(hasBufferedInput: hasBufferedInput) { context.read() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        isWritable = context.channel.isWritable
-        if isWritable, !isParsing, inbound.readableBytes > 0, state.isReading { processBuffered(context) }
+        let actions = machine.writabilityChanged(
+            to: context.channel.isWritable, now: context.eventLoop.now, hasBufferedInput: hasBufferedInput)
+        if actions.processesBuffered { processBuffered(context) }
         resumeReading(context)
-        if isQuiescing { startDrainGrace(context) }
+        if actions.reschedules { scheduleExpiryCheck(context) }
         context.fireChannelWritabilityChanged()
     }
 
-    /// While the server drains, gives an idle client `drainGrace` for one more request.
-    private func startDrainGrace(_ context: ChannelHandlerContext) {
-        guard case .idle = state, isWritable, inbound.readableBytes == 0 else { return }
-        timer.expiresAt = min(timer.expiresAt, context.eventLoop.now + Self.drainGrace)
-        scheduleExpiryCheck(context)
-    }
+    private var hasBufferedInput: Bool { inbound.readableBytes > 0 }
 
     private func resumeReading(_ context: ChannelHandlerContext) {
-        guard hasPendingRead else { return }
-        hasPendingRead = false
-        read(context: context)
+        if machine.takePendingRead() { read(context: context) }
     }
 
     // MARK: Requests
@@ -153,32 +123,32 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Processes the received requests until one has to wait or the client falls behind, and buffers the rest.
     private func readRequests(from bytes: consuming ByteBuffer, _ context: ChannelHandlerContext) {
         let now = context.eventLoop.now
-        isParsing = true
-        defer { isParsing = false }
-        while bytes.readableBytes > 0 || reader.mustSendContinue, state.isReading {
+        machine.beginParsing()
+        defer { machine.endParsing() }
+        while bytes.readableBytes > 0 || parser.mustSendContinue, machine.isReading {
             if outbound.readableBytes >= Self.maximumOutboundBytes {
                 flush(context)
-                guard isWritable else { break }
+                guard machine.mayProduceMore else { break }
             }
-            switch reader.next(in: &bytes) {
+            switch parser.next(in: &bytes) {
             case .incomplete: return keep(bytes, now: now, context)
             case .head(let request, let framing):
-                begin(now)
+                machine.requestBegan(now: now)
                 plan(request, framing, &bytes, context)
             case .sendContinue: outbound.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
             case .request(let request, let framing):
-                if case .idle = state { startedAt = now }
+                machine.requestArrived(now: now)
                 admit(request, framing, now: now, context)
             case .refusal(let refusal, let framing): refuse(refusal, framing, context)
             }
         }
-        if case .lingering = state { return }
+        if machine.state == .lingering || machine.state == .flushed { return }
         if bytes.readableBytes > 0 { inbound = bytes }
     }
 
     private func processBuffered(_ context: ChannelHandlerContext) {
         readRequests(from: takeInbound(), context)
-        closeIfInputClosed(context)
+        closeIfHalfClosed(context)
         flush(context)
     }
 
@@ -191,11 +161,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func keep(_ bytes: consuming ByteBuffer, now: NIODeadline, _ context: ChannelHandlerContext) {
         // An empty buffer is not kept, so its memory is freed.
         if bytes.readableBytes > 0 { inbound = bytes }
-        if reader.isBetweenRequests { return }
-        begin(now)
-        guard reader.isInBody else { return startedAt = now }
-        guard bodyCharge.set(reader.bodyBufferBytes + inbound.storageCapacity) else {
-            return refuse(.tooManyBodies, reader.framing, context)
+        if parser.isBetweenRequests { return }
+        machine.requestBegan(now: now)
+        guard parser.isInBody else { return machine.headContinued(now: now) }
+        guard bodyCharge.set(parser.bodyBufferBytes + inbound.storageCapacity) else {
+            return refuse(.tooManyBodies, parser.framing, context)
         }
     }
 
@@ -205,20 +175,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     ) {
         switch RequestPipeline.plan(forBodyOf: request, servesPages: settings.servesHealthAndMetrics) {
         case .keep: break
-        case .skip: reader.skipBody(in: &bytes)
+        case .skip: parser.skipBody(in: &bytes)
         case .response(let response, let route):
             var framing = framing
             framing.keepsAlive = false
-            reader.end()
+            parser.end()
             write(response, route: route, framing: framing, context)
         }
-    }
-
-    private func begin(_ now: NIODeadline) {
-        guard case .idle = state else { return }
-        state = .receiving
-        startedAt = now
-        timer.expiresAt = now + .milliseconds(settings.requestTimeoutMilliseconds)
     }
 
     private func admit(
@@ -235,28 +198,26 @@ final class ConnectionHandler: ChannelDuplexHandler {
             if let decision {
                 write(RequestPipeline.response(request, decision), to: request, framing: framing, context)
             } else {
-                state = .deciding(request, framing)
-                timer.expiresAt = now + Self.decisionTimeout
+                pending = (request, framing)
+                machine.decisionPending(now: now)
             }
         }
     }
 
     /// Handles the store's decision: finishes the request that waited for it, then the requests buffered after it.
     private func resume(_ decision: Decision) {
-        guard let context, case .deciding(let request, let framing) = state else { return }
-        if isInputClosed, inbound.readableBytes == 0 { isQuiescing = true }
+        guard let context, machine.decided(hasBufferedInput: hasBufferedInput), let (request, framing) = pending else {
+            return
+        }
+        pending = nil
         write(RequestPipeline.response(request, decision), to: request, framing: framing, context)
         processBuffered(context)
         resumeReading(context)
     }
 
     /// Closes a half-closed connection, once all of its requests have been processed.
-    private func closeIfInputClosed(_ context: ChannelHandlerContext) {
-        guard isInputClosed else { return }
-        if case .deciding = state { return }
-        // Complete requests may be buffered while the client does not read its responses.
-        if !isWritable, state.isReading, inbound.readableBytes > 0 { return }
-        linger(context)
+    private func closeIfHalfClosed(_ context: ChannelHandlerContext) {
+        if machine.mustCloseHalfClosed(hasBufferedInput: hasBufferedInput) { linger(context) }
     }
 
     // MARK: Responses
@@ -266,42 +227,36 @@ final class ConnectionHandler: ChannelDuplexHandler {
         _ context: ChannelHandlerContext
     ) {
         var framing = framing
-        if isQuiescing || loop.isDraining { framing.keepsAlive = false }
+        framing.keepsAlive = machine.keepsAlive(framing.keepsAlive, isDraining: loop.isDraining)
         loop.write(response, to: request, framing: framing, to: &outbound) { finish(context) }
-        goOn(framing, context)
+        endRequest(framing, context)
     }
 
     private func write(
         _ response: borrowing Response, route: Route, framing: ResponseFraming, _ context: ChannelHandlerContext
     ) {
         var framing = framing
-        if isQuiescing || loop.isDraining { framing.keepsAlive = false }
+        framing.keepsAlive = machine.keepsAlive(framing.keepsAlive, isDraining: loop.isDraining)
         loop.write(response, route: route, framing: framing, to: &outbound) { finish(context) }
-        goOn(framing, context)
+        endRequest(framing, context)
     }
 
     /// Ends a request whose response is written; returns how long the request took, in nanoseconds.
     private func finish(_ context: ChannelHandlerContext) -> Int64 {
-        let end = context.eventLoop.now
-        timer.expiresAt = end + .milliseconds(settings.idleTimeoutMilliseconds)
         bodyCharge.release()
-        return (end - startedAt).nanoseconds
+        return machine.responded(now: context.eventLoop.now)
     }
 
-    private func goOn(_ framing: ResponseFraming, _ context: ChannelHandlerContext) {
-        if framing.keepsAlive {
-            state = .idle
-        } else {
-            linger(context)
-        }
+    private func endRequest(_ framing: ResponseFraming, _ context: ChannelHandlerContext) {
+        if framing.keepsAlive { machine.requestEnded() } else { linger(context) }
     }
 
     /// Responds with a request error and stops reading, since the start of the next request is uncertain.
     private func refuse(_ refusal: RequestError, _ framing: ResponseFraming, _ context: ChannelHandlerContext) {
-        if case .idle = state { startedAt = context.eventLoop.now }
+        machine.requestArrived(now: context.eventLoop.now)
         var framing = framing
         framing.keepsAlive = false
-        reader.end()
+        parser.end()
         inbound = ByteBuffer()
         var response = Response.error(refusal.status, refusal.message)
         if refusal.status == .serviceUnavailable { response.retryAfterSeconds = 1 }
@@ -309,32 +264,28 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     /// Writes the remaining responses, then closes the sending side, and later the connection.
-    ///
-    /// The connection stays open until every byte is written, at most for the idle timeout: closing discards the rest.
-    /// The two steps let a client that is still sending read the response before the connection breaks.
     private func linger(_ context: ChannelHandlerContext) {
-        if case .lingering = state {
-            if isFlushed { context.close(promise: nil) }
-            return
+        switch machine.linger(now: context.eventLoop.now) {
+        case .none: return
+        case .close: context.close(promise: nil)
+        case .flushLastResponse:
+            let flushed = context.eventLoop.makePromise(of: Void.self)
+            let bytes = outbound
+            outbound = ByteBuffer()
+            let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
+            flushed.futureResult.whenSuccess { handler.value.finishLingering() }
+            context.writeAndFlush(wrapOutboundOut(bytes), promise: flushed)
         }
-        state = .lingering
-        timer.expiresAt = context.eventLoop.now + .milliseconds(settings.idleTimeoutMilliseconds)
-        let drained = context.eventLoop.makePromise(of: Void.self)
-        let bytes = outbound
-        outbound = ByteBuffer()
-        let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
-        drained.futureResult.whenSuccess { handler.value.finishLingering() }
-        context.writeAndFlush(wrapOutboundOut(bytes), promise: drained)
     }
 
-    /// Closes the sending side after the last byte is written, and gives the client `lingerTime` to close.
     private func finishLingering() {
         guard let context else { return }
-        isFlushed = true
-        if isInputClosed { return context.close(promise: nil) }
-        context.close(mode: .output, promise: nil)
-        timer.expiresAt = context.eventLoop.now + Self.lingerTime
-        scheduleExpiryCheck(context)
+        switch machine.flushed(now: context.eventLoop.now) {
+        case .close: context.close(promise: nil)
+        case .closeOutput:
+            context.close(mode: .output, promise: nil)
+            scheduleExpiryCheck(context)
+        }
     }
 
     private func flush(_ context: ChannelHandlerContext) {
@@ -353,32 +304,23 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private func scheduleExpiryCheck(_ context: ChannelHandlerContext) {
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
-        timer.schedule(on: context.eventLoop) { handler.value.checkExpiry() }
+        timer.schedule(machine.expiresAt, on: context.eventLoop) { handler.value.checkExpiry() }
     }
 
     private func checkExpiry() {
         guard let context else { return }
         let now = context.eventLoop.now
-        if timer.reachesMaximumAge(now: now) { isQuiescing = true }
-        if now >= timer.expiresAt { expire(context, now) }
+        if timer.reachesMaximumAge(now: now) { machine.reachedMaximumAge() }
+        let action = machine.expire(now: now, hasBufferedInput: hasBufferedInput) {
+            SocketState.hasUnreadInput(context.channel)
+        }
+        switch action {
+        case .none: break
+        case .refuseSlowRequest: refuse(.tooSlow(settings.requestTimeoutMilliseconds), parser.framing, context)
+        case .linger: linger(context)
+        case .close: context.close(promise: nil)
+        }
         // A closed channel has removed this handler or will do so.
         if self.context != nil, context.channel.isActive { scheduleExpiryCheck(context) }
-    }
-
-    private func expire(_ context: ChannelHandlerContext, _ now: NIODeadline) {
-        switch state {
-        case .idle:
-            // The client reads nothing, so it would never read a last response.
-            guard isWritable, inbound.readableBytes == 0 else { return context.close(promise: nil) }
-            // A request in the socket's buffer is read within milliseconds and gets a response.
-            if SocketState.hasUnreadInput(context.channel) {
-                timer.expiresAt = now + .milliseconds(1)
-            } else {
-                linger(context)
-            }
-        case .receiving:
-            refuse(.tooSlow(settings.requestTimeoutMilliseconds), reader.framing, context)
-        case .deciding, .lingering: context.close(promise: nil)
-        }
     }
 }

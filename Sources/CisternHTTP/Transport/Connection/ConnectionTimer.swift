@@ -1,18 +1,15 @@
 internal import NIOCore
 
-/// The expiry time and the maximum age of a connection.
+/// Schedules a connection's expiry checks, and knows its maximum age.
 ///
-/// Setting ``expiresAt`` never reschedules the check. The next check is at most one request timeout or
-/// idle timeout away, whichever is shorter, so it precedes any expiry time that is set in the meantime.
+/// A later expiry never reschedules the check: the next check is at most one request timeout or idle timeout away,
+/// whichever is shorter, so it precedes any expiry that is set in the meantime.
 struct ConnectionTimer {
-    /// When the connection expires, unless the handler sets a later time before.
-    var expiresAt: NIODeadline
     private var retiresAt = NIODeadline.distantFuture
     private let longestInterval: TimeAmount
     private var check: Scheduled<Void>?
 
     init(settings: HTTPSettings, now: NIODeadline) {
-        expiresAt = now + .milliseconds(settings.idleTimeoutMilliseconds)
         longestInterval = .milliseconds(min(settings.requestTimeoutMilliseconds, settings.idleTimeoutMilliseconds))
         guard settings.maximumConnectionAgeMilliseconds > 0 else { return }
         let age = Double(settings.maximumConnectionAgeMilliseconds) * Double.random(in: 0.9...1.1)
@@ -26,7 +23,9 @@ struct ConnectionTimer {
         return true
     }
 
-    mutating func schedule(on eventLoop: any EventLoop, _ body: @escaping @Sendable () -> Void) {
+    mutating func schedule(
+        _ expiresAt: NIODeadline, on eventLoop: any EventLoop, _ body: @escaping @Sendable () -> Void
+    ) {
         check?.cancel()
         let latest = min(eventLoop.now + longestInterval, retiresAt)
         check = eventLoop.scheduleTask(deadline: min(expiresAt, latest), body)

@@ -264,6 +264,6 @@ package final class HTTPServer: Sendable {
         to channel: any Channel, limiter: any Decider, settings: HTTPSettings, loop: LoopContext
     ) throws {
         try channel.pipeline.syncOperations.addHandler(
-            ConnectionHandler(limiter: limiter, settings: settings, loop: loop))
+            ConnectionHandler(limiter: limiter, settings: settings, loop: loop, eventLoop: channel.eventLoop))
     }
 }

@@ -45,7 +45,7 @@ enum RequestPipeline {
         do {
             let identity = try Identity(request, bytes)
             do {
-                let message = try Body.message(of: request)
+                let message = needsBody(request, route) ? try Body.message(of: request) : nil
                 return .decide(
                     PendingRequest(identity: identity, route: route, method: request.method, message: message))
             } catch {
@@ -66,7 +66,11 @@ enum RequestPipeline {
         } catch {
             return .response(.error(error.status, error.message), route)
         }
-        return route == .chat && request.method == .post && request.bodyFormat != .opaque ? .keep : .skip
+        return needsBody(request, route) ? .keep : .skip
+    }
+
+    private static func needsBody(_ request: Request, _ route: Route) -> Bool {
+        route == .chat && request.method == .post && request.bodyFormat != .opaque
     }
 
     private static func page(_ method: Request.Method, _ route: Route) -> HealthAndMetricsPages.Kind? {
