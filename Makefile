@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run perf test venv unprivileged sanitize fuzz screenshot lint format install install-test
+.PHONY: help docs docs-preview run perf test venv unprivileged sanitize fuzz screenshot lint format install install-test
 
 # apt needs root; other users run it with sudo.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -74,6 +74,19 @@ screenshot: install-test ## Retake the README's screenshot of the dashboard.
 	@$(call install_missing,pngquant,pngquant,)
 	CISTERN_SCREENSHOT_SECONDS=280 swift test --no-parallel --filter DashboardTests.crowded
 	pngquant --force --speed 1 --output Tests/CisternServerTests/dashboard.png 64 .build/screenshots/dashboard.png
+
+# The modules with a catalog.
+DOCUMENTED := Cistern CisternRedis CisternHTTP CisternAdmin CisternServer CisternSimulation
+docs: install ## Build the documentation of every module into .build/docs; a warning is an error.
+	mkdir -p .build/docs
+	for module in $(DOCUMENTED); do \
+		swift package --allow-writing-to-directory .build/docs generate-documentation --target $$module \
+			--output-path .build/docs/$$module --warnings-as-errors || exit 1; \
+	done
+
+MODULE := Cistern
+docs-preview: install ## Serve the documentation of MODULE on a local port.
+	swift package --disable-sandbox preview-documentation --target $(MODULE)
 
 lint: ## Check the format of the sources.
 	swift format lint --strict --parallel --recursive Package.swift Sources Perf Tests

@@ -33,6 +33,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
@@ -211,10 +212,12 @@ let package = Package(
         ),
         .testTarget(name: "AllocationTests", dependencies: ["Cistern", "CisternTesting", "CJemalloc"]),
         .testTarget(
-            name: "ReadmeTests",
+            name: "DocumentationTests",
             dependencies: [
                 "Cistern",
+                "CisternCommand",
                 "CisternRedis",
+                "CisternServer",
                 "CisternTesting",
             ]
         ),

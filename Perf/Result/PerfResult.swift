@@ -2,7 +2,7 @@ internal import Foundation
 
 /// The result of one run of `perf`, as `--json` writes it and `--compare` reads it.
 ///
-/// The README describes the format. New fields are optional; a change of meaning raises ``version``.
+/// The article Measuring describes the format. New fields are optional; a change of meaning raises ``version``.
 struct PerfResult: Codable, Sendable {
     /// The version that this program writes, and the only one that it reads.
     static let currentVersion = 1
@@ -35,7 +35,7 @@ struct PerfResult: Codable, Sendable {
         var decisions = 0
         /// Percentiles of the latency; empty if no latency was measured.
         var percentiles: [Percentile] = []
-        /// Percentiles of a closed loop without the correction for coordinated omission; see the README.
+        /// Percentiles of a closed loop without the correction for coordinated omission; see the article Measuring.
         var uncorrectedPercentiles: [Percentile] = []
     }
 

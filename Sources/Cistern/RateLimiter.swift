@@ -23,7 +23,10 @@ public final class RateLimiter: Sendable {
 
     /// Creates a limiter with buckets of its own, for a single server.
     ///
-    /// - Parameter seed: a secret random number, so that clients cannot choose keys that collide in the table.
+    /// - Parameters:
+    ///   - limits: the limit of every key.
+    ///   - settings: the bounds of this limiter.
+    ///   - seed: a secret random number, so that clients cannot choose keys that collide in the table.
     public init(limits: Limits, settings: LimiterSettings = LimiterSettings(), seed: UInt64) {
         currentLimits = Mutex(limits)
         hash = KeyHash(seed: seed)
@@ -35,6 +38,9 @@ public final class RateLimiter: Sendable {
     /// Creates a limiter that leases tokens from `store`.
     ///
     /// - Parameters:
+    ///   - limits: the limit of every key.
+    ///   - store: the store that holds the buckets.
+    ///   - settings: the bounds of this limiter, and how it leases.
     ///   - lesseeID: the name under which the store records this limiter's leases. No two limiters may ever use the
     ///     same one, not even after a restart. Generate it at random each time the process starts.
     ///   - sizing: how many tokens to lease in advance.
@@ -71,8 +77,10 @@ public final class RateLimiter: Sendable {
     ///
     /// With the embedded store the result is never nil. While the key's node is unreachable the failure policy decides.
     ///
-    /// - Parameter now: read once, while the key's slot is being fetched. Reading the clock there costs less than
-    ///   before the call.
+    /// - Parameters:
+    ///   - key: the bytes that name the bucket.
+    ///   - cost: 0 to 10^9 whole tokens.
+    ///   - now: read once, while the key's slot is being fetched. Reading the clock there costs less than before the call.
     public func decideNow(_ key: Span<UInt8>, cost: Int = 1, now: @autoclosure () -> Instant) -> Decision? {
         let hash = hashAndPrefetch(key)
         RateLimiter.check(cost)
@@ -85,7 +93,10 @@ public final class RateLimiter: Sendable {
     /// The outcome is that of ``decideNow(_:cost:now:)``. It is faster with many keys, because the fast path reads one
     /// cache line of a lease instead of three.
     ///
-    /// - Parameter now: read once, as in ``decideNow(_:cost:now:)``.
+    /// - Parameters:
+    ///   - key: the bytes that name the bucket.
+    ///   - cost: 0 to 10^9 whole tokens.
+    ///   - now: read once, as in ``decideNow(_:cost:now:)``.
     public func allowNow(_ key: Span<UInt8>, cost: Int = 1, now: @autoclosure () -> Instant) -> Bool? {
         let hash = hashAndPrefetch(key)
         RateLimiter.check(cost)
@@ -225,7 +236,9 @@ public final class RateLimiter: Sendable {
     /// A bucket keeps its tokens, up to the new capacity. Tokens leased under a higher limit are not spent any more, so
     /// a lowered limit applies at once. Concurrent changes wait for one another.
     ///
-    /// - Parameter change: computes the new limits from the current ones. It is called once, with a lock held.
+    /// - Parameters:
+    ///   - now: the instant of the change: tokens that flowed in before follow the old limits.
+    ///   - change: computes the new limits from the current ones. It is called once, with a lock held.
     public func changeLimits(now: Instant, _ change: (Limits) -> Limits) {
         limitsChange.withLock { _ in
             let old = currentLimits.withLock { $0 }

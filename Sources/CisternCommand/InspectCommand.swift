@@ -41,7 +41,7 @@ struct InspectCommand: AsyncParsableCommand {
     }
 }
 
-/// The output of `cistern inspect`; the README describes its JSON.
+/// The output of `cistern inspect`; the article Operating describes its JSON.
 struct BucketReport: Encodable {
     struct Lessee: Encodable {
         let name: String

@@ -28,7 +28,7 @@ struct NodesCommand: AsyncParsableCommand {
     }
 }
 
-/// The output of `cistern nodes`; the README describes its JSON.
+/// The output of `cistern nodes`; the article Operating describes its JSON.
 struct NodesReport: Encodable {
     struct Node: Encodable {
         let name: String

@@ -31,7 +31,7 @@ struct ServeOptions: ParsableArguments {
     @Option(help: .of("drainTimeout")) var drainTimeout: String?
     @Option(help: .of("threads")) var threads: String?
     @Option(help: .of("logLevel")) var logLevel: String?
-    @Option(help: ArgumentHelp("YAML file with settings; the README lists their names.", valueName: "file"))
+    @Option(help: ArgumentHelp("YAML file with settings; this help lists them.", valueName: "file"))
     var config: String?
 
     /// The given values, by setting name.

@@ -37,7 +37,7 @@ struct SimulationReport {
         return table.text
     }
 
-    /// The results as one JSON object, which the README describes.
+    /// The results as one JSON object, which the article Simulating describes.
     var json: String {
         let worlds = outcomes.map { outcome in
             """

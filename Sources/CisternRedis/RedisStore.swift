@@ -7,7 +7,7 @@ public import NIOSSL
 
 /// How buckets are distributed over several Redis nodes.
 public enum RedisTopology: String, Sendable, CaseIterable {
-    /// Independent nodes; consistent hashing on the node names selects the node of each key. See ``Ring``.
+    /// Independent nodes; consistent hashing on the node names selects the node of each key. See `Ring`.
     case ring
     /// A Redis Cluster, which assigns slots to nodes itself.
     case cluster
@@ -117,7 +117,7 @@ public final class RedisStore: LeaseStore {
         nodes.localFraction(of: partition)
     }
 
-    /// Sends one lease request to its node; see ``LeaseStore``.
+    /// Sends one lease request to its node; see `LeaseStore`.
     ///
     /// If the process has a tracer (swift-distributed-tracing), each request has a span named `cistern.lease`.
     public func lease(

@@ -301,11 +301,12 @@ struct FleetTests {
 
     // MARK: Permissions
 
-    /// The README's ACL command, which creates a user with only the necessary permissions.
-    private func userFromReadme(password: String) throws -> [String] {
-        let readme = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appendingPathComponent("README.md")
-        let lines = try String(contentsOf: readme, encoding: .utf8).components(separatedBy: "\n")
+    /// The ACL command of the article on TLS and ACL, which creates a user with only the necessary permissions.
+    private func userFromArticle(password: String) throws -> [String] {
+        let article = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent(
+                "Sources/CisternRedis/CisternRedis.docc/TLSAndACL.md")
+        let lines = try String(contentsOf: article, encoding: .utf8).components(separatedBy: "\n")
         // The command spans several lines; every line but the last ends with a backslash.
         let start = try #require(lines.firstIndex { $0.hasPrefix("    ACL SETUSER cistern ") })
         var text = ""
@@ -316,10 +317,10 @@ struct FleetTests {
         return text.replacing("PASSWORD", with: password).split(separator: " ").map(String.init)
     }
 
-    @Test("the permissions in the README suffice for serve, nodes and inspect, on a ring and on a cluster")
+    @Test("the permissions in the article on TLS and ACL suffice for serve, nodes and inspect, on a ring and on a cluster")
     func rights() async throws {
         let redis = try await RedisServer()
-        let user = try userFromReadme(password: "sesame")
+        let user = try userFromArticle(password: "sesame")
         #expect(try await redis.command(user) == "OK")
         let ring = ["--redis", "redis://cistern:sesame@127.0.0.1:\(redis.port)"]
         try await check(ring + ["--on-store-failure", "local"], lookingWith: ring) {}

@@ -51,15 +51,6 @@ struct ConventionTests {
         #expect(count == 2, "only the lock-striped table and the prefetch hints need it")
     }
 
-    @Test("the README lists every setting with its default and its help text")
-    func readmeSettings() throws {
-        let readme = try Repository.text("README.md")
-        for setting in Setting.all {
-            let row = "| `\(setting.name)` | \(setting.standard.map { "`\($0)`" } ?? "") | \(setting.help) |"
-            #expect(readme.contains(row), "the README lacks the row: \(row)")
-        }
-    }
-
     @Test("every test that Architecture.md names exists")
     func architectureNamesTests() throws {
         let text = try Repository.text("Architecture.md")

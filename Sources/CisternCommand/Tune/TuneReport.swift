@@ -123,7 +123,7 @@ struct TuneReport {
 
     // MARK: JSON
 
-    /// The results as one JSON object, which the README describes.
+    /// The results as one JSON object, which the article Tuning describes.
     var json: String {
         get throws {
             try InspectionOptions.json(

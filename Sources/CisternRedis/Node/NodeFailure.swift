@@ -81,7 +81,7 @@ package struct NodeFailure: Error, Sendable, Equatable, CustomStringConvertible 
         case .protocol: "check that Redis listens on this port; if it requires TLS, use rediss://"
         case .noAuth: "give a password: redisPasswordFile, or in the URL"
         case .wrongPassword: "correct the user and the password"
-        case .noPermission: "grant the user the permissions that the README lists"
+        case .noPermission: "grant the user the permissions that the article TLS and ACL lists"
         case .readOnly, .masterDown: "name the primary, not a replica"
         case .outOfMemory:
             "raise the node's maxmemory; keep maxmemory-policy noeviction, because evicting a bucket admits too much"

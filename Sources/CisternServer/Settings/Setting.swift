@@ -1,6 +1,6 @@
 /// One server setting: its name, default value and description.
 ///
-/// This list is the single source for settings; help texts, the README and tests follow it.
+/// This list is the single source for settings; help texts, the article Configuration and tests follow it.
 package struct Setting: Sendable, Equatable {
     /// The name in a settings file, in camel case.
     package let name: String

@@ -1,4 +1,4 @@
-// The README's example. `ReadmeTests.example` checks that both are identical.
+// The example of the documents. `DocumentationTests.swiftBlocks` checks that they show parts of this file.
 // begin
 import Cistern
 import CisternRedis
