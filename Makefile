@@ -32,7 +32,8 @@ TEST_WIDTH := $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
 test: install-test venv lint ## Check the format, build with warnings as errors, and run every test.
 	swift build --build-tests
 	swift test --skip-build --experimental-maximum-parallelization-width $(TEST_WIDTH) \
-		--skip CisternSimulationTests --skip CisternTests --skip CisternClusterTests --skip FaultTests --skip PerfTests --skip DashboardTests
+		$(foreach suite,CisternSimulationTests CisternTests CisternClusterTests FaultTests PerfTests DashboardTests,\
+		--skip $(suite))
 	$(MAKE) unprivileged
 	swift test --skip-build --no-parallel --filter DashboardTests
 	swift test --skip-build --no-parallel --filter FaultTests

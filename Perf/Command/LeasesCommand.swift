@@ -57,16 +57,16 @@ struct LeasesCommand: AsyncParsableCommand {
         settings.warmUpSeconds = options.smoke ? 0 : 2
         guard settings.connections >= settings.servers * HTTPLoad.threads else {
             throw PerfError(
-                "--connections is '\(settings.connections)': use \(settings.servers * HTTPLoad.threads) or more, one for each server and thread",
-                .usage)
+                "--connections is '\(settings.connections)': use \(settings.servers * HTTPLoad.threads) or more, "
+                    + "one for each server and thread", .usage)
         }
         guard checked.seconds <= 300 else {
             throw PerfError("--duration is '\(options.duration ?? "")': use at most 5m for each setting", .usage)
         }
         guard settings.ratePerSecond <= 200_000 else {
             throw PerfError(
-                "that makes \(Int(settings.ratePerSecond)) requests a second: use a lower --load, --refill-per-second or "
-                    + "--organizations for at most 200000", .usage)
+                "that makes \(Int(settings.ratePerSecond)) requests a second: use a lower --load, "
+                    + "--refill-per-second or --organizations for at most 200000", .usage)
         }
         let choices = try chosen()
         try FileLimit.ensure(settings.connections + 200)
@@ -100,8 +100,8 @@ struct LeasesCommand: AsyncParsableCommand {
         for word in text.split(separator: ",") {
             guard let time = SettingsReader.milliseconds(String(word)), range ~= time else {
                 throw PerfError(
-                    "--\(flag) has '\(word)': use times from \(range.lowerBound)ms to \(range.upperBound / 1000)s with commas, "
-                        + "such as 100ms,1s", .usage)
+                    "--\(flag) has '\(word)': use times from \(range.lowerBound)ms to \(range.upperBound / 1000)s with "
+                        + "commas, such as 100ms,1s", .usage)
             }
             times.append(time)
         }

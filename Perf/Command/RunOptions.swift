@@ -78,8 +78,8 @@ struct RunOptions: ParsableArguments {
     static func number(_ flag: String, _ text: String, in range: ClosedRange<Double>) throws(PerfError) -> Double {
         guard let number = Double(text), range ~= number else {
             throw PerfError(
-                "--\(flag) is '\(text)': use a number from \(written(range.lowerBound)) to \(written(range.upperBound))",
-                .usage)
+                "--\(flag) is '\(text)': use a number from \(written(range.lowerBound)) "
+                    + "to \(written(range.upperBound))", .usage)
         }
         return number
     }

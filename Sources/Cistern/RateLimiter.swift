@@ -80,7 +80,8 @@ public final class RateLimiter: Sendable {
     /// - Parameters:
     ///   - key: the bytes that name the bucket.
     ///   - cost: 0 to 10^9 whole tokens.
-    ///   - now: read once, while the key's slot is being fetched. Reading the clock there costs less than before the call.
+    ///   - now: read once, while the key's slot is being fetched. Reading the clock there costs less than before the
+    ///     call.
     public func decideNow(_ key: Span<UInt8>, cost: Int = 1, now: @autoclosure () -> Instant) -> Decision? {
         let hash = hashAndPrefetch(key)
         RateLimiter.check(cost)

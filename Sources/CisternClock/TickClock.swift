@@ -44,7 +44,8 @@ public final class TickClock: TimeSource {
     @usableFromInline let synchronizedAtTicks: Atomic<UInt64>
     /// The offset to add to ticks times ``rate`` to get the time, in nanoseconds.
     ///
-    /// Writers raise it before ``synchronizedAtTicks`` and readers load it after, so it is never older than ``synchronizedAtTicks``.
+    /// Writers raise it before ``synchronizedAtTicks`` and readers load it after, so it is never older than
+    /// ``synchronizedAtTicks``.
     @usableFromInline let offsetNanoseconds: Atomic<Int64>
     /// The latest time that a reading of the counter can have shown; set when the counter is no longer used.
     private let lastShown = Atomic<Int64>(.min)

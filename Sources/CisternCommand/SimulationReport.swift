@@ -97,7 +97,8 @@ struct SweepSummary {
         }
         return """
             {"version":1,"firstSeed":\(seeds.lowerBound),"lastSeed":\(seeds.upperBound),"faults":"\(faults.rawValue)",\
-            "worlds":\(worlds),"requests":\(requests),"storeCalls":\(storeCalls),"broken":[\(found.joined(separator: ","))]}
+            "worlds":\(worlds),"requests":\(requests),"storeCalls":\(storeCalls),\
+            "broken":[\(found.joined(separator: ","))]}
             """
     }
 }

@@ -49,9 +49,7 @@ struct HTTPConnectionStateMachineTests {
         #expect(after == .close)
     }
 
-    @Test(
-        "an idle connection with a request in its socket stays open for it, and one whose client reads nothing is closed"
-    )
+    @Test("an idle connection waits for a request in its socket, and is closed if the client reads nothing")
     func idleExpiry() {
         var machine = makeMachine()
         let now = start + .seconds(5)

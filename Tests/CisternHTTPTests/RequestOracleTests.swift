@@ -9,8 +9,10 @@ import Testing
 struct RequestOracleTests {
     /// Valid requests of each kind that the reader knows; the tests mutate them.
     private static let seeds = [
-        "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\nContent-Length: 15\r\n\r\n{\"message\":\"a\"}",
-        "POST /chat?a=b HTTP/1.1\r\nHost: h:80\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nA;x=y\r\n0123456789\r\n"
+        "POST /chat HTTP/1.1\r\nHost: h\r\nx-org-id: o\r\nx-user-id: u\r\nContent-Length: "
+            + "15\r\n\r\n{\"message\":\"a\"}",
+        "POST /chat?a=b HTTP/1.1\r\nHost: h:80\r\nTransfer-Encoding: "
+            + "chunked\r\n\r\n5\r\nhello\r\nA;x=y\r\n0123456789\r\n"
             + "0\r\nT: v\r\n\r\n",
         "GET http://h/health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
         "GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\nHEAD /metrics HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n",

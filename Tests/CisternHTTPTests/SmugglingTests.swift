@@ -117,7 +117,8 @@ struct SmugglingTests {
             "Content-Length: 0\r\n\r\n", "content-length:0  \r\n\r\n", "Content-Length: 007\r\n\r\n1234567",
             "Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n",
             "Transfer-Encoding: chunked\r\n\r\n00000001\r\na\r\n000\r\n\r\n",
-            "Transfer-Encoding: chunked\r\n\r\n1;a;b=c;d=\"e f;g\"\r\na\r\nA\r\n0123456789\r\n0;z\r\nX: y\r\nZ:\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n1;a;b=c;d=\"e f;g\"\r\na\r\nA\r\n0123456789\r\n0;z\r\nX: "
+                + "y\r\nZ:\r\n\r\n",
             "X:\r\nY: \t a\tb \t\r\nZ: é\r\n\r\n", "Connection: Keep-Alive\r\n\r\n", "\r\n", "\r\n\r\n\r\n",
         ])
     func allowed(rest: String) throws {

@@ -196,7 +196,8 @@ struct DashboardTests {
             let nameless = try browser.evaluate(
                 """
                 return [...document.querySelectorAll('input, select, button')].filter((e) =>
-                  !(e.labels?.length || e.innerText.trim() || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')))
+                  !(e.labels?.length || e.innerText.trim() || e.getAttribute('aria-label') || \
+                  e.getAttribute('aria-labelledby')))
                   .map((e) => e.id || e.outerHTML)
                 """)
             #expect(nameless as? [String] == [])
@@ -224,7 +225,8 @@ struct DashboardTests {
             ]
             try await eventually("many organizations") {
                 try browser.evaluate(
-                    "return document.querySelectorAll('#busiest-allowed [data-organization], #busiest-allowed li').length"
+                    "return document.querySelectorAll('#busiest-allowed [data-organization], #busiest-allowed "
+                        + "li').length"
                 )
                     as? Double ?? 0 >= 10
             }

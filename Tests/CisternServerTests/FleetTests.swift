@@ -63,7 +63,8 @@ struct FleetTests {
         let bound = Double(capacity) + Double(refill) * seconds
         print(
             "local: three servers admitted \(admitted) in \(seconds) s, \(loads.map { $0.count(200) }) each; "
-                + "the limit is \(Int(bound)); \(loads.map { $0.count(429) }) denied, \(loads.map { $0.count(503) }) refused"
+                + "the limit is \(Int(bound)); \(loads.map { $0.count(429) }) denied, "
+                + "\(loads.map { $0.count(503) }) refused"
         )
         #expect(Double(admitted) <= bound)
         #expect(loads.allSatisfy { $0.count(503) == 0 && $0.count(429) > 0 })
@@ -317,7 +318,7 @@ struct FleetTests {
         return text.replacing("PASSWORD", with: password).split(separator: " ").map(String.init)
     }
 
-    @Test("the permissions in the article on TLS and ACL suffice for serve, nodes and inspect, on a ring and on a cluster")
+    @Test("the permissions that the article lists suffice for serve, nodes and inspect, on a ring and a cluster")
     func rights() async throws {
         let redis = try await RedisServer()
         let user = try userFromArticle(password: "sesame")

@@ -65,7 +65,8 @@ struct MonitoringTests {
                   - exp_labels: {severity: critical, instance: a, node: n1}
                     exp_annotations:
                       summary: a cannot use Redis node n1
-                      description: Its organizations follow onStoreFailure. `cistern nodes` and /health say what is wrong and what to do.
+                      description: Its organizations follow onStoreFailure. `cistern nodes` and /health say what is
+                        wrong and what to do.
               - eval_time: 8m
                 alertname: CisternLimitsFileRejected
                 exp_alerts:
@@ -77,19 +78,25 @@ struct MonitoringTests {
               - expr: ALERTS{alertname="CisternDecisionsUnmetered",alertstate="firing"}
                 eval_time: 10m
                 exp_samples:
-                  - {labels: 'ALERTS{alertname="CisternDecisionsUnmetered",alertstate="firing",instance="a",severity="critical"}', value: 1}
+                  - labels: >-
+                      ALERTS{alertname="CisternDecisionsUnmetered",alertstate="firing",instance="a",severity="critical"}
+                    value: 1
               - expr: ALERTS{alertname="CisternDecisionsRefused",alertstate="firing"}
                 eval_time: 10m
                 exp_samples:
-                  - {labels: 'ALERTS{alertname="CisternDecisionsRefused",alertstate="firing",instance="a",severity="critical"}', value: 1}
+                  - labels: >-
+                      ALERTS{alertname="CisternDecisionsRefused",alertstate="firing",instance="a",severity="critical"}
+                    value: 1
           - interval: 15s
             input_series:
               - {series: 'cistern_decisions_total{instance="a",outcome="allowed"}', values: '0+3000x120'}
               - {series: 'cistern_decisions_total{instance="a",outcome="denied"}', values: '0x20 0+9000x100'}
               - {series: 'cistern_store_wait_seconds_count{instance="a"}', values: '0x20 0+12000x120'}
               - {series: 'cistern_node_latency_seconds_bucket{instance="a",node="n1",le="0.05"}', values: '0x160'}
-              - {series: 'cistern_node_latency_seconds_bucket{instance="a",node="n1",le="0.1"}', values: '0x20 0+100x140'}
-              - {series: 'cistern_node_latency_seconds_bucket{instance="a",node="n1",le="+Inf"}', values: '0x20 0+100x140'}
+              - {series: 'cistern_node_latency_seconds_bucket{instance="a",node="n1",le="0.1"}', values: '0x20
+                0+100x140'}
+              - {series: 'cistern_node_latency_seconds_bucket{instance="a",node="n1",le="+Inf"}', values: '0x20
+                0+100x140'}
               - {series: 'cistern_event_loop_lag_seconds_bucket{instance="a",le="0.05"}', values: '0x160'}
               - {series: 'cistern_event_loop_lag_seconds_bucket{instance="a",le="0.1"}', values: '0x20 0+100x140'}
               - {series: 'cistern_event_loop_lag_seconds_bucket{instance="a",le="+Inf"}', values: '0x20 0+100x140'}
@@ -102,10 +109,17 @@ struct MonitoringTests {
               - expr: ALERTS{alertstate="firing",severity="warning"}
                 eval_time: 28m
                 exp_samples:
-                  - {labels: 'ALERTS{alertname="CisternOverLimitSurge",alertstate="firing",instance="a",severity="warning"}', value: 1}
-                  - {labels: 'ALERTS{alertname="CisternLeaseMisses",alertstate="firing",instance="a",severity="warning"}', value: 1}
-                  - {labels: 'ALERTS{alertname="CisternNodeSlow",alertstate="firing",instance="a",node="n1",severity="warning"}', value: 1}
-                  - {labels: 'ALERTS{alertname="CisternEventLoopLag",alertstate="firing",instance="a",severity="warning"}', value: 1}
+                  - labels: >-
+                      ALERTS{alertname="CisternOverLimitSurge",alertstate="firing",instance="a",severity="warning"}
+                    value: 1
+                  - labels: 'ALERTS{alertname="CisternLeaseMisses",alertstate="firing",instance="a",severity="warning"}'
+                    value: 1
+                  - labels: >-
+                      ALERTS{alertname="CisternNodeSlow",alertstate="firing",instance="a",node="n1",severity="warning"}
+                    value: 1
+                  - labels: >-
+                      ALERTS{alertname="CisternEventLoopLag",alertstate="firing",instance="a",severity="warning"}
+                    value: 1
         """
 
     @Test("exports name only metrics that the server has, and Grafana's expressions can be parsed")

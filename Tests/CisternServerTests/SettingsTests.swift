@@ -93,7 +93,8 @@ struct SettingsTests {
             ),
             (
                 ["refillPerSecond": "0.0001"],
-                "refillPerSecond is '0.0001': use tokens per second from 0.001 to 1000000000 with at most three decimals (--refill-per-second, CISTERN_REFILL_PER_SECOND)"
+                "refillPerSecond is '0.0001': use tokens per second from 0.001 to 1000000000 with at most three "
+                    + "decimals (--refill-per-second, CISTERN_REFILL_PER_SECOND)"
             ),
             (
                 ["leaseDuration": "2"],
@@ -105,23 +106,28 @@ struct SettingsTests {
             ),
             (
                 ["leaseHorizon": "1500ms"],
-                "leaseHorizon is '1500ms': use at most half of leaseDuration, which is 2s (--lease-horizon, CISTERN_LEASE_HORIZON)"
+                "leaseHorizon is '1500ms': use at most half of leaseDuration, which is 2s (--lease-horizon, "
+                    + "CISTERN_LEASE_HORIZON)"
             ),
             (
                 ["onStoreFailure": "panic"],
-                "onStoreFailure is 'panic': use one of open, closed, local (--on-store-failure, CISTERN_ON_STORE_FAILURE)"
+                "onStoreFailure is 'panic': use one of open, closed, local (--on-store-failure, "
+                    + "CISTERN_ON_STORE_FAILURE)"
             ),
             (
                 ["logLevel": "loud"],
-                "logLevel is 'loud': use one of trace, debug, info, notice, warning, error, critical (--log-level, CISTERN_LOG_LEVEL)"
+                "logLevel is 'loud': use one of trace, debug, info, notice, warning, error, critical (--log-level, "
+                    + "CISTERN_LOG_LEVEL)"
             ),
             (
                 ["redis": "localhost"],
-                "redis: 'localhost' is not a Redis URL: it must start with redis:// or rediss://; for example redis://127.0.0.1:6379/0 (--redis, CISTERN_REDIS)"
+                "redis: 'localhost' is not a Redis URL: it must start with redis:// or rediss://; for example "
+                    + "redis://127.0.0.1:6379/0 (--redis, CISTERN_REDIS)"
             ),
             (
                 ["redis": "redis://a,redis://b,redis://a"],
-                "redis: two nodes are named a:6379: name each once, or tell them apart with ?name= (--redis, CISTERN_REDIS)"
+                "redis: two nodes are named a:6379: name each once, or tell them apart with ?name= (--redis, "
+                    + "CISTERN_REDIS)"
             ),
             (
                 ["redis": (1...11).map { "redis://h\($0)?weight=100" }.joined(separator: ",")],
@@ -133,15 +139,18 @@ struct SettingsTests {
             ),
             (
                 ["redis": "redis://a", "redisUser": "meter"],
-                "redisUser is 'meter': it needs a password: set redisPasswordFile as well (--redis-user, CISTERN_REDIS_USER)"
+                "redisUser is 'meter': it needs a password: set redisPasswordFile as well (--redis-user, "
+                    + "CISTERN_REDIS_USER)"
             ),
             (
                 ["redis": "redis://a", "redisPasswordFile": "/no/such"],
-                "redisPasswordFile is '/no/such': the file cannot be read: there is no such file (--redis-password-file, CISTERN_REDIS_PASSWORD_FILE)"
+                "redisPasswordFile is '/no/such': the file cannot be read: there is no such file "
+                    + "(--redis-password-file, CISTERN_REDIS_PASSWORD_FILE)"
             ),
             (
                 ["redis": "redis://a", "redisServerName": "b"],
-                "redisServerName is 'b': it needs a redis URL that starts with rediss:// (--redis-server-name, CISTERN_REDIS_SERVER_NAME)"
+                "redisServerName is 'b': it needs a redis URL that starts with rediss:// (--redis-server-name, "
+                    + "CISTERN_REDIS_SERVER_NAME)"
             ),
             (
                 ["redis": "rediss://a", "redisCertFile": "/c"],
@@ -250,7 +259,8 @@ struct LimitsFileTests {
             ),
             (
                 "organizations:\n  acme:\n    capacity: 1\n    refill: 1\n",
-                "limits.yaml:4: organizations.acme.refill is not a field of a limit: use capacity, refillPerSecond and shadow"
+                "limits.yaml:4: organizations.acme.refill is not a field of a limit: use capacity, refillPerSecond "
+                    + "and shadow"
             ),
             (
                 "organizations:\n  a b: {capacity: 1, refillPerSecond: 1}\n",
@@ -258,7 +268,8 @@ struct LimitsFileTests {
             ),
             (
                 "organizations: [acme]\n",
-                "limits.yaml:1: organizations must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}, or {} for none"
+                "limits.yaml:1: organizations must be a mapping, such as {acme: {capacity: 100, refillPerSecond: "
+                    + "10}}, or {} for none"
             ),
         ])
     func refuses(text: String, message: String) {

@@ -41,7 +41,8 @@ struct LimitTests {
             ),
             (
                 1_000_000_000, 1,
-                "refillPerSecond is 1.0: a bucket of 1000000000 would take over ten years to fill; raise the rate or lower capacity"
+                "refillPerSecond is 1.0: a bucket of 1000000000 would take over ten years to fill; raise the rate or "
+                    + "lower capacity"
             ),
         ])
     func refusesWhatCannotBe(capacity: Int, refillPerSecond: Double, message: String) {

@@ -14,7 +14,8 @@ struct DocumentationTests {
 
     /// README, Architecture, and every article of the catalogs.
     private static func documents() throws -> [String] {
-        let names = FileManager.default.enumerator(atPath: root.appendingPathComponent("Sources").path)?
+        let names =
+            FileManager.default.enumerator(atPath: root.appendingPathComponent("Sources").path)?
             .compactMap { $0 as? String } ?? []
         let articles = names.filter { $0.hasSuffix(".md") && $0.contains(".docc/") }.map { "Sources/\($0)" }.sorted()
         try #require(articles.count >= 20)
@@ -67,7 +68,10 @@ struct DocumentationTests {
         #expect(commands.count == 3 && commands[0] == "make run\n")
         let dryRun = try ChildProcess("make", ["-n", "-C", Self.root.path, "run"])
         #expect(try await dryRun.exitCode() == 0)
-        #expect(dryRun.text.contains("swift build -c release --product cistern") && dryRun.text.contains("/cistern\" serve"))
+        #expect(
+            dryRun.text.contains(
+                "swift build -c release --product "
+                    + "cistern") && dryRun.text.contains("/cistern\" serve"))
 
         let server = try await ListeningProcess(
             BuiltProduct.path("cistern"), ["serve", "--port", "0", "--admin-port", "0"])

@@ -14,6 +14,30 @@ struct ConventionTests {
         for file in try everyFile() { #expect(file.lines.count <= 401, "\(file.path) has \(file.lines.count) lines") }
     }
 
+    @Test("no line is longer than 120 columns")
+    func columns() throws {
+        for file in try everyFile() + Repository.documents() {
+            for (number, line) in file.lines.enumerated() where line.count > 120 {
+                Issue.record("\(file.path):\(number + 1) has \(line.count) columns")
+            }
+        }
+    }
+
+    @Test("a comment is at most three lines long, except before declarations and at the start of a file")
+    func commentLength() throws {
+        for file in try everyFile() {
+            var start: Int?
+            for (number, line) in file.lines.enumerated() {
+                let text = line.drop { $0 == " " }
+                let isComment = text.hasPrefix("//") && !text.hasPrefix("///")
+                if isComment, start == nil { start = number }
+                guard !isComment, let first = start else { continue }
+                start = nil
+                #expect(first == 0 || number - first <= 3, "\(file.path):\(first + 1) has \(number - first) lines")
+            }
+        }
+    }
+
     @Test("every import outside Tests has an access level")
     func importLevels() throws {
         for file in try everyFile() where !file.path.hasPrefix("Tests/") {

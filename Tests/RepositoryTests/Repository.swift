@@ -45,4 +45,16 @@ enum Repository {
             File(path: "\(folder)/\(name)", text: try text("\(folder)/\(name)"))
         }
     }
+
+    /// README, Architecture, every article, the Makefile, and the dashboard's files.
+    static func documents() throws -> [File] {
+        let names =
+            FileManager.default.enumerator(atPath: root.appendingPathComponent("Sources").path)?
+            .compactMap { $0 as? String } ?? []
+        let endings = [".md", ".js", ".css", ".html"]
+        let paths = names.filter { name in endings.contains { name.hasSuffix($0) } }.map { "Sources/\($0)" }
+        return try (["README.md", "Architecture.md", "Makefile"] + paths.sorted()).map {
+            File(path: $0, text: try text($0))
+        }
+    }
 }

@@ -211,7 +211,8 @@ struct BucketTable<Value: TableValue>: ~Copyable {
 
     /// Removes a value that may be forgotten and returns it; nil if no value may be forgotten yet.
     ///
-    /// Guests (see ``probationaryCount``) go first. They displace other keys from at most a quarter of the table, so a flood
+    /// Guests (see ``probationaryCount``) go first. They displace other keys from at most a quarter of the table, so a
+    /// flood
     /// of new keys leaves older ones. The scan finds a value if there is one; failed scans keep their bounds for the
     /// next call.
     ///

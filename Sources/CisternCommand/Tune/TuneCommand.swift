@@ -72,8 +72,8 @@ struct TuneCommand: AsyncParsableCommand {
         guard isWithinBudget else {
             throw FlagError(
                 "budget", options.budget ?? "",
-                "use \(Int(report.recommended.storeCallsPerSecond.rounded(.up))) or more, or fewer --servers or --organizations"
-            )
+                "use \(Int(report.recommended.storeCallsPerSecond.rounded(.up))) or more, or fewer --servers "
+                    + "or --organizations")
         }
         if let path = options.output { try write(report.yaml, to: path, flag: "output") }
     }

@@ -12,6 +12,7 @@ struct TunePage {
     var html: String {
         let figures = report.workload.figures.map { [$0.name, $0.value, $0.source] }
         let notes = (report.workload.notes + [report.scale.sentence]).map { "<p>\(SVG.escaped($0))</p>" }
+        let choices = report.rows.map { [report.name($0)] + TuneReport.cells($0) }
         return HTMLPage(
             "cistern tune",
             body: """
@@ -19,7 +20,7 @@ struct TunePage {
                 \(plot("Requests lost against store calls", "lost %", \.lostPercent))
                 \(plot("Tokens stranded against store calls", "stranded tokens", \.strandedTokens))
                 <h2>Choices</h2>
-                \(HTMLPage.table([""] + TuneReport.headings, report.rows.map { [report.name($0)] + TuneReport.cells($0) }))
+                \(HTMLPage.table([""] + TuneReport.headings, choices))
                 <h2>Workload</h2>
                 \(HTMLPage.table(["", "", "from"], figures))
                 \(notes.joined(separator: "\n"))

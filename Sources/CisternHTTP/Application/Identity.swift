@@ -44,7 +44,8 @@ package struct Identity {
                 throw Failure(
                     status: .badRequest,
                     message:
-                        "\(name) is \(shown): use 1 to \(OrganizationName.maximumBytes) characters of A-Z a-z 0-9 . _ : @ -"
+                        "\(name) is \(shown): use 1 to \(OrganizationName.maximumBytes) characters of "
+                        + "A-Z a-z 0-9 . _ : @ -"
                 )
             }
             return range

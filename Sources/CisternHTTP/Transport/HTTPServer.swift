@@ -223,7 +223,8 @@ package final class HTTPServer: Sendable {
 
     /// Rejects a connection above the limit.
     ///
-    /// It does not count toward `maximumConnections`. At most `maximumLingeringRejections` of them wait for their clients to close.
+    /// It does not count toward `maximumConnections`. At most `maximumLingeringRejections` of them wait for their
+    /// clients to close.
     private func refuse(_ channel: any Channel) throws {
         refusedConnections.add(1, ordering: .relaxed)
         let lingers = Self.incrementIfBelow(of: Self.maximumLingeringRejections, from: lingeringRejections)

@@ -29,7 +29,8 @@ extension ClusterNodes {
 
     /// How many redirections are followed without a pause; an outdated slot map needs one or two.
     private static let immediateHops = 4
-    /// The pause before a retry; it doubles with each hop after the first ``hopsBeforeBackoff``, up to 64 times as long.
+    /// The pause before a retry; it doubles with each hop after the first ``hopsBeforeBackoff``, up to 64 times as
+    /// long.
     private static let pauseMilliseconds: Int64 = 3
     private static let hopsBeforeBackoff = 8
 

@@ -39,7 +39,8 @@ final class ClusterNodes: StoreNodes {
 
     let context: StoreContext
     let reachability = Reachability()
-    /// This server's local fraction of all limits; the owner of one slot (``fractionPartition``) grants it for the whole
+    /// This server's local fraction of all limits; the owner of one slot (``fractionPartition``) grants it for the
+    /// whole
     /// cluster.
     private let fraction: NodeFraction
     let state: Mutex<State>

@@ -13,10 +13,10 @@ enum FillScript {
             local outstanding = 0
             local records = redis.call('HGETALL', KEYS[3])
             for i = 1, #records, 2 do
-              local tokens, ends, pace, paced, at =
+              local tokens, ends, trickle_rate, trickle_ends, at =
                 string.match(records[i + 1], '^%d+:(%d+):(%d+):%d+:(%d+):(%d+):%d+:(%d+):%d+$')
               local is_plausible = at and plausible(
-                tonumber(tokens), tonumber(ends), tonumber(pace), tonumber(paced), tonumber(at), 0)
+                tonumber(tokens), tonumber(ends), tonumber(trickle_rate), tonumber(trickle_ends), tonumber(at), 0)
               if is_plausible and tonumber(ends) > now then
                 outstanding = outstanding + tonumber(tokens)
               elseif records[i] ~= '' then

@@ -16,10 +16,10 @@ enum LeaseScript {
     /// A lease lasts at most `LeaseSettings.longestMilliseconds`, or the requested duration if that is longer. A
     /// trickle grant delivers at most the tokens of its record.
     static let plausibility = """
-        local function plausible(tokens, ends, pace, paced, at, duration)
+        local function plausible(tokens, ends, trickle_rate, trickle_ends, at, duration)
           return tokens <= \(Limit.maximumCapacity) and at < 4503599627370496 and ends > at
             and ends - at <= math.max(\(LeaseSettings.longestMilliseconds), duration)
-            and pace * (paced - at) <= tokens * \(Limit.microtokensPerToken)
+            and trickle_rate * (trickle_ends - at) <= tokens * \(Limit.microtokensPerToken)
         end
 
         """
@@ -29,8 +29,9 @@ enum LeaseScript {
             local call, floor, min, max = redis.call, math.floor, math.min, math.max
             local match, format, unpack = string.match, string.format, struct.unpack
             local lessee, numbers = ARGV[1], ARGV[2]
-            local capacity, rate, sequence, acknowledged, duration, held, quiet, returned, early, early_for,
-              ahead, weight, window, lone, next_number = unpack('<dddddddddddddd', numbers)
+            local capacity, rate, sequence, acknowledged, duration, held, since_spend, returned, half_spent,
+              half_spent_for, prefetch, weight, window, solo_multiplier, next_number =
+                unpack('<dddddddddddddd', numbers)
             -- Trial at login: writes nothing, but fails wherever a real request would fail.
             if capacity == 0 then return call('SET', KEYS[1], '1', 'XX') and 1 or 0 end
             -- While a Redis Cluster migrates a slot, only the first Redis key may be passed. The others derive from it.
@@ -45,56 +46,65 @@ enum LeaseScript {
 
             -- Collect when leased tokens ended. A lease ends at its expiry. The lessee's spent tokens end in two parts:
             -- about half at the earlier reported time, the rest at the last spend. Unacknowledged grants are credited.
-            local outstanding, own, credit, spilled, endings = 0, 0, 0, 0, {}
-            local weights, paces, coming = 0, 0, 0
-            local asked, spilled_then
+            local outstanding, own, credit, overflow, endings = 0, 0, 0, 0, {}
+            local weights, trickle_rates, trickle_remaining = 0, 0, 0
+            local asked, overflow_then
             local gone, moved, runs, latest, repaired, copy = {}, {}, {}, now, 0, nil
             local record_pattern = '^(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$'
             local records = call('HGETALL', leases_key)
             for i = 1, #records, 2 do
               local name, record = records[i], records[i + 1]
-              local last, tokens, ends, share, pace, paced, unseen, at, spill = match(record, record_pattern)
-              if spill then
-                tokens, ends, pace, paced, at = tonumber(tokens), tonumber(ends), tonumber(pace), tonumber(paced), tonumber(at)
+              local last, tokens, ends, share, trickle_rate, trickle_ends, unacknowledged, at, overflow_at =
+                match(record, record_pattern)
+              if overflow_at then
+                tokens, ends, at = tonumber(tokens), tonumber(ends), tonumber(at)
+                trickle_rate, trickle_ends = tonumber(trickle_rate), tonumber(trickle_ends)
               end
               if name == '' then
-                spilled, copy = match(record, '^(%d+):?(.*)$')
+                overflow, copy = match(record, '^(%d+):?(.*)$')
                 if copy == '' then copy = nil end
-                spilled = (tonumber(spilled) or 0) % wrap
-              elseif not spill or not plausible(tokens, ends, pace, paced, at, duration)
-                or #last > 16 or #share > 13 or #unseen > 16 or #spill > 16 then
+                overflow = (tonumber(overflow) or 0) % wrap
+              elseif not overflow_at or not plausible(tokens, ends, trickle_rate, trickle_ends, at, duration)
+                or #last > 16 or #share > 13 or #unacknowledged > 16 or #overflow_at > 16 then
                 -- No server writes this record: remove it. The caller logs the repair.
                 gone[#gone + 1], repaired = name, repaired + 1
               else
                 -- Written in the future, so the clock has stepped back since: the record restarts now.
                 if at > now then
                   latest = max(latest, at)
-                  ends, paced, at = now + ends - at, max(0, now + paced - at), now
+                  ends, trickle_ends, at = now + ends - at, max(0, now + trickle_ends - at), now
                 end
                 outstanding = outstanding + tokens
                 if name == lessee then
                   last = tonumber(last)
-                  if sequence <= last and ends > now then return redis.error_reply('STALE a later request came first') end
+                  if sequence <= last and ends > now then
+                    return redis.error_reply('STALE a later request came first')
+                  end
                   if ends <= now then
-                    endings[#endings + 1] = { held > 0 and ends or min(now - quiet, ends), tokens }
+                    endings[#endings + 1] = { held > 0 and ends or min(now - since_spend, ends), tokens }
                   else
-                    asked, spilled_then = at, spill
-                    unseen = last > acknowledged and tonumber(unseen) or 0
+                    asked, overflow_then = at, overflow_at
+                    unacknowledged = last > acknowledged and tonumber(unacknowledged) or 0
                     own = min(tokens, held)
-                    credit = min(returned + unseen, tokens - own)
+                    credit = min(returned + unacknowledged, tokens - own)
                     local spent = tokens - own - credit
-                    early = min(early, spent)
-                    if early > 0 then endings[#endings + 1] = { min(now - quiet, now - early_for), early, true } end
-                    if spent > early then endings[#endings + 1] = { now - quiet, spent - early, true } end
+                    half_spent = min(half_spent, spent)
+                    if half_spent > 0 then
+                      endings[#endings + 1] = { min(now - since_spend, now - half_spent_for), half_spent, true }
+                    end
+                    if spent > half_spent then
+                      endings[#endings + 1] = { now - since_spend, spent - half_spent, true }
+                    end
                   end
                 elseif ends <= now then
                   endings[#endings + 1] = { ends, tokens }
                   gone[#gone + 1] = name
                 else
                   weights = weights + tonumber(share)
-                  if paced > now then
-                    paces, coming = paces + pace, coming + pace * (paced - now)
-                    runs[#runs + 1] = { pace, paced - now }
+                  if trickle_ends > now then
+                    trickle_rates = trickle_rates + trickle_rate
+                    trickle_remaining = trickle_remaining + trickle_rate * (trickle_ends - now)
+                    runs[#runs + 1] = { trickle_rate, trickle_ends - now }
                   end
                 end
               end
@@ -116,16 +126,17 @@ enum LeaseScript {
             -- Earlier overflow earns no credit, because times before the step cannot be compared.
             if latest > now then
               for _, run in ipairs(runs) do balance = balance - run[1] * run[2] end
-              spilled_then = spilled
+              overflow_then = overflow
               local dropped = { [lessee] = true, [''] = true }
               for _, name in ipairs(gone) do dropped[name] = true end
               for i = 1, #records, 2 do
                 if not dropped[records[i]] then
-                  local last, tokens, ends, share, pace, paced, unseen, at = match(records[i + 1], record_pattern)
+                  local last, tokens, ends, share, trickle_rate, trickle_ends, unacknowledged, at =
+                    match(records[i + 1], record_pattern)
                   local back = max(0, at - now)
                   moved[#moved + 1] = records[i]
-                  moved[#moved + 1] = format('%s:%s:%d:%s:%s:%d:%s:%d:%d', last, tokens, ends - back, share, pace,
-                    max(0, paced - back), unseen, at - back, spilled)
+                  moved[#moved + 1] = format('%s:%s:%d:%s:%s:%d:%s:%d:%d', last, tokens, ends - back, share,
+                    trickle_rate, max(0, trickle_ends - back), unacknowledged, at - back, overflow)
                 end
               end
             end
@@ -134,16 +145,16 @@ enum LeaseScript {
             if not (balance >= -outstanding * token) then balance = -outstanding * token end
             balance = min(balance, max(0, capacity - outstanding * token))
 
-            -- Credit the overflow (`spilled`) that found no room because spent tokens were still on record. The
+            -- Credit the overflow (`overflow`) that found no room because spent tokens were still on record. The
             -- overflow since the lessee's last request is known; subtract the most that can have flowed in before the
             -- spend.
             if asked then
               for _, ending in ipairs(endings) do
                 if ending[3] and ending[1] < since then
-                  local found = (spilled - spilled_then) % wrap
+                  local found = (overflow - overflow_then) % wrap
                   if found >= wrap / 2 then found = 0 end
                   found = min(ending[2] * token, max(0, found - max(0, ending[1] - asked) * rate))
-                  balance, spilled = balance + found, (spilled - found) % wrap
+                  balance, overflow = balance + found, (overflow - found) % wrap
                 end
               end
             end
@@ -152,7 +163,7 @@ enum LeaseScript {
               if moment <= since then return end
               local inflow = (moment - since) * rate
               local level = max(balance, min(balance + inflow, capacity - outstanding * token))
-              spilled = (spilled + min(capacity, inflow - (level - balance))) % wrap
+              overflow = (overflow + min(capacity, inflow - (level - balance))) % wrap
               balance, since = level, moment
             end
             if #endings > 1 then table.sort(endings, function(a, b) return a[1] < b[1] end) end
@@ -165,10 +176,10 @@ enum LeaseScript {
             balance = balance + credit * token
 
             -- Pay the waiting requests in order, each in full or not at all, from the lessee's tokens and the open
-            -- balance. Trickle tokens that have not arrived yet (`coming`) are already charged to the balance, so add
+            -- balance. Trickle tokens that have not arrived yet (`trickle_remaining`) are already charged to it, so add
             -- them back.
             local room = max(0, capacity / token - outstanding)
-            local whole = min(room, floor(max(0, balance + coming) / token))
+            local whole = min(room, floor(max(0, balance + trickle_remaining) / token))
             local left, everything = own + whole, true
             while next_number <= #numbers do
               local cost, count
@@ -180,34 +191,34 @@ enum LeaseScript {
             local granted = max(0, whole - left)
 
             -- Prefetch: at once up to the lessee's share of the balance, the rest as a trickle grant from its share of
-            -- the refill. A sole lessee gets a multiple of it (solo multiplier, `lone`).
+            -- the refill. A sole lessee gets a multiple of it (solo multiplier, `solo_multiplier`).
             local alone = weights == 0
             local function share(amount)
               if alone then return amount end
               if weight == 0 then return 0 end
               return floor(amount * (weight / (weight + weights)))
             end
-            if alone then ahead, window = ahead * lone, window * lone end
+            if alone then prefetch, window = prefetch * solo_multiplier, window * solo_multiplier end
             -- Prefetch stops once half of the capacity is outstanding: the rest stays available to every server.
-            local spare = max(0, floor(capacity / token / 2) - outstanding - granted)
+            local prefetch_room = max(0, floor(capacity / token / 2) - outstanding - granted)
             if everything then
               local rest = whole - granted
               local due = weight == 0 and rest or share(rest)
-              if rest <= ahead then due = rest end
-              due = min(ahead, spare, due)
-              granted, ahead, spare = granted + due, ahead - due, spare - due
+              if rest <= prefetch then due = rest end
+              due = min(prefetch, prefetch_room, due)
+              granted, prefetch, prefetch_room = granted + due, prefetch - due, prefetch_room - due
             end
             -- Promise future refill only if the balance is used up, because a trickle grant makes the lessee wait.
-            local free = max(0, rate - paces)
+            local free = max(0, rate - trickle_rates)
             local fair = min(free, alone and free or share(rate))
-            local paced, pace, span = 0, 0, 0
-            if granted == whole then paced = min(ahead, spare, floor(fair * window / token)) end
-            if paced > 0 then
-              span = math.ceil(paced * token / fair)
+            local trickle_tokens, trickle_rate, span = 0, 0, 0
+            if granted == whole then trickle_tokens = min(prefetch, prefetch_room, floor(fair * window / token)) end
+            if trickle_tokens > 0 then
+              span = math.ceil(trickle_tokens * token / fair)
               -- Rounded down, so that the rate never delivers more than the granted tokens.
-              pace = floor(paced * token / span)
+              trickle_rate = floor(trickle_tokens * token / span)
             end
-            balance = balance - (granted + paced) * token
+            balance = balance - (granted + trickle_tokens) * token
 
             for _, lessee in ipairs(gone) do call('HDEL', leases_key, lessee) end
             for i = 1, #moved, 2 do call('HSET', leases_key, moved[i], moved[i + 1]) end
@@ -216,7 +227,7 @@ enum LeaseScript {
             local life = max(60000, 2 * fill, duration + fill)
             -- Format each repeated number once: Redis 7.0 is slow at formatting numbers that are passed as arguments.
             local life_text = life == 60000 and '60000' or format('%d', life)
-            local now_text, spilled_text = format('%d', now), format('%d', spilled)
+            local now_text, overflow_text = format('%d', now), format('%d', overflow)
             local size = balance < 0 and -balance or balance
             local fraction, text = size % token
             if fraction > 0 then
@@ -228,12 +239,14 @@ enum LeaseScript {
             call('SET', tokens_key, text, 'PX', life_text)
             call('SET', refill_key, now_text, 'PX', life_text)
             -- Keep the record until it expires, even if it holds no tokens: its sequence number detects late requests.
-            local record = format('%d:%d:%d:%d:%d:%d:%d:%s:%s', sequence, own + granted + paced, now + duration,
-              weight, pace, now + span, granted + paced, now_text, spilled_text)
-            call('HSET', leases_key, lessee, record, '', spilled_text .. ':' .. text)
+            local record = format('%d:%d:%d:%d:%d:%d:%d:%s:%s', sequence, own + granted + trickle_tokens,
+              now + duration, weight, trickle_rate, now + span, granted + trickle_tokens, now_text, overflow_text)
+            call('HSET', leases_key, lessee, record, '', overflow_text .. ':' .. text)
             call('PEXPIRE', leases_key, life_text)
-            local left = min(balance + coming + pace * span, (room - granted - paced) * token)
-            return { granted, own, left, paced, span, free - pace, outstanding + granted + paced, repaired, latest - now }
+            local open = balance + trickle_remaining + trickle_rate * span
+            open = min(open, (room - granted - trickle_tokens) * token)
+            return { granted, own, open, trickle_tokens, span, free - trickle_rate,
+              outstanding + granted + trickle_tokens, repaired, latest - now }
             """
 
     /// How a command refers to the script.

@@ -67,7 +67,8 @@ package struct BarPlot {
             <text class="name" x="\(SVG.number(left - 10))" y="\(SVG.number(middle))" dy="4" \
             text-anchor="end">\(SVG.escaped(bar.name))</text>\
             <rect class="bar series-\(bar.series % SVG.seriesCount)" x="\(SVG.number(left))" \
-            y="\(SVG.number(top + 3))" width="\(SVG.number(max(1, end - left)))" height="\(SVG.number(rowHeight - 10))" \
+            y="\(SVG.number(top + 3))" width="\(SVG.number(max(1, end - left)))" \
+            height="\(SVG.number(rowHeight - 10))" \
             rx="3"><title>\(SVG.escaped("\(bar.name): \(Axis.formatted(bar.value))"))</title></rect>\
             <line class="spread" x1="\(SVG.number(spread.0))" x2="\(SVG.number(spread.1))" y1="\(SVG.number(middle))" \
             y2="\(SVG.number(middle))"/>\
@@ -78,8 +79,8 @@ package struct BarPlot {
             let x = SVG.number(axis.position(reference))
             text += """
                 <line class="reference" x1="\(x)" x2="\(x)" y1="\(SVG.number(top))" \
-                y2="\(SVG.number(top + rowHeight - 4))"><title>\(SVG.escaped("the reference: \(Axis.formatted(reference))"))\
-                </title></line>
+                y2="\(SVG.number(top + rowHeight - 4))"><title>\
+                \(SVG.escaped("the reference: \(Axis.formatted(reference))"))</title></line>
                 """
         }
         return text

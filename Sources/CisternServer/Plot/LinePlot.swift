@@ -90,7 +90,8 @@ package struct LinePlot {
                 """
             if labelsPoints {
                 text += """
-                    <text class="mark" x="\(SVG.number(place.x))" y="\(SVG.number(place.y + (number == 0 ? -10 : 20)))" \
+                    <text class="mark" x="\(SVG.number(place.x))" \
+                    y="\(SVG.number(place.y + (number == 0 ? -10 : 20)))" \
                     text-anchor="middle">\(SVG.escaped(place.label))</text>
                     """
             }

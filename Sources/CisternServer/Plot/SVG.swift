@@ -27,7 +27,8 @@ package enum SVG {
     package static let style = """
         :root { color-scheme: light dark; --page: #fcfcfb; --text: #1a1a19; --quiet: #5f5e5a; --grid: #e4e3df;
           --s0: #2a78d6; --s1: #d9551f; --s2: #14855c; --s3: #a87200; --s4: #c2467c; --s5: #5f5e5a; }
-        @media (prefers-color-scheme: dark) { :root { --page: #1a1a19; --text: #f4f3f0; --quiet: #b4b2aa; --grid: #3a3936;
+        @media (prefers-color-scheme: dark) { :root { --page: #1a1a19; --text: #f4f3f0; --quiet: #b4b2aa; --grid: \
+        #3a3936;
           --s0: #5598e7; --s1: #ee7b4a; --s2: #2fb387; --s3: #d9a02b; --s4: #e57fa9; --s5: #b4b2aa; } }
         body { margin: 0 auto; padding: 24px; max-width: 1200px; background: var(--page); color: var(--text);
           font: 15px/1.5 system-ui, sans-serif; }
@@ -42,6 +43,9 @@ package enum SVG {
         .grid { stroke: var(--grid); stroke-width: 1; } .line { fill: none; stroke-width: 2; }
         .dot { stroke: var(--page); stroke-width: 1.5; } .spread { stroke: var(--text); stroke-width: 1.5; }
         .reference { stroke: var(--text); stroke-width: 2; stroke-dasharray: 3 2; }
-        \((0..<seriesCount).map { "svg .line.series-\($0) { stroke: var(--s\($0)); } svg .dot.series-\($0), svg .bar.series-\($0) { fill: var(--s\($0)); }" }.joined(separator: "\n"))
+        \((0..<seriesCount).map { number in
+            "svg .line.series-\(number) { stroke: var(--s\(number)); } "
+                + "svg .dot.series-\(number), svg .bar.series-\(number) { fill: var(--s\(number)); }"
+        }.joined(separator: "\n"))
         """
 }

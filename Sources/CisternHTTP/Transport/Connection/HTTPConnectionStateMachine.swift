@@ -118,7 +118,8 @@ struct HTTPConnectionStateMachine {
         case close
     }
 
-    /// Begins to close the connection, in two steps: closing at once would discard unsent bytes, and a client that still
+    /// Begins to close the connection, in two steps: closing at once would discard unsent bytes, and a client that
+    /// still
     /// sends could not read the response.
     mutating func linger(now: NIODeadline) -> CloseAction {
         switch state {
