@@ -65,6 +65,10 @@ let package = Package(
         ),
         .target(name: "CisternClock", dependencies: ["Cistern", "CProcessorTicks"]),
         .target(name: "CisternSupport", dependencies: ["Cistern"]),
+        // Tables, plots and pages that commands print.
+        .target(name: "CisternReport"),
+        // Real processes for benchmarks and tests: redis-server, the programs of this package, a plain HTTP client.
+        .target(name: "CisternProcesses"),
         .target(name: "CisternCluster", dependencies: ["Cistern"]),
         .target(
             name: "CisternRedis",
@@ -136,6 +140,7 @@ let package = Package(
                 "CisternAdmin",
                 "CisternCluster",
                 "CisternRedis",
+                "CisternReport",
                 "CisternServer",
                 "CisternSimulation",
                 "CisternSupport",
@@ -160,9 +165,10 @@ let package = Package(
                 "CisternCommand",
                 "CisternHTTP",
                 "CisternRedis",
+                "CisternProcesses",
+                "CisternReport",
                 "CisternServer",
                 "CisternSupport",
-                "CisternTesting",
                 "CJemalloc",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "DequeModule", package: "swift-collections"),
@@ -179,7 +185,9 @@ let package = Package(
         // Shared test support: a manual clock, real processes, a plain HTTP client.
         .target(
             name: "CisternTesting",
-            dependencies: ["Cistern", "CisternSupport", .product(name: "Logging", package: "swift-log")],
+            dependencies: [
+                "Cistern", "CisternProcesses", "CisternSupport", .product(name: "Logging", package: "swift-log"),
+            ],
             path: "Tests/CisternTesting"
         ),
         // The program whose instructions per decision PerfTests counts from outside, in a release build. It has few
@@ -192,25 +200,37 @@ let package = Package(
                 "Cistern",
                 "CisternSupport",
                 "CisternRedis",
+                "CisternProcesses",
                 "CisternTesting",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]
         ),
-        .testTarget(name: "RepositoryTests", dependencies: ["CisternServer", "CisternTesting"]),
+        .testTarget(
+            name: "RepositoryTests",
+            dependencies: [
+                "CisternServer", "CisternProcesses",
+                "CisternTesting",
+            ]),
         .testTarget(
             name: "PerfTests",
             dependencies: [
                 "Cistern",
                 "CisternServer",
+                "CisternProcesses",
                 "CisternTesting",
                 "Perf",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ]
         ),
-        .testTarget(name: "AllocationTests", dependencies: ["Cistern", "CisternTesting", "CJemalloc"]),
+        .testTarget(
+            name: "AllocationTests",
+            dependencies: [
+                "Cistern", "CisternProcesses",
+                "CisternTesting", "CJemalloc",
+            ]),
         .testTarget(
             name: "DocumentationTests",
             dependencies: [
@@ -218,15 +238,28 @@ let package = Package(
                 "CisternCommand",
                 "CisternRedis",
                 "CisternServer",
+                "CisternProcesses",
                 "CisternTesting",
             ]
         ),
         .testTarget(
-            name: "CisternTests", dependencies: ["Cistern", "CisternCluster", "CisternSupport", "CisternTesting"]),
+            name: "CisternTests",
+            dependencies: [
+                "Cistern", "CisternCluster", "CisternSupport", "CisternProcesses",
+                "CisternTesting",
+            ]),
         .testTarget(
             name: "CisternClusterTests",
-            dependencies: ["Cistern", "CisternCluster", "CisternSupport", "CisternTesting"]),
-        .testTarget(name: "CisternSupportTests", dependencies: ["Cistern", "CisternSupport", "CisternTesting"]),
+            dependencies: [
+                "Cistern", "CisternCluster", "CisternSupport", "CisternProcesses",
+                "CisternTesting",
+            ]),
+        .testTarget(
+            name: "CisternSupportTests",
+            dependencies: [
+                "Cistern", "CisternSupport", "CisternProcesses",
+                "CisternTesting",
+            ]),
         .testTarget(name: "CisternClockTests", dependencies: ["Cistern", "CisternClock"]),
         .testTarget(name: "CisternSimulationTests", dependencies: ["Cistern", "CisternSimulation", "CisternSupport"]),
         .testTarget(
@@ -236,6 +269,7 @@ let package = Package(
                 "CisternCluster",
                 "CisternRedis",
                 "CisternSupport",
+                "CisternProcesses",
                 "CisternTesting",
                 .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
                 .product(name: "Logging", package: "swift-log"),
@@ -251,6 +285,7 @@ let package = Package(
                 "Cistern",
                 "CisternSupport",
                 "CisternHTTP",
+                "CisternProcesses",
                 "CisternTesting",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -269,6 +304,7 @@ let package = Package(
                 "CisternSupport",
                 "CisternCommand",
                 "CisternSimulation",
+                "CisternProcesses",
                 "CisternTesting",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),

@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import CJemalloc
-internal import CisternTesting
+internal import CisternProcesses
 internal import Foundation
 internal import UnixSignals
 

@@ -1,6 +1,5 @@
 internal import ArgumentParser
 internal import Cistern
-internal import CisternTesting
 internal import Foundation
 
 /// `perf http`: load on one server.

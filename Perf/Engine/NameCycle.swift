@@ -1,5 +1,4 @@
 internal import CisternSupport
-internal import CisternTesting
 
 /// The names of one thread's requests, contiguous in memory and used again and again.
 ///

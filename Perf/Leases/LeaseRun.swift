@@ -1,5 +1,5 @@
 internal import Cistern
-internal import CisternTesting
+internal import CisternProcesses
 internal import Foundation
 internal import NIOCore
 internal import NIOPosix

@@ -1,5 +1,4 @@
 internal import CisternSupport
-internal import CisternTesting
 internal import Foundation
 
 /// The organizations of a load, and how often each sends requests.

@@ -1,4 +1,4 @@
-internal import CisternTesting
+internal import CisternProcesses
 internal import Foundation
 
 /// The machine and software of a measurement.

@@ -1,4 +1,4 @@
-internal import CisternTesting
+internal import CisternProcesses
 internal import Foundation
 
 /// Reads how often commands have been called, from the statistics of Redis servers.

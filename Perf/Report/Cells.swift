@@ -1,3 +1,4 @@
+internal import CisternReport
 internal import CisternServer
 
 /// A result as rows of text cells, the same for the terminal and for the HTML page.

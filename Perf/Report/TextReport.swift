@@ -1,3 +1,4 @@
+internal import CisternReport
 internal import CisternServer
 internal import Foundation
 

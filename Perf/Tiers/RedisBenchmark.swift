@@ -1,6 +1,6 @@
 internal import Cistern
+internal import CisternProcesses
 internal import CisternRedis
-internal import CisternTesting
 internal import Foundation
 
 /// Measures `redis-benchmark` with the same script, number of nodes and pipelining as the cluster tier.

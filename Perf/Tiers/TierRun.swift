@@ -1,6 +1,6 @@
 internal import Cistern
+internal import CisternProcesses
 internal import CisternRedis
-internal import CisternTesting
 internal import Foundation
 internal import NIOCore
 internal import NIOPosix

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Cistern
 internal import CisternCluster
 internal import CisternRedis
+internal import CisternReport
 internal import CisternServer
 internal import Foundation
 

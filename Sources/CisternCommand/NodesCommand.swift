@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import CisternRedis
+internal import CisternReport
 internal import CisternServer
 internal import Foundation
 

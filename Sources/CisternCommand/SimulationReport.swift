@@ -1,4 +1,5 @@
 internal import Cistern
+internal import CisternReport
 internal import CisternServer
 internal import CisternSimulation
 internal import Foundation

@@ -1,3 +1,4 @@
+import CisternProcesses
 import CisternSupport
 import CisternTesting
 import Foundation

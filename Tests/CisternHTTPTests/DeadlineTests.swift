@@ -1,4 +1,5 @@
 import Cistern
+import CisternProcesses
 import CisternTesting
 import NIOCore
 import NIOEmbedded

@@ -1,5 +1,4 @@
 import CisternSupport
-import CisternTesting
 import NIOCore
 import NIOEmbedded
 import NIOHTTP1

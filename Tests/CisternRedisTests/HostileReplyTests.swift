@@ -1,5 +1,6 @@
 import Cistern
 import CisternCluster
+import CisternProcesses
 import CisternSupport
 import CisternTesting
 import Foundation

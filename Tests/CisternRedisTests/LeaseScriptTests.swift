@@ -1,4 +1,5 @@
 import Cistern
+import CisternProcesses
 import CisternSupport
 import CisternTesting
 import Foundation

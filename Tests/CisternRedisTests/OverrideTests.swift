@@ -1,5 +1,6 @@
 import Cistern
 import CisternCluster
+import CisternProcesses
 import CisternTesting
 import InMemoryTracing
 import Logging

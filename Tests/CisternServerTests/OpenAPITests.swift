@@ -1,3 +1,4 @@
+import CisternProcesses
 import CisternTesting
 import Foundation
 import HTTPTypes

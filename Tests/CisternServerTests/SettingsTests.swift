@@ -1,5 +1,6 @@
 import Cistern
 import CisternHTTP
+import CisternProcesses
 import CisternRedis
 import CisternTesting
 import Foundation

@@ -1,3 +1,4 @@
+import CisternProcesses
 import CisternSimulation
 import CisternTesting
 import Foundation

@@ -1,4 +1,5 @@
 import Cistern
+import CisternProcesses
 import CisternServer
 import CisternTesting
 import Foundation

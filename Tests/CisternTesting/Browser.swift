@@ -1,3 +1,4 @@
+import CisternProcesses
 package import Foundation
 
 /// A headless Chromium for one test, controlled through chromedriver with the W3C WebDriver protocol.

@@ -1,3 +1,4 @@
+package import CisternProcesses
 import Foundation
 import Synchronization
 

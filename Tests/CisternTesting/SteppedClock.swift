@@ -1,3 +1,5 @@
+import CisternProcesses
+
 #if os(Linux)
     import Foundation
 

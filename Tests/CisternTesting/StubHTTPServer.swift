@@ -1,3 +1,4 @@
+import CisternProcesses
 import Foundation
 import Synchronization
 

@@ -1,3 +1,4 @@
+import CisternProcesses
 import Foundation
 
 /// Certificates for one test, made with openssl: a trusted authority, an untrusted one, and certificates of both.

@@ -1,3 +1,4 @@
+import CisternProcesses
 import CisternServer
 import CisternTesting
 import Foundation

@@ -1,3 +1,5 @@
+import CisternProcesses
+
 #if os(Linux)
     import Cistern
     import CisternRedis

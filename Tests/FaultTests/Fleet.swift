@@ -1,4 +1,5 @@
 import Cistern
+import CisternProcesses
 import CisternRedis
 import CisternTesting
 import Foundation

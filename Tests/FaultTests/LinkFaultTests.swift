@@ -1,4 +1,5 @@
 import Cistern
+import CisternProcesses
 import CisternRedis
 import CisternSupport
 import CisternTesting

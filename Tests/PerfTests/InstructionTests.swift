@@ -1,3 +1,5 @@
+import CisternProcesses
+
 // Valgrind does not run on macOS, and instruction counts differ between processors.
 #if os(Linux) && arch(x86_64)
     import CisternTesting

@@ -1,3 +1,4 @@
+import CisternReport
 import CisternServer
 import Foundation
 import Testing

@@ -10,6 +10,8 @@ struct LayerTests {
         "CisternClock": ["Cistern", "CProcessorTicks", "Foundation", "Synchronization"],
         "CisternSupport": ["Cistern"],
         "CisternCluster": ["Cistern"],
+        "CisternReport": ["Foundation"],
+        "CisternProcesses": ["Foundation", "Synchronization"],
         "CisternRedis": [
             "Cistern", "CisternCluster", "CisternSupport", "CHiredis", "DequeModule", "Foundation", "Logging",
             "NIOCore", "NIOPosix", "NIOSSL",
@@ -33,7 +35,8 @@ struct LayerTests {
         ],
         "CisternCommand": [
             "ArgumentParser", "AsyncHTTPClient", "CJemalloc", "Cistern", "CisternAdmin", "CisternCluster",
-            "CisternRedis", "CisternServer", "CisternSimulation", "CisternSupport", "Darwin", "Foundation", "Glibc",
+            "CisternRedis", "CisternReport", "CisternServer", "CisternSimulation", "CisternSupport", "Darwin",
+            "Foundation", "Glibc",
             "Logging", "NIOCore", "NIOHTTP1",
             "NIOPosix",
             "ServiceLifecycle", "UnixSignals",
@@ -43,7 +46,7 @@ struct LayerTests {
     /// The modules that the benchmarks may import: the measured modules, and test support for processes.
     private static let allowedForPerf: Set<String> = [
         "ArgumentParser", "CJemalloc", "Cistern", "CisternClock", "CisternHTTP", "CisternRedis", "CisternServer",
-        "CisternSupport", "CisternTesting",
+        "CisternSupport", "CisternProcesses", "CisternReport",
         "DequeModule", "Foundation", "HeapModule", "Histogram", "Logging", "NIOCore", "NIOPosix", "Synchronization",
         "UnixSignals",
     ]

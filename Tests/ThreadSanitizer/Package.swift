@@ -19,12 +19,18 @@ let package = Package(
         ),
         .target(name: "CisternSupport", dependencies: ["Cistern"]),
         .target(name: "CisternCluster", dependencies: ["Cistern"]),
+        .target(name: "CisternProcesses"),
         .target(
             name: "CisternTesting",
-            dependencies: ["Cistern", "CisternSupport", .product(name: "Logging", package: "swift-log")]
+            dependencies: [
+                "Cistern", "CisternProcesses", "CisternSupport", .product(name: "Logging", package: "swift-log"),
+            ]
         ),
         .testTarget(
-            name: "CisternTests", dependencies: ["Cistern", "CisternCluster", "CisternSupport", "CisternTesting"]),
+            name: "CisternTests",
+            dependencies: [
+                "Cistern", "CisternCluster", "CisternProcesses", "CisternSupport", "CisternTesting",
+            ]),
     ]
 )
 

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Cistern
+internal import CisternReport
 internal import CisternServer
 internal import CisternSimulation
 internal import Foundation

@@ -1,4 +1,5 @@
 internal import Cistern
+internal import CisternReport
 internal import CisternServer
 
 /// The results of a search as one self-contained HTML page with plots.

@@ -1,5 +1,5 @@
-import Foundation
-import Synchronization
+internal import Foundation
+internal import Synchronization
 
 /// A child process of a test, killed when this object is released.
 package final class ChildProcess: Sendable {

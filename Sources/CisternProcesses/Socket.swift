@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// A TCP connection to a local port, with a timeout for reads and writes.
 package final class Socket {
@@ -69,7 +69,7 @@ package final class Socket {
     }
 
     /// Listens on a free port of 127.0.0.1.
-    static func listen() throws -> (listener: Int32, port: Int) {
+    package static func listen() throws -> (listener: Int32, port: Int) {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = Socket.loopback(port: 0)
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
@@ -92,7 +92,7 @@ package final class Socket {
     }
 
     /// The address of a port of 127.0.0.1.
-    static func loopback(port: UInt16) -> sockaddr_in {
+    package static func loopback(port: UInt16) -> sockaddr_in {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian

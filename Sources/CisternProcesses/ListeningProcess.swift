@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 
 /// A server process that prints `listening on http://127.0.0.1:PORT` once it serves.
 package final class ListeningProcess: Sendable {

@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 
 /// One HTTP response as received.
 package struct HTTPReply: Sendable, CustomStringConvertible {

@@ -1,5 +1,5 @@
-import Foundation
-import Synchronization
+internal import Foundation
+internal import Synchronization
 
 /// A redis-server for one test on a free port of 127.0.0.1, killed when this object is released.
 package final class RedisServer: Sendable {

@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 
 /// A folder for one test, deleted when this object is released.
 package final class TemporaryDirectory: Sendable {
