@@ -79,8 +79,9 @@ struct LeasesCommand: AsyncParsableCommand {
     func chosen() throws(PerfError) -> [LeaseRun.Choice] {
         let isSmoke = options.smoke
         let horizons = try Self.times(
-            "horizons", horizons ?? (isSmoke ? "250ms" : "50ms,100ms,250ms,500ms,1s"), 10...10_000)
-        let durations = try Self.times("durations", durations ?? (isSmoke ? "2s" : "2s,5s"), 100...60_000)
+            "horizons", horizons ?? (isSmoke ? "250ms" : "50ms,100ms,250ms,500ms,1s"), LeaseSettings.Ranges.horizon)
+        let durations = try Self.times(
+            "durations", durations ?? (isSmoke ? "2s" : "2s,5s"), LeaseSettings.Ranges.duration)
         let choices = durations.flatMap { duration in
             horizons.filter { $0 * 2 <= duration }.map {
                 LeaseRun.Choice(horizonMilliseconds: $0, durationMilliseconds: duration)

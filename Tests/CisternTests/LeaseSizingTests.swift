@@ -83,4 +83,32 @@ struct LeaseSizingTests {
         #expect(FixedSizing(tokens: 50).requested(for: use, settings: LeaseSettings()).prefetchTokens == 50)
         #expect(PerRequestSizing().requested(for: use, settings: LeaseSettings()) == RequestedLease.none)
     }
+
+    @Test("settings outside their ranges are replaced by the nearest ones inside, and never trap")
+    func ranges() {
+        var settings = LeaseSettings()
+        for value in [Int64.min, -1, 0, 1000, .max] {
+            settings.durationMilliseconds = value
+            settings.horizonMilliseconds = value
+            settings.prefetchMilliseconds = value
+            settings.idleMilliseconds = value
+            settings.demandRiseMilliseconds = value
+            settings.demandFallMilliseconds = value
+            settings.clockDriftPerMille = value
+            settings.timeoutMilliseconds = value
+            settings.minimumTokens = Int(value)
+            settings.soloMultiplier = Int(value)
+            #expect(LeaseSettings.Ranges.duration ~= settings.durationMilliseconds)
+            #expect(LeaseSettings.Ranges.clockDrift ~= settings.clockDriftPerMille)
+            #expect(LeaseSettings.Ranges.soloMultiplier ~= settings.soloMultiplier)
+            // A drift of 1000 would divide by zero here.
+            #expect(settings.localMilliseconds(1000) >= 1000)
+            #expect(settings.expiry(sentAt: Instant(milliseconds: 1)) > Instant(milliseconds: 1))
+            let request = DemandSizing().requested(
+                for: SizingInput(limit: .standard, demandPerSecond: 10, held: 0), settings: settings)
+            #expect(request.prefetchTokens >= 0)
+        }
+        settings.durationMilliseconds = 1000
+        #expect(settings.durationMilliseconds == 1000)
+    }
 }

@@ -89,6 +89,19 @@ struct LayerTests {
         }
     }
 
+    @Test("the engine's only system call is the short sleep of a thread that waits for a shard's lock")
+    func systemCalls() throws {
+        let header = try Repository.text("Sources/CProcessorHints/hints.h")
+        let functions = header.matches(of: /^(?:static inline void|int) (\w+)\(/.anchorsMatchLineEndings()).map {
+            "\($0.1)"
+        }
+        #expect(functions == ["processor_fetch_line", "processor_pause", "usleep", "thread_sleep_briefly"])
+        for file in try Repository.swiftFiles(below: "Sources") {
+            let calls = file.code.contains { $0.contains("thread_sleep_briefly") || $0.contains("usleep(") }
+            #expect(!calls || file.path == "Sources/Cistern/Bucket/ShardLock.swift", "\(file.path) sleeps")
+        }
+    }
+
     @Test("the checks detect imports and banned words, and ignore comments and string literals")
     func checksDetectViolations() {
         let file = Repository.File(

@@ -1,52 +1,96 @@
 /// How much to lease, and for how long.
+///
+/// A value outside its range (``Ranges``) is replaced by the nearest one inside.
 public struct LeaseSettings: Sendable, Equatable {
-    /// The longest duration of a lease, in milliseconds.
-    package static let longestMilliseconds: Int64 = 60_000
+    /// The ranges of the settings; times are in milliseconds.
+    public enum Ranges {
+        /// Of ``LeaseSettings/durationMilliseconds``.
+        public static let duration: ClosedRange<Int64> = 100...60_000
+        /// Of ``LeaseSettings/horizonMilliseconds``.
+        public static let horizon: ClosedRange<Int64> = 10...10_000
+        /// Of ``LeaseSettings/minimumTokens``.
+        public static let minimumTokens = 1...1_000_000
+        /// Of ``LeaseSettings/prefetchMilliseconds``.
+        public static let prefetch: ClosedRange<Int64> = 0...5000
+        /// Of ``LeaseSettings/idleMilliseconds``.
+        public static let idle: ClosedRange<Int64> = 10...60_000
+        /// Of ``LeaseSettings/soloMultiplier``.
+        public static let soloMultiplier = 1...8
+        /// Of ``LeaseSettings/demandRiseMilliseconds``.
+        public static let demandRise: ClosedRange<Int64> = 1...10_000
+        /// Of ``LeaseSettings/demandFallMilliseconds``.
+        public static let demandFall: ClosedRange<Int64> = 1...60_000
+        /// Of ``LeaseSettings/clockDriftPerMille``.
+        public static let clockDrift: ClosedRange<Int64> = 0...200
+        /// Of ``LeaseSettings/timeoutMilliseconds``.
+        public static let timeout: ClosedRange<Int64> = 5...10_000
+    }
 
     /// The duration of a lease, in milliseconds, 100 to 60,000.
     ///
     /// If it is longer, a silent server strands its tokens for longer. If it is shorter, a key that pauses loses its
     /// leased tokens sooner.
-    public var durationMilliseconds: Int64 = 2000
+    public var durationMilliseconds: Int64 = 2000 {
+        didSet { durationMilliseconds = Ranges.duration.nearest(to: durationMilliseconds) }
+    }
     /// How much demand one lease covers, in milliseconds: 10 to 10,000, and at most half the duration.
     ///
     /// A longer horizon means fewer store calls, but more tokens at servers that may not need them.
-    public var horizonMilliseconds: Int64 = 250
+    public var horizonMilliseconds: Int64 = 250 {
+        didSet { horizonMilliseconds = Ranges.horizon.nearest(to: horizonMilliseconds) }
+    }
     /// The minimum demand over the horizon for leasing in advance, in tokens, 1 to 1,000,000.
     ///
     /// Below it, each shortage requests just the tokens that it needs. A higher minimum meters more keys
     /// exactly, but costs a store call per shortage.
-    public var minimumTokens = 5
+    public var minimumTokens = 5 {
+        didSet { minimumTokens = Ranges.minimumTokens.nearest(to: minimumTokens) }
+    }
     /// How long before running dry a lease is renewed, in milliseconds: 0 to half the horizon.
     ///
     /// It should cover the round trip to the store. With a longer time fewer requests wait, but each lease is used
     /// for less of its time. 0 renews a lease only when a request finds too few tokens.
-    public var prefetchMilliseconds: Int64 = 20
+    public var prefetchMilliseconds: Int64 = 20 {
+        didSet { prefetchMilliseconds = Ranges.prefetch.nearest(to: prefetchMilliseconds) }
+    }
     /// How long a key may be idle before its tokens are returned to the store, in milliseconds, 10 to 60,000.
     ///
     /// A longer time saves store calls for keys with intermittent traffic. A shorter time frees tokens sooner for
     /// servers that need them. If it is at least the duration, tokens expire instead.
-    public var idleMilliseconds: Int64 = 250
+    public var idleMilliseconds: Int64 = 250 {
+        didSet { idleMilliseconds = Ranges.idle.nearest(to: idleMilliseconds) }
+    }
     /// Solo multiplier: how many horizons a server may lease at once while it is the only lessee, 1 to 8.
     ///
     /// A higher number means fewer store calls, but a second server waits longer for its part.
-    public var soloMultiplier = 2
+    public var soloMultiplier = 2 {
+        didSet { soloMultiplier = Ranges.soloMultiplier.nearest(to: soloMultiplier) }
+    }
     /// The time constant of the demand average while demand rises, in milliseconds, 1 to 10,000.
     ///
     /// A shorter time means fewer store calls at the start of a burst, but more tokens leased for bursts that do not
     /// last.
-    public var demandRiseMilliseconds: Int64 = 200
+    public var demandRiseMilliseconds: Int64 = 200 {
+        didSet { demandRiseMilliseconds = Ranges.demandRise.nearest(to: demandRiseMilliseconds) }
+    }
     /// The time constant of the demand average while demand falls, in milliseconds, 1 to 60,000.
     ///
     /// A longer time means fewer store calls when a pause ends, but each server's part of a bucket follows demand more
     /// slowly.
-    public var demandFallMilliseconds: Int64 = 250
+    public var demandFallMilliseconds: Int64 = 250 {
+        didSet { demandFallMilliseconds = Ranges.demandFall.nearest(to: demandFallMilliseconds) }
+    }
     /// How much faster or slower than the store's clock this server's clock may run, in thousandths, 0 to 200.
     ///
     /// The lessee lets its leases expire earlier by this fraction, and its trickle grants arrive more slowly by it.
-    public var clockDriftPerMille: Int64 = 20
-    /// How long one request waits for the store before the failure policy decides, in milliseconds.
-    public var timeoutMilliseconds: Int64 = 100
+    public var clockDriftPerMille: Int64 = 20 {
+        didSet { clockDriftPerMille = Ranges.clockDrift.nearest(to: clockDriftPerMille) }
+    }
+    /// How long one request waits for the store before the failure policy decides, in milliseconds, 5 to
+    /// 10,000.
+    public var timeoutMilliseconds: Int64 = 100 {
+        didSet { timeoutMilliseconds = Ranges.timeout.nearest(to: timeoutMilliseconds) }
+    }
 
     /// Creates the default settings, which suit most services.
     public init() {}
@@ -122,4 +166,9 @@ extension Instant {
     package func advanced(byMilliseconds milliseconds: Int64, lessDriftPerMille drift: Int64) -> Instant {
         advanced(byMilliseconds: milliseconds - (milliseconds * drift + 999) / 1000)
     }
+}
+
+extension ClosedRange {
+    /// The value itself if it is inside, else the bound next to it.
+    fileprivate func nearest(to value: Bound) -> Bound { Swift.min(Swift.max(value, lowerBound), upperBound) }
 }

@@ -53,7 +53,7 @@ package struct StoreBucket: Sendable, Equatable {
         package var isPlausible: Bool {
             guard 0...Limit.maximumCapacity ~= tokens, 0..<StoreBucket.overflowModulus ~= lastRequestMilliseconds,
                 endsMilliseconds > lastRequestMilliseconds,
-                endsMilliseconds <= lastRequestMilliseconds + LeaseSettings.longestMilliseconds
+                endsMilliseconds <= lastRequestMilliseconds + LeaseSettings.Ranges.duration.upperBound
             else { return false }
             let (trickle, overflows) = trickleRate.multipliedReportingOverflow(
                 by: trickleEndsMilliseconds - lastRequestMilliseconds)

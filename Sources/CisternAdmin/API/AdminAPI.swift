@@ -152,11 +152,10 @@ struct AdminAPI: Sendable {
             throw Problem(.badRequest, "the body has no setting: use \(names.joined(separator: ", "))")
         }
         var after = before
-        if let horizon = try fields.integer(names[0], in: 10...10_000) { after.horizonMilliseconds = Int64(horizon) }
-        if let duration = try fields.integer(names[1], in: 100...60_000) {
-            after.durationMilliseconds = Int64(duration)
-        }
-        if let prefetch = try fields.integer(names[2], in: 0...5000) { after.prefetchMilliseconds = Int64(prefetch) }
+        typealias Ranges = LeaseSettings.Ranges
+        if let time = try fields.milliseconds(names[0], in: Ranges.horizon) { after.horizonMilliseconds = time }
+        if let time = try fields.milliseconds(names[1], in: Ranges.duration) { after.durationMilliseconds = time }
+        if let time = try fields.milliseconds(names[2], in: Ranges.prefetch) { after.prefetchMilliseconds = time }
         if let conflict = after.conflict {
             throw Problem(
                 .badRequest,

@@ -133,6 +133,11 @@ struct FieldReader {
     /// Whether the object has no members.
     var isEmpty: Bool { members.isEmpty }
 
+    /// A whole number of milliseconds; nil if the field is missing or null.
+    func milliseconds(_ name: String, in range: ClosedRange<Int64>) throws(Problem) -> Int64? {
+        try integer(name, in: Int(range.lowerBound)...Int(range.upperBound)).map { Int64($0) }
+    }
+
     /// A whole number in a range; nil if the member is missing or null.
     func integer(_ name: String, in range: ClosedRange<Int>) throws(Problem) -> Int? {
         switch members[name] {

@@ -69,11 +69,8 @@ struct LeaseSearchSpace: Sendable {
         choices.reduce(into: []) { if !$0.contains($1), Self.isValid($1) { $0.append($1) } }
     }
 
-    /// Whether a server would accept the settings: their ranges, and the bounds between them.
+    /// Whether a server would accept the settings; their type keeps the ranges.
     private static func isValid(_ lease: LeaseSettings) -> Bool {
-        10...10_000 ~= lease.horizonMilliseconds && 100...60_000 ~= lease.durationMilliseconds
-            && lease.horizonMilliseconds * 2 <= lease.durationMilliseconds
-            && lease.prefetchMilliseconds * 2 <= lease.horizonMilliseconds
-            && lease.timeoutMilliseconds * 2 <= lease.durationMilliseconds
+        lease.conflict == nil
     }
 }

@@ -174,7 +174,7 @@ struct TuneOptions: ParsableArguments {
             values.merge(own.mapValues { "\($0)ms" }) { given, _ in given }
         }
         // A horizon without duration and prefetch time gets values that fit it.
-        if let given = lease.leaseHorizon.flatMap(SettingsReader.milliseconds), (10...10_000) ~= given {
+        if let given = lease.leaseHorizon.flatMap(SettingsReader.milliseconds), LeaseSettings.Ranges.horizon ~= given {
             if lease.leaseDuration == nil { values["leaseDuration"] = "\(max(2000, given * 4))ms" }
             if lease.leasePrefetch == nil { values["leasePrefetch"] = "\(min(20, given / 2))ms" }
         }

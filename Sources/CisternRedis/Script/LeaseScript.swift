@@ -13,12 +13,12 @@ internal import Cistern
 enum LeaseScript {
     /// A Lua function that tells whether a server can have written a lease record; used by scripts that read records.
     ///
-    /// A lease lasts at most `LeaseSettings.longestMilliseconds`, or the requested duration if that is longer. A
+    /// A lease lasts at most `LeaseSettings.Ranges.duration.upperBound`, or the requested duration if that is longer. A
     /// trickle grant delivers at most the tokens of its record.
     static let plausibility = """
         local function plausible(tokens, ends, trickle_rate, trickle_ends, at, duration)
           return tokens <= \(Limit.maximumCapacity) and at < 4503599627370496 and ends > at
-            and ends - at <= math.max(\(LeaseSettings.longestMilliseconds), duration)
+            and ends - at <= math.max(\(LeaseSettings.Ranges.duration.upperBound), duration)
             and trickle_rate * (trickle_ends - at) <= tokens * \(Limit.microtokensPerToken)
         end
 

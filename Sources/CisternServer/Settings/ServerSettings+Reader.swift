@@ -74,16 +74,18 @@ extension ServerSettings {
         limiter.maximumNewKeysPerSecond = try reader.integer(.maxNewKeysPerSecond, in: 0...1_000_000_000)
         limiter.maximumWaitersPerKey = try reader.integer(.maxWaiters, in: 1...1_000_000)
         limiter.failurePolicy = try reader.choice(.onStoreFailure, of: FailurePolicy.self)
-        limiter.lease.durationMilliseconds = try reader.milliseconds(.leaseDuration, in: 100...60_000)
-        limiter.lease.horizonMilliseconds = try reader.milliseconds(.leaseHorizon, in: 10...10_000)
-        limiter.lease.minimumTokens = try reader.integer(.leaseMinimum, in: 1...1_000_000)
-        limiter.lease.prefetchMilliseconds = try reader.milliseconds(.leasePrefetch, in: 0...5000)
-        limiter.lease.idleMilliseconds = try reader.milliseconds(.leaseIdle, in: 10...60_000)
-        limiter.lease.soloMultiplier = try reader.integer(.leaseAlone, in: 1...8)
-        limiter.lease.demandRiseMilliseconds = try reader.milliseconds(.leaseDemandRise, in: 1...10_000)
-        limiter.lease.demandFallMilliseconds = try reader.milliseconds(.leaseDemandFall, in: 1...60_000)
-        limiter.lease.clockDriftPerMille = Int64(try reader.integer(.clockDrift, in: 0...200))
-        limiter.lease.timeoutMilliseconds = try reader.milliseconds(.storeTimeout, in: 5...10_000)
+        limiter.lease.durationMilliseconds = try reader.milliseconds(.leaseDuration, in: LeaseSettings.Ranges.duration)
+        limiter.lease.horizonMilliseconds = try reader.milliseconds(.leaseHorizon, in: LeaseSettings.Ranges.horizon)
+        limiter.lease.minimumTokens = try reader.integer(.leaseMinimum, in: LeaseSettings.Ranges.minimumTokens)
+        limiter.lease.prefetchMilliseconds = try reader.milliseconds(.leasePrefetch, in: LeaseSettings.Ranges.prefetch)
+        limiter.lease.idleMilliseconds = try reader.milliseconds(.leaseIdle, in: LeaseSettings.Ranges.idle)
+        limiter.lease.soloMultiplier = try reader.integer(.leaseAlone, in: LeaseSettings.Ranges.soloMultiplier)
+        limiter.lease.demandRiseMilliseconds = try reader.milliseconds(
+            .leaseDemandRise, in: LeaseSettings.Ranges.demandRise)
+        limiter.lease.demandFallMilliseconds = try reader.milliseconds(
+            .leaseDemandFall, in: LeaseSettings.Ranges.demandFall)
+        limiter.lease.clockDriftPerMille = try reader.clockDrift()
+        limiter.lease.timeoutMilliseconds = try reader.milliseconds(.storeTimeout, in: LeaseSettings.Ranges.timeout)
         if let conflict = limiter.lease.conflict {
             let (setting, bound) = (Setting.of(conflict.time), Setting.of(conflict.bound))
             throw SettingsError(

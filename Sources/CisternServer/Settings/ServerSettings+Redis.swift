@@ -17,7 +17,7 @@ extension ServerSettings.Redis {
         // Checked even without Redis, so that an invalid setting is always reported.
         settings.maximumPendingRequests = try reader.integer(.maxStoreRequests, in: 1...1_000_000)
         settings.firstRequestsAfterRecovery = try reader.integer(.recoveryRequests, in: 1...1_000_000)
-        settings.clockDriftPerMille = Int64(try reader.integer(.clockDrift, in: 0...200))
+        settings.clockDriftPerMille = try reader.clockDrift()
         topology = try reader.choice(.topology, of: RedisTopology.self)
         let verification = try reader.choice(.redisVerify, of: Verification.self)
         guard let urls = reader.text(.redis), !urls.isEmpty else {

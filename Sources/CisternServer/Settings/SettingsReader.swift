@@ -1,3 +1,4 @@
+internal import Cistern
 internal import Configuration
 internal import Foundation
 
@@ -47,6 +48,12 @@ package struct SettingsReader {
             throw SettingsError(setting, value: text, remedy: "use a number, such as \(setting.standard ?? "1")")
         }
         return number
+    }
+
+    /// The setting `clockDrift`, in thousandths.
+    func clockDrift() throws(SettingsError) -> Int64 {
+        let range = LeaseSettings.Ranges.clockDrift
+        return Int64(try integer(.clockDrift, in: Int(range.lowerBound)...Int(range.upperBound)))
     }
 
     /// A duration in milliseconds, written with its unit: 250ms, 2s, 1m, 1h.
