@@ -42,7 +42,7 @@ struct SimulateCommand: AsyncParsableCommand {
             report.add(World(world).run { progress.advance(to: 100 * index + Int(100 * $0)) })
         }
         progress.finish()
-        say(options.json ? report.json : report.table)
+        say(options.json ? try report.json : report.table)
         try fail(report.broken, replay: options.replay(seed: seed))
     }
 
@@ -70,7 +70,7 @@ struct SimulateCommand: AsyncParsableCommand {
             first = last + 1
         }
         progress.finish()
-        say(options.json ? summary.json : summary.text)
+        say(options.json ? try summary.json : summary.text)
         let seed = summary.broken.first?.seed ?? 0
         try fail(
             summary.broken.first, replay: "cistern simulate --seeds \(seed)..\(seed) --faults \(faults.rawValue)")

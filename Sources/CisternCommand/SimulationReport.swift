@@ -40,22 +40,67 @@ struct SimulationReport {
 
     /// The results as one JSON object, which the article Simulating describes.
     var json: String {
-        let worlds = outcomes.map { outcome in
-            """
-            {"policy":"\(outcome.policy.rawValue)","workload":"\(outcome.workload.rawValue)",\
-            "requests":\(outcome.requests),"storeCalls":\(outcome.storeCalls),\
-            "storeCallsPerSecond":\(decimal(outcome.storeCallsPerSecond, 3)),\
-            "peakExcessPercent":\(decimal(outcome.peakExcessPercent, 6)),\
-            "lostPercent":\(decimal(outcome.lostPercent, 6)),\
-            "waitP50Milliseconds":\(decimal(outcome.waitP50Milliseconds, 6)),\
-            "waitP99Milliseconds":\(decimal(outcome.waitP99Milliseconds, 6)),\
-            "strandedTokens":\(decimal(outcome.strandedTokens, 3)),"givenTokens":\(outcome.givenTokens),\
-            "unmetered":\(outcome.unmetered),"refused":\(outcome.refused),\
-            "endedAtSeconds":\(decimal(outcome.endedAtSeconds, 3)),"digest":"\(String(outcome.digest, radix: 16))",\
-            "violations":[\(outcome.violations.map(\.json).joined(separator: ","))]}
-            """
+        get throws {
+            try InspectionOptions.json(Document(version: 1, seed: seed, worlds: outcomes.map { Document.World($0) }))
         }
-        return #"{"version":1,"seed":\#(seed),"worlds":[\#(worlds.joined(separator: ","))]}"#
+    }
+
+    private struct Document: Encodable {
+        struct World: Encodable {
+            let policy: String
+            let workload: String
+            let requests: Int
+            let storeCalls: Int
+            let storeCallsPerSecond: Double
+            let peakExcessPercent: Double
+            let lostPercent: Double
+            let waitP50Milliseconds: Double
+            let waitP99Milliseconds: Double
+            let strandedTokens: Double
+            let givenTokens: Int
+            let unmetered: Int
+            let refused: Int
+            let endedAtSeconds: Double
+            let digest: String
+            let violations: [ViolationDocument]
+
+            init(_ outcome: Outcome) {
+                let rounded = { (value: Double) in (value * 1_000_000).rounded() / 1_000_000 }
+                policy = outcome.policy.rawValue
+                workload = outcome.workload.rawValue
+                requests = outcome.requests
+                storeCalls = outcome.storeCalls
+                storeCallsPerSecond = rounded(outcome.storeCallsPerSecond)
+                peakExcessPercent = rounded(outcome.peakExcessPercent)
+                lostPercent = rounded(outcome.lostPercent)
+                waitP50Milliseconds = rounded(outcome.waitP50Milliseconds)
+                waitP99Milliseconds = rounded(outcome.waitP99Milliseconds)
+                strandedTokens = rounded(outcome.strandedTokens)
+                givenTokens = outcome.givenTokens
+                unmetered = outcome.unmetered
+                refused = outcome.refused
+                endedAtSeconds = rounded(outcome.endedAtSeconds)
+                digest = String(outcome.digest, radix: 16)
+                violations = outcome.violations.map { ViolationDocument($0) }
+            }
+        }
+
+        let version: Int
+        let seed: UInt64
+        let worlds: [World]
+    }
+}
+
+/// A violation in JSON.
+struct ViolationDocument: Encodable {
+    let checker: String
+    let seconds: Double
+    let what: String
+
+    init(_ violation: Violation) {
+        checker = "\(violation.checker)"
+        seconds = violation.time.seconds
+        what = violation.what
     }
 }
 
@@ -93,20 +138,30 @@ struct SweepSummary {
     }
 
     var json: String {
-        let found = broken.map { outcome in
-            #"{"seed":\#(outcome.seed),"violations":[\#(outcome.violations.map(\.json).joined(separator: ","))]}"#
+        get throws {
+            try InspectionOptions.json(
+                Document(
+                    version: 1, firstSeed: seeds.lowerBound, lastSeed: seeds.upperBound, faults: faults.rawValue,
+                    worlds: worlds, requests: requests, storeCalls: storeCalls,
+                    broken: broken.map {
+                        Document.Broken(seed: $0.seed, violations: $0.violations.map { ViolationDocument($0) })
+                    }))
         }
-        return """
-            {"version":1,"firstSeed":\(seeds.lowerBound),"lastSeed":\(seeds.upperBound),"faults":"\(faults.rawValue)",\
-            "worlds":\(worlds),"requests":\(requests),"storeCalls":\(storeCalls),\
-            "broken":[\(found.joined(separator: ","))]}
-            """
     }
-}
 
-extension Violation {
-    /// The violation as a JSON object; its texts come from the checkers and need no escaping.
-    fileprivate var json: String {
-        #"{"checker":"\#(checker)","seconds":\#(decimal(time.seconds, 9)),"what":"\#(what)"}"#
+    private struct Document: Encodable {
+        struct Broken: Encodable {
+            let seed: UInt64
+            let violations: [ViolationDocument]
+        }
+
+        let version: Int
+        let firstSeed: UInt64
+        let lastSeed: UInt64
+        let faults: String
+        let worlds: Int
+        let requests: Int
+        let storeCalls: Int
+        let broken: [Broken]
     }
 }

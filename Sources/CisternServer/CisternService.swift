@@ -89,7 +89,7 @@ package struct CisternService: Service, CustomStringConvertible {
         ]
         let reloading = Task {
             var reload = Reload(
-                current: settings, store: store, limiter: limiter, limits: limits, tokens: tokens,
+                current: settings, store: store, limiter: limiter, limits: limits, adminTokens: tokens,
                 certificates: certificates, clock: clock, logger: logger)
             for await _ in hangups { await reload.apply(rereadSettings) }
             await reload.stop()

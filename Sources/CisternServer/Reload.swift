@@ -6,29 +6,30 @@ internal import Synchronization
 
 /// Applies changed settings while the server runs: limits, admin tokens, certificates and the Redis nodes.
 ///
-/// For the nodes, weights and credentials may change as well. An invalid file changes nothing. Any other changed
-/// setting is logged and takes effect only after a restart.
+/// Weights and credentials of nodes may change as well. An invalid file changes nothing. Any other changed setting is
+/// logged and takes effect only after a restart.
 struct Reload {
     private var current: ServerSettings
     private let store: RedisStore?
     private let limiter: RateLimiter
     private let limits: LimitsWatcher
-    private let tokens: CurrentTokens
+    private let adminTokens: CurrentTokens
     private let certificates: CertificateWatcher?
     private let clock: any TimeSource
     private let logger: Logger
     /// Drops removed nodes one lease duration later; a further change may come before that.
-    private var dropping: Task<Void, any Error>?
+    private var dropRemovedNodesTask: Task<Void, any Error>?
 
     init(
-        current: ServerSettings, store: RedisStore?, limiter: RateLimiter, limits: LimitsWatcher, tokens: CurrentTokens,
+        current: ServerSettings, store: RedisStore?, limiter: RateLimiter, limits: LimitsWatcher,
+        adminTokens: CurrentTokens,
         certificates: CertificateWatcher?, clock: any TimeSource, logger: Logger
     ) {
         self.current = current
         self.store = store
         self.limiter = limiter
         self.limits = limits
-        self.tokens = tokens
+        self.adminTokens = adminTokens
         self.certificates = certificates
         self.clock = clock
         self.logger = logger
@@ -50,7 +51,7 @@ struct Reload {
         }
         limits.change(standard: settings.standard, path: settings.limitsPath)
         if let admin = settings.admin, admin.tokens != nil || current.admin?.tokens == nil {
-            tokens.value.withLock { $0 = admin.tokens }
+            adminTokens.value.withLock { $0 = admin.tokens }
         }
         let waiting = Set(settings.written.keys).union(current.written.keys)
             .filter { settings.written[$0] != current.written[$0] && !Self.reloadableSettings.contains($0) }
@@ -83,10 +84,10 @@ struct Reload {
         current.redis?.endpoints = redis.endpoints
         logger.notice("the Redis nodes have changed", metadata: ["nodes": "\(redis.endpoints.map(\.name))"])
         await limiter.returnMovedLeases(clock: clock)
-        dropping?.cancel()
+        dropRemovedNodesTask?.cancel()
         // A lease with a request in flight moves when the response arrives, and returns its grant then.
         let leaseDuration = limiter.leaseSettings?.durationMilliseconds ?? current.limiter.lease.durationMilliseconds
-        dropping = Task { [logger] in
+        dropRemovedNodesTask = Task { [logger] in
             try await Task.sleep(for: .milliseconds(leaseDuration))
             await store.dropLeavingNodes()
             logger.notice("the leases of moved organizations are returned")
@@ -95,6 +96,7 @@ struct Reload {
 
     private static let reloadableSettings: Set<String> = [
         "capacity", "refillPerSecond", "limits", "adminTokenFile", "redisCaFile", "redisCertFile", "redisKeyFile",
+        "redis", "redisUser", "redisPassword", "redisPasswordFile",
     ]
     /// Settings that apply to every Redis connection.
     private static let connectionSettings: Set<String> = [
@@ -103,7 +105,7 @@ struct Reload {
 
     /// Cancels pending work; nothing is running once this returns.
     func stop() async {
-        dropping?.cancel()
-        _ = await dropping?.result
+        dropRemovedNodesTask?.cancel()
+        _ = await dropRemovedNodesTask?.result
     }
 }

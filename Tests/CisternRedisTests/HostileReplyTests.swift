@@ -48,7 +48,7 @@ struct HostileReplyTests {
     }
 
     @Test("a false overflow total does not trap, even beside a valid time")
-    func overflow() async throws {
+    func overflowMicrotokens() async throws {
         let redis = try await RedisServer()
         let store = try RedisStore(
             endpoints: [RedisEndpoint(url: redis.url)], clock: clock,

@@ -102,12 +102,12 @@ struct LeaseTwinTests {
     }
 
     private static func books(of bucket: StoreBucket, offset: Int64) -> [String] {
-        [" \(bucket.overflow):\(decimal(bucket.balanceMicrotokens))"]
+        [" \(bucket.overflowMicrotokens):\(decimal(bucket.balanceMicrotokens))"]
             + bucket.records.map { record in
                 let fields: [Int64] = [
                     Int64(record.sequence), Int64(record.tokens), record.endsMilliseconds - offset, record.weight,
                     record.trickleRate, max(0, record.trickleEndsMilliseconds - offset), Int64(record.unacknowledged),
-                    record.lastRequestMilliseconds - offset, record.overflow,
+                    record.lastRequestMilliseconds - offset, record.overflowMicrotokens,
                 ]
                 return "\(record.lesseeID) \(fields.map { String($0) }.joined(separator: ":"))"
             }

@@ -218,9 +218,9 @@ struct RedisStoreTests {
 
     @Test("errors are classified even if scripts of older Redis versions wrap them")
     func wrappedErrors() {
-        let reducedOverflow =
+        let wrapped =
             "ERR Error running script (call to f_1): @user_script:34: @user_script: 34: -READONLY You can't write"
-        #expect(NodeFailure(reply: reducedOverflow)?.kind == .readOnly)
+        #expect(NodeFailure(reply: wrapped)?.kind == .readOnly)
         #expect(NodeFailure(reply: "OOM command not allowed")?.kind == .outOfMemory)
         // The wording of proxies and of other servers.
         for words in [

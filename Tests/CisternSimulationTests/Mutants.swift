@@ -17,9 +17,9 @@ enum Mutants {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
-            let before = bucket.overflow
+            let before = bucket.overflowMicrotokens
             let grant = bucket.apply(request, nowMilliseconds: now.storeMilliseconds)
-            let refused = max(0, bucket.overflow - before)
+            let refused = max(0, bucket.overflowMicrotokens - before)
             let room = max(0, request.limit.capacityMicrotokens - bucket.balanceMicrotokens)
             bucket.balanceMicrotokens += min(refused, room)
             return .some(grant)
@@ -168,9 +168,9 @@ enum Mutants {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
-            let before = bucket.overflow
+            let before = bucket.overflowMicrotokens
             let grant = bucket.apply(request, nowMilliseconds: now.storeMilliseconds)
-            bucket.overflow = max(before, bucket.overflow)
+            bucket.overflowMicrotokens = max(before, bucket.overflowMicrotokens)
             return .some(grant)
         }
     }

@@ -23,7 +23,7 @@ struct LeaseFastPathTests {
     }
 
     private func reason(_ lease: LeaseState, cost: Int, now: Instant) -> Reason? {
-        if now < lease.latest { return .stalledThread }
+        if now < lease.latestSeenAt { return .stalledThread }
         guard case .settled(let terms) = lease.phase else { return .requesting }
         if terms.trickle.remainingTokens > 0 { return .trickleTokens }
         if now >= lease.expiresAt { return .lapsed }
@@ -31,7 +31,7 @@ struct LeaseFastPathTests {
         if cost > lease.heldTokens { return .tooFewTokens }
         if lease.heldTokens - cost < terms.renewBelow { return .runningDry }
         if lease.lastSpentAt < lease.estimate.asOf { return .noPaymentSinceEstimate }
-        guard case .pending(let threshold) = terms.halfSpend else { return nil }
+        guard case .pending(let threshold) = terms.halfSpent else { return nil }
         return lease.spentTokens + cost >= threshold ? .halfSpentTokens : nil
     }
 
@@ -87,7 +87,7 @@ struct LeaseFastPathTests {
         ) {
             sequence += 1
             guard let ask = ask(&lease, sequence, settings, now, &tally) else { return }
-            (reported, askedAt) = (ask.held, lease.latest)
+            (reported, askedAt) = (ask.held, lease.latestSeenAt)
         }
 
         private mutating func answer() {

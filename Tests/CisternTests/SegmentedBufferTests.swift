@@ -57,20 +57,20 @@ struct SegmentedBufferTests {
         var one = Buffer(pool: pool)
         var other = Buffer(pool: pool)
         var lines: Set<UInt64> = []
-        for lineAddress in 0..<Int64(Buffer.Pool.chunkCount) {
+        for lineAddress in 0..<Int64(Buffer.Pool.elementsPerChunk) {
             one.append(hot: Hot(lineAddress: lineAddress), cold: Cold(lineAddress: -lineAddress))
             other.append(hot: Hot(lineAddress: 10_000 + lineAddress), cold: Cold(lineAddress: -10_000 - lineAddress))
             lines.insert(one.pointer(of: Int(lineAddress)).lineAddress)
             lines.insert(other.pointer(of: Int(lineAddress)).lineAddress)
         }
-        for lineAddress in 0..<Int64(Buffer.Pool.chunkCount) {
+        for lineAddress in 0..<Int64(Buffer.Pool.elementsPerChunk) {
             let (mine, others) = (one.pointer(of: Int(lineAddress)), other.pointer(of: Int(lineAddress)))
             let hot = (one[hot: mine].lineAddress, other[hot: others].lineAddress)
             let cold = (one[cold: mine].lineAddress, other[cold: others].lineAddress)
             #expect(hot == (lineAddress, 10_000 + lineAddress) && cold == (-lineAddress, -10_000 - lineAddress))
         }
-        #expect(lines.count == 2 * Buffer.Pool.chunkCount)
-        let chunks = Set(lines.map { $0 / UInt64(Buffer.Pool.chunkCount) })
+        #expect(lines.count == 2 * Buffer.Pool.elementsPerChunk)
+        let chunks = Set(lines.map { $0 / UInt64(Buffer.Pool.elementsPerChunk) })
         #expect(chunks.count == 2, "both buffers fit into two chunks without gaps")
     }
 }

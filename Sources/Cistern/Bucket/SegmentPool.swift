@@ -9,19 +9,19 @@ final class SegmentPool<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: Sendable {
     /// Bytes in a cache line, the size of a hot part.
     static var lineBytes: Int { 64 }
     /// Elements in a segment; few, because the last segment of each table may be nearly empty.
-    static var segmentCount: Int { 16 }
+    static var elementsPerSegment: Int { 16 }
     /// Elements in a chunk; a power of two.
     ///
     /// The hot parts of a chunk fill several whole pages. With cold parts of 96 bytes, or none, a chunk fills an
     /// allocator size class.
-    static var chunkCount: Int { 1024 }
+    static var elementsPerChunk: Int { 1024 }
     static var coldStride: Int { MemoryLayout<Cold>.size == 0 ? 0 : MemoryLayout<Cold>.stride }
 
     private struct Chunks {
         /// Start addresses of the chunks: multiples of the size of a chunk's hot parts.
         var addresses: [UInt] = []
         /// Number of segments taken from the last chunk.
-        var taken = chunkCount / segmentCount
+        var taken = elementsPerChunk / elementsPerSegment
     }
 
     private let chunks = Mutex(Chunks())
@@ -39,21 +39,21 @@ final class SegmentPool<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: Sendable {
     /// Takes an unused segment; returns the address of its first hot part, in cache lines.
     func takeSegment() -> UInt64 {
         chunks.withLock { chunks in
-            if chunks.taken == Self.chunkCount / Self.segmentCount {
+            if chunks.taken == Self.elementsPerChunk / Self.elementsPerSegment {
                 chunks.addresses.append(Self.allocateChunk())
                 chunks.taken = 0
             }
             let line = chunks.addresses[chunks.addresses.count - 1] / UInt(Self.lineBytes)
             defer { chunks.taken += 1 }
-            return UInt64(line) + UInt64(chunks.taken * Self.segmentCount)
+            return UInt64(line) + UInt64(chunks.taken * Self.elementsPerSegment)
         }
     }
 
     private static func allocateChunk() -> UInt {
-        let lines = chunkCount * lineBytes
-        let bytes = UnsafeMutableRawPointer.allocate(byteCount: lines + chunkCount * coldStride, alignment: lines)
-        bytes.bindMemory(to: Hot.self, capacity: chunkCount)
-        if coldStride > 0 { (bytes + lines).bindMemory(to: Cold.self, capacity: chunkCount) }
+        let lines = elementsPerChunk * lineBytes
+        let bytes = UnsafeMutableRawPointer.allocate(byteCount: lines + elementsPerChunk * coldStride, alignment: lines)
+        bytes.bindMemory(to: Hot.self, capacity: elementsPerChunk)
+        if coldStride > 0 { (bytes + lines).bindMemory(to: Cold.self, capacity: elementsPerChunk) }
         let address = UInt(bitPattern: bytes)
         precondition(address <= 1 << 48 - UInt(lines), "an address of more than 48 bits")
         return address

@@ -28,8 +28,8 @@ struct SegmentedBuffer<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: ~Copyable {
         /// The hot part's address gives the element's index in its chunk and the start of the chunk's cold parts.
         @inline(__always)
         fileprivate var cold: UnsafeMutablePointer<Cold> {
-            let index = Int(truncatingIfNeeded: lineAddress % UInt64(Pool.chunkCount))
-            let lines = Pool.chunkCount &- index
+            let index = Int(truncatingIfNeeded: lineAddress % UInt64(Pool.elementsPerChunk))
+            let lines = Pool.elementsPerChunk &- index
             return (UnsafeMutableRawPointer(hot) + (lines &* Pool.lineBytes &+ index &* Pool.coldStride))
                 .assumingMemoryBound(to: Cold.self)
         }
@@ -68,13 +68,13 @@ struct SegmentedBuffer<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: ~Copyable {
     func pointer(of index: Int) -> EntryPointer {
         let index = UInt(bitPattern: index)
         precondition(index < UInt(bitPattern: count), "entry index out of bounds")
-        let (segment, offset) = index.quotientAndRemainder(dividingBy: UInt(bitPattern: Pool.segmentCount))
+        let (segment, offset) = index.quotientAndRemainder(dividingBy: UInt(bitPattern: Pool.elementsPerSegment))
         return EntryPointer(lineAddress: segments[Int(bitPattern: segment)] + UInt64(offset))
     }
 
     mutating func append(hot: Hot, cold: Cold) {
-        let segment = count / Pool.segmentCount
-        if count % Pool.segmentCount == 0 { addSegment(at: segment) }
+        let segment = count / Pool.elementsPerSegment
+        if count % Pool.elementsPerSegment == 0 { addSegment(at: segment) }
         count += 1
         let pointer = pointer(of: count - 1)
         pointer.hot.initialize(to: hot)

@@ -217,10 +217,10 @@ final class LeaseDriver: Sendable {
     func change(to settings: LeaseSettings) {
         shards.forEach { shard in
             shard.settings = settings
-            shard.longestTimes.durationMilliseconds = max(
-                shard.longestTimes.durationMilliseconds, settings.durationMilliseconds)
-            shard.longestTimes.horizonMilliseconds = max(
-                shard.longestTimes.horizonMilliseconds, settings.horizonMilliseconds)
+            shard.longestSettings.durationMilliseconds = max(
+                shard.longestSettings.durationMilliseconds, settings.durationMilliseconds)
+            shard.longestSettings.horizonMilliseconds = max(
+                shard.longestSettings.horizonMilliseconds, settings.horizonMilliseconds)
         }
     }
 

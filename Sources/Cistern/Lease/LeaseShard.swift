@@ -37,7 +37,7 @@ struct LeaseShard: ~Copyable, TableState {
         var next: LeaseRequest?
     }
 
-    // The fast path uses the first two: they share cache lines with the shard's lock.
+    // The fast path uses `paid` and `table`: they share cache lines with the shard's lock.
     var paid = PaidTally()
     var table: BucketTable<PackedLease>
     var tokens = LeaseTokenTally()
@@ -46,8 +46,9 @@ struct LeaseShard: ~Copyable, TableState {
     var evictions: UInt64 = 0
     var limits: Limits
     var settings: LeaseSettings
-    /// The longest times of all settings so far: leases made under earlier settings may still run on any server.
-    var longestTimes: LeaseSettings
+    /// The longest duration and horizon of all settings so far: a lease made under earlier settings may still run here
+    /// or on another server.
+    var longestSettings: LeaseSettings
     var idleChecks = IdleChecks()
     var outageBuckets = OutageBuckets()
     private var queues = WaitQueues()
@@ -61,7 +62,7 @@ struct LeaseShard: ~Copyable, TableState {
         self.table = table
         self.limits = limits
         self.settings = settings
-        longestTimes = settings
+        longestSettings = settings
     }
 
     func lease(at index: Int) -> LeaseState { table[index].state }
@@ -112,7 +113,7 @@ struct LeaseShard: ~Copyable, TableState {
         let isReachable = context.store.isReachable(lease.partition)
         if let decision, decision.outcome == .allowed || isReachable {
             let counted = counted(decision)
-            guard isReachable, lease.isRunningDry(now: lease.latest) else { return .decided(counted) }
+            guard isReachable, lease.isRunningDry(now: lease.latestSeenAt) else { return .decided(counted) }
             return .decidedAndSend(counted, makeRequest(at: index, now: now, in: context))
         }
         if !isReachable {
@@ -215,7 +216,7 @@ struct LeaseShard: ~Copyable, TableState {
         return settlement
     }
 
-    /// Decides the requests that the lease request included, and later ones as far as memory suffices.
+    /// Decides the requests that the lease request included, and later ones that need no further lease request.
     private mutating func decideWaiting(
         _ queue: WaitQueues.Queue, at index: Int, now: Instant, in context: Context
     ) -> Settlement {
@@ -265,7 +266,7 @@ struct LeaseShard: ~Copyable, TableState {
         }
         let decision = outageBuckets.decide(
             lease.limit, cost: cost, at: index, partition: partition, fraction: fraction,
-            lastSpentAt: lease.lastSpentAt, settings: longestTimes, now: now)
+            lastSpentAt: lease.lastSpentAt, settings: longestSettings, now: now)
         if decision.isAllowed {
             lease.recordSpend(now: now)
             store(lease, at: index)
@@ -316,7 +317,7 @@ struct LeaseShard: ~Copyable, TableState {
 
     /// Creates the request that returns a key's tokens; nil if there is nothing to report, or a request is in flight.
     ///
-    /// - Parameter isForced: whether to report even if the store's record could as well expire.
+    /// - Parameter isForced: whether to report even if the store's record may simply expire.
     mutating func returnTokens(
         at index: Int, isForced: Bool = false, now: Instant, in context: Context
     ) -> LeaseRequest? {

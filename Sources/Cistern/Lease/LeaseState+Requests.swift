@@ -19,7 +19,7 @@ extension LeaseState {
         tally: inout LeaseTokenTally
     ) -> Report {
         advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
-        let now = latest
+        let now = latestSeenAt
         demand.record(tokens: demandedTokens + waitingTokens, settings: settings, now: now)
         // Waiting requests are counted here and again when they are decided; this offsets the second count.
         demandedTokens = -waitingTokens
@@ -41,12 +41,12 @@ extension LeaseState {
         sequence: UInt64, isForced: Bool, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) -> Report? {
         advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &tally)
-        guard !isRequesting, mustReport || isForced && isRecorded else { return nil }
+        guard !isRequesting, mustReport || isForced && hasStoreRecord else { return nil }
         let returned = outstandingTokens
         tally.returned &+= UInt64(returned)
         heldTokens = 0
         hasPrefetched = false
-        var report = begin(sequence, isReserving: false, settings: settings, now: latest)
+        var report = begin(sequence, isReserving: false, settings: settings, now: latestSeenAt)
         report.returned = returned
         return report
     }
@@ -57,14 +57,15 @@ extension LeaseState {
         precondition(!isRequesting, "one request at a time for a key")
         var report = Report(
             held: heldTokens, millisecondsSinceLastSpend: settings.minimumStoreMilliseconds(from: lastSpentAt, to: now))
-        if case .recorded(let tokens, let at) = terms.halfSpend {
+        if case .recorded(let tokens, let at) = terms.halfSpent {
             report.halfSpentTokens = tokens
             report.halfSpentMilliseconds = settings.minimumStoreMilliseconds(from: at, to: now)
         }
         spentTokens = 0
         renewAt = nil
         phase = .requesting(
-            RequestInFlight(sequence: sequence, reported: heldTokens, reserved: isReserving ? heldTokens : 0))
+            RequestInFlight(
+                sequence: sequence, reportedHeldTokens: heldTokens, reservedHeldTokens: isReserving ? heldTokens : 0))
         if isReserving { heldTokens = 0 }
         return report
     }
@@ -76,23 +77,23 @@ extension LeaseState {
         _ grant: Grant, sentAt: Instant, settings: LeaseSettings, now: Instant, tally: inout LeaseTokenTally
     ) {
         guard case .requesting(let request) = phase else { return }
-        let now = max(now, latest)
+        let now = max(now, latestSeenAt)
         acknowledged = request.sequence
         replyMilliseconds = Int(clamping: now.milliseconds - sentAt.milliseconds)
-        let left = heldTokens + request.reserved
-        let expired = min(left, request.reported - grant.held)
+        let left = heldTokens + request.reservedHeldTokens
+        let expired = min(left, request.reportedHeldTokens - grant.held)
         tally.expired &+= UInt64(expired)
         tally.granted &+= UInt64(grant.tokens + grant.trickleTokens)
         heldTokens = left - expired + grant.tokens
-        isRecorded = grant.held + grant.tokens + grant.trickleTokens > 0
-        blocksRefill = blocksRefill(grant, settings: settings)
+        hasStoreRecord = grant.held + grant.tokens + grant.trickleTokens > 0
+        recordStopsRefill = recordStopsRefill(grant, settings: settings)
         expiresAt = settings.expiry(sentAt: sentAt)
         estimate = StoreBalanceEstimate(
             grant, sentAt: sentAt, limit: limit, expiresAt: expiresAt, settings: settings, now: now)
         var terms = Terms()
         terms.trickle = TrickleGrant(
             tokens: grant.trickleTokens, durationMilliseconds: grant.trickleMilliseconds, startedAt: now)
-        terms.halfSpend = .pending(threshold: max(1, (spentTokens + heldTokens + terms.trickle.tokens) / 2))
+        terms.halfSpent = .pending(threshold: max(1, (spentTokens + heldTokens + terms.trickle.tokens) / 2))
         if hasPrefetched, settings.prefetchMilliseconds > 0 {
             terms.renewBelow = renewBelow(terms, settings: settings)
             renewAt = renewAt(sentAt: sentAt, settings: settings)
@@ -114,7 +115,7 @@ extension LeaseState {
         return expiresAt.advanced(byMilliseconds: -min(before, Int64(UInt16.max)))
     }
 
-    private func blocksRefill(_ grant: Grant, settings: LeaseSettings) -> Bool {
+    private func recordStopsRefill(_ grant: Grant, settings: LeaseSettings) -> Bool {
         let room = limit.capacityMicrotokens - Int64(grant.outstanding) * Limit.microtokensPerToken
         return grant.outstanding > limit.capacity / 16
             && limit.millisecondsToGain(room - max(0, grant.openMicrotokens)) < settings.durationMilliseconds
@@ -122,7 +123,7 @@ extension LeaseState {
 
     /// Ends the request in flight, which got no usable reply.
     mutating func fail() {
-        if case .requesting(let request) = phase { heldTokens += request.reserved }
+        if case .requesting(let request) = phase { heldTokens += request.reservedHeldTokens }
         phase = .settled(Terms())
         renewAt = nil
         demandedTokens = 0
@@ -133,12 +134,14 @@ extension LeaseState {
     ///
     /// Held tokens should be returned to the old partition first; the reply to that request is ignored.
     mutating func move(to partition: PartitionID) {
-        if case .requesting(let request) = phase { precondition(request.reserved == 0, "no request may be waiting") }
+        if case .requesting(let request) = phase {
+            precondition(request.reservedHeldTokens == 0, "no request may be waiting")
+        }
         self.partition = partition
         phase = .settled(Terms())
         renewAt = nil
         (heldTokens, spentTokens) = (0, 0)
-        (isRecorded, hasPrefetched) = (false, false)
+        (hasStoreRecord, hasPrefetched) = (false, false)
         invalidateEstimate()
     }
 

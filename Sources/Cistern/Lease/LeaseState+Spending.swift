@@ -8,25 +8,25 @@ extension LeaseState {
         if spend(cost) {
             tally.spent &+= UInt64(cost)
             let balance = Balance(estimate)
-            return .allowed(limit, balance: balance, heldTokens: UInt32(clamping: heldTokens), at: latest)
+            return .allowed(limit, balance: balance, heldTokens: UInt32(clamping: heldTokens), at: latestSeenAt)
         }
         let missing = Int64(cost - heldTokens) * Limit.microtokensPerToken
-        guard !isRequesting, estimate.rulesOut(missing, now: latest) else { return nil }
-        return deny(cost: cost, settings: settings, now: latest)
+        guard !isRequesting, estimate.rulesOut(missing, now: latestSeenAt) else { return nil }
+        return deny(cost: cost, settings: settings, now: latestSeenAt)
     }
 
-    /// Pays a cost from the held tokens, if there are enough, at the ``latest`` instant.
+    /// Pays a cost from the held tokens, if there are enough, at the ``latestSeenAt`` instant.
     private mutating func spend(_ cost: Int) -> Bool {
         guard cost <= heldTokens else { return false }
         heldTokens -= cost
         spentTokens += cost
         demandedTokens += cost
-        if case .settled(var terms) = phase, case .pending(let threshold) = terms.halfSpend, spentTokens >= threshold {
-            let at = Instant(milliseconds: min(latest, expiresAt).milliseconds)
-            terms.halfSpend = .recorded(tokens: spentTokens, at: at)
+        if case .settled(var terms) = phase, case .pending(let threshold) = terms.halfSpent, spentTokens >= threshold {
+            let at = Instant(milliseconds: min(latestSeenAt, expiresAt).milliseconds)
+            terms.halfSpent = .recorded(tokens: spentTokens, at: at)
             phase = .settled(terms)
         }
-        lastSpentAt = latest
+        lastSpentAt = latestSeenAt
         return true
     }
 
@@ -68,9 +68,9 @@ extension LeaseState {
 
     /// Advances the state to `now`: trickle tokens arrive, and the tokens of a lease that has ended expire.
     ///
-    /// Afterwards ``latest`` is `now`, or the later instant that was seen before.
+    /// Afterwards ``latestSeenAt`` is `now`, or the later instant that was seen before.
     mutating func advance(clockDriftPerMille: Int64, now: Instant, tally: inout LeaseTokenTally) {
-        let now = max(now, latest)
+        let now = max(now, latestSeenAt)
         estimate.advance(to: now, limit: limit)
         if case .settled(var terms) = phase, terms.trickle.remainingTokens > 0 {
             heldTokens += terms.trickle.arrive(clockDriftPerMille: clockDriftPerMille, now: now)
@@ -78,7 +78,7 @@ extension LeaseState {
         }
         if now >= expiresAt {
             dropTokens(tally: &tally)
-            isRecorded = false
+            hasStoreRecord = false
         }
     }
 

@@ -14,8 +14,8 @@ struct LeaseState: Sendable, Equatable {
     var spentTokens = 0
     /// Tokens that requests have asked for since demand was last measured.
     ///
-    /// Waiting requests are counted with the lease request and again when they are decided. A negative number offsets
-    /// the second count.
+    /// Waiting requests are counted with the lease request and again when they are decided. To offset the second count,
+    /// the lease request sets this to minus their tokens.
     var demandedTokens = 0
     /// Demand at this server, averaged.
     var demand: Demand
@@ -33,9 +33,9 @@ struct LeaseState: Sendable, Equatable {
     /// How long the last reply took, in milliseconds.
     var replyMilliseconds = 0
     /// The store may have tokens on record for this lessee, spent or not.
-    var isRecorded = false
+    var hasStoreRecord = false
     /// Whether the tokens on record for all lessees will stop the refill before this lease ends.
-    var blocksRefill = false
+    var recordStopsRefill = false
     /// The last request asked for prefetch tokens.
     var hasPrefetched = false
     /// An idle check is scheduled for this lease.
@@ -53,11 +53,11 @@ struct LeaseState: Sendable, Equatable {
         var trickle = TrickleGrant()
         /// The lease is renewed as soon as it holds fewer tokens than this.
         var renewBelow = 0
-        var halfSpend = HalfSpend.none
+        var halfSpent = HalfSpent.none
     }
 
-    /// When about half of a lease had been spent. The store needs the time to credit overflow since then.
-    enum HalfSpend: Sendable, Equatable {
+    /// When about half of a lease had been spent. The store credits overflow since that time.
+    enum HalfSpent: Sendable, Equatable {
         case none
         /// Record the time once `threshold` tokens have been spent.
         case pending(threshold: Int)
@@ -69,13 +69,13 @@ struct LeaseState: Sendable, Equatable {
     struct RequestInFlight: Sendable, Equatable {
         var sequence: UInt64
         /// The held tokens that it reported.
-        var reported: Int
+        var reportedHeldTokens: Int
         /// Held tokens set aside for the requests that wait for the reply.
-        var reserved: Int
+        var reservedHeldTokens: Int
     }
 
     /// The latest instant seen here. A thread that stalled after reading its clock decides for this instant.
-    var latest: Instant { max(estimate.asOf, lastSpentAt) }
+    var latestSeenAt: Instant { max(estimate.asOf, lastSpentAt) }
 
     /// Whether a request to the store is in flight.
     var isRequesting: Bool {
@@ -93,7 +93,7 @@ struct LeaseState: Sendable, Equatable {
 
     /// Tokens set aside for the requests that wait for the reply in flight.
     private var reservedTokens: Int {
-        if case .requesting(let request) = phase { request.reserved } else { 0 }
+        if case .requesting(let request) = phase { request.reservedHeldTokens } else { 0 }
     }
 
     /// Leased tokens that are not known to be spent: held, reserved, or still to come from the trickle grant.
@@ -109,11 +109,11 @@ struct LeaseState: Sendable, Equatable {
     }
 
     /// Whether to report without demand: to return tokens, or because spent tokens on record would stop the refill.
-    var mustReport: Bool { outstandingTokens > 0 || isRecorded && blocksRefill }
+    var mustReport: Bool { outstandingTokens > 0 || hasStoreRecord && recordStopsRefill }
 
     /// Whether returning the tokens is worth a store call; otherwise they may expire.
     func isWorthReturning(settings: LeaseSettings) -> Bool {
-        isRecorded && blocksRefill || outstandingTokens > settings.negligibleTokens(of: limit)
+        hasStoreRecord && recordStopsRefill || outstandingTokens > settings.negligibleTokens(of: limit)
     }
 
     /// Whether forgetting this state loses nothing: no tokens, no request in flight.
@@ -132,8 +132,8 @@ extension LeaseState {
     /// Creates the state of a key about which nothing is known: its bucket is assumed to be full.
     ///
     /// - Parameters:
-    ///   - sequence: the number of the last request for any key. If that was for this key, before its eviction, the
-    ///     reply was applied, and the tokens may have been spent.
+    ///   - sequence: the number of the last request for any key. That request may have been for this key, before its
+    ///     eviction. If so, its reply was applied, and the tokens may have been spent.
     ///   - lastSpentAt: the latest time at which a token of this key may have been spent here before its eviction.
     init(
         limit: Limit, partition: PartitionID = .only, sequence: UInt64 = 0,

@@ -30,7 +30,7 @@ struct PackedLease: TableValue {
 
     private enum Phase: BitwiseCopyable {
         case settled(Terms)
-        case requesting(sequence: UInt64, reported: UInt32, reserved: UInt32)
+        case requesting(sequence: UInt64, reportedHeldTokens: UInt32, reservedHeldTokens: UInt32)
     }
 
     private struct Terms: BitwiseCopyable {
@@ -40,10 +40,10 @@ struct PackedLease: TableValue {
         let trickleStartMillisecondsBeforeExpiry: UInt16
         let trickleMilliseconds: UInt16
         let renewBelow: UInt32
-        let halfSpend: HalfSpend
+        let halfSpent: HalfSpent
     }
 
-    private enum HalfSpend: BitwiseCopyable {
+    private enum HalfSpent: BitwiseCopyable {
         case none
         case pending(threshold: UInt32)
         case recorded(tokens: UInt32, millisecondsBeforeExpiry: UInt16)
@@ -51,8 +51,8 @@ struct PackedLease: TableValue {
 
     private struct Flags: OptionSet, BitwiseCopyable {
         let rawValue: UInt8
-        static let isRecorded = Flags(rawValue: 1)
-        static let blocksRefill = Flags(rawValue: 2)
+        static let hasStoreRecord = Flags(rawValue: 1)
+        static let recordStopsRefill = Flags(rawValue: 2)
         static let hasPrefetched = Flags(rawValue: 4)
         static let hasIdleCheck = Flags(rawValue: 8)
     }
@@ -79,8 +79,8 @@ struct PackedLease: TableValue {
         replyMilliseconds = UInt16(clamping: state.replyMilliseconds)
         partition = state.partition
         var flags: Flags = []
-        if state.isRecorded { flags.insert(.isRecorded) }
-        if state.blocksRefill { flags.insert(.blocksRefill) }
+        if state.hasStoreRecord { flags.insert(.hasStoreRecord) }
+        if state.recordStopsRefill { flags.insert(.recordStopsRefill) }
         if state.hasPrefetched { flags.insert(.hasPrefetched) }
         if state.hasIdleCheck { flags.insert(.hasIdleCheck) }
         self.flags = flags
@@ -97,7 +97,7 @@ struct PackedLease: TableValue {
         guard case .settled(let terms) = state.phase, terms.trickle.remainingTokens == 0,
             state.lastSpentAt >= state.estimate.asOf
         else { return .max }
-        guard case .pending(let threshold) = terms.halfSpend else { return UInt32(clamping: terms.renewBelow) }
+        guard case .pending(let threshold) = terms.halfSpent else { return UInt32(clamping: terms.renewBelow) }
         return UInt32(clamping: max(terms.renewBelow, state.spentTokens + state.heldTokens - threshold + 1))
     }
 
@@ -106,11 +106,11 @@ struct PackedLease: TableValue {
         switch phase {
         case .requesting(let request):
             return .requesting(
-                sequence: request.sequence, reported: UInt32(clamping: request.reported),
-                reserved: UInt32(clamping: request.reserved))
+                sequence: request.sequence, reportedHeldTokens: UInt32(clamping: request.reportedHeldTokens),
+                reservedHeldTokens: UInt32(clamping: request.reservedHeldTokens))
         case .settled(let terms):
-            let halfSpend: HalfSpend =
-                switch terms.halfSpend {
+            let halfSpent: HalfSpent =
+                switch terms.halfSpent {
                 case .none: .none
                 case .pending(let threshold): .pending(threshold: UInt32(clamping: threshold))
                 case .recorded(let tokens, let at):
@@ -126,7 +126,7 @@ struct PackedLease: TableValue {
                     trickleStartMillisecondsBeforeExpiry: UInt16(
                         clamping: expiry.milliseconds - trickle.startMilliseconds),
                     trickleMilliseconds: UInt16(clamping: trickle.durationMilliseconds),
-                    renewBelow: UInt32(clamping: terms.renewBelow), halfSpend: halfSpend))
+                    renewBelow: UInt32(clamping: terms.renewBelow), halfSpent: halfSpent))
         }
     }
 
@@ -148,16 +148,18 @@ struct PackedLease: TableValue {
             expiresAt: expiresAt, renewAt: renewalMillisecondsBeforeExpiry == 0 ? nil : hot.deadline,
             lastSpentAt: hot.lastSpentAt,
             phase: phase(expiry: expiresAt), acknowledged: acknowledged, replyMilliseconds: Int(replyMilliseconds),
-            isRecorded: flags.contains(.isRecorded), blocksRefill: flags.contains(.blocksRefill),
+            hasStoreRecord: flags.contains(.hasStoreRecord), recordStopsRefill: flags.contains(.recordStopsRefill),
             hasPrefetched: flags.contains(.hasPrefetched), hasIdleCheck: flags.contains(.hasIdleCheck))
     }
 
     @inline(__always)
     private func phase(expiry: Instant) -> LeaseState.Phase {
         switch phase {
-        case .requesting(let sequence, let reported, let reserved):
+        case .requesting(let sequence, let reportedHeldTokens, let reservedHeldTokens):
             return .requesting(
-                LeaseState.RequestInFlight(sequence: sequence, reported: Int(reported), reserved: Int(reserved)))
+                LeaseState.RequestInFlight(
+                    sequence: sequence, reportedHeldTokens: Int(reportedHeldTokens),
+                    reservedHeldTokens: Int(reservedHeldTokens)))
         case .settled(let packed):
             var terms = LeaseState.Terms()
             if packed.trickleTokens > 0 {
@@ -167,8 +169,8 @@ struct PackedLease: TableValue {
                     arrivedTokens: Int(packed.trickleArrived))
             }
             terms.renewBelow = Int(packed.renewBelow)
-            terms.halfSpend =
-                switch packed.halfSpend {
+            terms.halfSpent =
+                switch packed.halfSpent {
                 case .none: .none
                 case .pending(let threshold): .pending(threshold: Int(threshold))
                 case .recorded(let tokens, let before):

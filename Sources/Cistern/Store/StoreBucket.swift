@@ -30,12 +30,13 @@ package struct StoreBucket: Sendable, Equatable {
         package var unacknowledged: Int
         /// When the last request was applied.
         package var lastRequestMilliseconds: Int64
-        /// ``StoreBucket/overflow`` at that time.
-        package var overflow: Int64
+        /// ``StoreBucket/overflowMicrotokens`` at that time.
+        package var overflowMicrotokens: Int64
 
         package init(
             lesseeID: String, sequence: UInt64, tokens: Int, endsMilliseconds: Int64, weight: Int64, trickleRate: Int64,
-            trickleEndsMilliseconds: Int64, unacknowledged: Int, lastRequestMilliseconds: Int64, overflow: Int64
+            trickleEndsMilliseconds: Int64, unacknowledged: Int, lastRequestMilliseconds: Int64,
+            overflowMicrotokens: Int64
         ) {
             self.lesseeID = lesseeID
             self.sequence = sequence
@@ -46,7 +47,7 @@ package struct StoreBucket: Sendable, Equatable {
             self.trickleEndsMilliseconds = trickleEndsMilliseconds
             self.unacknowledged = unacknowledged
             self.lastRequestMilliseconds = lastRequestMilliseconds
-            self.overflow = overflow
+            self.overflowMicrotokens = overflowMicrotokens
         }
 
         /// Whether a server can have written the record; any other record is a mistake and holds no tokens.
@@ -61,23 +62,23 @@ package struct StoreBucket: Sendable, Equatable {
         }
 
         /// Shifts a record from the future so that it begins now.
-        fileprivate mutating func begin(noLaterThan now: Int64) {
-            let prefetchTokens = lastRequestMilliseconds - now
-            guard prefetchTokens > 0 else { return }
+        fileprivate mutating func shiftToStart(noLaterThan now: Int64) {
+            let leadMilliseconds = lastRequestMilliseconds - now
+            guard leadMilliseconds > 0 else { return }
             lastRequestMilliseconds = now
-            endsMilliseconds -= prefetchTokens
-            trickleEndsMilliseconds = max(0, trickleEndsMilliseconds - prefetchTokens)
+            endsMilliseconds -= leadMilliseconds
+            trickleEndsMilliseconds = max(0, trickleEndsMilliseconds - leadMilliseconds)
         }
     }
 
-    /// T, in microtokens; below 0 by the future refill that is promised to trickle grants.
+    /// T, in microtokens; may be negative, because trickle grants debit future refill.
     package var balanceMicrotokens: Int64
     /// When T was up to date, on the store's clock.
     package var asOfMilliseconds: Int64
     /// One record per lessee, in the order of their last requests.
     package var records: [Record] = []
     /// The refill that found no room, minus the part that was credited later; in microtokens, modulo 2^52.
-    package var overflow: Int64 = 0
+    package var overflowMicrotokens: Int64 = 0
 
     /// Creates a full bucket.
     package init(full limit: Limit, nowMilliseconds: Int64) {
@@ -85,7 +86,7 @@ package struct StoreBucket: Sendable, Equatable {
         asOfMilliseconds = nowMilliseconds
     }
 
-    private static var token: Int64 { Limit.microtokensPerToken }
+    private static var microtokensPerToken: Int64 { Limit.microtokensPerToken }
 
     /// Outstanding tokens of all lessees.
     package var outstanding: Int { records.reduce(0) { $0 + $1.tokens } }
@@ -113,9 +114,10 @@ package struct StoreBucket: Sendable, Equatable {
             Record(
                 lesseeID: request.lesseeID, sequence: request.sequence, tokens: outstanding,
                 endsMilliseconds: now + request.durationMilliseconds, weight: request.requested.weight,
-                trickleRate: answer.trickleTokens > 0 ? others.newTrickleRate : 0,
+                trickleRate: answer.trickleTokens > 0 ? others.ownTrickleRate : 0,
                 trickleEndsMilliseconds: now + answer.trickleMilliseconds,
-                unacknowledged: answer.tokens + answer.trickleTokens, lastRequestMilliseconds: now, overflow: overflow))
+                unacknowledged: answer.tokens + answer.trickleTokens, lastRequestMilliseconds: now,
+                overflowMicrotokens: overflowMicrotokens))
         return answer
     }
 
@@ -131,7 +133,7 @@ package struct StoreBucket: Sendable, Equatable {
     /// server that fills a bucket reports its own spending first.
     package mutating func fill(_ limit: Limit, nowMilliseconds now: Int64) {
         records.removeAll { $0.endsMilliseconds <= now }
-        balanceMicrotokens = Int64(max(0, limit.capacity - outstanding)) * Self.token
+        balanceMicrotokens = Int64(max(0, limit.capacity - outstanding)) * Self.microtokensPerToken
         asOfMilliseconds = now
     }
 
@@ -144,8 +146,8 @@ package struct StoreBucket: Sendable, Equatable {
     private mutating func handleClockStepBack(of lesseeID: String, now: Int64) {
         guard records.contains(where: { $0.lastRequestMilliseconds > now }) else { return }
         for index in records.indices {
-            records[index].begin(noLaterThan: now)
-            records[index].overflow = overflow
+            records[index].shiftToStart(noLaterThan: now)
+            records[index].overflowMicrotokens = overflowMicrotokens
             let (record, left) = (records[index], records[index].trickleEndsMilliseconds - now)
             guard record.lesseeID != lesseeID, record.endsMilliseconds > now, left > 0 else { continue }
             balanceMicrotokens -= record.trickleRate * left
@@ -160,7 +162,7 @@ package struct StoreBucket: Sendable, Equatable {
         var held = 0
         /// Tokens that go back to the balance.
         var credit = 0
-        /// Tokens spent or lost, in up to two parts, each with the time since which it is gone.
+        /// Tokens spent or lost, in up to two parts, each with the time at which it was spent or lost.
         var spent: [(tokens: Int, moment: Int64)] = []
     }
 
@@ -184,18 +186,18 @@ package struct StoreBucket: Sendable, Equatable {
     /// Brings the balance up to date, and removes the lessee's own record and the expired ones.
     ///
     /// Refill stops at C − O at every moment: a lease that expired an hour ago made room an hour ago. So the refill
-    /// goes in steps, to each moment at which tokens ended. For moments before the last refill, later overflow is
-    /// credited.
+    /// goes in steps, to each moment at which tokens ended. If tokens were spent before the last refill, the overflow
+    /// since then is credited.
     private mutating func refill(around report: Report, own: Record?, of lesseeID: String, limit: Limit, now: Int64) {
         var endings = report.spent
         for record in records where record.lesseeID != lesseeID && record.endsMilliseconds <= now {
             endings.append((record.tokens, record.endsMilliseconds))
         }
-        let onRecord = Int64(outstanding) * Self.token
+        let onRecord = Int64(outstanding) * Self.microtokensPerToken
         var ceiling = limit.capacityMicrotokens - onRecord
         records.removeAll { $0.lesseeID == lesseeID || $0.endsMilliseconds <= now }
-        // Below 0 by the refill promised to trickle grants, never by more than is on record.
-        // A clock that was set back must not stop the refill until it has caught up.
+        // Trickle grants may make the balance negative, but never by more than the tokens on record.
+        // If the clock was set back, the refill continues from `now`.
         balanceMicrotokens = min(max(balanceMicrotokens, -onRecord), max(0, ceiling))
         asOfMilliseconds = min(asOfMilliseconds, now)
         if let own, own.endsMilliseconds > now {
@@ -203,10 +205,10 @@ package struct StoreBucket: Sendable, Equatable {
         }
         for ending in endings.sorted(by: { $0.moment < $1.moment }) {
             refillUntil(limit, ceiling: ceiling, until: ending.moment)
-            ceiling += Int64(ending.tokens) * Self.token
+            ceiling += Int64(ending.tokens) * Self.microtokensPerToken
         }
         refillUntil(limit, ceiling: ceiling, until: now)
-        balanceMicrotokens += Int64(report.credit) * Self.token
+        balanceMicrotokens += Int64(report.credit) * Self.microtokensPerToken
     }
 
     private mutating func refillUntil(_ limit: Limit, ceiling: Int64, until now: Int64) {
@@ -216,31 +218,31 @@ package struct StoreBucket: Sendable, Equatable {
         bucket.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: now)
         let (inflow, overflows) = elapsed.multipliedReportingOverflow(by: limit.refillMicrotokensPerMillisecond)
         let refused = overflows ? Int64.max : inflow - (bucket.microtokens - balanceMicrotokens)
-        overflow = Self.reducedOverflow(overflow + min(refused, limit.capacityMicrotokens))
+        overflowMicrotokens = Self.moduloOverflow(overflowMicrotokens + min(refused, limit.capacityMicrotokens))
         balanceMicrotokens = bucket.microtokens
         asOfMilliseconds = now
     }
 
-    /// Credits the overflow since some tokens were spent, up to the room that they had left.
+    /// Credits the overflow since some tokens were spent, at most as many tokens as were spent.
     ///
     /// The overflow since the lessee's last request is known. The overflow since the tokens were spent is less, by at
     /// most the refill between these two moments.
     private mutating func creditOverflow(_ tokens: Int, spentAt moment: Int64, own: Record, limit: Limit) {
         guard tokens > 0, moment < asOfMilliseconds else { return }
-        var since = Self.reducedOverflow(overflow - own.overflow)
+        var since = Self.moduloOverflow(overflowMicrotokens - own.overflowMicrotokens)
         if since >= Self.overflowModulus / 2 { since = 0 }
         let before = max(0, moment - own.lastRequestMilliseconds)
         let (most, overflows) = before.multipliedReportingOverflow(by: limit.refillMicrotokensPerMillisecond)
-        let found = overflows ? 0 : min(Int64(tokens) * Self.token, max(0, since - most))
+        let found = overflows ? 0 : min(Int64(tokens) * Self.microtokensPerToken, max(0, since - most))
         balanceMicrotokens += found
-        overflow = Self.reducedOverflow(overflow - found)
+        overflowMicrotokens = Self.moduloOverflow(overflowMicrotokens - found)
     }
 
-    /// The modulus of ``overflow``: above any sum of two capacities, and exact in a double.
+    /// The modulus of ``overflowMicrotokens``: above any sum of two capacities, and exact in a double.
     fileprivate static let overflowModulus: Int64 = 1 << 52
 
-    /// An amount modulo 2^52, as ``overflow`` is stored.
-    package static func reducedOverflow(_ amount: Int64) -> Int64 {
+    /// An amount modulo 2^52, as ``overflowMicrotokens`` is stored.
+    package static func moduloOverflow(_ amount: Int64) -> Int64 {
         amount & (overflowModulus - 1)
     }
 
@@ -255,7 +257,7 @@ package struct StoreBucket: Sendable, Equatable {
         /// The part of their trickle grants that is still to come.
         var trickleRemainingMicrotokens: Int64 = 0
         /// The rate of the trickle grant made to the requesting lessee.
-        var newTrickleRate: Int64 = 0
+        var ownTrickleRate: Int64 = 0
 
         init(_ records: [Record], now: Int64) {
             for record in records {
@@ -276,7 +278,7 @@ package struct StoreBucket: Sendable, Equatable {
         let (limit, requested) = (request.limit, request.requested)
         let room = max(0, limit.capacity - others.tokens - held)
         let open = balanceMicrotokens + others.trickleRemainingMicrotokens
-        let whole = min(room, Int(max(0, open) / Self.token))
+        let whole = min(room, Int(max(0, open) / Self.microtokensPerToken))
         let (paid, everything) = Self.pay(request.waiting, outOf: held + whole)
         var granted = max(0, paid - held)
 
@@ -307,16 +309,16 @@ package struct StoreBucket: Sendable, Equatable {
         let window = requested.trickleMilliseconds * Int64(factor)
         let isShort = whole == granted
         let wanted = isShort ? min(prefetchTokens, spare - atOnce) : 0
-        let trickleRate = Self.trickleRate(wanted: wanted, rate: fair, windowMilliseconds: window)
-        others.newTrickleRate = trickleRate.rate
-        balanceMicrotokens -= Int64(granted + trickleRate.tokens) * Self.token
-        let left = balanceMicrotokens + others.trickleRemainingMicrotokens + trickleRate.rate * trickleRate.milliseconds
+        let trickle = Self.trickleGrant(wanted: wanted, rate: fair, windowMilliseconds: window)
+        others.ownTrickleRate = trickle.rate
+        balanceMicrotokens -= Int64(granted + trickle.tokens) * Self.microtokensPerToken
+        let left = balanceMicrotokens + others.trickleRemainingMicrotokens + trickle.rate * trickle.milliseconds
         return Grant(
             tokens: granted, held: held,
-            openMicrotokens: min(left, Int64(room - granted - trickleRate.tokens) * Self.token),
-            trickleTokens: trickleRate.tokens, trickleMilliseconds: trickleRate.milliseconds,
-            openRefillMicrotokensPerMillisecond: free - trickleRate.rate,
-            outstanding: others.tokens + held + granted + trickleRate.tokens)
+            openMicrotokens: min(left, Int64(room - granted - trickle.tokens) * Self.microtokensPerToken),
+            trickleTokens: trickle.tokens, trickleMilliseconds: trickle.milliseconds,
+            openRefillMicrotokensPerMillisecond: free - trickle.rate,
+            outstanding: others.tokens + held + granted + trickle.tokens)
     }
 
     /// Pays the waiting requests in order, each in full or not at all.
@@ -336,15 +338,15 @@ package struct StoreBucket: Sendable, Equatable {
         return Int((Double(amount) * (Double(weight) / Double(weight + others))).rounded(.down))
     }
 
-    /// The trickle grant at `rate` that ends when the wanted tokens have come, or with the window.
+    /// The trickle grant at `rate`; it ends when the wanted tokens have arrived, or after `window` at the latest.
     ///
     /// The rate is rounded down, so that it never brings a part of a token that was not granted.
-    private static func trickleRate(
+    private static func trickleGrant(
         wanted: Int, rate: Int64, windowMilliseconds window: Int64
     ) -> (tokens: Int, rate: Int64, milliseconds: Int64) {
-        let tokens = min(wanted, Int(rate * window / token))
+        let tokens = min(wanted, Int(rate * window / microtokensPerToken))
         guard tokens > 0 else { return (0, 0, 0) }
-        let milliseconds = (Int64(tokens) * token + rate - 1) / rate
-        return (tokens, Int64(tokens) * token / milliseconds, milliseconds)
+        let milliseconds = (Int64(tokens) * microtokensPerToken + rate - 1) / rate
+        return (tokens, Int64(tokens) * microtokensPerToken / milliseconds, milliseconds)
     }
 }

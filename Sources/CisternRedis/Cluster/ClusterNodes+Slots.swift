@@ -74,11 +74,11 @@ extension ClusterNodes {
             case .success(let reply):
                 if let map = SlotMap(reply, from: node.endpoint.host), !map.ranges.isEmpty {
                     if belongs(map) { return take(map) }
-                    node.reject(.otherCluster)
+                    node.takeOutOfUse(.otherCluster)
                 }
                 if case .error(let message) = reply {
                     let isAlone = message.contains("cluster support disabled")
-                    node.reject(
+                    node.takeOutOfUse(
                         isAlone
                             ? NodeFailure(.notACluster, message)
                             : NodeFailure(reply: message) ?? NodeFailure(.error, message))

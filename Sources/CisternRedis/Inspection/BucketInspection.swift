@@ -142,7 +142,7 @@ extension StoreBucket {
             guard let lesseeID = words[index].text, let text = words[index + 1].text else { continue }
             let numbers = text.split(separator: ":").compactMap { Int64($0) }
             if lesseeID.isEmpty {
-                overflow = Self.reducedOverflow(numbers.first ?? 0)
+                overflowMicrotokens = Self.moduloOverflow(numbers.first ?? 0)
             } else if numbers.count == 9, numbers.allSatisfy({ 0...Self.largestNumber ~= $0 }) {
                 let record = Record(lesseeID: lesseeID, numbers: numbers)
                 if record.isPlausible, outstanding + record.tokens <= Limit.maximumCapacity { records.append(record) }
@@ -162,7 +162,7 @@ extension StoreBucket.Record {
             lesseeID: lesseeID, sequence: UInt64(numbers[0]), tokens: Int(numbers[1]), endsMilliseconds: numbers[2],
             weight: numbers[3], trickleRate: numbers[4], trickleEndsMilliseconds: numbers[5],
             unacknowledged: Int(numbers[6]),
-            lastRequestMilliseconds: numbers[7], overflow: numbers[8])
+            lastRequestMilliseconds: numbers[7], overflowMicrotokens: numbers[8])
     }
 }
 

@@ -31,7 +31,7 @@ final class RedisNode: Sendable {
     }
 
     /// State that only the event loop may access.
-    struct Loop {
+    struct LoopState {
         var health: NodeHealth
         var ramp: RecoveryRamp
         var connection: RedisConnection?
@@ -52,7 +52,7 @@ final class RedisNode: Sendable {
     struct Shared {
         var statistics = NodeStatistics()
         var trouble: NodeFailure?
-        /// The Redis version as scripts see it, 0x070000 for 7.0; 0 for older versions and if it was not requested.
+        /// The Redis version as scripts see it, 0x070000 for 7.0; 0 before Redis 7.0 and if it was not requested.
         var version: Int64 = 0
     }
 
@@ -62,7 +62,7 @@ final class RedisNode: Sendable {
     let clock: any TimeSource
     let logger: Logger
     let eventLoop: any EventLoop
-    let loop: NIOLoopBoundBox<Loop>
+    let loop: NIOLoopBoundBox<LoopState>
     private let isUpFlag = Atomic(false)
     let shared: Mutex<Shared>
     /// Nil for a connection without TLS.
@@ -88,7 +88,7 @@ final class RedisNode: Sendable {
         backOff.longestMilliseconds = settings.longestRetryMilliseconds
         shared = Mutex(Shared())
         loop = .makeBoxSendingValue(
-            Loop(
+            LoopState(
                 health: NodeHealth(backOff: backOff),
                 ramp: RecoveryRamp(first: settings.firstRequestsAfterRecovery)),
             eventLoop: eventLoop)
@@ -246,10 +246,10 @@ final class RedisNode: Sendable {
         if isChange { role.changed(self, isUp) }
     }
 
-    /// Takes the node out of use for a failure that its caller has detected.
+    /// Takes the node out of use, because the caller has detected a failure.
     ///
     /// Any thread may call it.
-    func reject(_ trouble: NodeFailure) {
+    func takeOutOfUse(_ trouble: NodeFailure) {
         eventLoop.execute { self.loop.value.connection?.close(trouble) }
     }
 
@@ -276,7 +276,7 @@ final class RedisNode: Sendable {
         }
     }
 
-    /// The same as an async function.
+    /// Sends one command and waits for its reply.
     func command(
         _ message: [[UInt8]], timeoutMilliseconds: Int64
     ) async -> Result<RESPValue, LeaseFailure> {

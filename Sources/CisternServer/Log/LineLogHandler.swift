@@ -1,4 +1,5 @@
 internal import Cistern
+internal import CisternSupport
 package import Foundation
 package import Logging
 internal import Synchronization
@@ -121,45 +122,27 @@ package struct LineLogHandler: LogHandler {
     }
 }
 
-/// Throttles repeated warnings across all handlers of a process.
+/// Throttles repeated warnings across all handlers of a process: ten lines in ten seconds for each message.
 package final class WarningThrottle: Sendable {
-    private struct Window {
-        var began: Int64
-        var written = 0
-        var suppressed = 0
-    }
-
-    private static let windowMilliseconds: Int64 = 10_000
-    private static let maximumPerWindow = 10
-    /// How many distinct messages are tracked; further messages share one window.
+    private static let maximumLines = 10
+    /// How many distinct messages are tracked; further messages share one throttle.
     private static let maximumMessages = 256
 
-    private let windows = Mutex<[String: Window]>([:])
+    private let throttles = Mutex<[String: LogThrottle]>([:])
 
     package init() {}
 
     /// Decides whether a line with this message may be written.
     ///
     /// - Returns: the number of lines suppressed before this one, or nil to suppress this one as well.
-    func permit(_ message: String, atMilliseconds now: Int64) -> Int? {
-        windows.withLock { windows in
-            if windows[message] == nil, windows.count >= Self.maximumMessages {
-                windows = windows.filter { now - $0.value.began < Self.windowMilliseconds || $0.value.suppressed > 0 }
+    func permit(_ message: String, atMilliseconds milliseconds: Int64) -> Int? {
+        let now = Instant(milliseconds: milliseconds)
+        return throttles.withLock { throttles in
+            if throttles[message] == nil, throttles.count >= Self.maximumMessages {
+                throttles = throttles.filter { !$0.value.isIdle(now: now) }
             }
-            let key = windows[message] != nil || windows.count < Self.maximumMessages ? message : ""
-            var window = windows[key] ?? Window(began: now)
-            defer { windows[key] = window }
-            if now - window.began >= Self.windowMilliseconds {
-                let suppressed = window.suppressed
-                window = Window(began: now, written: 1)
-                return suppressed
-            }
-            guard window.written < Self.maximumPerWindow else {
-                window.suppressed += 1
-                return nil
-            }
-            window.written += 1
-            return 0
+            let key = throttles[message] != nil || throttles.count < Self.maximumMessages ? message : ""
+            return throttles[key, default: LogThrottle(maximumLines: Self.maximumLines)].permit(now: now)
         }
     }
 }

@@ -51,7 +51,7 @@ struct LedgerChecker {
         let before = max(0, last.balanceMicrotokens + Int64(last.outstanding) * Limit.microtokensPerToken)
         let inflow =
             (bucket.asOfMilliseconds - last.asOfMilliseconds) * limit.refillMicrotokensPerMillisecond
-            - (bucket.overflow - last.overflow)
+            - (bucket.overflowMicrotokens - last.overflowMicrotokens)
         let after = bucket.balanceMicrotokens + outstanding
         guard after > before + inflow else { return nil }
         return "balance plus outstanding grew from \(before) to \(after), but the refill was \(inflow)"

@@ -84,7 +84,7 @@ extension World {
             if case .arrival(var arrival) = event {
                 guard servers[id].isUp else { continue }
                 arrival.time = now
-                takeOn(arrival)
+                passToLimiter(arrival)
             } else {
                 queue.add(event, at: now)
             }
@@ -142,9 +142,9 @@ extension World {
 
     /// Schedules the first clock step: always with clock faults, and in half of the worlds with all faults.
     func scheduleFirstStep() {
-        let isChosen = stepRandom.chance(0.5)
+        let isChosen = clockStepRandom.chance(0.5)
         guard settings.faults == .clock || settings.faults == .all && isChosen else { return }
-        queue.add(.stepClock, at: stepRandom.number(Self.gapsBetweenSteps))
+        queue.add(.stepClock, at: clockStepRandom.number(Self.gapsBetweenSteps))
     }
 
     private func observeStep(of key: Int, isForward: Bool) {
@@ -160,14 +160,14 @@ extension World {
     /// Steps one node's clock forward or back, and schedules the next step.
     func stepClock() {
         guard !isRecovering else { return }
-        let node = stepRandom.number(0...settings.nodes - 1)
-        let step = stepRandom.pick(Self.steps)
-        let isForward = stepRandom.chance(0.5)
+        let node = clockStepRandom.number(0...settings.nodes - 1)
+        let step = clockStepRandom.pick(Self.steps)
+        let isForward = clockStepRandom.chance(0.5)
         for key in partitions.indices where partitions[key] == node {
             observeStep(of: key, isForward: isForward)
         }
         nodes[node].clockOffset += isForward ? step : -step
-        queue.add(.stepClock, at: now + stepRandom.number(Self.gapsBetweenSteps))
+        queue.add(.stepClock, at: now + clockStepRandom.number(Self.gapsBetweenSteps))
     }
 
     // MARK: Recovery

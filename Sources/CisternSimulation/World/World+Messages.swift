@@ -114,14 +114,14 @@ extension World {
         }
         nodes[id].entries[bucketKey] = entry
         guard let grant else { return .stale }
-        grantOrder += 1
+        grantCount += 1
         observe(
             .granted(
                 Granted(
                     server: server, key: key, request: request, grant: grant, before: before,
-                    bucket: entry.bucket, order: grantOrder, at: now, storeAt: clock)))
+                    bucket: entry.bucket, order: grantCount, at: now, storeAt: clock)))
         observeHoldings(of: key)
-        return .granted(grant, order: grantOrder)
+        return .granted(grant, order: grantCount)
     }
 
     // MARK: Back at the server

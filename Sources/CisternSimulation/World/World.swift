@@ -31,7 +31,7 @@ package final class World {
         var key: Int
         var cost: Int
         var arrivedAt: Time
-        var pausedBefore: Time
+        var serverPausedTimeAtArrival: Time
     }
 
     let settings: WorldSettings
@@ -48,12 +48,12 @@ package final class World {
     var workload: Workload
     var faultRandom: SeededRandom
     var probeRandom: SeededRandom
-    var stepRandom: SeededRandom
+    var clockStepRandom: SeededRandom
     var requests: [Int: Request] = [:]
     /// The total time that each server has been paused so far.
     var paused: [Time]
     var ticket = 0
-    var grantOrder = 0
+    var grantCount = 0
     var isRecovering = false
     /// A hash of all observations: FNV-1a over 64-bit words.
     private var digest: UInt64 = 0xcbf2_9ce4_8422_2325
@@ -76,7 +76,7 @@ package final class World {
             period: .milliseconds(settings.periodMilliseconds), random: SeededRandom(seed: settings.seed, purpose: 3))
         faultRandom = SeededRandom(seed: settings.seed, purpose: 4)
         probeRandom = SeededRandom(seed: settings.seed, purpose: 5)
-        stepRandom = SeededRandom(seed: settings.seed, purpose: 7)
+        clockStepRandom = SeededRandom(seed: settings.seed, purpose: 7)
         paused = Array(repeating: 0, count: settings.servers)
         tally = Tally(settings)
         checkers = CheckerSet(settings)
@@ -195,17 +195,17 @@ package final class World {
 
     private func arrive(_ arrival: Arrival) {
         guard servers[arrival.server].isUp else { return }
-        unlessPaused(arrival.server, .arrival(arrival)) { takeOn(arrival) }
+        unlessPaused(arrival.server, .arrival(arrival)) { passToLimiter(arrival) }
     }
 
     /// Passes a request to its server's limiter, which decides now or later.
-    func takeOn(_ arrival: Arrival) {
+    func passToLimiter(_ arrival: Arrival) {
         let (id, key) = (arrival.server, arrival.key)
         ticket += 1
         let (number, local) = (ticket, servers[id].clock.reading(at: now))
         servers[id].lastArrivals[key] = now
         requests[number] = Request(
-            server: id, key: key, cost: arrival.cost, arrivedAt: now, pausedBefore: paused[id])
+            server: id, key: key, cost: arrival.cost, arrivedAt: now, serverPausedTimeAtArrival: paused[id])
         observe(.arrived(server: id, key: key, cost: arrival.cost))
         switch servers[id].limiter {
         case .cistern(let limiter):
@@ -232,7 +232,7 @@ package final class World {
                 Decided(
                     server: request.server, key: request.key, cost: request.cost,
                     decision: decision, arrivedAt: request.arrivedAt,
-                    paused: paused[request.server] - request.pausedBefore)))
+                    paused: paused[request.server] - request.serverPausedTimeAtArrival)))
     }
 
     /// Sends the limiter's queued requests, and records its queued decisions.
@@ -295,7 +295,8 @@ package final class World {
         queue.add(.sample, at: now + .milliseconds(100))
     }
 
-    /// A key's stranded tokens: on record for a stopped server, or held by one without a request within a horizon.
+    /// A key's stranded tokens: on record for a stopped server, or held by a running server that has had no request for
+    /// the key within a horizon.
     ///
     /// - Parameter lessees: the servers that are up, by lessee ID.
     private func stranded(of key: Int, lessees: [String: Int]) -> Int {

@@ -20,7 +20,7 @@ final class BodyBudget: Sendable {
 }
 
 /// One connection's charge to the budget.
-struct BodyCharge {
+struct BodyBudgetReservation {
     private let budget: BodyBudget
     private var bytes = 0
 

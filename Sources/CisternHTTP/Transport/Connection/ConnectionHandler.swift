@@ -11,7 +11,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     typealias OutboundIn = Never
     typealias OutboundOut = ByteBuffer
 
-    private static let keptOutboundBytes = 1 << 14
+    private static let maximumReusedBufferBytes = 1 << 14
     /// How many bytes of responses are collected before a flush.
     ///
     /// If the client does not read them, reading stops.
@@ -32,13 +32,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// The received bytes that have not been parsed yet.
     private(set) var inbound = ByteBuffer()
     private var outbound = ByteBuffer()
-    private var bodyCharge: BodyCharge
+    private var bodyReservation: BodyBudgetReservation
 
     init(limiter: any Decider, settings: HTTPSettings, loop: LoopContext, eventLoop: any EventLoop) {
         self.limiter = limiter
         self.settings = settings
         self.loop = loop
-        bodyCharge = BodyCharge(to: loop.bodyBudget)
+        bodyReservation = BodyBudgetReservation(to: loop.bodyBudget)
         let now = eventLoop.now
         machine = HTTPConnectionStateMachine(
             timeouts: HTTPConnectionStateMachine.Timeouts(
@@ -62,7 +62,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         timer.cancel()
-        bodyCharge.release()
+        bodyReservation.release()
         self.context = nil
         // Breaks the reference cycle between the closure and this handler.
         resumeOnLoop = { _ in }
@@ -71,7 +71,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
         if inbound.readableBytes > 0 {
-            // Otherwise, parsed bytes would be retained until a read ends at the end of a request.
+            // Otherwise, the buffer would keep parsed bytes until a read leaves it empty.
             inbound.discardReadBytes()
             inbound.writeBuffer(&bytes)
             bytes = takeInbound()
@@ -134,7 +134,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             case .incomplete: return keep(bytes, now: now, context)
             case .head(let request, let framing):
                 machine.requestBegan(now: now)
-                plan(request, framing, &bytes, context)
+                handleHead(request, framing, &bytes, context)
             case .sendContinue: outbound.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
             case .request(let request, let framing):
                 machine.requestArrived(now: now)
@@ -164,13 +164,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if parser.isBetweenRequests { return }
         machine.requestBegan(now: now)
         guard parser.isInBody else { return machine.headContinued(now: now) }
-        guard bodyCharge.set(parser.bodyBufferBytes + inbound.storageCapacity) else {
+        guard bodyReservation.set(parser.bodyBufferBytes + inbound.storageCapacity) else {
             return refuse(.tooManyBodies, parser.framing, context)
         }
     }
 
     /// Handles a head that arrived before its body: rejects an invalid request now, and discards an unused body.
-    private func plan(
+    private func handleHead(
         _ request: Request, _ framing: ResponseFraming, _ bytes: inout ByteBuffer, _ context: ChannelHandlerContext
     ) {
         switch RequestPipeline.plan(forBodyOf: request, servesPages: settings.servesHealthAndMetrics) {
@@ -228,7 +228,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     ) {
         var framing = framing
         framing.keepsAlive = machine.keepsAlive(framing.keepsAlive, isDraining: loop.isDraining)
-        loop.write(response, to: request, framing: framing, to: &outbound) { finish(context) }
+        loop.write(response, to: request, framing: framing, to: &outbound) { responseWritten(context) }
         endRequest(framing, context)
     }
 
@@ -237,13 +237,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     ) {
         var framing = framing
         framing.keepsAlive = machine.keepsAlive(framing.keepsAlive, isDraining: loop.isDraining)
-        loop.write(response, route: route, framing: framing, to: &outbound) { finish(context) }
+        loop.write(response, route: route, framing: framing, to: &outbound) { responseWritten(context) }
         endRequest(framing, context)
     }
 
     /// Ends a request whose response is written; returns how long the request took, in nanoseconds.
-    private func finish(_ context: ChannelHandlerContext) -> Int64 {
-        bodyCharge.release()
+    private func responseWritten(_ context: ChannelHandlerContext) -> Int64 {
+        bodyReservation.release()
         return machine.responded(now: context.eventLoop.now)
     }
 
@@ -293,10 +293,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
         guard bytes.readableBytes > 0 else { return }
         // Writing may re-enter this method, so the bytes are marked as sent first.
         outbound.moveReaderIndex(to: outbound.writerIndex)
-        let isKept = bytes.capacity <= Self.keptOutboundBytes
+        let isKept = bytes.capacity <= Self.maximumReusedBufferBytes
         context.writeAndFlush(wrapOutboundOut(consume bytes), promise: nil)
         guard outbound.readableBytes == 0 else { return }
-        // Reuses the storage, unless it is large. The socket nearly always takes all bytes at once and releases it.
+        // Reuses the storage, unless it is large. The socket nearly always takes all bytes at once, and then no longer
+        // refers to the storage.
         if isKept { outbound.clear() } else { outbound = ByteBuffer() }
     }
 
