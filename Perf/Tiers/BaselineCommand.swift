@@ -72,6 +72,7 @@ struct BaselineCommand: AsyncParsableCommand {
         let server = HTTPServer(
             limiter: decider, settings: settings.http,
             clock: clock, unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) },
+            statistics: HTTPServerStatistics(group: group),
             pages: HealthAndMetricsPages(
                 health: { .init(text: "{}", contentType: "application/json") },
                 metrics: {

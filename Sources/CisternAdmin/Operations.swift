@@ -51,30 +51,6 @@ package struct OperationFailure: Error, CustomStringConvertible {
 
 /// The state of one organization on a server and in its store.
 package struct OrganizationView: Sendable {
-    /// A server that holds a lease of the organization's bucket.
-    package struct Lessee: Codable, Sendable, Equatable {
-        package var name: String
-        package var isThisServer: Bool
-        package var tokens: Int
-        package var endsInMilliseconds: Int64
-        package var demandPerSecond: Double
-        package var tricklePerSecond: Double
-        package var askedMillisecondsAgo: Int64
-
-        package init(
-            name: String, isThisServer: Bool, tokens: Int, endsInMilliseconds: Int64, demandPerSecond: Double,
-            tricklePerSecond: Double, askedMillisecondsAgo: Int64
-        ) {
-            self.name = name
-            self.isThisServer = isThisServer
-            self.tokens = tokens
-            self.endsInMilliseconds = endsInMilliseconds
-            self.demandPerSecond = demandPerSecond
-            self.tricklePerSecond = tricklePerSecond
-            self.askedMillisecondsAgo = askedMillisecondsAgo
-        }
-    }
-
     /// The bucket in the store.
     package struct Bucket: Sendable, Equatable {
         package var node: String
@@ -84,10 +60,10 @@ package struct OrganizationView: Sendable {
         /// Balance in tokens; below 0 by the tokens promised from future refill.
         package var balance: Double
         package var outstanding: Int
-        package var lessees: [Lessee]
+        package var lessees: [LesseeRecord]
 
         package init(
-            node: String, slot: Int?, isStored: Bool, balance: Double, outstanding: Int, lessees: [Lessee]
+            node: String, slot: Int?, isStored: Bool, balance: Double, outstanding: Int, lessees: [LesseeRecord]
         ) {
             self.node = node
             self.slot = slot

@@ -44,15 +44,6 @@ struct InspectCommand: AsyncParsableCommand {
 
 /// The output of `cistern inspect`; the article Operating describes its JSON.
 struct BucketReport: Encodable {
-    struct Lessee: Encodable {
-        let name: String
-        let tokens: Int
-        let endsInMilliseconds: Int64
-        let demandPerSecond: Double
-        let tricklePerSecond: Double
-        let askedMillisecondsAgo: Int64
-    }
-
     let version = 1
     let organization: String
     let node: String
@@ -69,7 +60,7 @@ struct BucketReport: Encodable {
     let storedBalance: Double?
     let storedMillisecondsAgo: Int64?
     let expiresInMilliseconds: Int64?
-    let lessees: [Lessee]
+    let lessees: [LesseeRecord]
 
     init(_ organization: String, limit: Limit, override: LimitOverrides.Entry?, _ bucket: BucketInspection) {
         let now = bucket.nowMilliseconds
@@ -85,12 +76,7 @@ struct BucketReport: Encodable {
         storedBalance = bucket.stored.map { Double($0.balanceMicrotokens) / 1_000_000 }
         storedMillisecondsAgo = bucket.stored.map { now - $0.asOfMilliseconds }
         expiresInMilliseconds = bucket.timeToLiveMilliseconds
-        lessees = bucket.lessees.map { lessee in
-            Lessee(
-                name: lessee.name, tokens: lessee.tokens, endsInMilliseconds: lessee.endsInMilliseconds,
-                demandPerSecond: lessee.demandPerSecond, tricklePerSecond: lessee.tricklePerSecond,
-                askedMillisecondsAgo: lessee.askedMillisecondsAgo)
-        }
+        lessees = bucket.lessees
     }
 
     var text: String {

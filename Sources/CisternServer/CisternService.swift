@@ -59,15 +59,15 @@ package struct CisternService: Service, CustomStringConvertible {
             copies: store?.overrideCopies(clock: clock, logger: logger), limiter: limiter, clock: clock)
         // Load existing overrides before the first request.
         await overrides.refresh()
+        let statistics = HTTPServerStatistics(group: group)
         let operations = ServerOperations(
             limiter: limiter, store: store, limits: limits, overrides: overrides,
-            failurePolicy: settings.limiter.failurePolicy, droppedLogLines: droppedLogLines, journal: journal,
-            clock: clock)
+            failurePolicy: settings.limiter.failurePolicy, http: statistics, droppedLogLines: droppedLogLines,
+            journal: journal, clock: clock)
         let server = HTTPServer(
             limiter: limiter, settings: httpSettings(threads: threads), clock: clock,
-            unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) }, pages: operations.pages, group: group,
-            logger: logger)
-        operations.observe(server)
+            unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) }, statistics: statistics,
+            pages: operations.pages, group: group, logger: logger)
         let tokens = CurrentTokens(settings.admin?.tokens)
         let port = try await start(server)
         let admin = try await startAdmin(operations, tokens: tokens, clock: clock)
@@ -98,7 +98,7 @@ package struct CisternService: Service, CustomStringConvertible {
         await beginDraining(operations, server)
         for task in keeping + [reloading] { task.cancel() }
         idleTask?.cancel()
-        await stop(server, limiter: limiter, store: store, clock: clock)
+        await stop(server, statistics, limiter: limiter, store: store, clock: clock)
         // The stopped store has failed their pending requests, so these tasks end soon.
         for task in keeping + [reloading] { await task.value }
         admin?.cancel()
@@ -192,7 +192,10 @@ package struct CisternService: Service, CustomStringConvertible {
             limits: settings.limits, store: store, lesseeID: store.serverName, settings: settings.limiter, seed: seed)
     }
 
-    private func stop(_ server: HTTPServer, limiter: RateLimiter, store: RedisStore?, clock: some TimeSource) async {
+    private func stop(
+        _ server: HTTPServer, _ statistics: HTTPServerStatistics, limiter: RateLimiter, store: RedisStore?,
+        clock: some TimeSource
+    ) async {
         logger.notice("draining")
         // In-flight requests get at most three quarters of the time; returning leases gets the rest.
         let limit = settings.drainTimeoutMilliseconds
@@ -204,7 +207,7 @@ package struct CisternService: Service, CustomStringConvertible {
         if !drained {
             logger.warning(
                 "connections are cut off: they were still busy after three quarters of drainTimeout",
-                metadata: ["connections": "\(server.connectionCount)"])
+                metadata: ["connections": "\(statistics.connectionCount)"])
             await server.closeAllConnections()
         }
         let left = limit - (clock.now().milliseconds - start.milliseconds)

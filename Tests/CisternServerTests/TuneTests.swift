@@ -165,13 +165,21 @@ struct TuneTests {
         return #"{"version":1,"sort":"allowed","organizations":[\#(entries.joined(separator: ","))]}"#
     }
 
+    private static func lessee(_ name: String) -> String {
+        #"{"name":"\#(name)","isThisServer":false,"tokens":1,"endsInMilliseconds":1,"demandPerSecond":1,"#
+            + #""tricklePerSecond":0,"askedMillisecondsAgo":1}"#
+    }
+
     @Sendable private static func answer(_ target: String) -> StubHTTPServer.Answer {
         switch target {
         case "/v1/status": (200, status())
         case "/v1/organizations?sort=allowed&limit=100": (200, busiest([24, 12, 8, 6, 4.8, 4]))
         case "/v1/organizations?sort=denied&limit=100": (200, busiest([]))
         case "/v1/organizations/org%3A1":
-            (200, #"{"version":1,"store":{"node":"a","lessees":[{"name":"x"},{"name":"y"},{"name":"z"}]}}"#)
+            (
+                200,
+                #"{"version":1,"store":{"node":"a","lessees":[\#(["x", "y", "z"].map(lessee).joined(separator: ","))]}}"#
+            )
         default: (404, "{}")
         }
     }

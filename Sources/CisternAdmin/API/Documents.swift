@@ -229,7 +229,7 @@ enum Document {
             let isStored: Bool
             let balance: Double
             let outstanding: Int
-            let lessees: [OrganizationView.Lessee]
+            let lessees: [LesseeRecord]
         }
 
         let version = 1

@@ -1,4 +1,5 @@
 internal import Cistern
+internal import CisternCluster
 internal import CisternServer
 internal import Foundation
 
@@ -61,9 +62,7 @@ struct ServerFigures: Sendable {
     /// The fields of `GET /v1/organizations/{org}` that are used here.
     struct Bucket: Decodable {
         struct Store: Decodable {
-            struct Lessee: Decodable { let name: String }
-
-            let lessees: [Lessee]
+            let lessees: [LesseeRecord]
         }
 
         let store: Store?

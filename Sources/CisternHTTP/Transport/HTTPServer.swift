@@ -1,5 +1,5 @@
 package import Cistern
-package import CisternSupport
+internal import CisternSupport
 package import Logging
 package import NIOCore
 internal import NIOPosix
@@ -14,12 +14,9 @@ package final class HTTPServer: Sendable {
     private let group: any EventLoopGroup
     /// The state that an event loop's connections share, by event loop.
     private let loops: [ObjectIdentifier: NIOLoopBoundBox<LoopContext>]
-    private let loopStatistics: [LoopContext.Statistics]
-    private let connections = Atomic(0)
+    private let statistics: HTTPServerStatistics
     /// Rejected connections that wait for their clients to close.
     private let lingeringRejections = Atomic(0)
-    private let refusedConnections = Atomic<UInt64>(0)
-    private let acceptFailures = Atomic<UInt64>(0)
     private let optionLog = Mutex(LogThrottle())
     private let listening = Mutex<(any Channel)?>(nil)
     private let lagMonitors = Mutex<[RepeatedTask]>([])
@@ -29,32 +26,30 @@ package final class HTTPServer: Sendable {
     /// - Parameters:
     ///   - clock: the source of the limiter's `now`.
     ///   - unixMilliseconds: the wall clock for dates, in milliseconds since 1970-01-01 UTC.
+    ///   - statistics: counts what this server does; it must be made for the same group.
     ///   - pages: the contents of `/health` and `/metrics`.
     ///   - logger: logs each decision at level debug, and some of the denials that shadow limits would have made.
     package init(
         limiter: any Decider, settings: HTTPSettings, clock: any TimeSource,
-        unixMilliseconds: @escaping @Sendable () -> Int64, pages: HealthAndMetricsPages, group: any EventLoopGroup,
-        logger: Logger
+        unixMilliseconds: @escaping @Sendable () -> Int64, statistics: HTTPServerStatistics,
+        pages: HealthAndMetricsPages, group: any EventLoopGroup, logger: Logger
     ) {
         self.limiter = limiter
         self.settings = settings
         self.clock = clock
         self.logger = logger
         self.group = group
+        self.statistics = statistics
         let bodyBudget = BodyBudget(maximumBytes: settings.maximumBufferedBodyBytes)
         var loops: [ObjectIdentifier: NIOLoopBoundBox<LoopContext>] = [:]
-        var loopStatistics: [LoopContext.Statistics] = []
-        for loop in group.makeIterator() {
-            let statistics = LoopContext.Statistics()
-            loopStatistics.append(statistics)
+        for (loop, loopStatistics) in zip(group.makeIterator(), statistics.loops) {
             loops[ObjectIdentifier(loop)] = .makeBoxSendingValue(
                 LoopContext(
-                    clock: clock, unixMilliseconds: unixMilliseconds, statistics: statistics, pages: pages,
+                    clock: clock, unixMilliseconds: unixMilliseconds, statistics: loopStatistics, pages: pages,
                     bodyBudget: bodyBudget, logger: logger),
                 eventLoop: loop)
         }
         self.loops = loops
-        self.loopStatistics = loopStatistics
     }
 
     /// Starts listening.
@@ -68,7 +63,7 @@ package final class HTTPServer: Sendable {
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let handler = AcceptErrorHandler(clock: self.clock, logger: self.logger) {
-                        self.acceptFailures.add(1, ordering: .relaxed)
+                        self.statistics.acceptFailures.add(1, ordering: .relaxed)
                     }
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
@@ -156,32 +151,11 @@ package final class HTTPServer: Sendable {
         for closed in closing { try? await closed.get() }
     }
 
-    /// The statistics of all requests since the server started, summed over the event loops.
-    package var statistics: HTTPStatistics {
-        var sum = HTTPStatistics()
-        for loop in loopStatistics { sum += loop.mutex.withLock { $0.requests } }
-        return sum
-    }
-
-    /// The event-loop lag: the delay of a task that each loop runs ten times a second.
-    package var lag: LatencyHistogram {
-        var sum = LatencyHistogram()
-        for loop in loopStatistics { sum += loop.mutex.withLock { $0.lag } }
-        return sum
-    }
-
-    /// The organizations with the most decisions of one kind, busiest first; at most `most` of them.
-    package func topOrganizations(_ most: Int, by order: DecisionKind, now: Instant) -> [SpaceSavingSketch.Entry] {
-        SpaceSavingSketch.top(
-            most, of: loopStatistics.map { loop in loop.mutex.withLock { $0.topOrganizations[order] } },
-            second: now.milliseconds / 1000)
-    }
-
     private static let lagInterval = TimeAmount.milliseconds(100)
 
     /// Measures each loop's lag: a task that is due waits until the loop has finished its current work.
     private func startLagMonitor() {
-        let checks = zip(group.makeIterator(), loopStatistics).map { loop, statistics in
+        let checks = zip(group.makeIterator(), statistics.loops).map { loop, statistics in
             let due = NIOLoopBoundBox.makeBoxSendingValue(NIODeadline.now() + Self.lagInterval, eventLoop: loop)
             return loop.scheduleRepeatedTask(initialDelay: Self.lagInterval, delay: Self.lagInterval) { _ in
                 let now = NIODeadline.now()
@@ -193,17 +167,6 @@ package final class HTTPServer: Sendable {
         lagMonitors.withLock { $0 = checks }
     }
 
-    /// Connections open now.
-    package var connectionCount: Int {
-        connections.load(ordering: .relaxed)
-    }
-
-    /// Connections rejected with 503 since the start, because `maximumConnections` were open.
-    package var refusedConnectionCount: UInt64 { refusedConnections.load(ordering: .relaxed) }
-
-    /// Failed accepts since the start, usually for lack of file descriptors or memory.
-    package var acceptFailureCount: UInt64 { acceptFailures.load(ordering: .relaxed) }
-
     private static let maximumLingeringRejections = 16
 
     private func accept(_ channel: any Channel) throws {
@@ -214,10 +177,10 @@ package final class HTTPServer: Sendable {
         setNoDelay(channel)
         // An accepted socket inherits the draining listener's minimum TTL, which drops nearly every packet: reset it.
         if loop.value.isDraining { _ = SocketState.setAllowsNewHandshakes(true, channel) }
-        guard Self.incrementIfBelow(of: settings.maximumConnections, from: connections) else {
+        guard Self.incrementIfBelow(of: settings.maximumConnections, from: statistics.connections) else {
             return try refuse(channel)
         }
-        channel.closeFuture.whenComplete { _ in self.connections.subtract(1, ordering: .relaxed) }
+        channel.closeFuture.whenComplete { _ in self.statistics.connections.subtract(1, ordering: .relaxed) }
         try Self.addHandlers(to: channel, limiter: limiter, settings: settings, loop: loop.value)
     }
 
@@ -226,7 +189,7 @@ package final class HTTPServer: Sendable {
     /// It does not count toward `maximumConnections`. At most `maximumLingeringRejections` of them wait for their
     /// clients to close.
     private func refuse(_ channel: any Channel) throws {
-        refusedConnections.add(1, ordering: .relaxed)
+        statistics.refusedConnections.add(1, ordering: .relaxed)
         let lingers = Self.incrementIfBelow(of: Self.maximumLingeringRejections, from: lingeringRejections)
         if lingers {
             channel.closeFuture.whenComplete { _ in self.lingeringRejections.subtract(1, ordering: .relaxed) }

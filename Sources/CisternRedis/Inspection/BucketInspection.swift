@@ -1,4 +1,5 @@
 package import Cistern
+package import CisternCluster
 internal import Foundation
 
 /// One bucket as stored in Redis.
@@ -18,20 +19,10 @@ package struct BucketInspection: Sendable {
     /// How long until Redis expires the bucket if it stays unused, in milliseconds; nil if there is none.
     package let timeToLiveMilliseconds: Int64?
 
-    /// One server's lease; times are relative to ``BucketInspection/nowMilliseconds``.
-    package struct Lessee: Sendable {
-        package let name: String
-        package let tokens: Int
-        package let endsInMilliseconds: Int64
-        package let demandPerSecond: Double
-        package let tricklePerSecond: Double
-        package let askedMillisecondsAgo: Int64
-    }
-
     /// The servers that hold leases, the one with the most tokens first.
-    package var lessees: [Lessee] {
+    package var lessees: [LesseeRecord] {
         current.records.sorted { ($1.tokens, $0.lesseeID) < ($0.tokens, $1.lesseeID) }.map { record in
-            Lessee(
+            LesseeRecord(
                 name: record.lesseeID, tokens: record.tokens,
                 endsInMilliseconds: record.endsMilliseconds - nowMilliseconds,
                 demandPerSecond: Double(record.weight) / 1000,

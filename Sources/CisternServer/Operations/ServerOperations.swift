@@ -15,16 +15,17 @@ final class ServerOperations: Operations {
     private let failurePolicy: FailurePolicy
     private let clock: any TimeSource
     private let startedAt: Instant
-    private let server = Mutex<HTTPServer?>(nil)
+    private let http: HTTPServerStatistics
     private let droppedLogLines: @Sendable () -> UInt64
     private let isDraining = Atomic(false)
     private let events: Journal
 
     init(
         limiter: RateLimiter, store: RedisStore?, limits: LimitsWatcher, overrides: OverrideSynchronizer,
-        failurePolicy: FailurePolicy, droppedLogLines: @escaping @Sendable () -> UInt64, journal: Journal,
-        clock: any TimeSource
+        failurePolicy: FailurePolicy, http: HTTPServerStatistics, droppedLogLines: @escaping @Sendable () -> UInt64,
+        journal: Journal, clock: any TimeSource
     ) {
+        self.http = http
         self.limiter = limiter
         self.store = store
         self.limits = limits
@@ -34,13 +35,6 @@ final class ServerOperations: Operations {
         events = journal
         self.clock = clock
         startedAt = clock.now()
-    }
-
-    /// Sets the HTTP server whose requests are shown.
-    ///
-    /// The HTTP server is created later than this object because it serves this object's ``pages``.
-    func observe(_ server: HTTPServer) {
-        self.server.withLock { $0 = server }
     }
 
     /// Reports from now on that the server is draining.
@@ -66,7 +60,6 @@ final class ServerOperations: Operations {
     // MARK: Reading
 
     func snapshot() -> ServerSnapshot {
-        let server = server.withLock { $0 }
         var snapshot = ServerSnapshot()
         if let store {
             snapshot.server = store.serverName
@@ -86,13 +79,11 @@ final class ServerOperations: Operations {
         }
         snapshot.limits = limits.report
         snapshot.lease = limiter.leaseSettings
-        if let server {
-            snapshot.routes = Self.routes(server.statistics)
-            snapshot.openConnections = server.connectionCount
-            snapshot.refusedConnections = server.refusedConnectionCount
-            snapshot.acceptFailures = server.acceptFailureCount
-            snapshot.eventLoopLag = server.lag
-        }
+        snapshot.routes = Self.routes(http.requests)
+        snapshot.openConnections = http.connectionCount
+        snapshot.refusedConnections = http.refusedConnectionCount
+        snapshot.acceptFailures = http.acceptFailureCount
+        snapshot.eventLoopLag = http.lag
         return snapshot
     }
 
@@ -118,7 +109,7 @@ final class ServerOperations: Operations {
     }
 
     func topOrganizations(_ most: Int, by order: DecisionKind) -> [SpaceSavingSketch.Entry] {
-        server.withLock { $0 }?.topOrganizations(most, by: order, now: clock.now()) ?? []
+        http.topOrganizations(most, by: order, now: clock.now())
     }
 
     func overridesInForce() -> [String: LimitOverrides.Entry] { overrides.inForce }
@@ -160,10 +151,9 @@ final class ServerOperations: Operations {
             balance: Double(inspection.current.balanceMicrotokens) / 1_000_000,
             outstanding: inspection.current.outstanding,
             lessees: inspection.lessees.map { lessee in
-                OrganizationView.Lessee(
-                    name: lessee.name, isThisServer: lessee.name == store.serverName, tokens: lessee.tokens,
-                    endsInMilliseconds: lessee.endsInMilliseconds, demandPerSecond: lessee.demandPerSecond,
-                    tricklePerSecond: lessee.tricklePerSecond, askedMillisecondsAgo: lessee.askedMillisecondsAgo)
+                var lessee = lessee
+                lessee.isThisServer = lessee.name == store.serverName
+                return lessee
             })
     }
 

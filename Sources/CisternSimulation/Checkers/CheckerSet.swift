@@ -64,13 +64,14 @@ package struct CheckerSet {
         note(found, by: ConservationChecker.name, at: now)
     }
 
-    mutating func finish(_ world: World) {
+    /// Checks the state in which a world ends.
+    mutating func finish(_ end: FinalState) {
         guard countsViolations, violations.isEmpty else { return }
-        for server in world.servers where server.isUp {
-            endRun(of: server, names: world.names, at: world.now)
+        for server in end.servers where server.isUp {
+            endRun(of: server, names: end.names, at: end.now)
         }
-        note(waiting.finish(world.requests, at: world.now), by: WaitingChecker.name, at: world.now)
-        note(stranding.finish(world), by: StrandingChecker.name, at: world.now)
+        note(waiting.finish(end.requests, at: end.now), by: WaitingChecker.name, at: end.now)
+        note(stranding.finish(end), by: StrandingChecker.name, at: end.now)
     }
 
     private mutating func note(_ what: String?, by checker: String, at now: Time) {

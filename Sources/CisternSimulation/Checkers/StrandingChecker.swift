@@ -23,14 +23,13 @@ struct StrandingChecker {
             && !settings.isNearCapacity
     }
 
-    private func leaseOfStoppedServer(in world: World) -> String? {
-        let alive = Set(world.servers.filter(\.isUp).map { world.faultInjection.lesseeID($0.lesseeID, server: $0.id) })
-        for node in world.nodes {
+    private func leaseOfStoppedServer(in end: FinalState) -> String? {
+        for node in end.nodes {
             for key in node.entries.keys.sorted() {
                 let records = node.entries[key]?.bucket.records ?? []
                 let dead = records.first {
-                    $0.tokens > 0 && $0.endsMilliseconds > node.clock(at: world.now).storeMilliseconds
-                        && !alive.contains($0.lesseeID)
+                    $0.tokens > 0 && $0.endsMilliseconds > node.clock(at: end.now).storeMilliseconds
+                        && !end.aliveLesseeIDs.contains($0.lesseeID)
                 }
                 if let dead { return "\(dead.tokens) tokens are still leased to \(dead.lesseeID), which has ended" }
             }
@@ -38,11 +37,11 @@ struct StrandingChecker {
         return nil
     }
 
-    /// Checks the final state of the world.
-    func finish(_ world: World) -> String? {
-        if world.isRecovering, let found = leaseOfStoppedServer(in: world) { return found }
+    /// Checks the state in which a world ends.
+    func finish(_ end: FinalState) -> String? {
+        if end.isRecovering, let found = leaseOfStoppedServer(in: end) { return found }
         guard settings.faults == .none, settings.policy == .cistern, boundApplies else { return nil }
-        let (lost, due) = (world.tally.lostTokens, world.tally.dueTokens)
+        let (lost, due) = (end.tally.lostTokens, end.tally.dueTokens)
         let bound = settings.representedKeys * (settings.limit.capacity / 2 + 2) + due / 10
         return lost > bound ? "under-admission is \(lost) of \(due) tokens; the bound is \(bound)" : nil
     }

@@ -103,7 +103,12 @@ package final class World {
             if case .sample = event.event { progress(Double(now) / Double(end)) }
         }
         if checkers.violations.isEmpty { now = end }
-        checkers.finish(self)
+        checkers.finish(
+            FinalState(
+                now: now, names: names, servers: servers, nodes: nodes, requests: requests, tally: tally,
+                isRecovering: isRecovering,
+                aliveLesseeIDs: Set(
+                    servers.filter(\.isUp).map { faultInjection.lesseeID($0.lesseeID, server: $0.id) })))
         return Outcome(
             settings: settings, tally: tally, peakExcessPercent: checkers.peakExcessPercent, end: now, digest: digest,
             violations: checkers.violations)
