@@ -178,7 +178,8 @@ struct TuneTests {
         case "/v1/organizations/org%3A1":
             (
                 200,
-                #"{"version":1,"store":{"node":"a","lessees":[\#(["x", "y", "z"].map(lessee).joined(separator: ","))]}}"#
+                #"{"version":1,"store":{"node":"a","lessees":["#
+                    + ["x", "y", "z"].map(lessee).joined(separator: ",") + "]}}"
             )
         default: (404, "{}")
         }
