@@ -39,7 +39,7 @@ struct HTTPCommand: AsyncParsableCommand {
     static let columns: [Metric] = [
         .decisionsPerSecond, .p50Microseconds, .p99Microseconds, .p999Microseconds, .maxMicroseconds,
         .processorMicroseconds, .storeProcessorMicroseconds, .storeCallsPerThousand, .deniedPercent, .failed,
-        .unmetered, .excessTokens,
+        .unmetered, .overAdmittedTokens,
     ]
 
     func run() async throws {

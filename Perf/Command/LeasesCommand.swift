@@ -34,8 +34,8 @@ struct LeasesCommand: AsyncParsableCommand {
 
     static let columns: [Metric] = [
         .decisionsPerSecond, .storeCallsPerSecond, .storeCallsPerThousand, .p50Microseconds, .p99Microseconds,
-        .lostPercent,
-        .outstandingTokens, .strandedTokens, .deniedPercent, .excessTokens, .failed, .unmetered,
+        .underAdmissionPercent,
+        .outstandingTokens, .strandedTokens, .deniedPercent, .overAdmittedTokens, .failed, .unmetered,
     ]
 
     func run() async throws {
@@ -143,7 +143,7 @@ struct LeasesCommand: AsyncParsableCommand {
 
     static func checkCounts(_ result: PerfResult) throws(PerfError) {
         for row in result.rows {
-            for metric in [Metric.excessTokens, .failed] {
+            for metric in [Metric.overAdmittedTokens, .failed] {
                 guard let value = row[metric], value > 0 else { continue }
                 throw PerfError("\(row.name): \(metric.heading) is \(value); expected 0", .wrongCount)
             }

@@ -36,7 +36,7 @@ struct TiersCommand: AsyncParsableCommand {
     static let columns: [Metric] = [
         .decisionsPerSecond, .p50Microseconds, .p99Microseconds, .p999Microseconds, .maxMicroseconds,
         .processorMicroseconds, .storeProcessorMicroseconds, .storeCallsPerThousand, .failed, .unmetered,
-        .excessTokens,
+        .overAdmittedTokens,
     ]
 
     func run() async throws {
@@ -174,9 +174,9 @@ struct TiersCommand: AsyncParsableCommand {
             // A denied request takes two calls, any other takes four.
             counts.append((.storeCallsPerThousand, 2000...4000))
         } else if row.hasPrefix("single") || row.hasPrefix("cluster,") {
-            counts += [(.storeCallsPerThousand, 1000...1000), (.excessTokens, 0...0)]
+            counts += [(.storeCallsPerThousand, 1000...1000), (.overAdmittedTokens, 0...0)]
         } else {
-            counts += [(.storeCallsPerThousand, 0...300), (.excessTokens, 0...0)]
+            counts += [(.storeCallsPerThousand, 0...300), (.overAdmittedTokens, 0...0)]
         }
         return counts
     }

@@ -40,7 +40,9 @@ struct LeaseRun {
             "horizon \(Self.written(horizonMilliseconds)), duration \(Self.written(durationMilliseconds))"
         }
 
-        /// The flags of `cistern serve`. Prefetch is 20 ms, or half of the horizon if that is shorter.
+        /// The flags of `cistern serve`.
+        ///
+        /// Prefetch is 20 ms, or half of the horizon if that is shorter.
         var flags: [String] {
             [
                 "--lease-horizon", "\(horizonMilliseconds)ms", "--lease-duration", "\(durationMilliseconds)ms",
@@ -94,7 +96,8 @@ struct LeaseRun {
             let requests = measurement.tally.metered
             let admissible = IdealBucket.admissible(requests, limit: settings.limit)
             let admitted = requests.count(where: \.isAllowed)
-            sample.values[.lostPercent] = Double(max(0, admissible - admitted)) / Double(max(1, admissible)) * 100
+            sample.values[.underAdmissionPercent] =
+                Double(max(0, admissible - admitted)) / Double(max(1, admissible)) * 100
             sample.values[.outstandingTokens] = holdings.meanOutstanding
             sample.values[.strandedTokens] = holdings.meanStranded
             sample.values[.unmetered] = try await rig.unmetered()

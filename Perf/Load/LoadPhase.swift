@@ -1,6 +1,8 @@
 internal import Synchronization
 
-/// The phase of a load. The measurement sets it, and every thread of the load reads it.
+/// The phase of a load.
+///
+/// The measurement sets it, and every thread of the load reads it.
 final class LoadPhase: Sendable {
     enum Phase: Int, AtomicRepresentable, Sendable {
         /// Requests are sent, but answers do not count yet.

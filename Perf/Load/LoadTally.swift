@@ -12,7 +12,9 @@ extension LatencyRecord {
         LatencyRecord(highestTrackableValue: longestNanoseconds, numberOfSignificantValueDigits: .three)
     }
 
-    /// Records a duration. A negative one, from a clock read on another core, counts as 0.
+    /// Records a duration.
+    ///
+    /// A negative one, from a clock read on another core, counts as 0.
     @inline(__always)
     mutating func record(from start: Instant, to end: Instant) {
         record(Swift.min(UInt64(Swift.max(0, end.nanoseconds - start.nanoseconds)), Self.longestNanoseconds))

@@ -42,14 +42,14 @@ struct IdealBucket {
     ///
     /// Tokens go to the admission whose latest decision time comes first; one that is unpaid by then counts as excess.
     /// A millisecond of refill is allowed for, because Redis counts time in whole milliseconds.
-    static func excess(_ requests: [MeteredRequest], limit: Limit) -> Int {
+    static func overAdmission(_ requests: [MeteredRequest], limit: Limit) -> Int {
         grouped(requests.filter(\.isAllowed)).reduce(0) { $0 + excessOfOne($1, limit: limit) }
     }
 
     private static func excessOfOne(_ admissions: [MeteredRequest], limit: Limit) -> Int {
         var bucket = IdealBucket(limit, allowance: limit.refillPerSecond / 1000)
         var waiting = Heap<Int64>()
-        var excess = 0
+        var overAdmission = 0
         func serve(until moment: Int64) {
             // Pays every admission that can be paid by `moment`, each as soon as its token is there.
             while let deadline = waiting.min {
@@ -61,7 +61,7 @@ struct IdealBucket {
                 let due = (bucket.last ?? moment) + missing
                 if deadline < min(due, moment) {
                     waiting.removeMin()
-                    excess += 1
+                    overAdmission += 1
                 } else if due <= moment {
                     bucket.refill(to: due)
                 } else {
@@ -75,7 +75,7 @@ struct IdealBucket {
             waiting.insert(admission.latest)
         }
         serve(until: .max / 2)
-        return excess
+        return overAdmission
     }
 
     private static func grouped(_ requests: [MeteredRequest]) -> [[MeteredRequest]] {

@@ -103,7 +103,7 @@ struct Measurement: Sendable {
             sample.values[.storeCallsPerSecond] = Double(storeCalls) / seconds
         }
         if let limit {
-            sample.values[.excessTokens] = Double(IdealBucket.excess(tally.metered, limit: limit))
+            sample.values[.overAdmittedTokens] = Double(IdealBucket.overAdmission(tally.metered, limit: limit))
         }
         var latency = tally.waits
         latency.add(tally.immediate)

@@ -110,7 +110,7 @@ struct HTMLReport {
     /// Plots the cost of fewer store calls, with a line for each duration and a point for each horizon.
     private var tradeOffs: [String] {
         [
-            (Metric.lostPercent, "Requests lost against store calls", Axis.Scale.linear),
+            (Metric.underAdmissionPercent, "Requests lost against store calls", Axis.Scale.linear),
             (.outstandingTokens, "Tokens held against store calls", .linear),
             (.p99Microseconds, "Latency (p99) against store calls", .linear),
         ].map { metric, title, scale in

@@ -1,4 +1,6 @@
-/// The measured metrics. The raw values are the names in the JSON.
+/// The measured metrics.
+///
+/// The raw values are the names in the JSON.
 enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
     case decisionsPerSecond
     case nanosecondsPerDecision
@@ -13,8 +15,8 @@ enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
     case deniedPercent
     case failed
     case unmetered
-    case excessTokens
-    case lostPercent
+    case overAdmittedTokens
+    case underAdmissionPercent
     case outstandingTokens
     case strandedTokens
     case allocatedBytes
@@ -44,8 +46,8 @@ enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
         case .deniedPercent: "denied %"
         case .failed: "failed"
         case .unmetered: "unmetered"
-        case .excessTokens: "excess"
-        case .lostPercent: "lost %"
+        case .overAdmittedTokens: "over"
+        case .underAdmissionPercent: "lost %"
         case .outstandingTokens: "outstanding"
         case .strandedTokens: "stranded"
         case .allocatedBytes: "bytes allocated/decision"
@@ -56,11 +58,11 @@ enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
 
     var decimals: Int {
         switch self {
-        case .decisionsPerSecond, .maxMicroseconds, .failed, .unmetered, .excessTokens, .bytesPerOrganization: 0
+        case .decisionsPerSecond, .maxMicroseconds, .failed, .unmetered, .overAdmittedTokens, .bytesPerOrganization: 0
         case .outstandingTokens, .strandedTokens, .slowestNewcomerMicroseconds: 0
         case .nanosecondsPerDecision, .p50Microseconds, .p99Microseconds, .p999Microseconds, .storeCallsPerSecond: 1
         case .deniedPercent, .allocatedBytes: 1
-        case .processorMicroseconds, .storeProcessorMicroseconds, .storeCallsPerThousand, .lostPercent: 2
+        case .processorMicroseconds, .storeProcessorMicroseconds, .storeCallsPerThousand, .underAdmissionPercent: 2
         }
     }
 
@@ -75,7 +77,8 @@ enum Metric: String, Codable, CodingKeyRepresentable, CaseIterable, Sendable {
     /// Whether it is a count that is the same on every machine, so that a smoke run can check it.
     var isCount: Bool {
         switch self {
-        case .storeCallsPerThousand, .failed, .unmetered, .excessTokens, .allocatedBytes, .bytesPerOrganization: true
+        case .storeCallsPerThousand, .failed, .unmetered, .overAdmittedTokens, .allocatedBytes, .bytesPerOrganization:
+            true
         default: false
         }
     }

@@ -43,9 +43,10 @@ struct RedisBenchmark {
         return Double(after - before) / ((end - start) / .seconds(1))
     }
 
-    /// Each call leases one token to a new lessee, because redis-benchmark cannot increment a sequence number. A lease
-    /// ends at once, so the next call finds one record, as for a returning lessee, and removes it: one more HDEL.
-    /// The script contains the request's numbers, because redis-benchmark cannot send binary arguments.
+    /// Each call leases one token to a new lessee, because redis-benchmark cannot increment a sequence number.
+    ///
+    /// A lease ends at once, so the next call finds one record, as for a returning lessee, and removes it: one more
+    /// HDEL. The script contains the request's numbers, because redis-benchmark cannot send binary arguments.
     static let script = RedisStore.leaseScript(
         asking: LeaseRequest(
             key: [], limit: BenchmarkFixture.unlimited, lesseeID: "", sequence: 1, acknowledged: 0, held: 0,

@@ -92,7 +92,9 @@ final class ReferenceLimiter: BaselineLimiter {
         }
     }
 
-    /// Sends one command. If it fails, the request is admitted unmetered, as in the reference.
+    /// Sends one command.
+    ///
+    /// If it fails, the request is admitted unmetered, as in the reference.
     private func call(
         _ words: [[UInt8]], for request: Request, then: @escaping @Sendable (RESPValue) -> Void
     ) {

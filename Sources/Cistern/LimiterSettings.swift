@@ -7,7 +7,9 @@ public struct LimiterSettings: Sendable, Equatable {
     public var maximumBuckets = 1_000_000
     /// The maximum number of requests of one key that may wait for the store; further ones are refused.
     public var maximumWaitersPerKey = 10_000
-    /// The maximum number of new keys per second, up to 10^9; further new keys are denied. 0 means no maximum.
+    /// The maximum number of new keys per second, up to 10^9; further new keys are denied.
+    ///
+    /// 0 means no maximum.
     ///
     /// A key is new if it is not in memory, as every key is after a start. The maximum protects the store and the keys
     /// in memory from clients that choose keys freely.

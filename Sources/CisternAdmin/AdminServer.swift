@@ -27,7 +27,7 @@ package struct AdminServer: Sendable {
         self.logger = logger
         monitor = Monitor(operations: operations, tokens: tokens, clock: clock)
         api = AdminAPI(operations: operations, monitor: monitor, logger: logger)
-        gate = AdminGuard(tokens: tokens, pace: try AdminRateLimit(clock: clock, seed: seed), logger: logger)
+        gate = AdminGuard(tokens: tokens, rateLimit: try AdminRateLimit(clock: clock, seed: seed), logger: logger)
     }
 
     /// The event loop, separate from the data plane's.

@@ -7,7 +7,7 @@ package struct ServerSnapshot: Sendable {
         package var name: String
         package var isUp: Bool
         /// The kind of failure, such as `refused`; nil while the node is up or before the first attempt.
-        package var trouble: String?
+        package var nodeFailure: String?
         /// The reason of the failure, as text.
         package var reason: String?
         /// The remedy for the failure.
@@ -19,12 +19,12 @@ package struct ServerSnapshot: Sendable {
         package var latency: LatencyHistogram
 
         package init(
-            name: String, isUp: Bool, trouble: String?, reason: String?, remedy: String?, share: Double,
+            name: String, isUp: Bool, nodeFailure: String?, reason: String?, remedy: String?, share: Double,
             requests: [(result: String, count: UInt64)], latency: LatencyHistogram
         ) {
             self.name = name
             self.isUp = isUp
-            self.trouble = trouble
+            self.nodeFailure = nodeFailure
             self.reason = reason
             self.remedy = remedy
             self.share = share

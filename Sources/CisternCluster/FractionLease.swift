@@ -20,7 +20,9 @@ package struct FractionLease: Sendable {
 
     package init() {}
 
-    /// The fraction held, in millionths. While the node is lost, it is the one held when the node was lost.
+    /// The fraction held, in millionths.
+    ///
+    /// While the node is lost, it is the one held when the node was lost.
     package func held(now: Instant) -> Int64 {
         fractionAtLoss?.millionths ?? (now < expiresAt ? millionths : 0)
     }

@@ -23,8 +23,8 @@ struct NodesCommand: AsyncParsableCommand {
         let nodes = await inspector.nodes()
         let report = NodesReport(nodes)
         print(output.json ? try report.json : report.text)
-        if let down = nodes.first(where: { $0.trouble != nil }) {
-            throw Exit.say("\(down.name) cannot be used: \(down.trouble?.message ?? "")", code: .unavailable)
+        if let down = nodes.first(where: { $0.nodeFailure != nil }) {
+            throw Exit.say("\(down.name) cannot be used: \(down.nodeFailure?.message ?? "")", code: .unavailable)
         }
     }
 }
@@ -34,7 +34,7 @@ struct NodesReport: Encodable {
     struct Node: Encodable {
         let name: String
         let state: String
-        let trouble: String?
+        let failure: String?
         let reason: String?
         let remedy: String?
         let latencyMilliseconds: Double?
@@ -51,8 +51,9 @@ struct NodesReport: Encodable {
     init(_ nodes: [NodeInspection]) {
         self.nodes = nodes.map { node in
             Node(
-                name: node.name, state: node.trouble == nil ? "up" : "down", trouble: node.trouble?.kind.rawValue,
-                reason: node.trouble?.message, remedy: node.trouble?.remedy,
+                name: node.name, state: node.nodeFailure == nil ? "up" : "down",
+                failure: node.nodeFailure?.kind.rawValue,
+                reason: node.nodeFailure?.message, remedy: node.nodeFailure?.remedy,
                 latencyMilliseconds: node.latencyMilliseconds, share: node.share, weight: node.weight,
                 slots: node.slots.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" },
                 organizations: node.keys, organizationsAreEstimated: node.isEstimate)
@@ -66,7 +67,7 @@ struct NodesReport: Encodable {
             texts: ["NODE", "STATE", "SLOTS"])
         for node in nodes {
             table.add([
-                node.name, node.trouble.map { "down: \($0)" } ?? "up",
+                node.name, node.failure.map { "down: \($0)" } ?? "up",
                 node.latencyMilliseconds.map { decimal($0, 2) } ?? "-", decimal(node.share * 100, 1),
                 isCluster ? node.slots.joined(separator: " ") : "\(node.weight)",
                 node.organizations.map { (node.organizationsAreEstimated ? "~" : "") + "\($0)" } ?? "-",

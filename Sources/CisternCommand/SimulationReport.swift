@@ -30,7 +30,7 @@ struct SimulationReport {
         for outcome in outcomes {
             table.add([
                 outcome.policy.rawValue, "\(outcome.requests)", decimal(outcome.storeCallsPerSecond, 1),
-                decimal(outcome.peakExcessPercent, 2), decimal(outcome.lostPercent, 2),
+                decimal(outcome.peakOverAdmissionPercent, 2), decimal(outcome.underAdmissionPercent, 2),
                 decimal(outcome.waitP50Milliseconds, 2), decimal(outcome.waitP99Milliseconds, 2),
                 decimal(outcome.strandedTokens, 1), "\(outcome.unmetered)", "\(outcome.refused)",
             ])
@@ -52,8 +52,8 @@ struct SimulationReport {
             let requests: Int
             let storeCalls: Int
             let storeCallsPerSecond: Double
-            let peakExcessPercent: Double
-            let lostPercent: Double
+            let peakOverAdmissionPercent: Double
+            let underAdmissionPercent: Double
             let waitP50Milliseconds: Double
             let waitP99Milliseconds: Double
             let strandedTokens: Double
@@ -71,8 +71,8 @@ struct SimulationReport {
                 requests = outcome.requests
                 storeCalls = outcome.storeCalls
                 storeCallsPerSecond = rounded(outcome.storeCallsPerSecond)
-                peakExcessPercent = rounded(outcome.peakExcessPercent)
-                lostPercent = rounded(outcome.lostPercent)
+                peakOverAdmissionPercent = rounded(outcome.peakOverAdmissionPercent)
+                underAdmissionPercent = rounded(outcome.underAdmissionPercent)
                 waitP50Milliseconds = rounded(outcome.waitP50Milliseconds)
                 waitP99Milliseconds = rounded(outcome.waitP99Milliseconds)
                 strandedTokens = rounded(outcome.strandedTokens)

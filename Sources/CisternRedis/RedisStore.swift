@@ -65,7 +65,9 @@ public final class RedisStore: LeaseStore {
         try self.init(endpoints: [RedisEndpoint(url: url)], clock: clock)
     }
 
-    /// Connects; returns once the first attempt on each node has succeeded or failed. Retries continue afterward.
+    /// Connects; returns once the first attempt on each node has succeeded or failed.
+    ///
+    /// Retries continue afterward.
     public func start() async {
         await nodes.start()
     }

@@ -119,7 +119,9 @@ package struct SpaceSavingSketch: Sendable {
         slots[slot] = UInt32(index &+ 1)
     }
 
-    /// Frees a counter's slot. Backward-shift deletion: later slots of the run move into the hole if they may.
+    /// Frees a counter's slot.
+    ///
+    /// Backward-shift deletion: later slots of the run move into the hole if they may.
     private mutating func freeSlot(of index: Int) {
         let mask = slots.count &- 1
         var hole = Int(truncatingIfNeeded: counters[index].hash) & mask

@@ -298,8 +298,8 @@ struct RedisStoreTests {
         redis.change { $0.first == "EVALSHA" ? reply + "\r\n" : ScriptedRedis.defaultReplies($0) }
         try await eventually("the node to be down") {
             _ = await decide(limiter, "org-\(Int.random(in: 0..<1000))")
-            let trouble = store.reports[0].trouble
-            return trouble?.kind.rawValue == kind || kind == "rejecting" && trouble?.kind == .error
+            let nodeFailure = store.reports[0].nodeFailure
+            return nodeFailure?.kind.rawValue == kind || kind == "rejecting" && nodeFailure?.kind == .error
         }
         // From now on the policy decides at once, and no request waits for the node.
         #expect(await decide(limiter, "another").outcome == .unmetered)
@@ -350,8 +350,8 @@ struct RedisStoreTests {
         for (url, kind) in [(full.url, NodeFailure.Kind.tooManyClients), (protected.url, .protectedMode)] {
             let store = try store(url)
             await store.start()
-            #expect(store.reports[0].trouble?.kind == kind, "\(store.reports[0].trouble?.message ?? "")")
-            #expect(store.reports[0].trouble?.remedy != nil)
+            #expect(store.reports[0].nodeFailure?.kind == kind, "\(store.reports[0].nodeFailure?.message ?? "")")
+            #expect(store.reports[0].nodeFailure?.remedy != nil)
             await store.stop()
         }
         withExtendedLifetime(holder) {}

@@ -10,7 +10,7 @@ import Testing
 /// Links to real redis-servers that speak TLS.
 @Suite("A TLS link")
 struct TLSLinkTests {
-    private func trouble(
+    private func failure(
         _ url: String, serverName: String? = nil, _ change: (inout TLSConfiguration) throws -> Void
     ) async throws -> NodeFailure? {
         var settings = RedisSettings()
@@ -22,7 +22,7 @@ struct TLSLinkTests {
         let report = store.reports[0]
         await store.stop()
         // A node must not be down without a reason.
-        return report.isUp ? nil : report.trouble ?? NodeFailure(.error, "no reason")
+        return report.isUp ? nil : report.nodeFailure ?? NodeFailure(.error, "no reason")
     }
 
     @Test("the store presents its client certificate if the node requires one, and fails without a trusted one")
@@ -37,10 +37,10 @@ struct TLSLinkTests {
                 tls.privateKey = .privateKey(try NIOSSLPrivateKey(file: key, format: .pem))
             }
         }
-        #expect(try await trouble(url, show(certificates.clientCert, certificates.clientKey)) == nil)
-        let none = try await trouble(url) { $0.trustRoots = .file(certificates.caFile) }
+        #expect(try await failure(url, show(certificates.clientCert, certificates.clientKey)) == nil)
+        let none = try await failure(url) { $0.trustRoots = .file(certificates.caFile) }
         #expect(none?.kind == .tls, "\(String(describing: none))")
-        let wrong = try await trouble(url, show(certificates.otherClientCert, certificates.otherClientKey))
+        let wrong = try await failure(url, show(certificates.otherClientCert, certificates.otherClientKey))
         #expect(wrong?.kind == .tls, "\(String(describing: wrong))")
     }
 
@@ -49,18 +49,18 @@ struct TLSLinkTests {
         let certificates = try await TLSCertificates(serverNames: "DNS:redis.internal")
         let redis = try await RedisServer(certificates.serverArguments(authenticatingClients: false), tls: true)
         let url = "rediss://127.0.0.1:\(redis.port)"
-        let misnamed = try await trouble(url) { $0.trustRoots = .file(certificates.caFile) }
+        let misnamed = try await failure(url) { $0.trustRoots = .file(certificates.caFile) }
         #expect(misnamed?.kind == .tls, "\(String(describing: misnamed))")
         #expect(
-            try await trouble(url, serverName: "redis.internal") { $0.trustRoots = .file(certificates.caFile) } == nil)
-        let other = try await trouble(url, serverName: "redis.external") { $0.trustRoots = .file(certificates.caFile) }
+            try await failure(url, serverName: "redis.internal") { $0.trustRoots = .file(certificates.caFile) } == nil)
+        let other = try await failure(url, serverName: "redis.external") { $0.trustRoots = .file(certificates.caFile) }
         #expect(other?.kind == .tls)
-        let unnamed = try await trouble(url) {
+        let unnamed = try await failure(url) {
             $0.trustRoots = .file(certificates.caFile)
             $0.certificateVerification = .noHostnameVerification
         }
         #expect(unnamed == nil)
-        let stranger = try await trouble(url) {
+        let stranger = try await failure(url) {
             $0.trustRoots = .file(certificates.otherCAFile)
             $0.certificateVerification = .noHostnameVerification
         }
@@ -71,11 +71,11 @@ struct TLSLinkTests {
     @Test("the store does not mistake a node without TLS for one with TLS, or the reverse")
     func mixedUp() async throws {
         let plain = try await RedisServer()
-        let secure = try await trouble("rediss://127.0.0.1:\(plain.port)") { _ in }
+        let secure = try await failure("rediss://127.0.0.1:\(plain.port)") { _ in }
         #expect([.tls, .closed, .timeout].contains(secure?.kind), "\(String(describing: secure))")
         let certificates = try await TLSCertificates()
         let redis = try await RedisServer(certificates.serverArguments(authenticatingClients: false), tls: true)
-        let unsecured = try await trouble("redis://127.0.0.1:\(redis.port)") { _ in }
+        let unsecured = try await failure("redis://127.0.0.1:\(redis.port)") { _ in }
         #expect([.protocol, .closed].contains(unsecured?.kind), "\(String(describing: unsecured))")
     }
 }

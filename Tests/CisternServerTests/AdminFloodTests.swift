@@ -164,7 +164,7 @@ struct JournalTests {
         let milliseconds = Atomic<Int64>(1_000_000)
     }
 
-    @Test("the journal keeps the last hundred events, and merges unmetered requests within a minute into one")
+    @Test("the journal keeps the last hundred events, and merges unmetered requests within five seconds into one")
     func keeps() {
         let time = Clock()
         let journal = Journal(unixMilliseconds: { time.milliseconds.load(ordering: .relaxed) })

@@ -40,7 +40,7 @@ struct AdminTests {
         try await redis.kill()
         try await eventually("the node to be down") {
             let nodes = try admin.get("/v1/nodes").json["nodes"] as? [[String: Any]]
-            return nodes?.first?["trouble"] as? String == "refused"
+            return nodes?.first?["failure"] as? String == "refused"
         }
         #expect(try admin.get("/v1/health").json["status"] as? String == "degraded")
         let problem = try admin.get("/v1/organizations/calm").json["storeProblem"] as? String

@@ -100,7 +100,7 @@ struct FleetTests {
         ])
         #expect(try server.exchange(HTTPRequestText.chat("org-1")).status == 503)
         let health = try server.admin.get("/v1/health").body
-        #expect(health.hasPrefix(#"{"status":"degraded""#) && health.contains(#""trouble":"refused""#), "\(health)")
+        #expect(health.hasPrefix(#"{"status":"degraded""#) && health.contains(#""failure":"refused""#), "\(health)")
         #expect(health.contains("start Redis there"), "\(health)")
         reserved = []
         var nodes: [RedisServer] = []
@@ -185,7 +185,7 @@ struct FleetTests {
             let isDead = report["name"] as? String == "127.0.0.1:\(nodes[1].port)"
             let isHeavy = report["name"] as? String == "127.0.0.1:\(nodes[2].port)"
             #expect(report["state"] as? String == (isDead ? "down" : "up"))
-            #expect(report["trouble"] as? String == (isDead ? "refused" : nil))
+            #expect(report["failure"] as? String == (isDead ? "refused" : nil))
             #expect((report["latencyMilliseconds"] == nil) == isDead)
             #expect(report["weight"] as? Int == (isHeavy ? 2 : 1))
             let share = try #require(report["share"] as? Double)

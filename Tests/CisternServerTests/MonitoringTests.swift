@@ -66,7 +66,7 @@ struct MonitoringTests {
                   - exp_labels: {severity: critical, instance: a, node: n1}
                     exp_annotations:
                       summary: a cannot use Redis node n1
-                      description: Its organizations follow onStoreFailure. `cistern nodes` and /health say what is
+                      description: Its organizations follow onStoreFailure. `cistern nodes` and /v1/health say what is
                         wrong and what to do.
               - eval_time: 8m
                 alertname: CisternLimitsFileRejected

@@ -141,7 +141,7 @@ struct ProductionTests {
         let renewed = try await RedisServer(
             second.serverArguments(authenticatingClients: false), port: redis.port, tls: true)
         try await eventually("the node to be down for its certificate") {
-            try server.admin.get("/v1/health").body.contains(#""trouble":"tls""#)
+            try server.admin.get("/v1/health").body.contains(#""failure":"tls""#)
         }
         try Data(contentsOf: URL(fileURLWithPath: second.caFile)).write(to: URL(fileURLWithPath: path))
         if isToldTo { server.process.signal(SIGHUP) }

@@ -43,7 +43,7 @@ struct SimulateTests {
         let report = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
         #expect(report["seed"] as? Int == 7)
         let worlds = try #require(report["worlds"] as? [[String: Any]])
-        #expect(worlds.first?["peakExcessPercent"] as? Double == 0)
+        #expect(worlds.first?["peakOverAdmissionPercent"] as? Double == 0)
         #expect((worlds.first?["violations"] as? [Any])?.isEmpty == true)
         #expect((worlds.first?["requests"] as? Int ?? 0) > 1000)
     }
@@ -62,12 +62,12 @@ struct SimulateTests {
 
     @Test("the command reports a violation and the command that reproduces it")
     func broken() {
-        let violation = Violation(checker: "excess", time: 1_500_000_000, what: "org-0 was given too much")
+        let violation = Violation(checker: "over-admission", time: 1_500_000_000, what: "org-0 was given too much")
         let text = SimulateCommand.describe(
             violation, policy: .cistern, replay: "cistern simulate --seeds 7..7 --faults all")
         #expect(
             text == """
-                broken promise of cistern at 1.500000 s, excess: org-0 was given too much
+                broken promise of cistern at 1.500000 s, over-admission: org-0 was given too much
                 cistern: reproduce it with: cistern simulate --seeds 7..7 --faults all
                 """)
         #expect(Exit.broken.rawValue == 1)

@@ -10,8 +10,9 @@ struct TradeOffTests {
         var lease = LeaseSettings()
         lease.horizonMilliseconds = horizon
         return TuneRow(
-            lease: lease, storeCallsPerSecond: calls, lostPercent: lost, strandedTokens: 0, waitP99Milliseconds: wait,
-            excessPercent: 0)
+            lease: lease, storeCallsPerSecond: calls, underAdmissionPercent: lost, strandedTokens: 0,
+            waitP99Milliseconds: wait,
+            overAdmissionPercent: 0)
     }
 
     private func tradeOff(_ rows: [TuneRow], base: TuneRow? = nil, budget: Double? = nil, storeCapacity: Double = 0)

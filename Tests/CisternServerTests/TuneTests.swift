@@ -74,7 +74,7 @@ struct TuneTests {
         let rows = try #require(report["rows"] as? [[String: Any]])
         let recommended = try #require(rows.first { $0["isRecommended"] as? Bool == true })
         #expect(rows.count { $0["isDefault"] as? Bool == true } == 1)
-        #expect(rows.allSatisfy { $0["peakExcessPercent"] as? Double == 0 })
+        #expect(rows.allSatisfy { $0["peakOverAdmissionPercent"] as? Double == 0 })
         let settings = try #require(report["settings"] as? [String: String])
         #expect(settings["leaseHorizon"] == "\(recommended["horizonMilliseconds"] as? Int ?? 0)ms")
         let figures = try #require(report["workload"] as? [[String: String]])
@@ -89,8 +89,8 @@ struct TuneTests {
         let rows = try #require(try object(text)["rows"] as? [[String: Any]])
         let within = rows.filter { ($0["storeCallsPerSecond"] as? Double ?? .infinity) <= 12 }
         let recommended = try #require(within.first { $0["isRecommended"] as? Bool == true })
-        let least = within.compactMap { $0["lostPercent"] as? Double }.min() ?? 0
-        #expect((recommended["lostPercent"] as? Double ?? .infinity) <= least + 0.05)
+        let least = within.compactMap { $0["underAdmissionPercent"] as? Double }.min() ?? 0
+        #expect((recommended["underAdmissionPercent"] as? Double ?? .infinity) <= least + 0.05)
 
         let folder = try TemporaryDirectory()
         let file = "\(folder.path)/leases.yaml"

@@ -22,7 +22,7 @@ struct CheckerTests {
     }
 
     @Test("over-admission is exact: capacity plus refill to the millisecond passes, and one token more does not")
-    func excess() {
+    func overAdmission() {
         var checker = OverAdmissionChecker(settings)
         for _ in 0..<10 { #expect(checker.observe(allowed(), at: 0) == nil) }
         #expect(checker.observe(allowed(), at: .milliseconds(100)) == nil)

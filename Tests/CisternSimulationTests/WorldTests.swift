@@ -77,18 +77,20 @@ struct WorldTests {
         var refill = 1000.0
         /// The maximum of store calls per second; nil if one for each request is allowed.
         var calls: Double?
-        var lostPercent: Double
+        var underAdmissionPercent: Double
     }
 
     @Test(
         "store calls and under-admission stay within the scoreboard, over 30 seconds without faults",
         arguments: [
-            Row(workload: .even, calls: 40, lostPercent: 0.5), Row(workload: .bursty, calls: 50, lostPercent: 1),
-            Row(workload: .moving, calls: 10, lostPercent: 0.2), Row(workload: .even, servers: 32, lostPercent: 3),
-            Row(workload: .bursty, servers: 32, lostPercent: 3),
-            Row(workload: .even, servers: 1, calls: 10, lostPercent: 0.5),
-            Row(workload: .bursty, servers: 1, calls: 10, lostPercent: 2),
-            Row(workload: .even, capacity: 100, refill: 10, lostPercent: 1),
+            Row(workload: .even, calls: 40, underAdmissionPercent: 0.5),
+            Row(workload: .bursty, calls: 50, underAdmissionPercent: 1),
+            Row(workload: .moving, calls: 10, underAdmissionPercent: 0.2),
+            Row(workload: .even, servers: 32, underAdmissionPercent: 3),
+            Row(workload: .bursty, servers: 32, underAdmissionPercent: 3),
+            Row(workload: .even, servers: 1, calls: 10, underAdmissionPercent: 0.5),
+            Row(workload: .bursty, servers: 1, calls: 10, underAdmissionPercent: 2),
+            Row(workload: .even, capacity: 100, refill: 10, underAdmissionPercent: 1),
         ])
     func scoreboard(row: Row) throws {
         let limit = try Limit(capacity: row.capacity, refillPerSecond: row.refill)
@@ -96,8 +98,8 @@ struct WorldTests {
         settings.servers = row.servers
         let outcome = World(settings).run()
         #expect(outcome.violations.isEmpty)
-        #expect(outcome.peakExcessPercent == 0)
-        #expect(outcome.lostPercent <= row.lostPercent)
+        #expect(outcome.peakOverAdmissionPercent == 0)
+        #expect(outcome.underAdmissionPercent <= row.underAdmissionPercent)
         #expect(outcome.storeCallsPerSecond <= row.calls ?? .infinity)
         #expect(outcome.storeCalls <= outcome.requests)
     }
@@ -115,7 +117,7 @@ struct WorldTests {
         settings.recoveryMilliseconds = 6000
         let outcome = World(settings).run()
         #expect(outcome.violations.isEmpty, "\(outcome.violations)")
-        #expect(outcome.peakExcessPercent == 0)
+        #expect(outcome.peakOverAdmissionPercent == 0)
     }
 
     @Test("a write-behind limiter exceeds the limit, and a per-request limiter needs many store calls")
@@ -124,10 +126,10 @@ struct WorldTests {
         var settings = WorldSettings(seed: 1, limit: limit, workload: .bursty)
         settings.durationMilliseconds = 5000
         settings.policy = .writeBehind
-        #expect(World(settings).run().peakExcessPercent > 10)
+        #expect(World(settings).run().peakOverAdmissionPercent > 10)
         settings.policy = .perRequest
         let outcome = World(settings).run()
-        #expect(outcome.peakExcessPercent == 0 && outcome.violations.isEmpty)
+        #expect(outcome.peakOverAdmissionPercent == 0 && outcome.violations.isEmpty)
         #expect(outcome.storeCallsPerSecond > 500)
     }
 }

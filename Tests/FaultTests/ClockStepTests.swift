@@ -39,9 +39,9 @@ import CisternProcesses
                 report.during(settledAt, Instant(nanoseconds: .max))
             )
             print("clock stepped by \(milliseconds) ms, one lost: \(isOneLost): \(report.summary)")
-            #expect(before.worstExcess <= 0)
+            #expect(before.peakOverAdmission <= 0)
             // Trickle grants hold half of the capacity at most.
-            #expect(report.worstExcess <= 1000 + 500)
+            #expect(report.peakOverAdmission <= 1000 + 500)
             let seconds = Double((after.requests.map(\.arrivedAt).max() ?? 0) - settledAt.nanoseconds) / 1e9
             #expect(Double(after.count(.allowed)) >= 500 * seconds, "\(after.summary) in \(seconds) s")
             if milliseconds < 0 {

@@ -63,9 +63,9 @@ struct ClusterFaultTests {
             "failover: new primary in use after \(movedAt.milliseconds - killedAt.milliseconds) ms; replication lost "
                 + "\(lost.values.reduce(0, +)) tokens, at most \(lost.values.max() ?? 0) of one organization")
         #expect(others.count(.unmetered) == 0 && others.count(.refused) == 0)
-        #expect(others.worstExcess <= 0)
-        for (key, excess) in failed.excess {
-            #expect(excess <= lost[key] ?? 0, "\(organizations[key])")
+        #expect(others.peakOverAdmission <= 0)
+        for (key, overAdmission) in failed.overAdmission {
+            #expect(overAdmission <= lost[key] ?? 0, "\(organizations[key])")
         }
         if replicaLags { #expect(lost.values.contains { $0 > 0 }) }
         let later = failed.during(movedAt.advanced(byMilliseconds: 1000), Instant(nanoseconds: .max))
@@ -129,7 +129,7 @@ struct ClusterFaultTests {
         print("slot moved, \(batch) keys at once: \(report.summary); newcomers: \(late.summary)")
         for report in [report, late] {
             #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0 && report.count(.allowed) > 0)
-            #expect(report.worstExcess <= 0)
+            #expect(report.peakOverAdmission <= 0)
         }
         #expect(fleet.reports.reduce(0) { $0 + $1.statistics.redirected } > 0)
         #expect(fleet.reports.reduce(0) { $0 + $1.statistics.rejected + $1.statistics.timedOut } == 0)
@@ -157,7 +157,7 @@ struct ClusterFaultTests {
         try await traffic.goOn(for: 1000)
         let report = try await traffic.stop()
         print("\(slots.count) slots moved away from a node: \(report.summary)")
-        #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0 && report.worstExcess <= 0)
+        #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0 && report.peakOverAdmission <= 0)
         await fleet.stop()
     }
 
@@ -211,7 +211,7 @@ struct ClusterFaultTests {
         let folder = try TemporaryDirectory()
         let foreign = try await RedisServer(["--cluster-enabled", "yes", "--dir", folder.path], port: victim)
         try await foreign.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        try await eventually("the foreign node to be reported") { fleet.troubles.contains(.otherCluster) }
+        try await eventually("the foreign node to be reported") { fleet.nodeFailures.contains(.otherCluster) }
         // The other nodes keep their slots, and the foreign node gets no bucket.
         for name in organizations {
             let outcome = await fleet.servers[0].limiter.decide(name, now: fleet.clock.now()).outcome
@@ -249,7 +249,7 @@ struct ClusterFaultTests {
         let lost = report.filter { own.contains($0.key) }
         print("local on a cluster: \(report.summary); of the lost node: \(lost.summary)")
         #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0)
-        #expect(report.worstExcess <= 0)
+        #expect(report.peakOverAdmission <= 0)
         await fleet.stop()
     }
 
@@ -257,13 +257,13 @@ struct ClusterFaultTests {
     func mixedUp() async throws {
         let redis = try await RedisServer()
         let fleet = try await Fleet(1, urls: [redis.url], topology: .cluster, limit: Self.limit.get())
-        try await eventually("the node failure") { fleet.troubles == [.notACluster] }
+        try await eventually("the node failure") { fleet.nodeFailures == [.notACluster] }
         // The log line follows the report.
         try await eventually("its remedy") { fleet.log.all.contains { $0.contains("remedy=set topology to ring") } }
         await fleet.stop()
         let cluster = try await RedisCluster(replicasPerPrimary: 0)
         let ring = try await Fleet(1, urls: cluster.urls, limit: Self.limit.get())
-        try await eventually("the node failure") { ring.troubles == [.isCluster] }
+        try await eventually("the node failure") { ring.nodeFailures == [.isCluster] }
         try await eventually("its remedy") { ring.log.all.contains { $0.contains("remedy=set topology to cluster") } }
         await ring.stop()
     }

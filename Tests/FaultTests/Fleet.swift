@@ -81,7 +81,7 @@ final class Fleet: Sendable {
     var areAllUp: Bool { reports.allSatisfy(\.isUp) }
 
     /// The node failures that any server reports.
-    var troubles: Set<NodeFailure.Kind> { Set(reports.compactMap(\.trouble?.kind)) }
+    var nodeFailures: Set<NodeFailure.Kind> { Set(reports.compactMap(\.nodeFailure?.kind)) }
 
     /// The partition of a key, as the first server numbers it.
     func partition(of key: String) -> Int { Int(servers[0].store.partition(of: key.utf8.span).number) }

@@ -16,7 +16,7 @@ struct LinkFaultTests {
     struct Fault: Sendable, CustomTestStringConvertible {
         let name: String
         /// The failure that servers report while the fault lasts; nil if it is over at once.
-        let trouble: NodeFailure.Kind?
+        let nodeFailure: NodeFailure.Kind?
         /// The failure that servers log, if it is a different one.
         var logged: NodeFailure.Kind?
         let begin: @Sendable (RedisServer) async throws -> Void
@@ -31,20 +31,21 @@ struct LinkFaultTests {
 
     static let faults = [
         Fault(
-            name: "CLIENT KILL", trouble: nil, logged: .closed,
+            name: "CLIENT KILL", nodeFailure: nil, logged: .closed,
             begin: { for _ in 0..<3 { try await $0.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") } },
             end: Fault.nothing),
         Fault(
-            name: "SCRIPT FLUSH", trouble: nil, begin: { try await $0.command("SCRIPT", "FLUSH") }, end: Fault.nothing),
+            name: "SCRIPT FLUSH", nodeFailure: nil, begin: { try await $0.command("SCRIPT", "FLUSH") },
+            end: Fault.nothing),
         Fault(
-            name: "FLUSHALL", trouble: nil, begin: { try await $0.command("FLUSHALL") }, end: Fault.nothing,
+            name: "FLUSHALL", nodeFailure: nil, begin: { try await $0.command("FLUSHALL") }, end: Fault.nothing,
             losesData: true),
         Fault(
-            name: "maxmemory with noeviction", trouble: .outOfMemory,
+            name: "maxmemory with noeviction", nodeFailure: .outOfMemory,
             begin: { try await $0.command("CONFIG", "SET", "maxmemory", "1") },
             end: { try await $0.command("CONFIG", "SET", "maxmemory", "0") }),
         Fault(
-            name: "DEBUG SLEEP", trouble: .timeout,
+            name: "DEBUG SLEEP", nodeFailure: .timeout,
             begin: { redis in
                 // redis-cli would wait for the end of the sleep, and this closure must not.
                 let connection = try Socket(port: redis.port)
@@ -52,18 +53,18 @@ struct LinkFaultTests {
             },
             end: Fault.nothing),
         Fault(
-            name: "turned into a replica", trouble: .readOnly,
+            name: "turned into a replica", nodeFailure: .readOnly,
             begin: { try await $0.command("REPLICAOF", "127.0.0.1", "1") },
             end: { try await $0.command("REPLICAOF", "NO", "ONE") }),
         Fault(
-            name: "a replica that serves nothing without its primary", trouble: .masterDown,
+            name: "a replica that serves nothing without its primary", nodeFailure: .masterDown,
             begin: { redis in
                 try await redis.command("CONFIG", "SET", "replica-serve-stale-data", "no")
                 try await redis.command("REPLICAOF", "127.0.0.1", "1")
             },
             end: { try await $0.command("REPLICAOF", "NO", "ONE") }),
         Fault(
-            name: "a password from now on", trouble: .noAuth,
+            name: "a password from now on", nodeFailure: .noAuth,
             begin: { redis in
                 try await redis.command("CONFIG", "SET", "requirepass", "sesame")
                 for _ in 0..<3 {
@@ -83,7 +84,7 @@ struct LinkFaultTests {
                 _ = try await mend.exitCode()
             }),
         Fault(
-            name: "a script that does not end", trouble: .busy,
+            name: "a script that does not end", nodeFailure: .busy,
             begin: { redis in
                 try await redis.command("CONFIG", "SET", "busy-reply-threshold", "50")
                 let connection = try Socket(port: redis.port)
@@ -91,7 +92,7 @@ struct LinkFaultTests {
             },
             end: { _ = try await $0.command("SCRIPT", "KILL") }),
         Fault(
-            name: "snapshots that fail", trouble: .cannotPersist,
+            name: "snapshots that fail", nodeFailure: .cannotPersist,
             begin: { redis in
                 var folder: TemporaryDirectory? = try TemporaryDirectory()
                 try await redis.command("CONFIG", "SET", "dir", folder?.path ?? "")
@@ -104,7 +105,7 @@ struct LinkFaultTests {
             },
             end: { try await $0.command("CONFIG", "SET", "stop-writes-on-bgsave-error", "no") }),
         Fault(
-            name: "min-replicas-to-write", trouble: .tooFewReplicas,
+            name: "min-replicas-to-write", nodeFailure: .tooFewReplicas,
             begin: { try await $0.command("CONFIG", "SET", "min-replicas-to-write", "1") },
             end: { try await $0.command("CONFIG", "SET", "min-replicas-to-write", "0") }),
     ]
@@ -116,15 +117,15 @@ struct LinkFaultTests {
         let traffic = Traffic(fleet, organizations: organizations, perSecond: 1000)
         try await traffic.goOn(for: 2000)
         try await fault.begin(redis)
-        if let trouble = fault.trouble {
-            try await eventually("\(trouble) at both, not \(fleet.reports.map(\.trouble))") {
-                fleet.reports.allSatisfy { $0.trouble?.kind == trouble }
+        if let nodeFailure = fault.nodeFailure {
+            try await eventually("\(nodeFailure) at both, not \(fleet.reports.map(\.nodeFailure))") {
+                fleet.reports.allSatisfy { $0.nodeFailure?.kind == nodeFailure }
             }
             let timedOut = fleet.reports.map(\.statistics.timedOut)
             try await traffic.goOn(for: 1000)
             if fault.name != "DEBUG SLEEP" { #expect(fleet.reports.map(\.statistics.timedOut) == timedOut) }
         }
-        if let logged = fault.logged ?? fault.trouble {
+        if let logged = fault.logged ?? fault.nodeFailure {
             try await eventually("a line in the log") {
                 fleet.log.all.contains {
                     $0.contains("Redis node is down") && $0.contains("state=\(logged.rawValue)")
@@ -140,7 +141,7 @@ struct LinkFaultTests {
         print("\(fault.name): \(report.summary)")
         #expect(report.during(mendedAt.advanced(byMilliseconds: 600), .init(nanoseconds: .max)).count(.unmetered) == 0)
         // Metered admissions always keep to the limit. A bucket that has lost its data is full once more.
-        #expect(report.worstExcess <= (fault.losesData ? fleet.limit.capacity : 0))
+        #expect(report.peakOverAdmission <= (fault.losesData ? fleet.limit.capacity : 0))
         if fault.name == "SCRIPT FLUSH" { #expect(report.count(.unmetered) == 0) }
         await fleet.stop()
     }
@@ -154,7 +155,7 @@ struct LinkFaultTests {
         try await traffic.goOn(for: 4000)
         let report = try await traffic.stop()
         print("50 ms each way and back: \(report.summary)")
-        #expect(report.count(.unmetered) == 0 && report.worstExcess <= 0)
+        #expect(report.count(.unmetered) == 0 && report.peakOverAdmission <= 0)
         await fleet.stop()
         withExtendedLifetime(redis) { proxy.stop() }
     }
@@ -175,7 +176,7 @@ struct LinkFaultTests {
         try await eventually("both to use the node") { fleet.areAllUp }
         let report = try await traffic.stop()
         print("cut and damaged, seed \(seed): \(report.summary)")
-        #expect(report.worstExcess <= 0)
+        #expect(report.peakOverAdmission <= 0)
         await fleet.stop()
         withExtendedLifetime(redis) { proxy.stop() }
     }
@@ -184,14 +185,14 @@ struct LinkFaultTests {
     func garbage() async throws {
         let (redis, proxy, fleet, traffic) = try await behindProxy()
         proxy.corrupt(true)
-        try await eventually("a protocol error at both") { fleet.troubles == [.protocol] }
+        try await eventually("a protocol error at both") { fleet.nodeFailures == [.protocol] }
         try await traffic.goOn(for: 500)
         proxy.corrupt(false)
         try await eventually("both to use the node") { fleet.areAllUp }
         let report = try await traffic.stop()
         print("garbage: \(report.summary)")
         #expect(fleet.log.all.contains { $0.contains("state=protocol") })
-        #expect(report.worstExcess <= 0)
+        #expect(report.peakOverAdmission <= 0)
         await fleet.stop()
         withExtendedLifetime(redis) { proxy.stop() }
     }
@@ -205,7 +206,7 @@ struct LinkFaultTests {
             $0.connectTimeoutMilliseconds = 300
         }
         proxy.blackhole(true)
-        try await eventually("both to notice") { fleet.reports.allSatisfy { $0.trouble?.kind == .timeout } }
+        try await eventually("both to notice") { fleet.reports.allSatisfy { $0.nodeFailure?.kind == .timeout } }
         #expect(fleet.reports.allSatisfy { $0.statistics.timedOut == 0 })
         proxy.blackhole(false)
         try await eventually("both to use the node") { fleet.areAllUp }

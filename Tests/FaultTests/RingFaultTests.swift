@@ -44,7 +44,7 @@ struct RingFaultTests {
                 + "used again \(usedAt.milliseconds - restartedAt.milliseconds) ms after its restart")
         // The organizations of the other two nodes are unaffected.
         #expect(others.count(.unmetered) == 0 && others.count(.refused) == 0)
-        #expect(others.worstExcess <= 0)
+        #expect(others.peakOverAdmission <= 0)
         let before = others.during(Instant(nanoseconds: 0), killedAt).p99Milliseconds
         let after = others.during(killedAt, restartedAt).p99Milliseconds
         #expect(after <= max(2 * before, 5), "p99 \(before) ms before, \(after) ms while it was down")
@@ -75,7 +75,7 @@ struct RingFaultTests {
         try await traffic.goOn(for: 4000)
         let resumedAt = fleet.clock.now()
         #expect(fleet.reports.reduce(0) { $0 + $1.statistics.timedOut } == timedOut)
-        #expect(fleet.troubles == [.timeout])
+        #expect(fleet.nodeFailures == [.timeout])
         nodes[1].process.signal(SIGCONT)
         try await eventually("both servers to use it again") { fleet.areAllUp }
         try await traffic.goOn(for: 4000)
@@ -87,7 +87,7 @@ struct RingFaultTests {
         #expect(later.slowestMilliseconds < 250)
         print("hung one of three: \(report.summary); its own while it hung: \(later.summary)")
         #expect(later.count(.refused) > 0 && report.count(.unmetered) == 0)
-        #expect(report.worstExcess <= 0)
+        #expect(report.peakOverAdmission <= 0)
         await fleet.stop()
     }
 
@@ -132,7 +132,7 @@ struct RingFaultTests {
         let stays = report.filter {
             before[$0.key] == weighted[$0.key] && !moved.contains($0.key)
         }
-        #expect(stays.worstExcess <= 0)
+        #expect(stays.peakOverAdmission <= 0)
         await fleet.stop()
     }
 
@@ -158,7 +158,7 @@ struct RingFaultTests {
         }
         let report = try await traffic.stop()
         print("new password: \(report.summary)")
-        #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0 && report.worstExcess <= 0)
+        #expect(report.count(.unmetered) == 0 && report.count(.refused) == 0 && report.peakOverAdmission <= 0)
         // Closing the old connections did not release the servers' local fractions.
         #expect(try await redis.command("HLEN", "ratelimit:servers") == "3")
         await fleet.stop()

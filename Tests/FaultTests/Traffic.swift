@@ -125,7 +125,7 @@ struct TrafficReport: Sendable {
     /// The highest over-admission relative to an ideal bucket, in whole tokens, by the index of the organization.
     ///
     /// A request counts at the instant of its decision.
-    var excess: [Int: Int] {
+    var overAdmission: [Int: Int] {
         var allowed: [Int: [Int64]] = [:]
         for request in requests where request.outcome == .allowed {
             allowed[request.key, default: []].append(request.decidedAt)
@@ -143,13 +143,13 @@ struct TrafficReport: Sendable {
         }
     }
 
-    var worstExcess: Int { excess.values.max() ?? 0 }
+    var peakOverAdmission: Int { overAdmission.values.max() ?? 0 }
 
     /// The outcomes, waits and over-admission in one line.
     var summary: String {
         let outcomes = Decision.Outcome.allCases.map { "\($0) \(count($0))" }.joined(separator: ", ")
         return "\(requests.count) requests: \(outcomes); slowest \(rounded(slowestMilliseconds)) ms, "
-            + "p99 \(rounded(p99Milliseconds)) ms, excess \(worstExcess)"
+            + "p99 \(rounded(p99Milliseconds)) ms, excess \(peakOverAdmission)"
     }
 
     private func rounded(_ milliseconds: Double) -> Double { (milliseconds * 100).rounded() / 100 }

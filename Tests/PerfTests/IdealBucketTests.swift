@@ -19,33 +19,34 @@ struct IdealBucketTests {
     func withinTheLimit() {
         let burst = (0..<100).map { _ in request(0) }
         let after = (1...50).map { request(Int64($0) * 100) }
-        #expect(IdealBucket.excess(burst + after, limit: limit) == 0)
+        #expect(IdealBucket.overAdmission(burst + after, limit: limit) == 0)
     }
 
     @Test("each token of over-admission is counted, in any order of the admissions")
     func beyondTheLimit() {
         let burst = (0..<103).map { _ in request(0) }
-        #expect(IdealBucket.excess(burst, limit: limit) == 3)
+        #expect(IdealBucket.overAdmission(burst, limit: limit) == 3)
         let after = (1...50).map { request(Int64($0) * 50) }
-        #expect(IdealBucket.excess((Array(burst.prefix(100)) + after).shuffled(), limit: limit) == 25)
+        #expect(IdealBucket.overAdmission((Array(burst.prefix(100)) + after).shuffled(), limit: limit) == 25)
     }
 
     @Test("an admission counts at the most favorable instant at which it can have been decided")
     func windows() {
         let burst = (0..<100).map { _ in request(0) }
         // The next token comes after 100 ms, in time for only one admission.
-        #expect(IdealBucket.excess(burst + [request(0, until: 100)], limit: limit) == 0)
-        #expect(IdealBucket.excess(burst + [request(0, until: 90)], limit: limit) == 1)
-        #expect(IdealBucket.excess(burst + [request(0, until: 110), request(50, until: 110)], limit: limit) == 1)
+        #expect(IdealBucket.overAdmission(burst + [request(0, until: 100)], limit: limit) == 0)
+        #expect(IdealBucket.overAdmission(burst + [request(0, until: 90)], limit: limit) == 1)
+        #expect(
+            IdealBucket.overAdmission(burst + [request(0, until: 110), request(50, until: 110)], limit: limit) == 1)
     }
 
     @Test("organizations are kept apart, and only admissions count")
     func organizations() {
         let requests = (0..<200).map { request(0, organization: UInt32($0 % 2)) }
-        #expect(IdealBucket.excess(requests, limit: limit) == 0)
+        #expect(IdealBucket.overAdmission(requests, limit: limit) == 0)
         let denied = (0..<50).map { _ in request(0, isAllowed: false) }
-        #expect(IdealBucket.excess(requests + denied, limit: limit) == 0)
-        #expect(IdealBucket.excess(requests + [request(0)], limit: limit) == 1)
+        #expect(IdealBucket.overAdmission(requests + denied, limit: limit) == 0)
+        #expect(IdealBucket.overAdmission(requests + [request(0)], limit: limit) == 1)
     }
 
     @Test("the number of requests that could have been admitted is known")

@@ -6,7 +6,9 @@ import CisternProcesses
     import Foundation
     import Testing
 
-    /// The instructions of a decision, counted by valgrind. Unlike times, they are the same on a busy machine.
+    /// The instructions of a decision, counted by valgrind.
+    ///
+    /// Unlike times, they are the same on a busy machine.
     @Suite("The instructions of a decision")
     struct InstructionTests {
         /// The measured instructions of a decision, by the kind that `DecisionCount` takes as its argument.

@@ -99,6 +99,6 @@ struct MeasureTests {
         #expect(values[.processorMicroseconds] == 10)
         #expect(values[.storeProcessorMicroseconds] == nil)
         #expect(values[.storeCallsPerThousand] == 400)
-        #expect(values[.excessTokens] == nil)
+        #expect(values[.overAdmittedTokens] == nil)
     }
 }

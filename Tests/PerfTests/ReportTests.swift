@@ -21,7 +21,7 @@ struct ReportTests {
                     [
                         .decisionsPerSecond: [100, 200], .nanosecondsPerDecision: [5, 6],
                         .storeCallsPerThousand: [3, 4],
-                        .lostPercent: [1, 2], .outstandingTokens: [7, 8], .p99Microseconds: [9, 9],
+                        .underAdmissionPercent: [1, 2], .outstandingTokens: [7, 8], .p99Microseconds: [9, 9],
                     ]
                 )
             })

@@ -29,7 +29,9 @@ struct ResultTests {
     func roundTrip() throws {
         let folder = try TemporaryDirectory()
         let path = "\(folder.path)/a.json"
-        let result = Self.result(rows: [("cache, HTTP", [.decisionsPerSecond: [3, 1, 2], .excessTokens: [0, 0, 0]])])
+        let result = Self.result(rows: [
+            ("cache, HTTP", [.decisionsPerSecond: [3, 1, 2], .overAdmittedTokens: [0, 0, 0]])
+        ])
         try result.write(to: path)
         let read = try PerfResult.read(path)
         #expect(read.rows[0][.decisionsPerSecond] == 2)
@@ -87,7 +89,7 @@ struct ResultTests {
         ])
         result.rows[0].referencePerSecond = 10_000
         result.rows[1].referencePerSecond = 50_000
-        let text = TextReport(result, columns: [.decisionsPerSecond, .p50Microseconds, .excessTokens])
+        let text = TextReport(result, columns: [.decisionsPerSecond, .p50Microseconds, .overAdmittedTokens])
         #expect(
             text.table == """
                 TIERS               decisions/s  p50 µs  reference/s  met
@@ -117,17 +119,17 @@ struct ResultTests {
     @Test("wrong or missing counts fail a smoke run, and the error names the count")
     func counts() throws {
         let good = Self.result(rows: [
-            ("cache, HTTP", [.storeCallsPerThousand: [5], .excessTokens: [0], .failed: [0], .unmetered: [0]])
+            ("cache, HTTP", [.storeCallsPerThousand: [5], .overAdmittedTokens: [0], .failed: [0], .unmetered: [0]])
         ])
         try TiersCommand.checkCounts(good)
         let bad = Self.result(rows: [
             (
                 "cluster, library",
-                [.storeCallsPerThousand: [1000], .excessTokens: [2], .failed: [0], .unmetered: [0]]
+                [.storeCallsPerThousand: [1000], .overAdmittedTokens: [2], .failed: [0], .unmetered: [0]]
             )
         ])
         let error = #expect(throws: PerfError.self) { try TiersCommand.checkCounts(bad) }
-        #expect(error?.description == "cluster, library: excess is 2; expected 0 to 0")
+        #expect(error?.description == "cluster, library: over is 2; expected 0 to 0")
         #expect(error?.code == .wrongCount)
         let silent = Self.result(rows: [("cache, HTTP", [.storeCallsPerThousand: [5]])])
         let silence = #expect(throws: PerfError.self) { try TiersCommand.checkCounts(silent) }

@@ -15,7 +15,9 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     private typealias Entries = SegmentedBuffer<BucketEntry<Value.Hot>, Value.Cold>
     /// The memory pool that the tables of one store share for their entries.
     typealias Pool = SegmentPool<BucketEntry<Value.Hot>, Value.Cold>
-    /// The address of a key's entry, valid until the key is removed. It is faster to follow than an entry index.
+    /// The address of a key's entry, valid until the key is removed.
+    ///
+    /// It is faster to follow than an entry index.
     typealias EntryPointer = SegmentedBuffer<BucketEntry<Value.Hot>, Value.Cold>.EntryPointer
 
     /// The memory layout of a value: the cold part, then the hot part.
@@ -282,7 +284,9 @@ struct BucketEntry<Value: BitwiseCopyable>: BitwiseCopyable {
     let key: InlineKey
     var mark: EntryMark
 
-    /// Marks the entry as recently used. Writes only on a change, to keep the cache line clean.
+    /// Marks the entry as recently used.
+    ///
+    /// Writes only on a change, to keep the cache line clean.
     @inline(__always)
     mutating func markRecent() {
         if !mark.isRecent { mark.isRecent = true }

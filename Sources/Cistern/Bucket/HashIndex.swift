@@ -53,7 +53,9 @@ struct HashIndex: ~Copyable {
         }
     }
 
-    /// Stores an entry pointer under a hash. One slot must stay free, or the lookup of a missing key would not end.
+    /// Stores an entry pointer under a hash.
+    ///
+    /// One slot must stay free, or the lookup of a missing key would not end.
     mutating func insert(_ pointer: UInt64, hash: UInt64) {
         occupy(pointer << Self.tagBits | hash & Self.tagMask)
     }

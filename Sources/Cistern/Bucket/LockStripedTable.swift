@@ -15,7 +15,9 @@ struct LockStripedTable<State: ~Copyable>: ~Copyable, @unchecked Sendable {
 
     /// The largest capacity of one table, which does not depend on the value type.
     private static var largestShard: Int { BucketTable<LimitedBucket>.largestCapacity }
-    /// Shards with fewer buckets than this are not split further. The minimum also keeps shards about equally full.
+    /// Shards with fewer buckets than this are not split further.
+    ///
+    /// The minimum also keeps shards about equally full.
     private static var minimumBucketsPerShard: Int { 1024 }
 
     /// Enough that 64 busy cores rarely meet on one; more only if a table could not hold its part of the capacity.

@@ -19,7 +19,9 @@ struct PrefetchHint: ~Copyable, Sendable {
         processor_fetch_line(address.load(ordering: .relaxed) &+ slot &* UInt(MemoryLayout<UInt64>.size))
     }
 
-    /// Records where the slots are. Writes only on a change, since a write takes the cache line from all readers.
+    /// Records where the slots are.
+    ///
+    /// Writes only on a change, since a write takes the cache line from all readers.
     func update(_ slots: borrowing HashIndex) {
         if isCurrent(slots) { return }
         address.store(slots.address, ordering: .relaxed)

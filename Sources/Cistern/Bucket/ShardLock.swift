@@ -30,7 +30,9 @@ struct ShardLock: ~Copyable, Sendable {
         isHeld.store(false, ordering: .releasing)
     }
 
-    /// Lets sleeping threads take the lock. For a caller that has just released it and is about to take it again.
+    /// Lets sleeping threads take the lock.
+    ///
+    /// For a caller that has just released it and is about to take it again.
     func yieldToSleepers() {
         // Sleeps twice, because one sleep may end just before a sleeper's own.
         for _ in 0..<2 where sleepers.load(ordering: .relaxed) > 0 { thread_sleep_briefly() }

@@ -73,7 +73,9 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
 }
 
 extension Decision {
-    /// Whether two decisions are equal. Balances are compared by value, whatever they were computed from.
+    /// Whether two decisions are equal.
+    ///
+    /// Balances are compared by value, whatever they were computed from.
     public static func == (left: Decision, right: Decision) -> Bool {
         left.outcome == right.outcome && left.isShadowDenial == right.isShadowDenial && left.limit == right.limit
             && left.decidedAt == right.decidedAt && left.retryAfterMilliseconds == right.retryAfterMilliseconds

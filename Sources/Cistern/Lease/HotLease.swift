@@ -1,6 +1,8 @@
 /// The part of a lease that the fast path reads and writes: 24 bytes, on one cache line with the key.
 struct HotLease: Sendable, BitwiseCopyable {
-    /// Fast-path condition: `now < deadline`. At the deadline the lease is renewed, or it ends.
+    /// Fast-path condition: `now < deadline`.
+    ///
+    /// At the deadline the lease is renewed, or it ends.
     var deadline: Instant
     /// ``LeaseState/lastSpentAt``.
     var lastSpentAt: Instant

@@ -4,7 +4,9 @@ internal import DequeModule
 ///
 /// The owner performs an action after it has released the shard's lock.
 struct LeaseShard: ~Copyable, TableState {
-    /// Values that all shards of a limiter share. A shard calls only methods of the store that answer from memory.
+    /// Values that all shards of a limiter share.
+    ///
+    /// A shard calls only methods of the store that answer from memory.
     struct Context: Sendable {
         let store: any LeaseStore
         let lesseeID: String
@@ -53,7 +55,9 @@ struct LeaseShard: ~Copyable, TableState {
     var outageBuckets = OutageBuckets()
     private var queues = WaitQueues()
     private var pendingReturns = PendingReturns()
-    /// The number of the last request for any key. An evicted key that returns must continue with higher numbers.
+    /// The number of the last request for any key.
+    ///
+    /// An evicted key that returns must continue with higher numbers.
     private var sequence: UInt64 = 0
     /// When a token of any evicted key was last spent.
     private var lastSpentAtOfEvicted = Instant(nanoseconds: 0)

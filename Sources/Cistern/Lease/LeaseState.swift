@@ -56,7 +56,9 @@ struct LeaseState: Sendable, Equatable {
         var halfSpent = HalfSpent.none
     }
 
-    /// When about half of a lease had been spent. The store credits overflow since that time.
+    /// When about half of a lease had been spent.
+    ///
+    /// The store credits overflow since that time.
     enum HalfSpent: Sendable, Equatable {
         case none
         /// Record the time once `threshold` tokens have been spent.
@@ -74,7 +76,9 @@ struct LeaseState: Sendable, Equatable {
         var reservedHeldTokens: Int
     }
 
-    /// The latest instant seen here. A thread that stalled after reading its clock decides for this instant.
+    /// The latest instant seen here.
+    ///
+    /// A thread that stalled after reading its clock decides for this instant.
     var latestSeenAt: Instant { max(estimate.asOf, lastSpentAt) }
 
     /// Whether a request to the store is in flight.

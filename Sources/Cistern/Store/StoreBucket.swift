@@ -16,7 +16,9 @@ package struct StoreBucket: Sendable, Equatable {
         package var lesseeID: String
         /// The sequence number of the last request that was applied.
         package var sequence: UInt64
-        /// Outstanding tokens, as far as the store knows. A trickle grant counts in full from when it is granted.
+        /// Outstanding tokens, as far as the store knows.
+        ///
+        /// A trickle grant counts in full from when it is granted.
         package var tokens: Int
         /// When the record expires.
         package var endsMilliseconds: Int64

@@ -123,7 +123,7 @@ enum Document {
 
         let name: String
         let state: String
-        @Nullable var trouble: String?
+        @Nullable var failure: String?
         @Nullable var reason: String?
         @Nullable var remedy: String?
         let share: Double
@@ -134,7 +134,7 @@ enum Document {
         init(_ node: ServerSnapshot.Node, since earlier: ServerSnapshot.Node?, seconds: Double) {
             name = node.name
             state = node.isUp ? "up" : "down"
-            trouble = node.isUp ? nil : node.trouble ?? "connecting"
+            failure = node.isUp ? nil : node.nodeFailure ?? "connecting"
             reason = node.isUp ? nil : node.reason ?? "not connected yet"
             remedy = node.isUp ? nil : node.remedy
             share = (node.share * 10_000).rounded() / 10_000

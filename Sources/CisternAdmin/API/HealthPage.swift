@@ -20,7 +20,7 @@ package enum HealthPage {
         let head = #"{"name":\#(quoted(node.name)),"state":"\#(node.isUp ? "up" : "down")""#
         guard !node.isUp, showsReasons else { return head + "}" }
         let remedy = node.remedy.map { #","remedy":\#(quoted($0))"# } ?? ""
-        return head + #","trouble":\#(quoted(node.trouble ?? "connecting"))"#
+        return head + #","failure":\#(quoted(node.nodeFailure ?? "connecting"))"#
             + #","reason":\#(quoted(node.reason ?? "not connected yet"))\#(remedy)}"#
     }
 

@@ -23,7 +23,8 @@ package enum AlertRules {
             severity: "critical",
             summary: "{{ $labels.instance }} cannot use Redis node {{ $labels.node }}",
             remedy:
-                "Its organizations follow onStoreFailure. `cistern nodes` and /health say what is wrong and what to do."
+                "Its organizations follow onStoreFailure. `cistern nodes` and /v1/health say what is wrong and "
+                + "what to do."
         ),
         Rule(
             name: "CisternDecisionsUnmetered",

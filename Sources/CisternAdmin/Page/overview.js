@@ -112,7 +112,7 @@ function nodeItem() {
       element("span", { class: "node-name" }), element("span", { class: "node-state" })),
     element("div", { class: "bar", "aria-hidden": "true" }, element("i")),
     element("dl", {}, ...["share", "requests/s", "p50", "p99"].map(figure)),
-    element("p", { class: "trouble" }));
+    element("p", { class: "failure" }));
 }
 
 function fillNode(item, node) {
@@ -127,14 +127,14 @@ function fillNode(item, node) {
     p50: latency(node.latencyMilliseconds?.p50), p99: latency(node.latencyMilliseconds?.p99),
   };
   for (const place of item.querySelectorAll("dd")) setText(place, figures[place.dataset.figure]);
-  const trouble = item.querySelector(".trouble");
-  setText(trouble, troubleText(node));
-  trouble.hidden = trouble.textContent === "";
+  const failure = item.querySelector(".failure");
+  setText(failure, failureText(node));
+  failure.hidden = failure.textContent === "";
 }
 
-function troubleText(node) {
+function failureText(node) {
   if (node.state !== "down") return "";
-  const reason = node.reason ?? node.trouble ?? "not connected yet";
+  const reason = node.reason ?? node.failure ?? "not connected yet";
   return node.remedy ? `${reason}. Remedy: ${node.remedy}.` : reason;
 }
 

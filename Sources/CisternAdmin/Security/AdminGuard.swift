@@ -31,7 +31,7 @@ struct AdminGuard: Sendable {
     static let nobody = "nobody"
 
     let tokens: @Sendable () -> AdminTokens?
-    let pace: AdminRateLimit
+    let rateLimit: AdminRateLimit
     let logger: Logger
 
     /// Checks a request and returns its user.
@@ -41,11 +41,11 @@ struct AdminGuard: Sendable {
         try checkOrigin(request)
         guard let tokens = tokens() else {
             try checkHost(request)
-            try await pace.admit("local:\(route.rateClass)")
+            try await rateLimit.admit("local:\(route.rateClass)")
             return "local"
         }
         guard let user = Self.secret(in: request).flatMap({ tokens.name(of: $0) }) else {
-            try await pace.admit("\(route.isOpen ? "open" : Self.nobody):\(address)")
+            try await rateLimit.admit("\(route.isOpen ? "open" : Self.nobody):\(address)")
             guard route.isOpen else {
                 throw Problem(
                     .unauthorized, "no valid token: send Authorization: Bearer SECRET with a secret of adminTokenFile",
@@ -53,7 +53,7 @@ struct AdminGuard: Sendable {
             }
             return Self.nobody
         }
-        try await pace.admit("user:\(user):\(route.rateClass)", isKnown: true)
+        try await rateLimit.admit("user:\(user):\(route.rateClass)", isKnown: true)
         return user
     }
 

@@ -5,10 +5,10 @@ internal import Foundation
 struct TuneRow: Sendable, Equatable {
     var lease: LeaseSettings
     var storeCallsPerSecond: Double
-    var lostPercent: Double
+    var underAdmissionPercent: Double
     var strandedTokens: Double
     var waitP99Milliseconds: Double
-    var excessPercent: Double
+    var overAdmissionPercent: Double
     /// Whether more tokens were stranded than the simulation's stranding checker allows.
     var isStranding = false
 }
@@ -48,7 +48,7 @@ struct TradeOff {
     }
 
     private func figures(_ row: TuneRow) -> [Double] {
-        [row.storeCallsPerSecond, row.lostPercent, row.waitP99Milliseconds]
+        [row.storeCallsPerSecond, row.underAdmissionPercent, row.waitP99Milliseconds]
     }
 
     private func isEqual(_ one: TuneRow, _ other: TuneRow) -> Bool { figures(one) == figures(other) }
@@ -62,7 +62,7 @@ struct TradeOff {
     /// It is the sum of the loss, half a percent for each doubling of store calls, and half a percent for each round
     /// trip of p99 wait.
     func score(_ row: TuneRow) -> Double {
-        row.lostPercent + Self.halvingPrice * log2(max(row.storeCallsPerSecond, 0.01))
+        row.underAdmissionPercent + Self.halvingPrice * log2(max(row.storeCallsPerSecond, 0.01))
             + Self.halvingPrice * row.waitP99Milliseconds / roundTripMilliseconds
     }
 
@@ -79,8 +79,8 @@ struct TradeOff {
         var candidates = paretoFront.contains(base) || base.isStranding ? paretoFront : paretoFront + [base]
         if let bound {
             candidates = candidates.filter { $0.storeCallsPerSecond <= bound }
-            let least = candidates.map(\.lostPercent).min() ?? 0
-            candidates = candidates.filter { $0.lostPercent <= least + Self.sameLoss }
+            let least = candidates.map(\.underAdmissionPercent).min() ?? 0
+            candidates = candidates.filter { $0.underAdmissionPercent <= least + Self.sameLoss }
         }
         guard let best = candidates.map(score).min() else { return nil }
         if candidates.contains(base), score(base) <= best + Self.sameScore { return base }
@@ -138,7 +138,7 @@ struct TradeOff {
     private func isClose(_ one: TuneRow, _ other: TuneRow, _ width: Double) -> Bool {
         let calls = (one.storeCallsPerSecond, other.storeCallsPerSecond)
         return abs(calls.0 - calls.1) <= width * 0.05 * max(calls.0, calls.1)
-            && abs(one.lostPercent - other.lostPercent) <= width * Self.sameLoss
+            && abs(one.underAdmissionPercent - other.underAdmissionPercent) <= width * Self.sameLoss
             && abs(one.waitP99Milliseconds - other.waitP99Milliseconds) <= width * 0.1 * roundTripMilliseconds
     }
 }

@@ -18,7 +18,7 @@ struct TunePage {
             "cistern tune",
             body: """
                 <p>\(SVG.escaped(report.sentence))</p>
-                \(plot("Requests lost against store calls", "lost %", \.lostPercent))
+                \(plot("Requests lost against store calls", "lost %", \.underAdmissionPercent))
                 \(plot("Tokens stranded against store calls", "stranded tokens", \.strandedTokens))
                 <h2>Choices</h2>
                 \(HTMLPage.table([""] + TuneReport.headings, choices))

@@ -53,8 +53,8 @@ struct TuneReport {
         return [
             "\(lease.horizonMilliseconds)ms", "\(lease.durationMilliseconds)ms", "\(lease.prefetchMilliseconds)ms",
             "\(lease.minimumTokens)", "\(lease.idleMilliseconds)ms", "\(lease.soloMultiplier)",
-            decimal(row.storeCallsPerSecond, 1), decimal(row.lostPercent, 2), decimal(row.strandedTokens, 1),
-            decimal(row.waitP99Milliseconds, 2), FlagValue.shortest(row.excessPercent),
+            decimal(row.storeCallsPerSecond, 1), decimal(row.underAdmissionPercent, 2), decimal(row.strandedTokens, 1),
+            decimal(row.waitP99Milliseconds, 2), FlagValue.shortest(row.overAdmissionPercent),
         ]
     }
 
@@ -91,8 +91,8 @@ struct TuneReport {
         }
         return """
             Recommended because \(why). Compared with \(before): \(calls) store calls/s instead of \
-            \(decimal(base.storeCallsPerSecond, 1)), \(decimal(row.lostPercent, 2)) % lost instead of \
-            \(decimal(base.lostPercent, 2)), p99 wait \(decimal(row.waitP99Milliseconds, 2)) ms instead of \
+            \(decimal(base.storeCallsPerSecond, 1)), \(decimal(row.underAdmissionPercent, 2)) % lost instead of \
+            \(decimal(base.underAdmissionPercent, 2)), p99 wait \(decimal(row.waitP99Milliseconds, 2)) ms instead of \
             \(decimal(base.waitP99Milliseconds, 2)).
             """
     }
@@ -160,10 +160,10 @@ struct TuneReport {
             let idleMilliseconds: Int64
             let alone: Int
             let storeCallsPerSecond: Double
-            let lostPercent: Double
+            let underAdmissionPercent: Double
             let strandedTokens: Double
             let waitP99Milliseconds: Double
-            let peakExcessPercent: Double
+            let peakOverAdmissionPercent: Double
 
             init(_ row: TuneRow, isRecommended: Bool, names: String) {
                 let rounded = { (value: Double) in (value * 1000).rounded() / 1000 }
@@ -177,10 +177,10 @@ struct TuneReport {
                 idleMilliseconds = row.lease.idleMilliseconds
                 alone = row.lease.soloMultiplier
                 storeCallsPerSecond = rounded(row.storeCallsPerSecond)
-                lostPercent = rounded(row.lostPercent)
+                underAdmissionPercent = rounded(row.underAdmissionPercent)
                 strandedTokens = rounded(row.strandedTokens)
                 waitP99Milliseconds = rounded(row.waitP99Milliseconds)
-                peakExcessPercent = row.excessPercent
+                peakOverAdmissionPercent = row.overAdmissionPercent
             }
         }
 

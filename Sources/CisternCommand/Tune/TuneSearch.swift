@@ -78,9 +78,10 @@ struct TuneSearch {
             throw ViolationError(lease: lease, violation: violation)
         }
         return TuneRow(
-            lease: lease, storeCallsPerSecond: outcome.storeCallsPerSecond, lostPercent: outcome.lostPercent,
+            lease: lease, storeCallsPerSecond: outcome.storeCallsPerSecond,
+            underAdmissionPercent: outcome.underAdmissionPercent,
             strandedTokens: outcome.strandedTokens * Double(scale.tokens),
-            waitP99Milliseconds: outcome.waitP99Milliseconds, excessPercent: outcome.peakExcessPercent,
+            waitP99Milliseconds: outcome.waitP99Milliseconds, overAdmissionPercent: outcome.peakOverAdmissionPercent,
             isStranding: isStranding)
     }
 }

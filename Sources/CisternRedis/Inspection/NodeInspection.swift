@@ -5,7 +5,7 @@ internal import NIOCore
 package struct NodeInspection: Sendable {
     package let name: String
     /// Why the node cannot be used; nil if it can.
-    package let trouble: NodeFailure?
+    package let nodeFailure: NodeFailure?
     /// The median latency of a few round trips, in milliseconds; nil if the node does not respond.
     package var latencyMilliseconds: Double?
     /// The fraction of all keys that the node stores, 0 to 1.
@@ -42,7 +42,8 @@ extension RedisNode {
 
     fileprivate func inspect(_ report: NodeReport) async -> NodeInspection {
         var inspection = NodeInspection(
-            name: report.name, trouble: report.isUp ? nil : report.trouble ?? NodeFailure(.timeout, "no answer yet"),
+            name: report.name,
+            nodeFailure: report.isUp ? nil : report.nodeFailure ?? NodeFailure(.timeout, "no answer yet"),
             share: report.share, weight: endpoint.weight, slots: report.slots)
         guard report.isUp else { return inspection }
         var latencies: [Int64] = []

@@ -169,9 +169,9 @@ final class RedisConnection: ChannelInboundHandler {
             send(probe, closesConnectionOnTimeout: true, deadline: now + patience) { [weak self] result in
                 // Any reply shows that the node responds; close only if the reply names a node failure.
                 if case .success(.error(let message)) = result, Redirect(message) == nil,
-                    let trouble = NodeFailure(reply: message)
+                    let nodeFailure = NodeFailure(reply: message)
                 {
-                    self?.close(trouble)
+                    self?.close(nodeFailure)
                 }
             }
         }
@@ -186,17 +186,17 @@ final class RedisConnection: ChannelInboundHandler {
     private var isAwaited: Bool { pending.contains { $0.completion != nil } }
 
     /// Closes the connection and fails all pending commands.
-    func close(_ trouble: NodeFailure) {
-        end(trouble, failure: .closed)
+    func close(_ nodeFailure: NodeFailure) {
+        end(nodeFailure, failure: .closed)
     }
 
     /// Accepts no more commands, and closes the connection once all pending commands are answered or late.
-    func finish(_ trouble: NodeFailure) {
-        finishing = trouble
-        if !isAwaited { close(trouble) }
+    func finish(_ nodeFailure: NodeFailure) {
+        finishing = nodeFailure
+        if !isAwaited { close(nodeFailure) }
     }
 
-    private func end(_ trouble: NodeFailure, failure: Failure) {
+    private func end(_ nodeFailure: NodeFailure, failure: Failure) {
         guard !hasEnded else { return }
         hasEnded = true
         deadlineCheck?.cancel()
@@ -205,7 +205,7 @@ final class RedisConnection: ChannelInboundHandler {
         pending = []
         context?.close(promise: nil)
         // Mark the node as down before completing the commands, so that no retry is sent to it.
-        if isOpen { ended(self, trouble) }
+        if isOpen { ended(self, nodeFailure) }
         for command in waiting { command.completion?(.failure(failure)) }
     }
 

@@ -146,8 +146,8 @@ extension NodeFailure {
 
     /// Interprets an error reply to a login command: any such error makes the node unusable.
     init(loginReply reply: String) {
-        if let trouble = NodeFailure(reply: reply) {
-            self = trouble
+        if let nodeFailure = NodeFailure(reply: reply) {
+            self = nodeFailure
         } else if reply.contains("AUTH") || reply.contains("invalid password") {
             // Before Redis 6, a wrong or unexpected password is a plain ERR.
             self.init(.wrongPassword, reply)

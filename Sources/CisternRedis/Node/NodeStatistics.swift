@@ -49,7 +49,7 @@ package struct NodeReport: Sendable {
     /// Whether the node is in use.
     package let isUp: Bool
     /// Why the node is not in use; nil while it is up and before the first attempt.
-    package let trouble: NodeFailure?
+    package let nodeFailure: NodeFailure?
     /// The counters of its requests.
     package let statistics: NodeStatistics
     /// The fraction of all keys that the node stores, 0 to 1.
@@ -58,5 +58,5 @@ package struct NodeReport: Sendable {
     package var slots: [ClosedRange<Int>] = []
 
     /// Why the node is not in use, as text.
-    package var reason: String? { trouble?.message }
+    package var reason: String? { nodeFailure?.message }
 }

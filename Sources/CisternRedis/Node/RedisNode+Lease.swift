@@ -75,8 +75,8 @@ extension RedisNode {
                 shared.withLock { $0.statistics.redirected &+= 1 }
                 return redirected(redirect)
             }
-            if let trouble = NodeFailure(reply: message) {
-                connection.close(trouble)
+            if let nodeFailure = NodeFailure(reply: message) {
+                connection.close(nodeFailure)
             } else if !message.hasPrefix("STALE") {
                 // `STALE` needs no log line: a later request has overtaken a late return of tokens.
                 logRejection(message)

@@ -87,8 +87,8 @@ extension RedisNode {
 
     /// Closes the connection if the error of an optional command names a node failure other than a missing permission.
     private func closeIfUnusable(_ connection: RedisConnection, _ message: String) {
-        guard let trouble = NodeFailure(reply: message), trouble.kind != .noPermission else { return }
-        connection.close(trouble)
+        guard let nodeFailure = NodeFailure(reply: message), nodeFailure.kind != .noPermission else { return }
+        connection.close(nodeFailure)
     }
 
     /// Warns if Redis may evict buckets, because an evicted bucket admits too much.

@@ -51,7 +51,7 @@ final class RedisNode: Sendable {
     /// State that any thread may access.
     struct Shared {
         var statistics = NodeStatistics()
-        var trouble: NodeFailure?
+        var nodeFailure: NodeFailure?
         /// The Redis version as scripts see it, 0x070000 for 7.0; 0 before Redis 7.0 and if it was not requested.
         var version: Int64 = 0
     }
@@ -100,12 +100,12 @@ final class RedisNode: Sendable {
     /// The current state of the node; any thread may read it.
     var report: NodeReport {
         shared.withLock {
-            NodeReport(name: endpoint.name, isUp: isUp, trouble: $0.trouble, statistics: $0.statistics)
+            NodeReport(name: endpoint.name, isUp: isUp, nodeFailure: $0.nodeFailure, statistics: $0.statistics)
         }
     }
 
     /// Whether the first connection attempt has succeeded or failed; any thread may read it.
-    var hasBeenTried: Bool { isUp || shared.withLock { $0.trouble != nil } }
+    var hasBeenTried: Bool { isUp || shared.withLock { $0.nodeFailure != nil } }
 
     /// Whether the node sends `ASK` only if it has none of the requested Redis keys; true from Redis 7 on.
     ///
@@ -150,9 +150,9 @@ final class RedisNode: Sendable {
     }
 
     private func finish(isReplaced: Bool, _ whenDone: () -> Void) {
-        let trouble = NodeFailure(.stopped, "the server is stopping or no longer uses this node")
-        publishState(false, trouble: trouble, keepsFraction: isReplaced)
-        loop.value.connection?.finish(trouble)
+        let nodeFailure = NodeFailure(.stopped, "the server is stopping or no longer uses this node")
+        publishState(false, nodeFailure: nodeFailure, keepsFraction: isReplaced)
+        loop.value.connection?.finish(nodeFailure)
         loop.value.connection = nil
         whenDone()
     }
@@ -190,8 +190,8 @@ final class RedisNode: Sendable {
                 NIOSSLClientHandler(context: certificates.context, serverHostname: isAddress ? nil : name))
         }
         let connection = RedisConnection(maximumPending: settings.maximumPendingRequests) {
-            [weak self] ended, trouble in
-            if self?.loop.value.connection === ended { self?.fail(trouble) }
+            [weak self] ended, nodeFailure in
+            if self?.loop.value.connection === ended { self?.fail(nodeFailure) }
         }
         connection.probe = { [weak self] in self?.role.probeKey().map { Self.writeProbe($0) } }
         try channel.pipeline.syncOperations.addHandler(connection)
@@ -201,9 +201,9 @@ final class RedisNode: Sendable {
     func markUp(scriptDigest: [UInt8]) {
         guard let shouldReport = loop.value.health.succeed() else { return }
         loop.value.scriptDigest = scriptDigest
-        let wasInTrouble = shared.withLock { $0.trouble != nil }
-        if wasInTrouble || role.startsSlowly { loop.value.ramp.start() }
-        publishState(true, trouble: nil)
+        let wasDown = shared.withLock { $0.nodeFailure != nil }
+        if wasDown || role.startsSlowly { loop.value.ramp.start() }
+        publishState(true, nodeFailure: nil)
         if shouldReport { logger.notice("Redis node is up; decisions are metered") }
         let interval = TimeAmount.milliseconds(settings.heartbeatMilliseconds)
         // Random first delay, so that heartbeats to several nodes do not coincide.
@@ -214,29 +214,29 @@ final class RedisNode: Sendable {
     }
 
     /// The attempt to connect, or the connection in use, has failed.
-    func fail(_ trouble: NodeFailure) {
+    func fail(_ nodeFailure: NodeFailure) {
         // Compare failures by kind, because the text may differ each time.
-        let reason = trouble.kind == .error ? trouble.message : trouble.kind.rawValue
+        let reason = nodeFailure.kind == .error ? nodeFailure.message : nodeFailure.kind.rawValue
         let action = loop.value.health.fail(reason, jitter: Double.random(in: 0...1))
         guard let action else { return }
-        publishState(false, trouble: trouble)
+        publishState(false, nodeFailure: nodeFailure)
         loop.value.heartbeat?.cancel()
         loop.value.heartbeat = nil
-        loop.value.connection?.close(trouble)
+        loop.value.connection?.close(nodeFailure)
         loop.value.connection = nil
         if action.shouldReport {
-            var metadata: Logger.Metadata = ["state": "\(trouble.kind.rawValue)", "reason": "\(trouble)"]
-            metadata["remedy"] = trouble.remedy.map { "\($0)" }
+            var metadata: Logger.Metadata = ["state": "\(nodeFailure.kind.rawValue)", "reason": "\(nodeFailure)"]
+            metadata["remedy"] = nodeFailure.remedy.map { "\($0)" }
             logger.warning("Redis node is down; the failure policy decides", metadata: metadata)
         }
         loop.value.retry = eventLoop.scheduleTask(in: .milliseconds(action.retryAfterMilliseconds)) { self.probe() }
     }
 
     /// Publishes whether the node is in use, and updates the local fraction before any request needs it.
-    private func publishState(_ isUp: Bool, trouble: NodeFailure?, keepsFraction: Bool = false) {
+    private func publishState(_ isUp: Bool, nodeFailure: NodeFailure?, keepsFraction: Bool = false) {
         let now = clock.now()
         let isChange = isUp != self.isUp
-        shared.withLock { $0.trouble = trouble }
+        shared.withLock { $0.nodeFailure = nodeFailure }
         if isUp {
             role.fraction?.lease.withLock { $0.markNodeRecovered() }
         } else if isChange, !keepsFraction {
@@ -249,8 +249,8 @@ final class RedisNode: Sendable {
     /// Takes the node out of use, because the caller has detected a failure.
     ///
     /// Any thread may call it.
-    func takeOutOfUse(_ trouble: NodeFailure) {
-        eventLoop.execute { self.loop.value.connection?.close(trouble) }
+    func takeOutOfUse(_ nodeFailure: NodeFailure) {
+        eventLoop.execute { self.loop.value.connection?.close(nodeFailure) }
     }
 
     // MARK: Commands

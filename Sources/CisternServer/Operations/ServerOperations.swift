@@ -90,8 +90,8 @@ final class ServerOperations: Operations {
     private static func node(_ report: NodeReport) -> ServerSnapshot.Node {
         let counts = report.statistics
         return ServerSnapshot.Node(
-            name: report.name, isUp: report.isUp, trouble: report.trouble?.kind.rawValue, reason: report.reason,
-            remedy: report.trouble?.remedy, share: report.share,
+            name: report.name, isUp: report.isUp, nodeFailure: report.nodeFailure?.kind.rawValue, reason: report.reason,
+            remedy: report.nodeFailure?.remedy, share: report.share,
             requests: [
                 ("granted", counts.granted), ("short", counts.short), ("returned", counts.returned),
                 ("rejected", counts.rejected), ("timeout", counts.timedOut), ("unreachable", counts.unreachable),

@@ -12,7 +12,7 @@ package struct CheckerSet {
     /// The name of the checker that judges the settings, not the limiter: how many tokens they strand.
     package static let stranding = StrandingChecker.name
 
-    private var excess: OverAdmissionChecker
+    private var overAdmission: OverAdmissionChecker
     private var ledger: LedgerChecker
     private var record: RecordChecker
     private var falseDenials: FalseDenialChecker
@@ -22,13 +22,15 @@ package struct CheckerSet {
     private var stranding: StrandingChecker
     private var liveness: LivenessChecker
     private var clockSteps: ClockStepChecker
-    /// Whether violations count. The write-behind limiter breaks these invariants, so it is only measured.
+    /// Whether violations count.
+    ///
+    /// The write-behind limiter breaks these invariants, so it is only measured.
     private let countsViolations: Bool
     private(set) var violations: [Violation] = []
 
     init(_ settings: WorldSettings) {
         countsViolations = settings.policy != .writeBehind
-        excess = OverAdmissionChecker(settings)
+        overAdmission = OverAdmissionChecker(settings)
         ledger = LedgerChecker(settings)
         record = RecordChecker(settings)
         falseDenials = FalseDenialChecker(settings)
@@ -41,10 +43,10 @@ package struct CheckerSet {
     }
 
     /// The peak over-admission: how far admissions exceeded C + R·t, in percent of C.
-    var peakExcessPercent: Double { excess.peakPercent }
+    var peakOverAdmissionPercent: Double { overAdmission.peakPercent }
 
     mutating func observe(_ observation: Observation, at now: Time) {
-        note(excess.observe(observation, at: now), by: OverAdmissionChecker.name, at: now)
+        note(overAdmission.observe(observation, at: now), by: OverAdmissionChecker.name, at: now)
         guard countsViolations else { return }
         note(ledger.observe(observation, at: now), by: LedgerChecker.name, at: now)
         note(record.observe(observation, at: now), by: RecordChecker.name, at: now)

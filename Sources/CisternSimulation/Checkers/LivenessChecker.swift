@@ -19,7 +19,9 @@ struct LivenessChecker {
     /// The time allowed for recovery: the longest pause between probes, a store timeout, and the longest lease.
     private let recoveryTime: Time
     private var recoveredAt: Time?
-    /// Ideal buckets, smaller than the real ones and empty at recovery. Servers must allow all that these can pay.
+    /// Ideal buckets, smaller than the real ones and empty at recovery.
+    ///
+    /// Servers must allow all that these can pay.
     private var ideals: [TokenBucket]
 
     init(_ settings: WorldSettings) {

@@ -5,7 +5,7 @@ internal import Cistern
 /// This holds if and only if an ideal bucket, full at the start, could have paid for each admission at its time.
 /// ``ClockStepChecker`` judges the keys whose store's clock has stepped.
 struct OverAdmissionChecker {
-    static let name = "excess"
+    static let name = "over-admission"
 
     private let limit: Limit
     private var ideals: IdealBuckets

@@ -41,7 +41,7 @@ struct StrandingChecker {
     func finish(_ end: FinalState) -> String? {
         if end.isRecovering, let found = leaseOfStoppedServer(in: end) { return found }
         guard settings.faults == .none, settings.policy == .cistern, boundApplies else { return nil }
-        let (lost, due) = (end.tally.lostTokens, end.tally.dueTokens)
+        let (lost, due) = (end.tally.underAdmittedTokens, end.tally.dueTokens)
         let bound = settings.representedKeys * (settings.limit.capacity / 2 + 2) + due / 10
         return lost > bound ? "under-admission is \(lost) of \(due) tokens; the bound is \(bound)" : nil
     }

@@ -1,4 +1,6 @@
-/// Keys with different loads, in groups. One key of each group is simulated.
+/// Keys with different loads, in groups.
+///
+/// One key of each group is simulated.
 ///
 /// Keys share nothing but the store's time, because their buckets and leases are independent. So the results of the
 /// simulated key apply to each key of its group, and the group's totals are the key's totals times the group's size.
@@ -11,7 +13,9 @@ package struct Population: Sendable, Equatable {
         package var load: Double
     }
 
-    /// The groups, busiest first. With more than one group, the first is a single key.
+    /// The groups, busiest first.
+    ///
+    /// With more than one group, the first is a single key.
     package let groups: [Group]
     /// The number of keys whose load was cut to the maximum.
     package let limited: Int

@@ -29,7 +29,9 @@ package enum WorkloadKind: String, Sendable, CaseIterable {
     /// Whether the load changes over time.
     package var changes: Bool { self == .bursty || self == .moving || self == .flash }
 
-    /// The maximum cost of a request. All costs from 1 to this number of tokens are equally likely.
+    /// The maximum cost of a request.
+    ///
+    /// All costs from 1 to this number of tokens are equally likely.
     package var highestCost: Int { self == .mixed ? 20 : 1 }
 }
 

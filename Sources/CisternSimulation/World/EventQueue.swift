@@ -1,4 +1,6 @@
-/// A priority queue of events by due time. Events that are due at the same time keep their insertion order.
+/// A priority queue of events by due time.
+///
+/// Events that are due at the same time keep their insertion order.
 struct EventQueue<Event> {
     private struct Entry {
         let time: Time

@@ -1,6 +1,8 @@
 internal import CisternSupport
 
-/// The network between servers and nodes. It can delay, lose, duplicate, reorder and block messages.
+/// The network between servers and nodes.
+///
+/// It can delay, lose, duplicate, reorder and block messages.
 struct Network {
     private let latency: ClosedRange<Time>
     private var random: SeededRandom

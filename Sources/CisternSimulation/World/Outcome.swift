@@ -40,7 +40,7 @@ struct Tally {
     /// Under-admission: tokens that ideal buckets would have admitted and the servers did not.
     ///
     /// Over-admission of one key does not offset the under-admission of another.
-    var lostTokens: Int { represented { max(0, due[$0] - given[$0]) } }
+    var underAdmittedTokens: Int { represented { max(0, due[$0] - given[$0]) } }
 
     /// Sums a number over all keys, weighted by how many keys each of them represents.
     private func represented(_ number: (Int) -> Int) -> Int {
@@ -96,9 +96,9 @@ package struct Outcome: Sendable {
     package let storeCallsPerSecond: Double
     package let storeCalls: Int
     /// The peak over-admission: how far admissions exceeded C + R·t, in percent of the capacity.
-    package let peakExcessPercent: Double
+    package let peakOverAdmissionPercent: Double
     /// The under-admission, in percent of the tokens that ideal buckets would have admitted.
-    package let lostPercent: Double
+    package let underAdmissionPercent: Double
     /// How long requests waited for the store, in milliseconds: the median and the 99th percentile.
     package let waitP50Milliseconds: Double
     package let waitP99Milliseconds: Double
@@ -114,12 +114,14 @@ package struct Outcome: Sendable {
     package let refused: Int
     /// When the world ended, in seconds; earlier than planned after a violation.
     package let endedAtSeconds: Double
-    /// A hash of all observations. Equal worlds have equal digests.
+    /// A hash of all observations.
+    ///
+    /// Equal worlds have equal digests.
     package let digest: UInt64
     package let violations: [Violation]
 
     init(
-        settings: WorldSettings, tally: Tally, peakExcessPercent: Double, end: Time, digest: UInt64,
+        settings: WorldSettings, tally: Tally, peakOverAdmissionPercent: Double, end: Time, digest: UInt64,
         violations: [Violation]
     ) {
         seed = settings.seed
@@ -128,8 +130,9 @@ package struct Outcome: Sendable {
         requests = tally.requests
         storeCalls = tally.storeCalls
         storeCallsPerSecond = Double(tally.storeCalls) / tally.seconds(until: end)
-        self.peakExcessPercent = peakExcessPercent
-        lostPercent = tally.dueTokens == 0 ? 0 : Double(tally.lostTokens) / Double(tally.dueTokens) * 100
+        self.peakOverAdmissionPercent = peakOverAdmissionPercent
+        underAdmissionPercent =
+            tally.dueTokens == 0 ? 0 : Double(tally.underAdmittedTokens) / Double(tally.dueTokens) * 100
         let waits = tally.sortedWaits
         waitP50Milliseconds = Self.quantile(waits, 50)
         waitP99Milliseconds = Self.quantile(waits, 99)

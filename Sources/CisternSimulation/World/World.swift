@@ -110,7 +110,8 @@ package final class World {
                 aliveLesseeIDs: Set(
                     servers.filter(\.isUp).map { faultInjection.lesseeID($0.lesseeID, server: $0.id) })))
         return Outcome(
-            settings: settings, tally: tally, peakExcessPercent: checkers.peakExcessPercent, end: now, digest: digest,
+            settings: settings, tally: tally, peakOverAdmissionPercent: checkers.peakOverAdmissionPercent, end: now,
+            digest: digest,
             violations: checkers.violations)
     }
 

@@ -30,7 +30,9 @@ package enum FaultKind: String, Sendable, CaseIterable {
     package var breaksMachines: Bool { self == .crash || self == .all }
 }
 
-/// All settings of a world. Equal settings give equal worlds.
+/// All settings of a world.
+///
+/// Equal settings give equal worlds.
 package struct WorldSettings: Sendable {
     package var seed: UInt64
     package var servers = 8

@@ -171,7 +171,9 @@ struct HTTPConnectionStateMachine {
 
     // MARK: Reading and writing
 
-    /// A read is wanted; returns whether to read now. Otherwise the read is pending.
+    /// A read is wanted; returns whether to read now.
+    ///
+    /// Otherwise the read is pending.
     ///
     /// Reading goes on while a client waits and sends nothing, as most do: pausing and resuming costs two system calls.
     mutating func read(hasBufferedInput: Bool) -> Bool {
