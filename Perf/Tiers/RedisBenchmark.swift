@@ -48,7 +48,7 @@ struct RedisBenchmark {
     /// A lease ends at once, so the next call finds one record, as for a returning lessee, and removes it: one more
     /// HDEL. The script contains the request's numbers, because redis-benchmark cannot send binary arguments.
     static let script = RedisStore.leaseScript(
-        asking: LeaseRequest(
+        embedding: LeaseRequest(
             key: [], limit: BenchmarkFixture.unlimited, lesseeID: "", sequence: 1, acknowledged: 0, held: 0,
             millisecondsSinceLastSpend: 0, halfSpentTokens: 0, halfSpentMilliseconds: 0, returned: 0,
             waiting: [WaitingRun(cost: 1, count: 1)], requested: .none, durationMilliseconds: 0,

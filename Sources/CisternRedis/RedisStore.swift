@@ -131,7 +131,9 @@ public final class RedisStore: LeaseStore {
     /// The text of the lease script with a request's numbers embedded, for tools that run it without a store.
     ///
     /// The script takes the bucket's three Redis keys and the lessee ID.
-    package static func leaseScript(asking request: LeaseRequest) -> String { LeaseScript.source(asking: request) }
+    package static func leaseScript(embedding request: LeaseRequest) -> String {
+        LeaseScript.source(embedding: request)
+    }
 
     /// Sends one plain command to the node that stores a key's bucket; calls `reply` once, on any thread.
     package func command(

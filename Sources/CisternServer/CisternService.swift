@@ -68,7 +68,7 @@ package struct CisternService: Service, CustomStringConvertible {
             limiter: limiter, settings: httpSettings(threads: threads), clock: clock,
             unixMilliseconds: { Int64(Date().timeIntervalSince1970 * 1000) }, statistics: statistics,
             pages: operations.pages, group: group, logger: logger)
-        let tokens = CurrentTokens(settings.admin?.tokens)
+        let tokens = CurrentAdminTokens(settings.admin?.tokens)
         let port = try await start(server)
         let admin = try await startAdmin(operations, tokens: tokens, clock: clock)
         // Trapped before the server announces itself: an untrapped SIGHUP would terminate the process.
@@ -155,7 +155,7 @@ package struct CisternService: Service, CustomStringConvertible {
 
     /// Starts the admin interface, if it is configured; canceling the returned task stops it.
     private func startAdmin(
-        _ operations: ServerOperations, tokens: CurrentTokens, clock: any TimeSource
+        _ operations: ServerOperations, tokens: CurrentAdminTokens, clock: any TimeSource
     ) async throws -> Task<Void, Never>? {
         guard let admin = settings.admin else { return nil }
         let server = try AdminServer(
@@ -212,7 +212,7 @@ package struct CisternService: Service, CustomStringConvertible {
         }
         let left = limit - (clock.now().milliseconds - start.milliseconds)
         let returned = await withDeadline(milliseconds: max(1, left)) { await limiter.returnLeases(clock: clock) }
-        if !returned { logger.warning("not every lease was returned within drainTimeout; the others expire") }
+        if !returned { logger.warning("some leases were not returned within drainTimeout; they will expire") }
         await store?.stop()
         logger.notice("stopped")
     }
@@ -238,7 +238,7 @@ private func withDeadline(milliseconds: Int64, _ body: @escaping @Sendable () as
 }
 
 /// The tokens that currently grant access to the admin interface.
-final class CurrentTokens: Sendable {
+final class CurrentAdminTokens: Sendable {
     let value: Mutex<AdminTokens?>
 
     init(_ tokens: AdminTokens?) {

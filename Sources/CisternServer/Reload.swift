@@ -13,7 +13,7 @@ struct Reload {
     private let store: RedisStore?
     private let limiter: RateLimiter
     private let limits: LimitsWatcher
-    private let adminTokens: CurrentTokens
+    private let adminTokens: CurrentAdminTokens
     private let certificates: CertificateWatcher?
     private let clock: any TimeSource
     private let logger: Logger
@@ -22,7 +22,7 @@ struct Reload {
 
     init(
         current: ServerSettings, store: RedisStore?, limiter: RateLimiter, limits: LimitsWatcher,
-        adminTokens: CurrentTokens,
+        adminTokens: CurrentAdminTokens,
         certificates: CertificateWatcher?, clock: any TimeSource, logger: Logger
     ) {
         self.current = current
@@ -69,7 +69,7 @@ struct Reload {
             return
         }
         guard redis.endpoints != current.redis?.endpoints else { return logger.notice("the Redis nodes are unchanged") }
-        // Connections use the settings in force. Changing only the nodes could make the new nodes unusable.
+        // Connections keep the connection settings of the server's start. The new nodes may need the new settings.
         let link = waiting.intersection(Self.connectionSettings)
         guard link.isEmpty else {
             return logger.error(

@@ -12,8 +12,8 @@ final class SegmentPool<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: Sendable {
     static var elementsPerSegment: Int { 16 }
     /// Elements in a chunk; a power of two.
     ///
-    /// The hot parts of a chunk fill several whole pages. With cold parts of 96 bytes, or none, a chunk fills an
-    /// allocator size class.
+    /// The hot parts of a chunk fill several whole pages. A chunk fills an allocator size class if cold parts have 96
+    /// bytes, and also if there are none.
     static var elementsPerChunk: Int { 1024 }
     static var coldStride: Int { MemoryLayout<Cold>.size == 0 ? 0 : MemoryLayout<Cold>.stride }
 
@@ -21,7 +21,7 @@ final class SegmentPool<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: Sendable {
         /// Start addresses of the chunks: multiples of the size of a chunk's hot parts.
         var addresses: [UInt] = []
         /// Number of segments taken from the last chunk.
-        var taken = elementsPerChunk / elementsPerSegment
+        var segmentsTaken = elementsPerChunk / elementsPerSegment
     }
 
     private let chunks = Mutex(Chunks())
@@ -39,13 +39,13 @@ final class SegmentPool<Hot: BitwiseCopyable, Cold: BitwiseCopyable>: Sendable {
     /// Takes an unused segment; returns the address of its first hot part, in cache lines.
     func takeSegment() -> UInt64 {
         chunks.withLock { chunks in
-            if chunks.taken == Self.elementsPerChunk / Self.elementsPerSegment {
+            if chunks.segmentsTaken == Self.elementsPerChunk / Self.elementsPerSegment {
                 chunks.addresses.append(Self.allocateChunk())
-                chunks.taken = 0
+                chunks.segmentsTaken = 0
             }
             let line = chunks.addresses[chunks.addresses.count - 1] / UInt(Self.lineBytes)
-            defer { chunks.taken += 1 }
-            return UInt64(line) + UInt64(chunks.taken * Self.elementsPerSegment)
+            defer { chunks.segmentsTaken += 1 }
+            return UInt64(line) + UInt64(chunks.segmentsTaken * Self.elementsPerSegment)
         }
     }
 

@@ -60,7 +60,9 @@ final class LeaseDriver: Sendable {
         return pointer
     }
 
-    /// Decides on the slow path; nil if the request waits for the store, or would have to.
+    /// Decides on the slow path; nil if the decision needs the store.
+    ///
+    /// The request then waits, unless `resume` is nil.
     ///
     /// - Parameter resume: called with the decision if the request waits; nil if the caller cannot wait.
     func decide(
@@ -197,7 +199,7 @@ final class LeaseDriver: Sendable {
     /// Tokens leased under a higher limit are not spent any more. The store counts them as leased until the lease ends
     /// or the key's next request arrives.
     ///
-    /// - Parameter names: the keys whose limit differs; nil if any key's may.
+    /// - Parameter names: the keys whose limit differs; nil if the limit of any key may differ.
     func change(to limits: Limits, names: Set<[UInt8]>?, now: Instant) {
         shards.forEach { $0.limits = limits }
         shards.forEachEntry(of: names, hash: context.hash) { shard, index in

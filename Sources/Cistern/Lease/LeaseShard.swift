@@ -298,7 +298,7 @@ struct LeaseShard: ~Copyable, TableState {
         var hasIdleCheck = false
         if table.isFull {
             let evicted =
-                table.evict(hash: context.hash.callAsFunction) { $0.state.isIdle(now: now) }
+                table.evict(hash: context.hash.callAsFunction) { $0.state.isForgettable(now: now) }
                 ?? table.evict(hash: context.hash.callAsFunction) { !$0.isRequesting }
             guard let evicted = evicted?.state else { return .full }
             tokens.expired &+= UInt64(evicted.outstandingTokens)

@@ -86,7 +86,7 @@ extension LeaseState {
         tally.granted &+= UInt64(grant.tokens + grant.trickleTokens)
         heldTokens = left - expired + grant.tokens
         hasStoreRecord = grant.held + grant.tokens + grant.trickleTokens > 0
-        recordStopsRefill = recordStopsRefill(grant, settings: settings)
+        recordedTokensStopRefill = recordedTokensStopRefill(grant, settings: settings)
         expiresAt = settings.expiry(sentAt: sentAt)
         estimate = StoreBalanceEstimate(
             grant, sentAt: sentAt, limit: limit, expiresAt: expiresAt, settings: settings, now: now)
@@ -115,7 +115,7 @@ extension LeaseState {
         return expiresAt.advanced(byMilliseconds: -min(before, Int64(UInt16.max)))
     }
 
-    private func recordStopsRefill(_ grant: Grant, settings: LeaseSettings) -> Bool {
+    private func recordedTokensStopRefill(_ grant: Grant, settings: LeaseSettings) -> Bool {
         let room = limit.capacityMicrotokens - Int64(grant.outstanding) * Limit.microtokensPerToken
         return grant.outstanding > limit.capacity / 16
             && limit.millisecondsToGain(room - max(0, grant.openMicrotokens)) < settings.durationMilliseconds

@@ -35,7 +35,7 @@ struct LeaseState: Sendable, Equatable {
     /// The store may have tokens on record for this lessee, spent or not.
     var hasStoreRecord = false
     /// Whether the tokens on record for all lessees will stop the refill before this lease ends.
-    var recordStopsRefill = false
+    var recordedTokensStopRefill = false
     /// The last request asked for prefetch tokens.
     var hasPrefetched = false
     /// An idle check is scheduled for this lease.
@@ -113,15 +113,15 @@ struct LeaseState: Sendable, Equatable {
     }
 
     /// Whether to report without demand: to return tokens, or because spent tokens on record would stop the refill.
-    var mustReport: Bool { outstandingTokens > 0 || hasStoreRecord && recordStopsRefill }
+    var mustReport: Bool { outstandingTokens > 0 || hasStoreRecord && recordedTokensStopRefill }
 
     /// Whether returning the tokens is worth a store call; otherwise they may expire.
     func isWorthReturning(settings: LeaseSettings) -> Bool {
-        hasStoreRecord && recordStopsRefill || outstandingTokens > settings.negligibleTokens(of: limit)
+        hasStoreRecord && recordedTokensStopRefill || outstandingTokens > settings.negligibleTokens(of: limit)
     }
 
     /// Whether forgetting this state loses nothing: no tokens, no request in flight.
-    func isIdle(now: Instant) -> Bool {
+    func isForgettable(now: Instant) -> Bool {
         !isRequesting && outstandingTokens(at: now) == 0
     }
 

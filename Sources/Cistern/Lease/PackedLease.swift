@@ -1,26 +1,29 @@
-/// A ``LeaseState`` in 128 bytes, as the lease table keeps it.
+/// A ``LeaseState`` in 120 bytes, as the lease table keeps it.
 ///
-/// The fast path changes ``hot`` alone: the difference from ``heldAtPacking`` is the number of tokens that it spent.
+/// The fast path changes ``hot`` alone. A payment lowers the held tokens and raises the spent and the demanded ones, so
+/// the sums with the held tokens stay the same: these are stored.
 struct PackedLease: TableValue {
     typealias Hot = HotLease
-    typealias Cold = InlineArray<13, UInt64>
+    typealias Cold = InlineArray<12, UInt64>
 
     private let acknowledged: UInt64
     private let estimateAsOf: Instant
     private let openMicrotokens: Int64
     private let inflow: Inflow
-    private let limit: Limit
-    private let heldAtPacking: UInt32
     private let phase: Phase
     private let demand: Demand
-    private let spentAtPacking: UInt32
-    private let demandedAtPacking: Int32
+    private let spentPlusHeld: UInt32
+    private let demandedPlusHeld: Int32
+    /// The limit's capacity and shadow flag, and its refill rate in 40 bits.
+    private let capacityAndShadow: UInt32
+    private let lowRate: UInt32
     /// ``StoreBalanceEstimate/deniesUntil``, as microseconds before the lease expires.
     private let denialEndMicrosecondsBeforeExpiry: UInt32
     /// ``LeaseState/renewAt``, as milliseconds before the lease expires; 0 for none.
     private let renewalMillisecondsBeforeExpiry: UInt16
     private let replyMilliseconds: UInt16
     private let partition: PartitionID
+    private let highRate: UInt8
     private let flags: Flags
     /// The last field, next to the key in memory: see ``TableValue``.
     var hot: HotLease
@@ -52,7 +55,7 @@ struct PackedLease: TableValue {
     private struct Flags: OptionSet, BitwiseCopyable {
         let rawValue: UInt8
         static let hasStoreRecord = Flags(rawValue: 1)
-        static let recordStopsRefill = Flags(rawValue: 2)
+        static let recordedTokensStopRefill = Flags(rawValue: 2)
         static let hasPrefetched = Flags(rawValue: 4)
         static let hasIdleCheck = Flags(rawValue: 8)
     }
@@ -65,12 +68,13 @@ struct PackedLease: TableValue {
         estimateAsOf = state.estimate.asOf
         openMicrotokens = state.estimate.openMicrotokens
         inflow = state.estimate.inflow
-        limit = state.limit
-        heldAtPacking = UInt32(clamping: state.heldTokens)
+        capacityAndShadow = state.limit.capacityAndShadow
+        lowRate = UInt32(truncatingIfNeeded: state.limit.refillMicrotokensPerMillisecond)
+        highRate = UInt8(truncatingIfNeeded: state.limit.refillMicrotokensPerMillisecond >> 32)
         phase = Self.phase(state.phase, expiry: expiry)
         demand = state.demand
-        spentAtPacking = UInt32(clamping: state.spentTokens)
-        demandedAtPacking = Int32(clamping: state.demandedTokens)
+        spentPlusHeld = UInt32(clamping: state.spentTokens + state.heldTokens)
+        demandedPlusHeld = Int32(clamping: state.demandedTokens + state.heldTokens)
         denialEndMicrosecondsBeforeExpiry =
             state.estimate.deniesUntil.map { UInt32(clamping: (expiry.nanoseconds - $0.nanoseconds) / 1000) }
             ?? Self.noDenial
@@ -80,18 +84,22 @@ struct PackedLease: TableValue {
         partition = state.partition
         var flags: Flags = []
         if state.hasStoreRecord { flags.insert(.hasStoreRecord) }
-        if state.recordStopsRefill { flags.insert(.recordStopsRefill) }
+        if state.recordedTokensStopRefill { flags.insert(.recordedTokensStopRefill) }
         if state.hasPrefetched { flags.insert(.hasPrefetched) }
         if state.hasIdleCheck { flags.insert(.hasIdleCheck) }
         self.flags = flags
         hot = HotLease(
-            deadline: state.renewAt ?? expiry, lastSpentAt: state.lastSpentAt, heldTokens: heldAtPacking,
+            deadline: state.renewAt ?? expiry, lastSpentAt: state.lastSpentAt,
+            heldTokens: UInt32(clamping: state.heldTokens),
             floor: Self.fastPathFloor(of: state))
     }
 
-    /// The fast-path floor; `.max`, so that no payment is fast, while trickle tokens arrive or a request is in flight.
+    /// The fast-path floor.
     ///
-    /// Also `.max` for the first payment after a new estimate; later, ``HotLease/lastSpentAt`` detects stalled threads.
+    /// It is `.max` while every payment must take the slow path.
+    ///
+    /// That is the case while trickle tokens arrive or a request is in flight, and for the first payment after a new
+    /// estimate. After that payment, ``HotLease/lastSpentAt`` rejects threads with an older reading of the clock.
     @inline(__always)
     private static func fastPathFloor(of state: LeaseState) -> UInt32 {
         guard case .settled(let terms) = state.phase, terms.trickle.remainingTokens == 0,
@@ -134,21 +142,21 @@ struct PackedLease: TableValue {
 
     /// The state, with the fast path's payments counted.
     var state: LeaseState {
-        let paid = Int(heldAtPacking) - Int(hot.heldTokens)
+        let held = Int(hot.heldTokens)
         let expiresAt = hot.deadline.advanced(byMilliseconds: Int64(renewalMillisecondsBeforeExpiry))
         let deniesUntil =
             denialEndMicrosecondsBeforeExpiry == Self.noDenial
             ? nil : Instant(nanoseconds: expiresAt.nanoseconds - Int64(denialEndMicrosecondsBeforeExpiry) * 1000)
         return LeaseState(
-            limit: limit, partition: partition, heldTokens: Int(hot.heldTokens),
-            spentTokens: Int(spentAtPacking) + paid,
-            demandedTokens: Int(demandedAtPacking) + paid, demand: demand,
+            limit: limit, partition: partition, heldTokens: held, spentTokens: Int(spentPlusHeld) - held,
+            demandedTokens: Int(demandedPlusHeld) - held, demand: demand,
             estimate: StoreBalanceEstimate(
                 openMicrotokens: openMicrotokens, inflow: inflow, deniesUntil: deniesUntil, asOf: estimateAsOf),
             expiresAt: expiresAt, renewAt: renewalMillisecondsBeforeExpiry == 0 ? nil : hot.deadline,
             lastSpentAt: hot.lastSpentAt,
             phase: phase(expiry: expiresAt), acknowledged: acknowledged, replyMilliseconds: Int(replyMilliseconds),
-            hasStoreRecord: flags.contains(.hasStoreRecord), recordStopsRefill: flags.contains(.recordStopsRefill),
+            hasStoreRecord: flags.contains(.hasStoreRecord),
+            recordedTokensStopRefill: flags.contains(.recordedTokensStopRefill),
             hasPrefetched: flags.contains(.hasPrefetched), hasIdleCheck: flags.contains(.hasIdleCheck))
     }
 
@@ -182,6 +190,14 @@ struct PackedLease: TableValue {
     }
 
     // MARK: Reading without unpacking
+
+    private var limit: Limit {
+        @inline(__always) get {
+            Limit(
+                refillMicrotokensPerMillisecond: Int64(highRate) &<< 32 | Int64(lowRate),
+                capacityAndShadow: capacityAndShadow)
+        }
+    }
 
     /// Whether a request to the store is in flight.
     var isRequesting: Bool {

@@ -5,7 +5,7 @@ internal import Cistern
 /// It mirrors `StoreBucket.fill`. A missing bucket counts as full.
 enum FillScript {
     private static let source =
-        LeaseScript.plausibility + """
+        LeaseScript.plausibleRecordFunction + """
             local capacity, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
             local time = redis.call('TIME')
             local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

@@ -2,10 +2,11 @@ internal import Cistern
 
 /// The lease script: expires leases, refills the bucket, takes returned tokens and grants new ones, in one atomic step.
 ///
-/// The balance is stored as a decimal string, and the time of the last refill in milliseconds since 1970. Plain Redis
-/// clients with token buckets use the same format. The script computes in whole microtokens below 2^53, which doubles
-/// represent exactly, and uses only the clock of Redis. Conversion between text and numbers took much of a call's time.
-/// A request's numbers therefore arrive as doubles packed into one argument, and no number is formatted twice.
+/// The balance is stored as a decimal string, and the time of the last refill in milliseconds since 1970. Other
+/// programs that keep token buckets may read and write both. The script computes in whole microtokens below 2^53,
+/// which doubles represent exactly, and uses only the clock of Redis. Conversion between text and numbers took much of
+/// a call's time. A request's numbers therefore arrive as doubles packed into one argument, and no number is formatted
+/// twice.
 ///
 /// At every moment, refill stops at the capacity minus the outstanding tokens: a lease that expired an hour ago has
 /// left room since then. The script therefore visits the moments at which leases ended, in order. It refills up to each
@@ -15,7 +16,7 @@ enum LeaseScript {
     ///
     /// A lease lasts at most `LeaseSettings.Ranges.duration.upperBound`, or the requested duration if that is longer. A
     /// trickle grant delivers at most the tokens of its record.
-    static let plausibility = """
+    static let plausibleRecordFunction = """
         local function plausible(tokens, ends, trickle_rate, trickle_ends, at, duration)
           return tokens <= \(Limit.maximumCapacity) and at < 4503599627370496 and ends > at
             and ends - at <= math.max(\(LeaseSettings.Ranges.duration.upperBound), duration)
@@ -25,7 +26,7 @@ enum LeaseScript {
         """
 
     static let source =
-        plausibility + """
+        plausibleRecordFunction + """
             local call, floor, min, max = redis.call, math.floor, math.min, math.max
             local match, format, unpack = string.match, string.format, struct.unpack
             local lessee, numbers = ARGV[1], ARGV[2]
@@ -44,8 +45,9 @@ enum LeaseScript {
             local time = call('TIME')
             local now = time[1] * 1000 + floor(time[2] / 1000)
 
-            -- Collect when leased tokens ended. A lease ends at its expiry. The lessee's spent tokens end in two parts:
-            -- about half at the earlier reported time, the rest at the last spend. Unacknowledged grants are credited.
+            -- Collect the times at which leased tokens ended. A lease ends at its expiry. Tokens that this lessee spent
+            -- end when they were spent. It reports two times: when about half were spent, and when the last one was.
+            -- Unacknowledged grants are credited.
             local outstanding, own, credit, overflow, endings = 0, 0, 0, 0, {}
             local weights, trickle_rates, trickle_remaining = 0, 0, 0
             local asked, overflow_then
@@ -175,8 +177,8 @@ enum LeaseScript {
             outstanding = outstanding - credit
             balance = balance + credit * token
 
-            -- Pay the waiting requests in order, each in full or not at all, from the lessee's tokens and the open
-            -- balance. Trickle tokens that have not arrived yet (`trickle_remaining`) are already charged to it, so add
+            -- Pay the waiting requests in order, each in full or not at all, from the lessee's tokens and the balance.
+            -- Trickle tokens that have not arrived yet (`trickle_remaining`) are already charged to the balance, so add
             -- them back.
             local room = max(0, capacity / token - outstanding)
             local whole = min(room, floor(max(0, balance + trickle_remaining) / token))
@@ -191,7 +193,7 @@ enum LeaseScript {
             local granted = max(0, whole - left)
 
             -- Prefetch: at once up to the lessee's share of the balance, the rest as a trickle grant from its share of
-            -- the refill. A sole lessee gets a multiple of it (solo multiplier, `solo_multiplier`).
+            -- the refill. For a sole lessee, prefetch and window are multiplied by the solo multiplier.
             local alone = weights == 0
             local function share(amount)
               if alone then return amount end
@@ -222,7 +224,7 @@ enum LeaseScript {
 
             for _, lessee in ipairs(gone) do call('HDEL', leases_key, lessee) end
             for i = 1, #moved, 2 do call('HSET', leases_key, moved[i], moved[i + 1]) end
-            -- Longer than any lease plus the time to fill the bucket, because an expired bucket comes back full.
+            -- The keys outlive every lease by the time to fill the bucket, because an expired bucket comes back full.
             local fill = math.ceil(capacity / rate)
             local life = max(60000, 2 * fill, duration + fill)
             -- Format each repeated number once: Redis 7.0 is slow at formatting numbers that are passed as arguments.
@@ -257,7 +259,7 @@ enum LeaseScript {
         case source
     }
 
-    private static let (byDigest, bySource) = (Array("EVALSHA".utf8), Array("EVAL".utf8))
+    private static let (evalshaWord, evalWord) = (Array("EVALSHA".utf8), Array("EVAL".utf8))
     private static let sourceBytes = Array(source.utf8)
 
     /// Appends the command for a request.
@@ -268,8 +270,8 @@ enum LeaseScript {
     ) {
         let (name, script): ([UInt8], [UInt8]) =
             switch call {
-            case .digest(let digest): (byDigest, digest)
-            case .source: (bySource, sourceBytes)
+            case .digest(let digest): (evalshaWord, digest)
+            case .source: (evalWord, sourceBytes)
             }
         let numbers = numberCount(of: request)
         let texts = name.count + script.count + request.lesseeID.utf8.count
@@ -289,7 +291,7 @@ enum LeaseScript {
     /// A command that runs the script as a trial: it changes nothing, but fails wherever a lease request would fail.
     static func trial(digest: [UInt8], key: [UInt8]) -> [[UInt8]] {
         let numbers = [UInt8](repeating: 0, count: fixedNumberCount * RESPCommandBuffer.doubleBytes)
-        return [byDigest, digest, Array("1".utf8), key, Array("trial".utf8), numbers]
+        return [evalshaWord, digest, Array("1".utf8), key, Array("trial".utf8), numbers]
     }
 
     /// Numbers in a request, not counting those of the waiting requests.
@@ -321,7 +323,7 @@ enum LeaseScript {
     }
 
     /// The script with a request's numbers embedded, for clients limited to text; `ARGV[1]` is the lessee ID.
-    static func source(asking request: LeaseRequest) -> String {
+    static func source(embedding request: LeaseRequest) -> String {
         var bytes: [UInt8] = []
         bytes.append(addingCapacity: numberCount(of: request) * RESPCommandBuffer.doubleBytes) { output in
             appendNumbers(of: request, to: &output)
@@ -333,7 +335,8 @@ enum LeaseScript {
     /// The script's reply.
     struct Answer {
         let grant: Grant
-        /// How many values in the bucket's Redis keys no server can have written; they were replaced or removed.
+        /// The number of values in the bucket's Redis keys that were replaced or removed, as no server can have written
+        /// them.
         let repairedValues: Int64
         /// How far the store's clock has stepped back, in milliseconds, as far as the records show.
         let stepBackMilliseconds: Int64
@@ -348,10 +351,11 @@ enum LeaseScript {
         let exact = 0...largestExactInteger
         guard tokens ~= numbers[0], 0...Int64(request.held) ~= numbers[1],
             tokens ~= numbers[3],
-            0...longestAnsweredMilliseconds ~= numbers[4], exact ~= numbers[5], exact ~= numbers[6],
+            0...maximumTrickleMilliseconds ~= numbers[4], exact ~= numbers[5], exact ~= numbers[6],
             exact ~= numbers[7], exact ~= numbers[8]
         else { return nil }
-        // Garbage in the records can make these two arbitrarily large. Clamp them: they only indicate what is left.
+        // Garbage in the records can make the open balance and the outstanding tokens arbitrarily large. They only
+        // indicate what is left in the bucket, so clamp them.
         let most = Int64(Limit.maximumCapacity)
         let microtokens = most * Limit.microtokensPerToken
         let grant = Grant(
@@ -365,5 +369,5 @@ enum LeaseScript {
     /// The script computes in doubles, which represent integers exactly up to this one.
     private static let largestExactInteger: Int64 = 1 << 53
     /// One day, which is longer than any trickle grant.
-    private static let longestAnsweredMilliseconds: Int64 = 86_400_000
+    private static let maximumTrickleMilliseconds: Int64 = 86_400_000
 }

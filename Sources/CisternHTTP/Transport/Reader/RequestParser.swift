@@ -30,7 +30,7 @@ struct RequestParser {
         case chunk(remaining: Int)
         case chunkEnd
         case trailers
-        case over
+        case ended
     }
 
     /// The maximum number of fields in a head or in trailers.
@@ -83,12 +83,12 @@ struct RequestParser {
 
     /// Stops reading and frees the buffered body.
     mutating func end() {
-        phase = .over
+        phase = .ended
         mustSendContinue = false
         decodedRequest = ByteBuffer()
     }
 
-    /// Returns the next event, and removes the bytes that are finished from `buffer`.
+    /// Returns the next event, and removes from `buffer` the bytes that the parser no longer needs.
     mutating func next(in buffer: inout ByteBuffer) -> Event {
         if mustSendContinue {
             mustSendContinue = false
@@ -115,14 +115,14 @@ struct RequestParser {
                     buffer.moveReaderIndex(forwardBy: count)
                     phase = .skippedBody(remaining: remaining - count)
                     guard remaining == count else { return .incomplete }
-                    return finishUnchunked()
+                    return finishDecoded()
                 case .chunkLine, .chunk, .chunkEnd:
                     guard try readChunks(&buffer) else { return .incomplete }
                 case .trailers:
                     guard try readFields(buffer.readableBytesUInt8Span) else { return .incomplete }
                     buffer.moveReaderIndex(forwardBy: position)
-                    return finishUnchunked()
-                case .over: return .incomplete
+                    return finishDecoded()
+                case .ended: return .incomplete
                 }
             }
         } catch {
@@ -131,7 +131,7 @@ struct RequestParser {
         }
     }
 
-    private mutating func finishUnchunked() -> Event {
+    private mutating func finishDecoded() -> Event {
         let bytes = decodedRequest
         decodedRequest = ByteBuffer()
         return finish(bytes, body: headBytes..<bytes.readableBytes)
