@@ -9,7 +9,7 @@ internal import Synchronization
 /// sequence of bytes. A decision from memory takes O(1) time and allocates nothing.
 public final class RateLimiter: Sendable {
     private enum Backend: ~Copyable, Sendable {
-        case outstandingTokens(LeaseDriver)
+        case leased(LeaseDriver)
         case embedded(EmbeddedStore)
     }
 
@@ -54,20 +54,20 @@ public final class RateLimiter: Sendable {
         let driver = LeaseDriver(
             limits: limits, store: store, lesseeID: lesseeID, settings: settings, sizing: sizing, hash: hash)
         prefetchHints = driver.prefetchHints
-        backend = .outstandingTokens(driver)
+        backend = .leased(driver)
     }
 
     private var embedded: EmbeddedStore? {
         switch backend {
         case .embedded(let store): store
-        case .outstandingTokens: nil
+        case .leased: nil
         }
     }
 
     private var driver: LeaseDriver? {
         switch backend {
         case .embedded: nil
-        case .outstandingTokens(let driver): driver
+        case .leased(let driver): driver
         }
     }
 
@@ -106,7 +106,7 @@ public final class RateLimiter: Sendable {
         case .embedded(let store):
             let microtokens = Int64(cost) &* Limit.microtokensPerToken
             if store.spend(key, hash: hash, costMicrotokens: microtokens, now: now) { return true }
-        case .outstandingTokens(let driver):
+        case .leased(let driver):
             if driver.spend(key, hash: hash, cost: UInt32(truncatingIfNeeded: cost), now: now) { return true }
         }
         return decide(key, hash: hash, cost: cost, now: now)?.isAllowed
@@ -156,7 +156,7 @@ public final class RateLimiter: Sendable {
         case .embedded(let store):
             let microtokens = Int64(cost) &* Limit.microtokensPerToken
             return store.pay(key, hash: hash, costMicrotokens: microtokens, now: now)
-        case .outstandingTokens(let driver):
+        case .leased(let driver):
             return driver.pay(key, hash: hash, cost: UInt32(truncatingIfNeeded: cost), now: now)
         }
     }
@@ -170,7 +170,7 @@ public final class RateLimiter: Sendable {
         case .embedded(let store):
             let microtokens = Int64(cost) &* Limit.microtokensPerToken
             return store.decide(key, hash: hash, costMicrotokens: microtokens, now: now)
-        case .outstandingTokens(let driver):
+        case .leased(let driver):
             return driver.decide(key, hash: hash, cost: cost, now: now, resume: resume)
         }
     }
@@ -199,8 +199,8 @@ public final class RateLimiter: Sendable {
 
     /// Returns the leases of keys that have fallen idle, so that other servers can use the tokens.
     ///
-    /// To be called every 20 to 100 milliseconds; it does not wait for the store. Otherwise idle tokens are lost when
-    /// their lease expires. No effect with the embedded store.
+    /// To be called every 20 to 100 milliseconds; it does not wait for the store. Idle tokens that are not returned are
+    /// lost when their lease expires. No effect with the embedded store.
     public func returnIdleLeases(now: Instant) {
         driver?.returnIdle(now: now)
     }
@@ -271,7 +271,8 @@ public final class RateLimiter: Sendable {
 
     /// Fills the embedded store's bucket of a key.
     ///
-    /// With a shared store, whose bucket the caller has filled, it only voids the estimate.
+    /// With a shared store the caller fills the bucket there; this method then only discards this server's estimate of
+    /// the balance.
     package func fillBucket(of key: Span<UInt8>, now: Instant) {
         embedded?.fill(key, now: now)
         driver?.invalidateEstimate(of: key)

@@ -62,9 +62,9 @@ package struct LinePlot {
             text-anchor="middle">\(mark.text)</text>
             """
         }
-        var labelled: [Double] = []
+        var labeled: [Double] = []
         for (number, line) in series.enumerated() where !line.points.isEmpty {
-            parts.append(draw(line, number: number, xAxis, yAxis, labelled: &labelled))
+            parts.append(draw(line, number: number, xAxis, yAxis, labeled: &labeled))
         }
         parts.append(
             """
@@ -77,7 +77,7 @@ package struct LinePlot {
     }
 
     private func draw(
-        _ line: Series, number: Int, _ xAxis: Axis, _ yAxis: Axis, labelled: inout [Double]
+        _ line: Series, number: Int, _ xAxis: Axis, _ yAxis: Axis, labeled: inout [Double]
     ) -> String {
         let places = line.points.map { (x: xAxis.position($0.x), y: yAxis.position($0.y), label: $0.label) }
         let path = places.map { "\(SVG.number($0.x)),\(SVG.number($0.y))" }.joined(separator: " ")
@@ -98,8 +98,8 @@ package struct LinePlot {
         }
         // The series name is at the height of the line's end, moved down to avoid earlier names.
         var y = places.last?.y ?? 0
-        while let other = labelled.first(where: { abs($0 - y) < 17 }) { y = other + 17 }
-        labelled.append(y)
+        while let other = labeled.first(where: { abs($0 - y) < 17 }) { y = other + 17 }
+        labeled.append(y)
         let x = right + 24
         text += """
             <line class="line \(color)" x1="\(SVG.number(x - 14))" x2="\(SVG.number(x - 2))" y1="\(SVG.number(y))" \

@@ -73,7 +73,7 @@ struct Reload {
         let link = waiting.intersection(Self.connectionSettings)
         guard link.isEmpty else {
             return logger.error(
-                "keeping the previous Redis nodes: connection settings have changed as well, which needs a restart",
+                "keeping the previous Redis nodes: connection settings have changed as well, and need a restart",
                 metadata: ["settings": "\(link.sorted().joined(separator: ", "))"])
         }
         do {

@@ -68,7 +68,7 @@ struct HTTPConnectionStateMachineTests {
         var actions = [machine.linger(now: start)]
         actions.append(machine.linger(now: start))
         #expect(actions == [.flushLastResponse, .none])
-        #expect(!machine.isReading)
+        #expect(!machine.acceptsRequests)
         let flushed = machine.flushed(now: start)
         let again = machine.linger(now: start)
         #expect(flushed == .closeOutput && again == .close)
@@ -83,7 +83,7 @@ struct HTTPConnectionStateMachineTests {
         #expect(!machine.mustCloseHalfClosed(hasBufferedInput: true), "a request waits for its decision")
         let isPending = machine.decided(hasBufferedInput: true)
         #expect(isPending && machine.keepsAlive(true, isDraining: false), "another request is buffered")
-        machine.requestEnded()
+        machine.becameIdle()
         _ = machine.writabilityChanged(to: false, now: start, hasBufferedInput: true)
         #expect(!machine.mustCloseHalfClosed(hasBufferedInput: true), "the client must read first")
         #expect(machine.mustCloseHalfClosed(hasBufferedInput: false))
@@ -114,7 +114,7 @@ struct HTTPConnectionStateMachineTests {
         #expect(pending == [true, false], "a pending read is asked for once")
         _ = machine.writabilityChanged(to: false, now: start, hasBufferedInput: false)
         let whileUnwritable = machine.read(hasBufferedInput: false)
-        #expect(!whileUnwritable && !machine.mayProduceMore)
+        #expect(!whileUnwritable && !machine.mayParseMore)
     }
 
     @Test("buffered requests are parsed when the client reads again, but not from within parsing")

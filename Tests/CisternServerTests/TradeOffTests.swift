@@ -70,7 +70,7 @@ struct TradeOffTests {
     func isOnTheFront() {
         let (base, worse, best) = (row(100, 0.4), row(50, 0.42, horizon: 300), row(50, 0.4, horizon: 310))
         var far = best
-        far.lease.minimumTokens = 10
+        far.lease.minimumDemandTokens = 10
         #expect(tradeOff([base, worse, far]).recommended == far)
     }
 

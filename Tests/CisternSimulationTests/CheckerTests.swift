@@ -72,8 +72,8 @@ struct CheckerTests {
     @Test("events are ordered by time, and events of the same time by insertion")
     func queue() {
         var queue = EventQueue<Int>()
-        var dice = SeededRandom(seed: 1)
-        for event in 0..<1000 { queue.add(event, at: Int64(dice.number(0...50))) }
+        var random = SeededRandom(seed: 1)
+        for event in 0..<1000 { queue.add(event, at: Int64(random.number(0...50))) }
         var last: (time: Time, event: Int) = (-1, -1)
         var count = 0
         while let next = queue.popFirst() {

@@ -49,7 +49,7 @@ struct LeaseSizingTests {
         settings.soloMultiplier = 8
         settings.durationMilliseconds = 1500
         let use = SizingInput(limit: .standard, demandPerSecond: 10, held: 0)
-        settings.minimumTokens = 1
+        settings.minimumDemandTokens = 1
         #expect(
             DemandSizing().requested(for: use, settings: settings).limitingTrickle(by: settings).soloMultiplier == 3)
         // The same bound holds for a custom sizing.
@@ -96,7 +96,7 @@ struct LeaseSizingTests {
             settings.demandFallMilliseconds = value
             settings.clockDriftPerMille = value
             settings.timeoutMilliseconds = value
-            settings.minimumTokens = Int(value)
+            settings.minimumDemandTokens = Int(value)
             settings.soloMultiplier = Int(value)
             #expect(LeaseSettings.Ranges.duration ~= settings.durationMilliseconds)
             #expect(LeaseSettings.Ranges.clockDrift ~= settings.clockDriftPerMille)

@@ -8,8 +8,8 @@ public struct LeaseSettings: Sendable, Equatable {
         public static let duration: ClosedRange<Int64> = 100...60_000
         /// Of ``LeaseSettings/horizonMilliseconds``.
         public static let horizon: ClosedRange<Int64> = 10...10_000
-        /// Of ``LeaseSettings/minimumTokens``.
-        public static let minimumTokens = 1...1_000_000
+        /// Of ``LeaseSettings/minimumDemandTokens``.
+        public static let minimumDemandTokens = 1...1_000_000
         /// Of ``LeaseSettings/prefetchMilliseconds``.
         public static let prefetch: ClosedRange<Int64> = 0...5000
         /// Of ``LeaseSettings/idleMilliseconds``.
@@ -41,10 +41,10 @@ public struct LeaseSettings: Sendable, Equatable {
     }
     /// The minimum demand over the horizon for leasing in advance, in tokens, 1 to 1,000,000.
     ///
-    /// Below it, each shortage requests just the tokens that it needs. A higher minimum meters more keys
+    /// Below this demand, only the tokens that waiting requests need are leased. A higher minimum meters more keys
     /// exactly, but costs a store call per shortage.
-    public var minimumTokens = 5 {
-        didSet { minimumTokens = Ranges.minimumTokens.nearest(to: minimumTokens) }
+    public var minimumDemandTokens = 5 {
+        didSet { minimumDemandTokens = Ranges.minimumDemandTokens.nearest(to: minimumDemandTokens) }
     }
     /// How long before running dry a lease is renewed, in milliseconds: 0 to half the horizon.
     ///
@@ -82,7 +82,7 @@ public struct LeaseSettings: Sendable, Equatable {
     }
     /// How much faster or slower than the store's clock this server's clock may run, in thousandths, 0 to 200.
     ///
-    /// The lessee lets its leases expire earlier by this fraction, and its trickle grants arrive more slowly by it.
+    /// This server lets its leases expire earlier by this fraction, and slows its trickle grants by the same fraction.
     public var clockDriftPerMille: Int64 = 20 {
         didSet { clockDriftPerMille = Ranges.clockDrift.nearest(to: clockDriftPerMille) }
     }
@@ -160,9 +160,9 @@ public struct LeaseSettings: Sendable, Equatable {
 }
 
 extension Instant {
-    /// The instant `milliseconds` later, brought forward by the clock drift.
+    /// The instant `milliseconds` later, less an allowance for clock drift.
     ///
-    /// Even if this clock runs slow, the instant comes no later than `milliseconds` on the other clock.
+    /// Even if this clock runs slow, at most `milliseconds` have passed on the other clock by that instant.
     package func advanced(byMilliseconds milliseconds: Int64, lessDriftPerMille drift: Int64) -> Instant {
         advanced(byMilliseconds: milliseconds - (milliseconds * drift + 999) / 1000)
     }

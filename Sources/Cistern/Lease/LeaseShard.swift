@@ -175,7 +175,7 @@ struct LeaseShard: ~Copyable, TableState {
     ) -> LeaseRequest {
         LeaseRequest(
             key: key, partition: lease.partition, limit: lease.limit, lesseeID: context.lesseeID,
-            sequence: lease.sequence, acknowledged: lease.acknowledged, held: report.held,
+            sequence: lease.sequence, acknowledged: lease.acknowledgedSequence, held: report.held,
             millisecondsSinceLastSpend: report.millisecondsSinceLastSpend, halfSpentTokens: report.halfSpentTokens,
             halfSpentMilliseconds: report.halfSpentMilliseconds, returned: report.returned, waiting: waiting,
             requested: report.requested, durationMilliseconds: settings.durationMilliseconds, sentAt: now,

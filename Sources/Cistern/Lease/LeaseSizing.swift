@@ -57,7 +57,7 @@ public struct RequestedLease: Sendable, Equatable {
 
 /// Requests the tokens that demand takes over the horizon: the sizing that suits most services.
 ///
-/// If that demand is below ``LeaseSettings/minimumTokens``, nothing is requested in advance: leasing would strand more
+/// If that demand is below ``LeaseSettings/minimumDemandTokens``, nothing is requested in advance: leasing would strand more
 /// than it saves. Very large buckets are an exception, since stranded tokens are negligible there: the request covers
 /// the demand of a whole lease. Demand above the refill rate adds to the weight, not to the tokens.
 public struct DemandSizing: LeaseSizing {
@@ -69,7 +69,7 @@ public struct DemandSizing: LeaseSizing {
         let weight = Int64(min(use.demandPerSecond * 1000, 1e12))
         let sustained = min(use.demandPerSecond, use.limit.refillPerSecond)
         let target = sustained * Double(settings.horizonMilliseconds) / 1000
-        guard target >= Double(settings.minimumTokens) else {
+        guard target >= Double(settings.minimumDemandTokens) else {
             let wanted = sustained * Double(settings.durationMilliseconds) / 1000
             let prefetchTokens = min(settings.negligibleTokens(of: use.limit), Int(wanted.rounded(.up)))
             return RequestedLease(prefetchTokens: max(0, prefetchTokens - use.held), weight: weight)

@@ -78,7 +78,7 @@ extension LeaseState {
     ) {
         guard case .requesting(let request) = phase else { return }
         let now = max(now, latestSeenAt)
-        acknowledged = request.sequence
+        acknowledgedSequence = request.sequence
         replyMilliseconds = Int(clamping: now.milliseconds - sentAt.milliseconds)
         let left = heldTokens + request.reservedHeldTokens
         let expired = min(left, request.reportedHeldTokens - grant.held)

@@ -14,8 +14,8 @@ struct LeaseState: Sendable, Equatable {
     var spentTokens = 0
     /// Tokens that requests have asked for since demand was last measured.
     ///
-    /// Waiting requests are counted with the lease request and again when they are decided. To offset the second count,
-    /// the lease request sets this to minus their tokens.
+    /// Waiting requests are counted when the lease request is sent, and again when they are decided. To offset the
+    /// second count, the lease request sets this to minus their tokens.
     var demandedTokens = 0
     /// Demand at this server, averaged.
     var demand: Demand
@@ -29,7 +29,7 @@ struct LeaseState: Sendable, Equatable {
     var lastSpentAt: Instant
     var phase = Phase.settled(Terms())
     /// The number of the last request whose reply was applied.
-    var acknowledged: UInt64
+    var acknowledgedSequence: UInt64
     /// How long the last reply took, in milliseconds.
     var replyMilliseconds = 0
     /// The store may have tokens on record for this lessee, spent or not.
@@ -88,7 +88,7 @@ struct LeaseState: Sendable, Equatable {
 
     /// The number of the request in flight, or else of the last one that was answered.
     var sequence: UInt64 {
-        if case .requesting(let request) = phase { request.sequence } else { acknowledged }
+        if case .requesting(let request) = phase { request.sequence } else { acknowledgedSequence }
     }
 
     var terms: Terms {
@@ -112,7 +112,9 @@ struct LeaseState: Sendable, Equatable {
         return min(limit.capacityMicrotokens, max(0, estimate.openMicrotokens) + held)
     }
 
-    /// Whether to report without demand: to return tokens, or because spent tokens on record would stop the refill.
+    /// Whether to send a request to the store although no client request needs tokens.
+    ///
+    /// The reason is tokens to return, or spent tokens on record that would stop the refill.
     var mustReport: Bool { outstandingTokens > 0 || hasStoreRecord && recordedTokensStopRefill }
 
     /// Whether returning the tokens is worth a store call; otherwise they may expire.
@@ -146,6 +148,6 @@ extension LeaseState {
         self.init(
             limit: limit, partition: partition, demand: Demand(now: now),
             estimate: StoreBalanceEstimate(unknown: limit, asOf: now), expiresAt: now, lastSpentAt: lastSpentAt,
-            acknowledged: sequence)
+            acknowledgedSequence: sequence)
     }
 }

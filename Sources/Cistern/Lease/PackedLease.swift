@@ -6,7 +6,7 @@ struct PackedLease: TableValue {
     typealias Hot = HotLease
     typealias Cold = InlineArray<12, UInt64>
 
-    private let acknowledged: UInt64
+    private let acknowledgedSequence: UInt64
     private let estimateAsOf: Instant
     private let openMicrotokens: Int64
     private let inflow: Inflow
@@ -64,7 +64,7 @@ struct PackedLease: TableValue {
 
     init(_ state: LeaseState) {
         let expiry = state.expiresAt
-        acknowledged = state.acknowledged
+        acknowledgedSequence = state.acknowledgedSequence
         estimateAsOf = state.estimate.asOf
         openMicrotokens = state.estimate.openMicrotokens
         inflow = state.estimate.inflow
@@ -154,7 +154,8 @@ struct PackedLease: TableValue {
                 openMicrotokens: openMicrotokens, inflow: inflow, deniesUntil: deniesUntil, asOf: estimateAsOf),
             expiresAt: expiresAt, renewAt: renewalMillisecondsBeforeExpiry == 0 ? nil : hot.deadline,
             lastSpentAt: hot.lastSpentAt,
-            phase: phase(expiry: expiresAt), acknowledged: acknowledged, replyMilliseconds: Int(replyMilliseconds),
+            phase: phase(expiry: expiresAt), acknowledgedSequence: acknowledgedSequence,
+            replyMilliseconds: Int(replyMilliseconds),
             hasStoreRecord: flags.contains(.hasStoreRecord),
             recordedTokensStopRefill: flags.contains(.recordedTokensStopRefill),
             hasPrefetched: flags.contains(.hasPrefetched), hasIdleCheck: flags.contains(.hasIdleCheck))

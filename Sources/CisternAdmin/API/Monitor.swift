@@ -12,11 +12,11 @@ final class Monitor: Sendable {
     private struct State {
         var history: SampleHistory
         var earlier: ServerSnapshot
-        var secondsBetween = 1.0
+        var secondsBetweenTicks = 1.0
         /// The latest snapshot, from a tick or a request.
         var recent: (snapshot: ServerSnapshot, at: Instant)
         var streams: [Int: EventStream] = [:]
-        var nextListener = 0
+        var lastStreamNumber = 0
         /// The tokens that were accepted at the last tick.
         var tokens: AdminTokens?
         var isStopped = false
@@ -32,7 +32,7 @@ final class Monitor: Sendable {
     /// The maximum number of event streams.
     static let maximumStreams = 64
     private static let snapshotMaximumAgeMilliseconds: Int64 = 100
-    private static let listCount = 10
+    private static let topOrganizationCount = 10
     /// The number of consecutive dropped events after which a stream is ended.
     private static let maximumDropped = 20
 
@@ -66,7 +66,7 @@ final class Monitor: Sendable {
         let (snapshot, now) = (operations.snapshot(), clock.now())
         let hasListeners = state.withLock { state in
             state.earlier = state.history.last.snapshot
-            state.secondsBetween = Double(now.nanoseconds - state.history.last.at.nanoseconds) / 1_000_000_000
+            state.secondsBetweenTicks = Double(now.nanoseconds - state.history.last.at.nanoseconds) / 1_000_000_000
             state.history.add(snapshot, at: now, unixMilliseconds: Self.unixMilliseconds)
             let unmetered = snapshot.limiter.decisions.unmetered &- state.earlier.limiter.decisions.unmetered
             if unmetered > 0 { operations.noteUnmetered(unmetered) }
@@ -75,7 +75,7 @@ final class Monitor: Sendable {
             return !state.streams.isEmpty
         }
         guard hasListeners, let status = try? Self.event("status", status),
-            let topOrganizations = try? Self.event("busiest", Busiest(operations, most: Self.listCount))
+            let topOrganizations = try? Self.event("busiest", Busiest(operations, most: Self.topOrganizationCount))
         else { return }
         for (number, listener) in state.withLock({ $0.streams }) {
             for event in [status, topOrganizations] { send(event, to: listener.continuation, number) }
@@ -122,7 +122,7 @@ final class Monitor: Sendable {
     var status: Document.Status {
         let snapshot = snapshot
         let (earlier, last, seconds, sample) = state.withLock {
-            ($0.earlier, $0.history.last.snapshot, $0.secondsBetween, $0.history.latest)
+            ($0.earlier, $0.history.last.snapshot, $0.secondsBetweenTicks, $0.history.latest)
         }
         let nodes = snapshot.nodes.map { node in
             // State and reason are current; rates are over the last whole second.
@@ -162,13 +162,13 @@ final class Monitor: Sendable {
         let samples = state.withLock { $0.history.samples }
         let first = [
             try Self.event("history", samples), try Self.event("status", status),
-            try Self.event("busiest", Busiest(operations, most: Self.listCount)),
+            try Self.event("busiest", Busiest(operations, most: Self.topOrganizationCount)),
         ]
         let listener: Int? = state.withLock { state in
             guard !state.isStopped, state.streams.count < Self.maximumStreams else { return nil }
-            state.nextListener += 1
-            state.streams[state.nextListener] = EventStream(continuation: continuation)
-            return state.nextListener
+            state.lastStreamNumber += 1
+            state.streams[state.lastStreamNumber] = EventStream(continuation: continuation)
+            return state.lastStreamNumber
         }
         guard let listener else {
             throw Problem(

@@ -82,26 +82,26 @@ export class OverrideForm {
   // Changes
 
   async #apply() {
-    const wish = this.#read();
-    if (wish === null || this.#answer === null) return;
+    const requested = this.#read();
+    if (requested === null || this.#answer === null) return;
     const { limit, override } = this.#answer;
     const isSure = await confirmed({
       title: `Override the limit of ${this.#name}?`,
       action: "Set override",
-      note: wish.shadow ? "In shadow mode the limit only counts what it would deny." : "It takes effect at once.",
+      note: requested.shadow ? "In shadow mode the limit only counts what it would deny." : "It takes effect at once.",
       changes: [
-        ["Capacity", `${full(limit.capacity)} tokens`, `${full(wish.capacity)} tokens`],
-        ["Refill", `${full(limit.refillPerSecond)} a second`, `${full(wish.refillPerSecond)} a second`],
-        ["Shadow mode", yesNo(limit.shadow), yesNo(wish.shadow)],
+        ["Capacity", `${full(limit.capacity)} tokens`, `${full(requested.capacity)} tokens`],
+        ["Refill", `${full(limit.refillPerSecond)} a second`, `${full(requested.refillPerSecond)} a second`],
+        ["Shadow mode", yesNo(limit.shadow), yesNo(requested.shadow)],
         [
           "Expires",
           override ? expiryText(override.expiresAt) : "no override",
-          wish.expiresInSeconds ? `in ${age(wish.expiresInSeconds)}` : "never",
+          requested.expiresInSeconds ? `in ${age(requested.expiresInSeconds)}` : "never",
         ],
       ],
     });
     if (!isSure) return;
-    await this.#change("PUT", "/limit", wish, `The limit is now ${limitText(wish)}.`);
+    await this.#change("PUT", "/limit", requested, `The limit is now ${limitText(requested)}.`);
   }
 
   async #remove() {
@@ -163,7 +163,7 @@ export class OverrideForm {
       return null;
     }
     const [capacity, refillPerSecond, seconds] = values.map((value) => value.number);
-    const wish = { capacity, refillPerSecond, shadow: byId("override-shadow").checked };
+    const requested = { capacity, refillPerSecond, shadow: byId("override-shadow").checked };
     if (expiry === "keep") {
       const left = Math.round((this.#left?.seconds ?? 0) - (performance.now() - (this.#left?.at ?? 0)) / 1000);
       if (left < 1) {
@@ -171,11 +171,11 @@ export class OverrideForm {
         byId("override-expiry").focus();
         return null;
       }
-      wish.expiresInSeconds = left;
+      requested.expiresInSeconds = left;
     } else if (expiry !== "") {
-      wish.expiresInSeconds = seconds ?? Number(expiry);
+      requested.expiresInSeconds = seconds ?? Number(expiry);
     }
-    return wish;
+    return requested;
   }
 }
 

@@ -53,7 +53,7 @@ struct LeaseSearchSpace: Sendable {
             }
         }
         let (horizon, idle) = (choice.horizonMilliseconds, choice.idleMilliseconds)
-        vary("leaseMinimum", \.minimumTokens, [2, 5, 10, 20])
+        vary("leaseMinimum", \.minimumDemandTokens, [2, 5, 10, 20])
         vary("leaseIdle", \.idleMilliseconds, [max(10, idle / 2), min(60_000, idle * 2)])
         vary("leaseAlone", \.soloMultiplier, [1, 2, 4])
         vary(

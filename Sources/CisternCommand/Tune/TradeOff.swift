@@ -103,7 +103,7 @@ struct TradeOff {
         let (new, old) = (row.lease, base.lease)
         return [
             new.horizonMilliseconds != old.horizonMilliseconds, new.durationMilliseconds != old.durationMilliseconds,
-            new.prefetchMilliseconds != old.prefetchMilliseconds, new.minimumTokens != old.minimumTokens,
+            new.prefetchMilliseconds != old.prefetchMilliseconds, new.minimumDemandTokens != old.minimumDemandTokens,
             new.idleMilliseconds != old.idleMilliseconds, new.soloMultiplier != old.soloMultiplier,
         ].count { $0 }
     }

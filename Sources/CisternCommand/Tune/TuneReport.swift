@@ -52,7 +52,7 @@ struct TuneReport {
         let lease = row.lease
         return [
             "\(lease.horizonMilliseconds)ms", "\(lease.durationMilliseconds)ms", "\(lease.prefetchMilliseconds)ms",
-            "\(lease.minimumTokens)", "\(lease.idleMilliseconds)ms", "\(lease.soloMultiplier)",
+            "\(lease.minimumDemandTokens)", "\(lease.idleMilliseconds)ms", "\(lease.soloMultiplier)",
             decimal(row.storeCallsPerSecond, 1), decimal(row.underAdmissionPercent, 2), decimal(row.strandedTokens, 1),
             decimal(row.waitP99Milliseconds, 2), FlagValue.shortest(row.overAdmissionPercent),
         ]
@@ -104,7 +104,7 @@ struct TuneReport {
         let lease = recommended.lease
         let searched: [(String, String)] = [
             ("leaseDuration", "\(lease.durationMilliseconds)ms"), ("leaseHorizon", "\(lease.horizonMilliseconds)ms"),
-            ("leaseMinimum", "\(lease.minimumTokens)"), ("leasePrefetch", "\(lease.prefetchMilliseconds)ms"),
+            ("leaseMinimum", "\(lease.minimumDemandTokens)"), ("leasePrefetch", "\(lease.prefetchMilliseconds)ms"),
             ("leaseIdle", "\(lease.idleMilliseconds)ms"), ("leaseAlone", "\(lease.soloMultiplier)"),
         ]
         let given: [(String, String)] = [
@@ -156,7 +156,7 @@ struct TuneReport {
             let horizonMilliseconds: Int64
             let durationMilliseconds: Int64
             let prefetchMilliseconds: Int64
-            let minimumTokens: Int
+            let minimumDemandTokens: Int
             let idleMilliseconds: Int64
             let alone: Int
             let storeCallsPerSecond: Double
@@ -173,7 +173,7 @@ struct TuneReport {
                 horizonMilliseconds = row.lease.horizonMilliseconds
                 durationMilliseconds = row.lease.durationMilliseconds
                 prefetchMilliseconds = row.lease.prefetchMilliseconds
-                minimumTokens = row.lease.minimumTokens
+                minimumDemandTokens = row.lease.minimumDemandTokens
                 idleMilliseconds = row.lease.idleMilliseconds
                 alone = row.lease.soloMultiplier
                 storeCallsPerSecond = rounded(row.storeCallsPerSecond)

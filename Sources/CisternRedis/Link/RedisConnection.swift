@@ -5,9 +5,9 @@ internal import NIOCore
 /// One pipelined connection to a node: replies are matched to commands in order.
 ///
 /// Commands written in one turn of the event loop are sent in one write. Each command has a deadline. A late command
-/// fails alone, and a probe is sent. If the probe or another vital command is late, the connection ends. In every case
-/// each command is completed once, and `ended` is called once with the reason. The handler runs on its channel's event
-/// loop.
+/// fails alone, and a probe is sent. The connection ends if a vital command is late: the probe, or a command sent with
+/// `closesConnectionOnTimeout`. In every case each command is completed once, and `ended` is called once with the
+/// reason. The handler runs on its channel's event loop.
 final class RedisConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -39,7 +39,9 @@ final class RedisConnection: ChannelInboundHandler {
     private let ended: (RedisConnection, NodeFailure) -> Void
     private var reader: RESPReader?
     private var pending: Deque<Pending> = []
-    /// Returns a command that tests whether the node still replies; if it returns nil, any late command is vital.
+    /// Returns a command that tests whether the node still replies.
+    ///
+    /// If it returns nil, the connection ends when any command is late.
     var probe: () -> [[UInt8]]? = { nil }
     private var unsent = RESPCommandBuffer()
     private var isFlushDue = false
@@ -47,17 +49,17 @@ final class RedisConnection: ChannelInboundHandler {
     /// The due time of `deadlineCheck`.
     private var deadlineCheckAt = NIODeadline.distantFuture
     private var context: ChannelHandlerContext?
-    /// Whether the channel has become active; until then the connecting code reports its failure.
+    /// Whether the channel has become active; failures before that are reported by the code that connects.
     private var isOpen = false
     /// Whether the connection has ended, for any reason.
     private var hasEnded = false
     /// Why to close once no command waits for a reply; nil unless the connection is draining.
-    private var finishing: NodeFailure?
+    private var drainReason: NodeFailure?
 
     /// Creates the handler of one connection.
     ///
-    /// - Parameter maximumPending: how many commands may wait for replies; beyond it all but vital ones fail
-    ///   immediately.
+    /// - Parameter maximumPending: how many commands may wait for replies; if more are sent, they fail immediately
+    ///   unless they are vital.
     /// - Parameter ended: called once, with this connection and the reason why it ended.
     init(maximumPending: Int, ended: @escaping (RedisConnection, NodeFailure) -> Void) {
         self.maximumPending = maximumPending
@@ -72,7 +74,8 @@ final class RedisConnection: ChannelInboundHandler {
     /// Sends one command; its completion is called once.
     ///
     /// - Parameter prefix: a command to send directly before it, whose reply is ignored; both are sent or neither.
-    /// - Parameter isVital: whether the connection must close if no reply arrives by the deadline.
+    /// - Parameter closesConnectionOnTimeout: whether the command is vital: the connection closes if no reply arrives
+    ///   by the deadline.
     func send(
         _ words: [[UInt8]], after prefix: [[UInt8]]? = nil, closesConnectionOnTimeout: Bool = false,
         deadline: NIODeadline,
@@ -92,7 +95,7 @@ final class RedisConnection: ChannelInboundHandler {
         completion: @escaping Completion,
         write: (inout RESPCommandBuffer) -> Void
     ) {
-        guard let context, !hasEnded, finishing == nil else { return completion(.failure(.closed)) }
+        guard let context, !hasEnded, drainReason == nil else { return completion(.failure(.closed)) }
         let count = prefix == nil ? 1 : 2
         guard closesConnectionOnTimeout || pending.count + count <= maximumPending else {
             return completion(.failure(.overloaded))
@@ -179,11 +182,11 @@ final class RedisConnection: ChannelInboundHandler {
         if let next = pending.lazy.filter({ $0.completion != nil }).map(\.deadline).min(), next < deadlineCheckAt {
             scheduleDeadlineCheck(at: next)
         }
-        if let finishing, !isAwaited { close(finishing) }
+        if let drainReason, !isAwaitingReplies { close(drainReason) }
     }
 
     /// Whether any command still waits for a reply.
-    private var isAwaited: Bool { pending.contains { $0.completion != nil } }
+    private var isAwaitingReplies: Bool { pending.contains { $0.completion != nil } }
 
     /// Closes the connection and fails all pending commands.
     func close(_ nodeFailure: NodeFailure) {
@@ -192,8 +195,8 @@ final class RedisConnection: ChannelInboundHandler {
 
     /// Accepts no more commands, and closes the connection once all pending commands are answered or late.
     func finish(_ nodeFailure: NodeFailure) {
-        finishing = nodeFailure
-        if !isAwaited { close(nodeFailure) }
+        drainReason = nodeFailure
+        if !isAwaitingReplies { close(nodeFailure) }
     }
 
     private func end(_ nodeFailure: NodeFailure, failure: Failure) {
@@ -244,7 +247,7 @@ final class RedisConnection: ChannelInboundHandler {
                 }
                 command.completion?(.success(reply))
             }
-            if let finishing, !isAwaited { close(finishing) }
+            if let drainReason, !isAwaitingReplies { close(drainReason) }
         } catch {
             end(NodeFailure(.protocol, "protocol error: \(error)"), failure: .closed)
         }

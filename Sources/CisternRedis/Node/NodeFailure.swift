@@ -79,9 +79,9 @@ package struct NodeFailure: Error, Sendable, Equatable, CustomStringConvertible 
         case .timeout: "check whether the node hangs or a firewall drops packets; see also storeTimeout"
         case .tls: "check redisCaFile, redisCertFile and the names in the node's certificate; see redisServerName"
         case .protocol: "check that Redis listens on this port; if it requires TLS, use rediss://"
-        case .noAuth: "give a password: redisPasswordFile, or in the URL"
+        case .noAuth: "set a password with redisPasswordFile, or put it into the URL"
         case .wrongPassword: "correct the user and the password"
-        case .noPermission: "grant the user the permissions that the article TLS and ACL lists"
+        case .noPermission: "grant the user the permissions listed in the article 'TLS and ACL'"
         case .readOnly, .masterDown: "name the primary, not a replica"
         case .outOfMemory:
             "raise the node's maxmemory; keep maxmemory-policy noeviction, because evicting a bucket admits too much"
@@ -121,7 +121,7 @@ extension NodeFailure {
     }
 
     static var otherCluster: NodeFailure {
-        NodeFailure(.otherCluster, "none of the nodes in its slot map belongs to the cluster in use")
+        NodeFailure(.otherCluster, "none of the nodes in this node's slot map belongs to the cluster in use")
     }
 
     /// Removes the `ERR` that proxies and other servers put before a Redis error.

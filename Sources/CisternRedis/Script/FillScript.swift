@@ -27,8 +27,8 @@ enum FillScript {
             local balance = string.format('%d.0', math.max(0, capacity - outstanding))
             redis.call('SET', KEYS[1], balance, 'PX', life)
             redis.call('SET', KEYS[2], string.format('%d', now), 'PX', life)
-            local spilled = string.match(redis.call('HGET', KEYS[3], '') or '', '^%d+')
-            if spilled then redis.call('HSET', KEYS[3], '', spilled .. ':' .. balance) end
+            local overflow = string.match(redis.call('HGET', KEYS[3], '') or '', '^%d+')
+            if overflow then redis.call('HSET', KEYS[3], '', overflow .. ':' .. balance) end
             return 1
             """
 

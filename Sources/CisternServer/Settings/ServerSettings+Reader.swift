@@ -76,7 +76,8 @@ extension ServerSettings {
         limiter.failurePolicy = try reader.choice(.onStoreFailure, of: FailurePolicy.self)
         limiter.lease.durationMilliseconds = try reader.milliseconds(.leaseDuration, in: LeaseSettings.Ranges.duration)
         limiter.lease.horizonMilliseconds = try reader.milliseconds(.leaseHorizon, in: LeaseSettings.Ranges.horizon)
-        limiter.lease.minimumTokens = try reader.integer(.leaseMinimum, in: LeaseSettings.Ranges.minimumTokens)
+        limiter.lease.minimumDemandTokens = try reader.integer(
+            .leaseMinimum, in: LeaseSettings.Ranges.minimumDemandTokens)
         limiter.lease.prefetchMilliseconds = try reader.milliseconds(.leasePrefetch, in: LeaseSettings.Ranges.prefetch)
         limiter.lease.idleMilliseconds = try reader.milliseconds(.leaseIdle, in: LeaseSettings.Ranges.idle)
         limiter.lease.soloMultiplier = try reader.integer(.leaseAlone, in: LeaseSettings.Ranges.soloMultiplier)

@@ -79,7 +79,7 @@ package struct WorldSettings: Sendable {
             \(faultGapMilliseconds.lowerBound)..\(faultGapMilliseconds.upperBound) ms, \
             \(limiter.failurePolicy.rawValue) on failure, lease \(lease.durationMilliseconds) ms, horizon \
             \(lease.horizonMilliseconds) ms, idle \(lease.idleMilliseconds) ms, prefetch \
-            \(lease.prefetchMilliseconds) ms, minimum \(lease.minimumTokens), alone \(lease.soloMultiplier)
+            \(lease.prefetchMilliseconds) ms, minimum \(lease.minimumDemandTokens), alone \(lease.soloMultiplier)
             """
     }
 
@@ -131,7 +131,7 @@ package struct WorldSettings: Sendable {
         settings.limiter.lease.horizonMilliseconds = random.pick([50, 100, 200])
         settings.limiter.lease.idleMilliseconds = random.pick([30, 100, 300])
         settings.limiter.lease.prefetchMilliseconds = random.pick([0, 5, 20])
-        settings.limiter.lease.minimumTokens = random.pick([1, 3, 8])
+        settings.limiter.lease.minimumDemandTokens = random.pick([1, 3, 8])
         settings.limiter.lease.soloMultiplier = random.pick([1, 2, 4])
         return settings
     }

@@ -125,10 +125,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
         let now = context.eventLoop.now
         machine.beginParsing()
         defer { machine.endParsing() }
-        while bytes.readableBytes > 0 || parser.mustSendContinue, machine.isReading {
+        while bytes.readableBytes > 0 || parser.mustSendContinue, machine.acceptsRequests {
             if outbound.readableBytes >= Self.maximumOutboundBytes {
                 flush(context)
-                guard machine.mayProduceMore else { break }
+                guard machine.mayParseMore else { break }
             }
             switch parser.next(in: &bytes) {
             case .incomplete: return keep(bytes, now: now, context)
@@ -248,7 +248,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     private func endRequest(_ framing: ResponseFraming, _ context: ChannelHandlerContext) {
-        if framing.keepsAlive { machine.requestEnded() } else { linger(context) }
+        if framing.keepsAlive { machine.becameIdle() } else { linger(context) }
     }
 
     /// Responds with a request error and stops reading, since the start of the next request is uncertain.

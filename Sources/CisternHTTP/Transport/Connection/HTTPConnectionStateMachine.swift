@@ -36,10 +36,10 @@ struct HTTPConnectionStateMachine {
     /// When ``expire(now:hasBufferedInput:hasUnreadInput:)`` must be called, unless a later event moves it.
     private(set) var expiresAt: NIODeadline
     private let timeouts: Timeouts
-    /// When the current request arrived, or its head if the body arrived later.
+    /// When the current request arrived; if its body arrived after its head, when the head arrived.
     private var startedAt = NIODeadline.distantPast
     private var hasPendingRead = false
-    /// Requests are being parsed: writing a response may report events in the middle of it.
+    /// Requests are being parsed; a response that is written meanwhile may report events before the parsing ends.
     private var isParsing = false
     private var isWritable = true
     /// The next response is the last: the server drains, or the connection is too old.
@@ -51,13 +51,13 @@ struct HTTPConnectionStateMachine {
         expiresAt = now + timeouts.idle
     }
 
-    /// Whether requests are parsed: not while one waits for its decision, nor after the last response.
-    var isReading: Bool { state == .idle || state == .receiving }
+    /// Whether requests are parsed: false while a request waits for its decision, and after the last response.
+    var acceptsRequests: Bool { state == .idle || state == .receiving }
 
     // MARK: Requests
 
     /// Whether further requests may be parsed although responses wait to be read by the client.
-    var mayProduceMore: Bool { isWritable }
+    var mayParseMore: Bool { isWritable }
 
     mutating func beginParsing() { isParsing = true }
 
@@ -107,7 +107,7 @@ struct HTTPConnectionStateMachine {
     }
 
     /// The response leaves the connection open.
-    mutating func requestEnded() { state = .idle }
+    mutating func becameIdle() { state = .idle }
 
     // MARK: Closing
 
@@ -118,9 +118,9 @@ struct HTTPConnectionStateMachine {
         case close
     }
 
-    /// Begins to close the connection, in two steps: closing at once would discard unsent bytes, and a client that
-    /// still
-    /// sends could not read the response.
+    /// Begins to close the connection, in two steps.
+    ///
+    /// Closing at once would discard unsent bytes, and a client that is still sending could not read the response.
     mutating func linger(now: NIODeadline) -> CloseAction {
         switch state {
         case .flushed: return .close
@@ -151,7 +151,7 @@ struct HTTPConnectionStateMachine {
     /// Whether a half-closed connection is to be closed: every request that arrived has been processed.
     func mustCloseHalfClosed(hasBufferedInput: Bool) -> Bool {
         guard isInputClosed, state != .deciding else { return false }
-        return isWritable || !isReading || !hasBufferedInput
+        return isWritable || !acceptsRequests || !hasBufferedInput
     }
 
     /// The server drains; returns whether ``expiresAt`` has moved to an earlier time.
@@ -175,14 +175,15 @@ struct HTTPConnectionStateMachine {
     ///
     /// Otherwise the read is pending.
     ///
-    /// Reading goes on while a client waits and sends nothing, as most do: pausing and resuming costs two system calls.
+    /// Reading is not paused while a request waits for its decision and its client sends nothing, as most clients do:
+    /// pausing and resuming costs two system calls.
     mutating func read(hasBufferedInput: Bool) -> Bool {
         let isPaused = !isWritable || state == .deciding && hasBufferedInput
         if isPaused { hasPendingRead = true }
         return !isPaused
     }
 
-    /// Whether a read is pending, which must be asked for again.
+    /// Returns whether a read is pending and forgets it: the owner must then request the read again.
     mutating func takePendingRead() -> Bool {
         defer { hasPendingRead = false }
         return hasPendingRead
@@ -201,7 +202,7 @@ struct HTTPConnectionStateMachine {
     ) -> WritabilityActions {
         self.isWritable = isWritable
         return WritabilityActions(
-            processesBuffered: isWritable && !isParsing && hasBufferedInput && isReading,
+            processesBuffered: isWritable && !isParsing && hasBufferedInput && acceptsRequests,
             reschedules: closesAfterResponse && beginDrainGrace(now: now, hasBufferedInput: hasBufferedInput))
     }
 
@@ -215,7 +216,7 @@ struct HTTPConnectionStateMachine {
         case close
     }
 
-    /// Returns what to do at a time; nothing before ``expiresAt``.
+    /// Returns the action that is due at `now`: none before ``expiresAt``.
     ///
     /// - Parameter hasUnreadInput: whether the socket holds bytes that have not been read.
     mutating func expire(
