@@ -57,11 +57,11 @@ struct TiersCommand: AsyncParsableCommand {
         if options.smoke { try Self.checkCounts(result) }
     }
 
-    private typealias Step = (tier: Tier, door: Tier.Interface)
+    private typealias Step = (tier: Tier, interface: Tier.Interface)
 
     /// All combinations of a tier and an interface, or the selected ones.
     private func plan() throws(PerfError) -> [Step] {
-        var (chosenTiers, doors) = (Tier.allCases, Tier.Interface.allCases)
+        var (chosenTiers, interfaces) = (Tier.allCases, Tier.Interface.allCases)
         if let tiers {
             chosenTiers = []
             for word in tiers.split(separator: ",").map({ $0.trimmingCharacters(in: .whitespaces) }) {
@@ -74,10 +74,10 @@ struct TiersCommand: AsyncParsableCommand {
             guard !chosenTiers.isEmpty else { throw PerfError("--tiers is '\(tiers)': name at least one", .usage) }
         }
         if let through {
-            doors = Tier.Interface.allCases.filter { $0.rawValue.lowercased() == through.lowercased() }
-            guard !doors.isEmpty else { throw PerfError("--through is '\(through)': use library or http", .usage) }
+            interfaces = Tier.Interface.allCases.filter { $0.rawValue.lowercased() == through.lowercased() }
+            guard !interfaces.isEmpty else { throw PerfError("--through is '\(through)': use library or http", .usage) }
         }
-        return doors.flatMap { door in chosenTiers.map { (tier: $0, door: door) } }
+        return interfaces.flatMap { interface in chosenTiers.map { (tier: $0, interface: interface) } }
     }
 
     private func measure(
@@ -92,7 +92,7 @@ struct TiersCommand: AsyncParsableCommand {
                 "threads": "\(settings.threads)", "seconds": "\(settings.seconds)", "repetitions": "\(repetitions)",
             ], machine: machine)
         result.rows = plan.map {
-            .init(name: $0.tier.rowName($0.door), referencePerSecond: $0.tier.referencePerSecond, samples: [])
+            .init(name: $0.tier.rowName($0.interface), referencePerSecond: $0.tier.referencePerSecond, samples: [])
         }
         let needsBenchmark = !options.smoke && plan.contains { $0 == (.cluster, .library) }
         let progress = Progress(steps: repetitions * (plan.count + (needsBenchmark ? 1 : 0)))
@@ -102,10 +102,10 @@ struct TiersCommand: AsyncParsableCommand {
         for repetition in 1...repetitions {
             let suffix = repetitions > 1 ? " (\(repetition) of \(repetitions))" : ""
             for (index, step) in plan.enumerated() {
-                progress.begin(step.tier.rowName(step.door) + suffix)
-                result.rows[index].samples.append(try await run.run(step.tier, step.door))
+                progress.begin(step.tier.rowName(step.interface) + suffix)
+                result.rows[index].samples.append(try await run.run(step.tier, step.interface))
                 // Runs right after the tier with which it is compared.
-                if needsBenchmark, step.tier == .cluster, step.door == .library {
+                if needsBenchmark, step.tier == .cluster, step.interface == .library {
                     progress.begin("redis-benchmark" + suffix)
                     let benchmark = RedisBenchmark(
                         nodes: Tier.cluster.nodes, depth: settings.depth, organizations: settings.organizations,

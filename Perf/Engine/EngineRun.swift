@@ -34,7 +34,7 @@ struct EngineRun {
 
     let mix: Mix
     let seconds: Double
-    /// How many turns are drawn for each thread.
+    /// The number of requests whose names are drawn in advance for each thread.
     let turns: Int
     /// Whether to measure the time of first requests, which needs five times as many of them.
     let timesFirstRequests: Bool
@@ -94,7 +94,7 @@ struct EngineRun {
         }
     }
 
-    /// Makes the first request of every organization, which also leases the tokens that it will need.
+    /// Makes the first request of every organization, which also leases the tokens for its later requests.
     ///
     /// Reports each request's duration to `body`, in nanoseconds of this thread's processor time, so that preemption by
     /// other threads does not count.
@@ -110,7 +110,7 @@ struct EngineRun {
         }
     }
 
-    /// The slowest first request of any organization, in nanoseconds, with the fastest of four rounds for each.
+    /// The maximum duration of any organization's first request, in nanoseconds; each is the fastest of four rounds.
     ///
     /// The limiter does the same work in every round, so the minimum excludes delays by the machine (milliseconds on a
     /// shared one) and by the allocator, which requests memory from the system in the first round.
@@ -175,7 +175,7 @@ struct EngineRun {
         var start = 0
         /// The range of the next name.
         ///
-        /// Unchecked, because it is not part of the decision, and the benchmarks compared with this one check nothing.
+        /// Unchecked, because a check is not part of the decision, and the benchmarks compared with this one have none.
         @inline(__always)
         func next() -> Range<Int> {
             let range = Range(uncheckedBounds: (start, start &+ NameCycle.nameLength))

@@ -7,7 +7,7 @@ internal import CisternSupport
 struct NameCycle: Sendable {
     /// The length of a name in bytes, that of a UUID.
     static let nameLength = 36
-    /// The usual number of names: as in the benchmarks compared with this one, and too many for a processor to learn.
+    /// The usual number of names: as in the benchmarks compared with this one, and too many to train a predictor.
     static let usualTurns = 1 << 20
 
     let bytes: [UInt8]
@@ -34,7 +34,7 @@ struct NameCycle: Sendable {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count * nameLength)
         for _ in 0..<count {
-            // 120 random bits: two of a million are practically never the same.
+            // 120 random bits: among a million names, two are practically never equal.
             let (high, low) = (random.next(), random.next())
             append(high >> 32, digits: 8, to: &bytes)
             append(high >> 16 & 0xffff, digits: 4, after: "-", to: &bytes)

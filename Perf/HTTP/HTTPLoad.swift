@@ -40,7 +40,7 @@ final class HTTPLoad: Load {
             HTTPLoadPart(
                 loop: loop, workload: workload, phase: phase, clock: clock, depth: plan.depth,
                 ratePerSecond: plan.ratePerSecond.map { $0 / Double(loops.count) },
-                movesOver: plan.moves ? plan.targets.count : 1,
+                rotatingServerCount: plan.moves ? plan.targets.count : 1,
                 firstTurn: number * workload.turns.count / loops.count)
         }
         for index in 0..<plan.connections {

@@ -91,7 +91,7 @@ final class HTTPLoadConnection: ChannelInboundHandler {
             return end(context, "sent an invalid response (\(error))")
         }
         unread = bytes.readableBytes > 0 ? bytes : ByteBuffer()
-        part.answersTaken(on: self, now: now)
+        part.responsesHandled(on: self, now: now)
     }
 
     func channelInactive(context: ChannelHandlerContext) {

@@ -12,7 +12,7 @@ final class HTTPLoadPart: LoadPart {
     private var schedule: SendSchedule?
     private let ratePerSecond: Double?
     /// The number of servers that take turns; 1 if requests go to all servers at all times.
-    private let movesOver: Int
+    private let rotatingServerCount: Int
     private var turn: Int
     private var timer: Scheduled<Void>?
     private var tally = LoadTally()
@@ -26,7 +26,7 @@ final class HTTPLoadPart: LoadPart {
 
     init(
         loop: any EventLoop, workload: Workload, phase: LoadPhase, clock: any TimeSource, depth: Int,
-        ratePerSecond: Double?, movesOver: Int, firstTurn: Int
+        ratePerSecond: Double?, rotatingServerCount: Int, firstTurn: Int
     ) {
         self.loop = loop
         self.workload = workload
@@ -34,7 +34,7 @@ final class HTTPLoadPart: LoadPart {
         self.clock = clock
         self.depth = depth
         self.ratePerSecond = ratePerSecond
-        self.movesOver = movesOver
+        self.rotatingServerCount = rotatingServerCount
         turn = firstTurn
     }
 
@@ -81,11 +81,11 @@ final class HTTPLoadPart: LoadPart {
 
     private func connectionWithRoom(at now: Instant) -> HTTPLoadConnection? {
         guard underWay < connections.count * depth else { return nil }
-        let server = Int(now.milliseconds / 1000) % movesOver
+        let server = Int(now.milliseconds / 1000) % rotatingServerCount
         for _ in connections.indices {
             let index = nextConnection
             nextConnection = index + 1 == connections.count ? 0 : index + 1
-            if movesOver == 1 || connections[index].server == server, connections[index].hasRoom {
+            if rotatingServerCount == 1 || connections[index].server == server, connections[index].hasRoom {
                 return connections[index]
             }
         }
@@ -114,7 +114,7 @@ final class HTTPLoadPart: LoadPart {
     }
 
     /// Called when a connection has handled all received responses and may have room again.
-    func answersTaken(on connection: HTTPLoadConnection, now: Instant) {
+    func responsesHandled(on connection: HTTPLoadConnection, now: Instant) {
         if !phase.current.sends { return checkDone() }
         if ratePerSecond == nil {
             connection.fill(now: now)

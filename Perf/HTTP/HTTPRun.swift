@@ -37,10 +37,10 @@ struct HTTPRun {
     func run() async throws -> PerfResult.Sample {
         let limits = BenchmarkFixture.Limits(metered: settings.limit ?? BenchmarkFixture.unlimited, count: nil)
         let isStarted = settings.target == nil
-        let rig = try await BenchmarkFixture(
+        let fixture = try await BenchmarkFixture(
             stores: settings.nodes, server: isStarted ? .cistern(["--store-timeout", "1s"]) : nil, port: settings.port,
             limits: limits, threads: settings.threads, connections: settings.connections + settings.idleConnections)
-        let target = settings.target ?? HTTPTarget(host: "127.0.0.1", port: rig.servers[0].port)
+        let target = settings.target ?? HTTPTarget(host: "127.0.0.1", port: fixture.servers[0].port)
         return try await withEventLoops(HTTPLoad.threads) { group in
             var plan = HTTPLoad.Plan(targets: [target])
             plan.connections = settings.connections
@@ -49,16 +49,16 @@ struct HTTPRun {
             plan.ratePerSecond = settings.rate
             let load = try await HTTPLoad(plan, workload: workload, loops: Array(group.makeIterator()), clock: clock)
             let subject = Measurement.Subject(
-                deciders: rig.servers.map(\.process.processIdentifier), stores: rig.probe,
+                deciders: fixture.servers.map(\.process.processIdentifier), stores: fixture.probe,
                 commands: Baseline.script.commands)
             let measurement = try await Measurement.take(
                 of: load, subject: subject, warmUpSeconds: settings.warmUpSeconds, seconds: settings.seconds,
                 clock: clock
-            ) { try rig.checkAlive() }
+            ) { try fixture.checkAlive() }
             let inFlight = settings.connections * settings.depth
             var sample = measurement.sample(
                 limit: settings.limit, correctedFor: settings.rate == nil ? inFlight : nil)
-            sample.values[.unmetered] = isStarted ? try await rig.unmetered() : nil
+            sample.values[.unmetered] = isStarted ? try await fixture.unmetered() : nil
             return sample
         }
     }

@@ -68,29 +68,29 @@ struct LeaseRun {
     }
 
     func run(_ choice: Choice) async throws -> PerfResult.Sample {
-        let rig = try await BenchmarkFixture(
+        let fixture = try await BenchmarkFixture(
             stores: 1, server: .cistern(choice.flags), count: settings.servers,
             limits: BenchmarkFixture.Limits(metered: settings.limit, count: nil), threads: 1,
             connections: settings.connections)
         return try await withEventLoops(HTTPLoad.threads) { group in
-            var plan = HTTPLoad.Plan(targets: rig.servers.map { HTTPTarget(host: "127.0.0.1", port: $0.port) })
+            var plan = HTTPLoad.Plan(targets: fixture.servers.map { HTTPTarget(host: "127.0.0.1", port: $0.port) })
             plan.connections = settings.connections
             plan.depth = 64
             plan.moves = settings.spread == .moving
             plan.ratePerSecond = settings.ratePerSecond
             let load = try await HTTPLoad(plan, workload: workload, loops: Array(group.makeIterator()), clock: clock)
             let subject = Measurement.Subject(
-                deciders: rig.servers.map(\.process.processIdentifier), stores: rig.probe,
+                deciders: fixture.servers.map(\.process.processIdentifier), stores: fixture.probe,
                 commands: Baseline.script.commands)
             var holdings = Holdings(horizonSeconds: Double(choice.horizonMilliseconds) / 1000)
             let measurement = try await Measurement.take(
                 of: load, subject: subject, warmUpSeconds: settings.warmUpSeconds, seconds: settings.seconds,
                 clock: clock
             ) {
-                try rig.checkAlive()
+                try fixture.checkAlive()
                 holdings.note(
-                    outstanding: try await rig.metric("cistern_outstanding_tokens"),
-                    spent: try await rig.metric(#"cistern_lease_tokens_total{event="spent"}"#), now: clock.now())
+                    outstanding: try await fixture.metric("cistern_outstanding_tokens"),
+                    spent: try await fixture.metric(#"cistern_lease_tokens_total{event="spent"}"#), now: clock.now())
             }
             var sample = measurement.sample(limit: settings.limit)
             let requests = measurement.tally.metered
@@ -100,7 +100,7 @@ struct LeaseRun {
                 Double(max(0, admissible - admitted)) / Double(max(1, admissible)) * 100
             sample.values[.outstandingTokens] = holdings.meanOutstanding
             sample.values[.strandedTokens] = holdings.meanStranded
-            sample.values[.unmetered] = try await rig.unmetered()
+            sample.values[.unmetered] = try await fixture.unmetered()
             return sample
         }
     }
@@ -109,7 +109,7 @@ struct LeaseRun {
 /// The tokens that servers hold, sampled repeatedly.
 ///
 /// A server's stranded tokens are those beyond what it spends in a horizon at its current rate: it does not need them
-/// yet, and other servers might.
+/// yet, and other servers may need them.
 struct Holdings {
     private let horizonSeconds: Double
     private var last: (spent: [Double], at: Instant)?
@@ -129,8 +129,8 @@ struct Holdings {
         if let last, now > last.at {
             let seconds = Double(now.nanoseconds - last.at.nanoseconds) / 1e9
             for index in outstanding.indices {
-                let missingTokens = (spent[index] - last.spent[index]) / seconds * horizonSeconds
-                strandedSum += max(0, outstanding[index] - missingTokens)
+                let spentPerHorizon = (spent[index] - last.spent[index]) / seconds * horizonSeconds
+                strandedSum += max(0, outstanding[index] - spentPerHorizon)
             }
             strandedCount += 1
         }

@@ -14,7 +14,7 @@ final class LibraryLoad: Load {
 
     /// - Parameters:
     ///   - depth: the number of requests in flight per loop.
-    ///   - decidesElsewhere: whether decisions are made remotely, at an unknown time between request and answer.
+    ///   - decidesRemotely: whether decisions are made remotely, at an unknown time between request and answer.
     init(
         loops: [any EventLoop], decider: any Decider, workload: Workload, depth: Int, clock: any TimeSource,
         decidesRemotely: Bool = false

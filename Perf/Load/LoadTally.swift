@@ -5,7 +5,7 @@ internal import Histogram
 typealias LatencyRecord = Histogram<UInt64>
 
 extension LatencyRecord {
-    /// The longest duration that is distinguished from longer ones: ten minutes.
+    /// The longest duration that the histogram records: ten minutes; a longer one is recorded as this.
     static var longestNanoseconds: UInt64 { 600_000_000_000 }
 
     static func make() -> LatencyRecord {

@@ -49,7 +49,7 @@ struct Workload: Sendable {
         return workload
     }
 
-    /// The name of the organization with a number.
+    /// The name of the organization with this number.
     static func name(_ number: Int) -> [UInt8] {
         let digits = String(number, radix: 16)
         return Array("00000000-0000-4000-8000-".utf8) + Array(String(repeating: "0", count: 12 - digits.count).utf8)

@@ -38,10 +38,11 @@ struct IdealBucket {
         }
     }
 
-    /// Returns a lower bound of the admissions that an ideal bucket could not have made, for any decision times.
+    /// Returns the minimum over-admission, over all possible decision times.
     ///
-    /// Tokens go to the admission whose latest decision time comes first; one that is unpaid by then counts as excess.
-    /// A millisecond of refill is allowed for, because Redis counts time in whole milliseconds.
+    /// Tokens go to the admission whose ``MeteredRequest/latest`` decision time comes first. If it is still unpaid at
+    /// that time, it counts as over-admission. A millisecond of refill is allowed for, because Redis counts time in
+    /// whole milliseconds.
     static func overAdmission(_ requests: [MeteredRequest], limit: Limit) -> Int {
         grouped(requests.filter(\.isAllowed)).reduce(0) { $0 + excessOfOne($1, limit: limit) }
     }

@@ -39,7 +39,8 @@ struct Measurement: Sendable {
     /// Warms up a load, counts for a while, and ends the load.
     ///
     /// Without a warm-up, everything up to the last answer counts, so the store calls are exactly those of the counted
-    /// decisions. With a warm-up, requests in flight at the start or the end are counted on one side only.
+    /// decisions. With a warm-up, a request in flight at the start or the end may count only as a store call, or only
+    /// as a decision.
     ///
     /// - Parameter during: called every 100 ms while the load is counted.
     static func take(

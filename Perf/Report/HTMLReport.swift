@@ -75,8 +75,8 @@ struct HTMLReport {
     }
 
     /// Plots the latency by percentile of one interface's rows; the x axis is logarithmic in 1 / (1 − percentile).
-    private func latencies(of door: String?) -> String {
-        let rows = result.rows.filter { row in door.map { row.name.hasSuffix(", \($0)") } ?? true }
+    private func latencies(of interface: String?) -> String {
+        let rows = result.rows.filter { row in interface.map { row.name.hasSuffix(", \($0)") } ?? true }
         let series = rows.compactMap { row -> LinePlot.Series? in
             let points = Self.medians(row).filter { $0.percent < 100 }.map { percentile in
                 (
@@ -84,14 +84,14 @@ struct HTMLReport {
                     label: "\(percentile.percent) %: \(Axis.formatted(percentile.microseconds)) µs"
                 )
             }
-            let name = door.map { String(row.name.dropLast($0.count + 2)) } ?? row.name
+            let name = interface.map { String(row.name.dropLast($0.count + 2)) } ?? row.name
             return points.isEmpty ? nil : LinePlot.Series(name: name, points: points)
         }
         let marks = [0, 90, 99, 99.9, 99.99, 99.999].map {
             Axis.Mark(value: 1 / (1 - $0 / 100), text: $0 == 0 ? "0 %" : "\(Axis.percent($0)) %")
         }
         return LinePlot(
-            title: "Latency by percentile" + (door.map { ", \($0)" } ?? ""), xTitle: "percentile",
+            title: "Latency by percentile" + (interface.map { ", \($0)" } ?? ""), xTitle: "percentile",
             yTitle: "microseconds",
             series: series, xMarks: marks
         ).svg

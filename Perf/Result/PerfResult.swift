@@ -12,7 +12,7 @@ struct PerfResult: Codable, Sendable {
         let name: String
         /// The settings of this row, in addition to those of all rows.
         var settings: [String: String] = [:]
-        /// Decisions per second that the reference architecture states for this tier; nil if it states none.
+        /// Decisions per second that the architecture replaced by Cistern states for this tier; nil if it states none.
         var referencePerSecond: Double?
         /// One for each repetition.
         var samples: [Sample]

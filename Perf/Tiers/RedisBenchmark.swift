@@ -16,14 +16,14 @@ struct RedisBenchmark {
 
     /// Returns the script calls per second of all nodes together, by Redis's own count.
     func run() async throws -> Double {
-        let rig = try await BenchmarkFixture(
+        let fixture = try await BenchmarkFixture(
             stores: nodes, server: nil, limits: .init(metered: .standard, count: 0), threads: 1)
         var digest = ""
-        for store in rig.stores {
+        for store in fixture.stores {
             digest = try await store.command("SCRIPT", "LOAD", Self.script)
         }
         let range = max(10, organizations / nodes)
-        let drivers = try rig.stores.map { store in
+        let drivers = try fixture.stores.map { store in
             try ChildProcess(
                 "redis-benchmark",
                 ["-p", "\(store.port)", "-c", "1", "-P", "\(depth)", "-n", "1000000000", "-q"]
@@ -32,7 +32,7 @@ struct RedisBenchmark {
         defer { drivers.forEach { $0.signal(SIGKILL) } }
         try await Task.sleep(for: .seconds(1))
         let clock = ContinuousClock()
-        guard let probe = rig.probe else { return 0 }
+        guard let probe = fixture.probe else { return 0 }
         let (start, before) = (clock.now, try probe.calls(of: ["evalsha"]))
         try await Task.sleep(for: .seconds(seconds))
         let (end, after) = (clock.now, try probe.calls(of: ["evalsha"]))
@@ -45,8 +45,9 @@ struct RedisBenchmark {
 
     /// Each call leases one token to a new lessee, because redis-benchmark cannot increment a sequence number.
     ///
-    /// A lease ends at once, so the next call finds one record, as for a returning lessee, and removes it: one more
-    /// HDEL. The script contains the request's numbers, because redis-benchmark cannot send binary arguments.
+    /// A lease expires immediately. So the next call finds one record, as for a returning lessee, but also removes it
+    /// with an additional HDEL. The script contains the request's numbers, because redis-benchmark cannot send binary
+    /// arguments.
     static let script = RedisStore.leaseScript(
         embedding: LeaseRequest(
             key: [], limit: BenchmarkFixture.unlimited, lesseeID: "", sequence: 1, acknowledged: 0, held: 0,

@@ -5,8 +5,8 @@ internal import Synchronization
 
 /// A limiter without memory: one call of the atomic script for each request.
 ///
-/// It shows the performance of Redis alone, and is the baseline for leases. Calls are pipelined, and each leases only
-/// the tokens that its request takes at once. Nothing is prefetched, and no denial is cached.
+/// It shows the performance of Redis alone, and is the baseline for leases. Calls are pipelined. Each leases only the
+/// tokens of its request, which are spent immediately. Nothing is prefetched, and no denial is cached.
 final class ScriptLimiter: BaselineLimiter {
     private let store: RedisStore
     private let limits: Limits

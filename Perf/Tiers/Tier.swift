@@ -1,4 +1,4 @@
-/// The stages in which a rate limiter grows, according to the reference architecture.
+/// The stages in which a rate limiter grows, according to the reference architecture, which Cistern replaces.
 enum Tier: String, CaseIterable, Sendable {
     /// GET, GET, SET, SET for each request, at one Redis.
     case reference
@@ -46,5 +46,5 @@ enum Tier: String, CaseIterable, Sendable {
         }
     }
 
-    func rowName(_ door: Interface) -> String { "\(rawValue), \(door.rawValue)" }
+    func rowName(_ interface: Interface) -> String { "\(rawValue), \(interface.rawValue)" }
 }

@@ -22,9 +22,9 @@ struct TierRun {
         /// The fraction of requests for organizations that exceed their limit, so that over-admission can be measured.
         var meteredShare = 1.0 / 32
 
-        /// The number of these organizations.
+        /// The number of organizations that exceed their limit.
         static let metered = 4
-        /// Their limit.
+        /// The limit of the organizations that exceed it.
         static let meteredLimit = Limit.standard
 
         /// A short run that only checks counts, on a machine that may be slow and busy.
@@ -50,17 +50,18 @@ struct TierRun {
             meteredShare: settings.meteredShare, turns: Workload.turns(for: settings.organizations))
     }
 
-    func run(_ tier: Tier, _ door: Tier.Interface) async throws -> PerfResult.Sample {
-        switch door {
+    func run(_ tier: Tier, _ interface: Tier.Interface) async throws -> PerfResult.Sample {
+        switch interface {
         case .library: try await runLibrary(tier)
         case .http: try await runHTTP(tier)
         }
     }
 
     private func runLibrary(_ tier: Tier) async throws -> PerfResult.Sample {
-        let rig = try await BenchmarkFixture(stores: tier.nodes, server: nil, limits: limits, threads: settings.threads)
+        let fixture = try await BenchmarkFixture(
+            stores: tier.nodes, server: nil, limits: limits, threads: settings.threads)
         return try await withEventLoops(settings.threads) { group in
-            let endpoints = try rig.stores.map { try RedisEndpoint(url: $0.url) }
+            let endpoints = try fixture.stores.map { try RedisEndpoint(url: $0.url) }
             let count = tier.baseline?.connections ?? 1
             let stores = try await Link.open(count, to: endpoints, group: group, clock: clock)
             let limits = limits.asLimits
@@ -74,7 +75,7 @@ struct TierRun {
                 decidesRemotely: tier.baseline != nil)
             let measurement: Measurement
             do {
-                measurement = try await measure(load, of: tier, rig: rig, deciders: [getpid()])
+                measurement = try await measure(load, of: tier, fixture: fixture, deciders: [getpid()])
             } catch {
                 for store in stores { await store.stop() }
                 throw error
@@ -94,28 +95,28 @@ struct TierRun {
     private func runHTTP(_ tier: Tier) async throws -> PerfResult.Sample {
         let server: BenchmarkFixture.Server =
             tier.baseline.map { .baseline($0) } ?? .cistern(["--store-timeout", "1s"])
-        let rig = try await BenchmarkFixture(
+        let fixture = try await BenchmarkFixture(
             stores: tier.nodes, server: server, limits: limits, threads: settings.threads,
             connections: settings.connections)
         return try await withEventLoops(HTTPLoad.threads) { group in
             let plan = HTTPLoad.Plan(
-                targets: rig.servers.map { HTTPTarget(host: "127.0.0.1", port: $0.port) },
+                targets: fixture.servers.map { HTTPTarget(host: "127.0.0.1", port: $0.port) },
                 connections: settings.connections)
             let load = try await HTTPLoad(plan, workload: workload, loops: Array(group.makeIterator()), clock: clock)
-            let deciders = rig.servers.map(\.process.processIdentifier)
-            let measurement = try await measure(load, of: tier, rig: rig, deciders: deciders)
+            let deciders = fixture.servers.map(\.process.processIdentifier)
+            let measurement = try await measure(load, of: tier, fixture: fixture, deciders: deciders)
             var sample = measurement.sample(limit: Settings.meteredLimit, correctedFor: settings.connections)
-            sample.values[.unmetered] = try await rig.unmetered()
+            sample.values[.unmetered] = try await fixture.unmetered()
             return sample
         }
     }
 
     private func measure(
-        _ load: some Load, of tier: Tier, rig: BenchmarkFixture, deciders: [Int32]
+        _ load: some Load, of tier: Tier, fixture: BenchmarkFixture, deciders: [Int32]
     ) async throws -> Measurement {
-        let subject = Measurement.Subject(deciders: deciders, stores: rig.probe, commands: tier.commands)
+        let subject = Measurement.Subject(deciders: deciders, stores: fixture.probe, commands: tier.commands)
         return try await Measurement.take(
             of: load, subject: subject, warmUpSeconds: settings.warmUpSeconds, seconds: settings.seconds, clock: clock
-        ) { try rig.checkAlive() }
+        ) { try fixture.checkAlive() }
     }
 }

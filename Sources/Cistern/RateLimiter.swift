@@ -91,8 +91,8 @@ public final class RateLimiter: Sendable {
 
     /// Decides whether a request may proceed, at once and without the balance; nil if the store must be asked.
     ///
-    /// The outcome is that of ``decideNow(_:cost:now:)``. It is faster with many keys, because the fast path reads one
-    /// cache line of a lease instead of three.
+    /// The outcome is that of ``decideNow(_:cost:now:)``. This method is faster with many keys, because its fast path
+    /// reads one cache line of a lease instead of three.
     ///
     /// - Parameters:
     ///   - key: the bytes that name the bucket.

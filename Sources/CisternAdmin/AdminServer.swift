@@ -32,8 +32,8 @@ package struct AdminServer: Sendable {
 
     /// The event loop, separate from the data plane's.
     ///
-    /// It lives as long as the process: Hummingbird uses the loop when it releases an ended server, at some later time.
-    /// If the loop were shut down by then, a future SwiftNIO might trap.
+    /// It lives as long as the process: Hummingbird releases a server some time after the server has ended, and uses
+    /// the loop to do so. If the loop were shut down by then, a future SwiftNIO might trap.
     private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
     private static let maximumConnections = 256
@@ -111,7 +111,7 @@ package struct AdminServer: Sendable {
     }
 }
 
-/// Rejects requests with several Host headers: a proxy in front may have routed by another one than this server reads.
+/// Rejects requests with several Host headers: a proxy may have routed by a different header than this server reads.
 private struct SingleHostMiddleware: RouterMiddleware {
     func handle(
         _ request: Request, context: AdminContext, next: @concurrent (Request, AdminContext) async throws -> Response

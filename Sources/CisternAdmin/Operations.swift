@@ -57,7 +57,7 @@ package struct OrganizationView: Sendable {
         package var slot: Int?
         /// Whether the store has a record of the bucket; without a record the bucket is full.
         package var isStored: Bool
-        /// Balance in tokens; below 0 by the tokens promised from future refill.
+        /// Balance in tokens; a negative balance is the number of tokens promised from future refill.
         package var balance: Double
         package var outstanding: Int
         package var lessees: [LesseeRecord]

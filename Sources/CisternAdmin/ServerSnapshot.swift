@@ -8,7 +8,7 @@ package struct ServerSnapshot: Sendable {
         package var isUp: Bool
         /// The kind of failure, such as `refused`; nil while the node is up or before the first attempt.
         package var nodeFailure: String?
-        /// The reason of the failure, as text.
+        /// The reason for the failure, as text.
         package var reason: String?
         /// The remedy for the failure.
         package var remedy: String?

@@ -12,7 +12,7 @@ public import Synchronization
 /// **Error bound.** This clock is never ahead of `ContinuousClock`, and at most ``largestLagNanoseconds`` behind it:
 /// - The clock runs slow on purpose: it reduces the measured rate by 1/256.
 /// - The measured rate is too low by at most 1/1000, and never too high.
-/// - The system's own clock corrections differ by at most 1/1000 between their extremes.
+/// - The system adjusts the rate of its own clock within a range of 1/1000.
 /// - So the clock loses at most 6 µs per millisecond. The time between the two counter readings of a synchronization
 ///   adds at most 15 µs.
 ///
@@ -38,7 +38,7 @@ public final class TickClock: TimeSource {
     /// The nanoseconds per tick, reduced by 1/256, in units of 2^-32; 0 if the counter is not used.
     @usableFromInline let rate: UInt64
     private let maximumReadTicks: UInt64
-    /// How many ticks a synchronization is valid for; 0 if the counter is not used, or no longer.
+    /// How many ticks a synchronization is valid for; 0 if the counter was never used or has been abandoned.
     @usableFromInline let validTicks: Atomic<UInt64>
     /// The counter's value at the last synchronization.
     @usableFromInline let synchronizedAtTicks: Atomic<UInt64>
@@ -63,11 +63,11 @@ public final class TickClock: TimeSource {
     /// Creates a clock with a measured tick duration; 0 means that the clock must not use the counter.
     init(nanosecondsPerTick: Double) {
         rate = UInt64(nanosecondsPerTick * (1 - 1.0 / 256) * 4_294_967_296)
-        let isFollowed = nanosecondsPerTick > 0
-        maximumReadTicks = isFollowed ? UInt64(Self.maximumReadNanoseconds / nanosecondsPerTick) : 0
+        let usesCounter = nanosecondsPerTick > 0
+        maximumReadTicks = usesCounter ? UInt64(Self.maximumReadNanoseconds / nanosecondsPerTick) : 0
         synchronizedAtTicks = Atomic(0)
         offsetNanoseconds = Atomic(.min)
-        validTicks = Atomic(isFollowed ? UInt64(Self.validNanoseconds / nanosecondsPerTick) : 0)
+        validTicks = Atomic(usesCounter ? UInt64(Self.validNanoseconds / nanosecondsPerTick) : 0)
         _ = synchronize()
     }
 

@@ -4,7 +4,8 @@ package import Cistern
 ///
 /// The store grants fractions that add up to at most the whole and expire unless renewed. If the node is lost, the
 /// server keeps its fraction until the node is back: a store that is gone grants it to no other server. Each request
-/// says what the server holds, because the store may lower its record only once the server knows.
+/// reports the fraction that the server holds, because the store may lower its record only after the server has taken
+/// in the smaller fraction.
 package struct FractionLease: Sendable {
     /// How long the store keeps a fraction without a renewal, in milliseconds.
     package static let durationMilliseconds: Int64 = 3000

@@ -42,7 +42,7 @@ struct InspectCommand: AsyncParsableCommand {
     }
 }
 
-/// The output of `cistern inspect`; the article Operating describes its JSON.
+/// The output of `cistern inspect`; the article Key layout describes its JSON.
 struct BucketReport: Encodable {
     let version = 1
     let organization: String

@@ -29,7 +29,7 @@ struct NodesCommand: AsyncParsableCommand {
     }
 }
 
-/// The output of `cistern nodes`; the article Operating describes its JSON.
+/// The output of `cistern nodes`; the article Topologies describes its JSON.
 struct NodesReport: Encodable {
     struct Node: Encodable {
         let name: String

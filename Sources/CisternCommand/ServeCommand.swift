@@ -69,7 +69,7 @@ struct ServeCommand: AsyncParsableCommand {
 
 /// The exit codes of failed commands; all but `broken` are from sysexits.h.
 enum Exit: Int32 {
-    /// A promise was broken in a simulated world.
+    /// A simulated world violated an invariant.
     case broken = 1
     case usage = 64
     /// A file has invalid contents.

@@ -3,7 +3,7 @@ internal import Cistern
 internal import CisternSimulation
 internal import Foundation
 
-/// `cistern simulate`: runs one simulated fleet or thousands of small ones, and reports broken promises.
+/// `cistern simulate`: runs one simulated fleet or thousands of small ones, and reports violated invariants.
 struct SimulateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate",

@@ -17,7 +17,7 @@ struct SimulationReport {
         outcomes.append(outcome)
     }
 
-    /// The first world that broke a promise.
+    /// The first world that violated an invariant.
     var broken: Outcome? { outcomes.first { !$0.violations.isEmpty } }
 
     private static let columns = [

@@ -8,7 +8,8 @@
 enum StandardStreams {
     /// Opens `/dev/null` for each closed standard descriptor.
     ///
-    /// Otherwise the next files that the process opens would get their numbers, and log lines would go there.
+    /// Otherwise the next files that the process opens would get the numbers of these descriptors, and log lines would
+    /// be written to those files.
     static func openClosed() {
         while true {
             let descriptor = open("/dev/null", O_RDWR)

@@ -14,7 +14,7 @@ package final class ChildProcess: Sendable {
 
     /// In a mutex, because `Process` is not thread-safe.
     private let process: Mutex<Process>
-    /// The output goes to a file, because children of other tests would inherit the end of a pipe.
+    /// The output goes to a file, because children of other tests would inherit the write end of a pipe.
     private let output = FileManager.default.temporaryDirectory.appendingPathComponent("cistern-\(UUID().uuidString)")
     package let processIdentifier: Int32
 
@@ -55,8 +55,8 @@ package final class ChildProcess: Sendable {
             guard process.isRunning else {
                 return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
             }
-            // On Linux, Foundation learns of the end by a socket. A process that starts at the same moment may inherit
-            // the socket and delay the notice until it ends as well, so ask the system, too.
+            // On Linux, a socket tells Foundation that the process has ended. Another process that starts at the same
+            // moment may inherit the socket, and so delay the notice until its own end. So ask the system, too.
             var info = siginfo_t()
             let result = waitid(P_PID, id_t(processIdentifier), &info, WEXITED | WNOHANG | WNOWAIT)
             guard result == 0, info.si_signo == SIGCHLD else { return nil }
@@ -103,7 +103,8 @@ package func eventually(
     _ what: @autoclosure () -> String, within seconds: Double = 20, _ condition: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + .seconds(seconds)
-    // If other tests kept every thread busy all the time, the awaited event had no chance to happen either.
+    // A minimum number of checks: if other tests keep every thread busy until the deadline, the awaited event has had
+    // no chance to happen.
     let fewestLooks = 20
     var looks = 0
     while true {

@@ -54,7 +54,7 @@ package final class Socket {
         shutdown(descriptor, Int32(SHUT_WR))
     }
 
-    /// Receives the bytes that have arrived, at least one; returns none at the end of the stream.
+    /// Waits for at least one byte and returns all that have arrived; empty at the end of the stream.
     package func receive() throws -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: 65536)
         let count = recv(descriptor, &buffer, buffer.count, 0)

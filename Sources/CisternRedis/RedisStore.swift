@@ -189,7 +189,7 @@ extension RedisStore {
         }
     }
 
-    /// New connections cannot be used while the connections that they would replace work; the old ones stay.
+    /// Some new connections failed, although the old connections to the same nodes work; the old ones stay in use.
     public struct UnusableNodes: Error, CustomStringConvertible {
         /// The name of each unusable node, and what is wrong with it.
         public let description: String

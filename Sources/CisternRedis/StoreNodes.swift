@@ -28,7 +28,7 @@ protocol StoreNodes: LeaseStore {
 }
 
 extension StoreNodes {
-    /// The same as an async function.
+    /// Sends one command about data in a partition, and waits for its result.
     func command(
         _ words: [[UInt8]], at partition: PartitionID, timeoutMilliseconds: Int64
     ) async -> Result<RESPValue, LeaseFailure> {

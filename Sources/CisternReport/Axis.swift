@@ -44,7 +44,7 @@ package struct Axis {
         }
     }
 
-    /// The pixel of a value; a logarithmic axis places values below it at its start.
+    /// The pixel of a value; a logarithmic axis places values below its lowest value at its start.
     package func position(_ value: Double) -> Double {
         let place = scale == .linear ? value : log10(max(value, pow(10, low)))
         return start + (place - low) / (high - low) * (end - start)

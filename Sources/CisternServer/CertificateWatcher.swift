@@ -38,7 +38,7 @@ final class CertificateWatcher: Sendable {
         var files: [String: WatchedFile] = [:]
         for path in paths {
             var file = WatchedFile()
-            if let look = WatchedFile.look(at: path) { file.take(look) }
+            if let snapshot = WatchedFile.snapshot(at: path) { file.take(snapshot) }
             files[path] = file
         }
         return files
@@ -46,9 +46,9 @@ final class CertificateWatcher: Sendable {
 
     private func renewIfChanged() {
         let hasChanged = files.withLock { files in
-            // Checks every file, because a certificate and its key change one after the other.
+            // Checks every file instead of stopping at the first change: a certificate and its key change one by one.
             files.keys.reduce(false) { hasChanged, path in
-                let settled = WatchedFile.look(at: path).flatMap { files[path]?.settle($0) }
+                let settled = WatchedFile.snapshot(at: path).flatMap { files[path]?.settle($0) }
                 return hasChanged || settled != nil
             }
         }

@@ -84,7 +84,7 @@ package struct CisternService: Service, CustomStringConvertible {
         let certificates = store.map {
             CertificateWatcher(store: $0, current: settings, read: rereadSettings, logger: logger)
         }
-        let keeping = [
+        let watcherTasks = [
             Task { await limits.run() }, Task { await overrides.run() }, Task { await certificates?.run() ?? () },
         ]
         let reloading = Task {
@@ -96,11 +96,11 @@ package struct CisternService: Service, CustomStringConvertible {
         }
         try? await gracefulShutdown()
         await beginDraining(operations, server)
-        for task in keeping + [reloading] { task.cancel() }
+        for task in watcherTasks + [reloading] { task.cancel() }
         idleTask?.cancel()
         await stop(server, statistics, limiter: limiter, store: store, clock: clock)
-        // The stopped store has failed their pending requests, so these tasks end soon.
-        for task in keeping + [reloading] { await task.value }
+        // The stopped store has failed the pending requests of these tasks, so the tasks end soon.
+        for task in watcherTasks + [reloading] { await task.value }
         admin?.cancel()
         await admin?.value
         try await group.shutdownGracefully()

@@ -17,7 +17,7 @@ struct Reload {
     private let certificates: CertificateWatcher?
     private let clock: any TimeSource
     private let logger: Logger
-    /// Drops removed nodes one lease duration later; a further change may come before that.
+    /// Drops removed nodes one lease duration after a change of nodes; a further change replaces the task.
     private var dropRemovedNodesTask: Task<Void, any Error>?
 
     init(

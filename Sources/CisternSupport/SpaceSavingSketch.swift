@@ -142,7 +142,7 @@ package struct SpaceSavingSketch: Sendable {
 
     /// The busiest keys of several sketches combined, the busiest first.
     ///
-    /// If no key is frequent, counters pass from key to key. Keys whose count is more than half error are left out.
+    /// If no key is frequent, counters pass from key to key. A key whose error is over half its count is left out.
     package static func top(_ most: Int, of sketches: [SpaceSavingSketch], second now: Int64) -> [Entry] {
         var sums: [String: (count: Double, error: Double)] = [:]
         for var sketch in sketches {

@@ -26,8 +26,8 @@ struct NodeStatisticsTests {
     func results() {
         #expect(counted(waiting: 2, prefetchTokens: 0, tokens: 2).granted == 1)
         #expect(counted(waiting: 0, prefetchTokens: 50, tokens: 10).granted == 1)
-        #expect(counted(waiting: 2, prefetchTokens: 0, tokens: 1).short == 1)
-        #expect(counted(waiting: 0, prefetchTokens: 50, tokens: 10, trickleTokens: 40).short == 1)
+        #expect(counted(waiting: 2, prefetchTokens: 0, tokens: 1).partlyGranted == 1)
+        #expect(counted(waiting: 0, prefetchTokens: 50, tokens: 10, trickleTokens: 40).partlyGranted == 1)
         #expect(counted(waiting: 0, prefetchTokens: 0, tokens: 0).returned == 1)
     }
 }

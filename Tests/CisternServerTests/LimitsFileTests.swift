@@ -168,28 +168,28 @@ struct LimitsReloadTests {
 /// When a watched file counts as changed.
 @Suite("A watched file")
 struct WatchedFileTests {
-    private func look(_ text: String) -> WatchedFile.Snapshot { .contents(Data(text.utf8)) }
+    private func snapshot(_ text: String) -> WatchedFile.Snapshot { .contents(Data(text.utf8)) }
 
     @Test("a change is reported when two consecutive reads agree, and only once")
     func settles() {
         var file = WatchedFile()
-        file.take(look("a"))
-        #expect(file.settle(look("a")) == nil)
-        #expect(file.settle(look("b")) == nil)
-        #expect(file.settle(look("bc")) == nil)
-        #expect(file.settle(look("bc")) == look("bc"))
-        #expect(file.settle(look("bc")) == nil)
+        file.take(snapshot("a"))
+        #expect(file.settle(snapshot("a")) == nil)
+        #expect(file.settle(snapshot("b")) == nil)
+        #expect(file.settle(snapshot("bc")) == nil)
+        #expect(file.settle(snapshot("bc")) == snapshot("bc"))
+        #expect(file.settle(snapshot("bc")) == nil)
     }
 
     @Test("an unreadable file counts as a change, and so does its becoming readable again")
     func unreadable() throws {
         var file = WatchedFile()
-        file.take(look("a"))
+        file.take(snapshot("a"))
         for _ in 0..<2 { _ = file.settle(.unreadable("no permission")) }
-        #expect(file.settle(look("a")) == nil)
-        #expect(file.settle(look("a")) == look("a"))
-        #expect(WatchedFile.look(at: "/nowhere") == .unreadable("there is no such file"))
+        #expect(file.settle(snapshot("a")) == nil)
+        #expect(file.settle(snapshot("a")) == snapshot("a"))
+        #expect(WatchedFile.snapshot(at: "/nowhere") == .unreadable("there is no such file"))
         // Special files are not read: reading a pipe would block until a program writes to it.
-        #expect(WatchedFile.look(at: "/dev/null") == nil)
+        #expect(WatchedFile.snapshot(at: "/dev/null") == nil)
     }
 }

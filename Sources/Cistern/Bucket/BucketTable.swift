@@ -34,7 +34,7 @@ struct BucketTable<Value: TableValue>: ~Copyable {
     private var longKeys: [UInt32: [UInt8]] = [:]
     private var hand = 0
     private var bounds = EvictionBounds()
-    /// How many keys are guests: inserted while the table was nearly full, and not seen to be used since.
+    /// How many keys are probationary: inserted while the table was nearly full, and not seen to be used since.
     private(set) var probationaryCount = 0
 
     /// Number of keys in the table.
@@ -213,16 +213,16 @@ struct BucketTable<Value: TableValue>: ~Copyable {
 
     /// Removes a value that may be forgotten and returns it; nil if no value may be forgotten yet.
     ///
-    /// Guests (see ``probationaryCount``) go first. They displace other keys from at most a quarter of the table, so a
-    /// flood
-    /// of new keys leaves older ones. The scan finds a value if there is one; failed scans keep their bounds for the
-    /// next call.
+    /// Probationary keys (see ``probationaryCount``) go first. They displace other keys from at most a quarter of the
+    /// table, so a flood of new keys leaves older ones. The scan finds a value if there is one; failed scans keep
+    /// their bounds for the next call.
     ///
     /// - Parameters:
     ///   - now: in milliseconds.
     ///   - hash: the hash that keys are inserted and looked up with.
     ///   - forgettable: when a value may be forgotten and when it was last used, in milliseconds. `from` may become
-    ///     later at any time, but earlier only by ``insert(_:hash:value:)`` or with a call of ``forgetBounds()``.
+    ///     later at any time. If it becomes earlier other than by ``insert(_:hash:value:)``, the caller must call
+    ///     ``forgetBounds()``.
     mutating func evict(
         now: Int64, hash: (Span<UInt8>) -> UInt64, forgettable: (Value) -> (from: Int64, usedAt: Int64)
     ) -> Value? {
@@ -310,7 +310,7 @@ struct EntryMark: BitwiseCopyable {
 
     private var bits: UInt32
 
-    /// The mark of a new entry: live and, unless it is a guest, recently used.
+    /// The mark of a new entry: live and, unless it is probationary, recently used.
     init(keyLength: Int, index: Int, isProbationary: Bool = false) {
         precondition(index <= Int(UInt32.max >> Self.indexShift), "a table holds at most 2^23 keys")
         bits =

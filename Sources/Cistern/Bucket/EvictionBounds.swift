@@ -3,11 +3,11 @@
 /// Scans skip segments that are not due. Using a value only makes it forgettable later, so an outdated bound costs one
 /// wasted scan and never misses a value.
 struct EvictionBounds {
-    /// How long a key that is not a guest is spared after its last use, in milliseconds, while there are many guests.
+    /// How long an older key is spared after its last use, in milliseconds, while there are many probationary keys.
     static let sparedMilliseconds: Int64 = 60_000
     private static let segmentSize = 64
 
-    /// Bounds per segment: `boundsForAll` treats all keys alike, `boundsSparingOld` spares keys that are not guests.
+    /// Bounds per segment: `boundsForAll` treats all keys alike, `boundsSparingOld` spares keys not on probation.
     private var boundsForAll: [Int64] = []
     private var boundsSparingOld: [Int64] = []
     /// Bounds over all segments: before these times no value is due.

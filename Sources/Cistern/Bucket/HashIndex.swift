@@ -1,8 +1,8 @@
 /// The hash index of a table: maps the hash of a key to the entry pointer.
 ///
 /// Open addressing with linear probing. A slot takes eight bytes: an entry pointer and, as a tag, the lowest bits of
-/// the hash. A probe reads an entry only if the tag matches, which is nearly always the right entry. Growing reads no
-/// entries.
+/// the hash. A probe reads an entry only if the tag matches; that entry is nearly always the right one. Growing reads
+/// no entries.
 struct HashIndex: ~Copyable {
     /// Bits of the hash in a slot; the bits above hold the entry pointer.
     private static var tagBits: UInt64 { 19 }

@@ -1,6 +1,6 @@
 /// A key of up to 36 bytes (a UUID's length), stored as words: a comparison takes one load and compare per eight bytes.
 ///
-/// Of a longer key nothing is stored here; the table keeps its bytes elsewhere.
+/// For a longer key, only zeros are stored here; the table keeps its bytes elsewhere.
 struct InlineKey: BitwiseCopyable {
     static let capacity = 36
     /// The key lengths of the fast path, among them a UUID's: all words load independently.

@@ -20,7 +20,9 @@ struct LockStripedTable<State: ~Copyable>: ~Copyable, @unchecked Sendable {
     /// The minimum also keeps shards about equally full.
     private static var minimumBucketsPerShard: Int { 1024 }
 
-    /// Enough that 64 busy cores rarely meet on one; more only if a table could not hold its part of the capacity.
+    /// The usual maximum number of shards: enough that 64 busy cores rarely contend for one.
+    ///
+    /// There are more only if a table could not hold its part of the capacity.
     private static var commonShards: Int { 256 }
 
     private let memory: UnsafeMutableRawPointer

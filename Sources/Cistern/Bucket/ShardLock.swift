@@ -34,7 +34,7 @@ struct ShardLock: ~Copyable, Sendable {
     ///
     /// For a caller that has just released it and is about to take it again.
     func yieldToSleepers() {
-        // Sleeps twice, because one sleep may end just before a sleeper's own.
+        // Sleeps twice, because one sleep may end just before that of the waiting thread.
         for _ in 0..<2 where sleepers.load(ordering: .relaxed) > 0 { thread_sleep_briefly() }
     }
 

@@ -6,7 +6,7 @@ struct IdleCheck: BitwiseCopyable {
     static let longestMilliseconds: Int64 = 60_000
     /// Enough for any entry index, see `BucketTable.largestCapacity`.
     private static let indexBits: UInt64 = 23
-    /// A due time that seems to be further ahead than this is in the past: its 41 bits wrap every 36 minutes.
+    /// A due time that appears to be further ahead than this has already passed: its 41 bits wrap every 36 minutes.
     private static let furthestNanoseconds = UInt64(2 * longestMilliseconds) * 1_000_000
 
     /// The entry index in the low 23 bits; above it, the low 41 bits of the due time in nanoseconds.
@@ -23,8 +23,8 @@ struct IdleCheck: BitwiseCopyable {
     ///
     /// A check that is more than half an hour overdue may be reported as due up to two minutes late.
     func isDue(at now: Instant) -> Bool {
-        let prefetchTokens = bits >> Self.indexBits &- UInt64(bitPattern: now.nanoseconds)
-        let left = prefetchTokens & (UInt64.max >> Self.indexBits)
+        let ahead = bits >> Self.indexBits &- UInt64(bitPattern: now.nanoseconds)
+        let left = ahead & (UInt64.max >> Self.indexBits)
         return left == 0 || left > Self.furthestNanoseconds
     }
 }

@@ -23,17 +23,18 @@ public struct LeaseRequest: Sendable, Equatable {
     ///
     /// The store lowers its record to this number; the difference counts as spent unless it is returned.
     public package(set) var held: Int
-    /// The minimum time since the lessee last spent a token, in milliseconds.
+    /// A lower bound of the time since the lessee last spent a token, in milliseconds.
     ///
-    /// Since then, the spent tokens have left room in the bucket, and the store refills that room. Otherwise a token
-    /// spent long ago would count as leased until now, and a server that leases alone would lose the refill since then.
+    /// Since then, the spent tokens have left room in the bucket, and the store refills that room. Without this field,
+    /// a token spent long ago would count as leased until now, and a server that leases alone would lose the refill
+    /// since then.
     public package(set) var millisecondsSinceLastSpend: Int64
     /// Tokens that had already been spent ``halfSpentMilliseconds`` ago: about half of the earlier grants.
     ///
     /// With this number the store credits overflow: later refill that found no room because these tokens were on
     /// record.
     public package(set) var halfSpentTokens: Int
-    /// The minimum time since ``halfSpentTokens`` had been spent, in milliseconds.
+    /// A lower bound of the time since ``halfSpentTokens`` had been spent, in milliseconds.
     public package(set) var halfSpentMilliseconds: Int64
     /// Tokens that the lessee returns, in addition to `held`.
     ///
@@ -110,7 +111,9 @@ public struct Grant: Sendable, Equatable {
     public var held: Int
     /// The tokens that the store could still grant to another lessee, in microtokens; may be below 0.
     public var openMicrotokens: Int64
-    /// Tokens of the trickle grant: they come out of the refill over ``trickleMilliseconds`` and are spent no faster.
+    /// Tokens of the trickle grant: they arrive out of the refill over ``trickleMilliseconds``.
+    ///
+    /// The lessee spends them no sooner than they arrive.
     ///
     /// A trickle grant also means that the lessee has its full part of the open balance and of the refill in that time.
     /// The rest is for other lessees.

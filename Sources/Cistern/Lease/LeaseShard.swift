@@ -186,7 +186,8 @@ struct LeaseShard: ~Copyable, TableState {
 
     /// Applies the reply to a request, or its failure.
     ///
-    /// Other replies than that to the request in flight are late or duplicates; their tokens expire at the store.
+    /// Any reply that is not to the request in flight is late or a duplicate: it is ignored, and its tokens expire at
+    /// the store.
     mutating func settle(
         _ request: LeaseRequest, with result: Result<Grant, LeaseFailure>, now: Instant, in context: Context
     ) -> Settlement {

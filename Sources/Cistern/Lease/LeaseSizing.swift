@@ -57,9 +57,9 @@ public struct RequestedLease: Sendable, Equatable {
 
 /// Requests the tokens that demand takes over the horizon: the sizing that suits most services.
 ///
-/// If that demand is below ``LeaseSettings/minimumDemandTokens``, nothing is requested in advance: leasing would strand more
-/// than it saves. Very large buckets are an exception, since stranded tokens are negligible there: the request covers
-/// the demand of a whole lease. Demand above the refill rate adds to the weight, not to the tokens.
+/// If that demand is below ``LeaseSettings/minimumDemandTokens``, nothing is requested in advance: leasing would
+/// strand more than it saves. Very large buckets are an exception, since stranded tokens are negligible there: the
+/// request covers the demand of a whole lease. Demand above the refill rate adds to the weight, not to the tokens.
 public struct DemandSizing: LeaseSizing {
     /// Creates the sizing; its constants are in ``LeaseSettings``.
     public init() {}
@@ -83,8 +83,8 @@ public struct DemandSizing: LeaseSizing {
 extension LeaseSettings {
     /// The tokens that are negligible during a lease: a millionth of the capacity or of the refill, whichever is less.
     ///
-    /// A thousand servers that each strand this number cost a key one thousandth. The number is 0 for all but very
-    /// large limits: small buckets lend no tokens without sufficient demand.
+    /// If a thousand servers each strand this number, a key loses one thousandth of its capacity or refill. The number
+    /// is 0 for all but very large limits: from a small bucket, nothing is leased in advance without enough demand.
     func negligibleTokens(of limit: Limit) -> Int {
         let inflow = limit.refillPerSecond * Double(durationMilliseconds) / 1000
         return Int(min(Double(limit.capacity), inflow) / 1_000_000)

@@ -108,7 +108,7 @@ extension LeaseState {
         return min(duringRenewal, (heldTokens + terms.trickle.tokens + 1) / 2)
     }
 
-    /// Three quarters into the lease, so that tokens that demand no longer takes are reported before they expire.
+    /// When to renew: three quarters into the lease, so that unused tokens are reported before they expire.
     private func renewAt(sentAt: Instant, settings: LeaseSettings) -> Instant {
         let atThreeQuarters = sentAt.advanced(byMilliseconds: settings.durationMilliseconds * 3 / 4)
         let before = max(1, expiresAt.milliseconds - atThreeQuarters.milliseconds)
@@ -160,7 +160,7 @@ extension LeaseState {
         estimate = StoreBalanceEstimate(unknown: limit, asOf: estimate.asOf)
     }
 
-    /// Records that a token was spent here that was not leased.
+    /// Records that a request was paid here with tokens that were not leased.
     mutating func recordSpend(now: Instant) {
         lastSpentAt = max(lastSpentAt, now)
     }

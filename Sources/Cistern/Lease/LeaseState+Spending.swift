@@ -49,8 +49,9 @@ extension LeaseState {
             return wait
         }
         let missing = Int64(cost - heldTokens) * Limit.microtokensPerToken
-        // Tokens spent here stay on record until the store learns of them, and limit its refill to this room. Then it
-        // refills as from the last spend; this code measures that time on the slowest clock.
+        // Tokens spent here stay on record, and limit the store's refill to this room, until the store learns of the
+        // spending. Then the store adds the refill since the last spend. This code measures the time since then on the
+        // slowest possible clock.
         let room = limit.capacityMicrotokens - Int64(outstandingTokens + spentTokens) * Limit.microtokensPerToken
         let open = estimate.millisecondsUntil(missing, limit: limit, now: now)
         if missing <= room {

@@ -35,7 +35,7 @@ struct LocalBucket: Sendable {
         guard scaledCost <= ceiling else { return .refused(limit, at: now) }
         let leasesEndAt = fraction.lostAt.advanced(
             byMilliseconds: settings.localMilliseconds(settings.durationMilliseconds))
-        // The tokens that leases from before the loss leave: those hold at most half of the capacity, in whole tokens.
+        // Leases from before the loss may hold half of the capacity, in whole tokens; this is the rest of the capacity.
         let earlyCeiling = limit.capacityMicrotokens - Int64(limit.capacity / 2) * Limit.microtokensPerToken
         bucket.refill(
             limit, ceilingMicrotokens: earlyCeiling, nowMilliseconds: elapsed(until: min(now, leasesEndAt), settings))

@@ -1,7 +1,7 @@
 /// A ``LeaseState`` in 120 bytes, as the lease table keeps it.
 ///
-/// The fast path changes ``hot`` alone. A payment lowers the held tokens and raises the spent and the demanded ones, so
-/// the sums with the held tokens stay the same: these are stored.
+/// The fast path changes ``hot`` alone. A payment lowers the held tokens, and raises the spent and the demanded tokens
+/// by the same amount. So the sums ``spentPlusHeld`` and ``demandedPlusHeld`` are stored, which it does not change.
 struct PackedLease: TableValue {
     typealias Hot = HotLease
     typealias Cold = InlineArray<12, UInt64>

@@ -1,8 +1,8 @@
 /// Tokens that arrive one after the other: a part of the refill to come, granted in advance.
 ///
-/// The idea comes from CockroachDB's distributed token bucket. The time counts from the arrival of the reply, which is
-/// later than the grant at the store, and at the rate of the slowest possible clock. So no token is spent before it has
-/// flowed into the bucket.
+/// The idea comes from CockroachDB's distributed token bucket. The time is counted at the rate of the slowest possible
+/// clock, and from the arrival of the reply, which is later than the grant at the store. So no token is spent before it
+/// has flowed into the bucket.
 struct TrickleGrant: Sendable, Equatable {
     /// The longest duration, in milliseconds; no lease lasts longer.
     static let longestMilliseconds = Int64(UInt16.max)

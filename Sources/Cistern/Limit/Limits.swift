@@ -50,7 +50,7 @@ public struct Limits: Sendable, Equatable {
         return byKey[key] == nil ? .standard : .file
     }
 
-    /// The keys whose limit differs in `other`; nil if any key's may, because the default differs.
+    /// The keys whose limit differs in `other`; nil if the default differs, so that the limit of any key may differ.
     func changes(to other: Limits) -> Set<[UInt8]>? {
         guard standard == other.standard else { return nil }
         let names = [byKey.keys, overrides.keys, other.byKey.keys, other.overrides.keys]

@@ -11,8 +11,9 @@ package struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
 
     /// Denied decisions for new keys beyond ``LimiterSettings/maximumNewKeysPerSecond``.
     package var newKeysDenied: UInt64 = 0
-    /// When a decision was last unmetered, or refused for lack of a store or of room, on the decisions' clock.
+    /// When a decision was last unmetered, on the clock of ``Decision/decidedAt``.
     package var lastUnmeteredAt = Instant(nanoseconds: 0)
+    /// When a decision was last refused, for lack of a store or of room, on the same clock.
     package var lastRefusedAt = Instant(nanoseconds: 0)
 
     package init() {}

@@ -1,4 +1,4 @@
-/// The store in this process: it keeps the bucket of every key, for a server that shares its limits with no other.
+/// The store in this process: it keeps the bucket of every key, for a server that shares no limits with others.
 ///
 /// A decision is one lookup under one lock. There are no leases, and every decision is exact.
 final class EmbeddedStore: Sendable {
@@ -113,7 +113,7 @@ final class EmbeddedStore: Sendable {
 
     /// Switches to other limits; the refill up to now still follows the old ones.
     ///
-    /// - Parameter names: the keys whose limit differs; nil if any key's may.
+    /// - Parameter names: the keys whose limit differs; nil if the limit of any key may differ.
     func change(to limits: Limits, names: Set<[UInt8]>?, now: Instant) {
         shards.forEach { $0.limits = limits }
         shards.forEachEntry(of: names, hash: hash) { state, index in

@@ -37,8 +37,8 @@ extension LeaseStore {
 
 /// The node or slot where a bucket is kept, as a number that the store chooses.
 ///
-/// The number stays the same as long as the bucket does, even if the bucket moves. A bucket in another partition is
-/// another bucket: tokens leased from the old one must be returned to the old one.
+/// The number stays the same as long as the bucket does, even if the bucket's slot moves to another node. A bucket in
+/// another partition is another bucket: tokens leased from the old one must be returned to the old one.
 public struct PartitionID: Sendable, Hashable, BitwiseCopyable {
     /// The number.
     public let number: UInt16

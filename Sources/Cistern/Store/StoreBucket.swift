@@ -9,7 +9,7 @@
 /// - T + O ≤ C.
 /// - O ≤ C.
 /// - The rates of the running trickle grants add up to at most R.
-/// - Only open tokens are granted at once: T plus the part of the trickle grants that is still to come.
+/// - At most the open tokens are granted at once: T plus the tokens of trickle grants that have not arrived yet.
 package struct StoreBucket: Sendable, Equatable {
     /// The store's record of one lessee.
     package struct Record: Sendable, Equatable {
@@ -143,8 +143,8 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// Moves records from the future to now: the store's clock has stepped back since they were written.
     ///
-    /// How much of each running trickle grant has come is unknown, so all of it is charged. Earlier overflow is not
-    /// credited, since times before and after the step cannot be compared.
+    /// It is unknown how much of each running trickle grant has arrived, so the balance is charged with all that seems
+    /// to be left of it. Earlier overflow is not credited, since times before and after the step cannot be compared.
     private mutating func handleClockStepBack(of lesseeID: String, now: Int64) {
         guard records.contains(where: { $0.lastRequestMilliseconds > now }) else { return }
         for index in records.indices {
@@ -187,9 +187,9 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// Brings the balance up to date, and removes the lessee's own record and the expired ones.
     ///
-    /// Refill stops at C − O at every moment: a lease that expired an hour ago made room an hour ago. So the refill
-    /// goes in steps, to each moment at which tokens ended. If tokens were spent before the last refill, the overflow
-    /// since then is credited.
+    /// Refill stops at C − O at every moment: a lease that expired an hour ago made room an hour ago. So the refill is
+    /// computed in steps, up to each moment at which leased tokens were spent, lost or expired. If tokens were spent
+    /// before the last refill, the overflow since they were spent is credited.
     private mutating func refill(around report: Report, own: Record?, of lesseeID: String, limit: Limit, now: Int64) {
         var endings = report.spent
         for record in records where record.lesseeID != lesseeID && record.endsMilliseconds <= now {
@@ -225,7 +225,7 @@ package struct StoreBucket: Sendable, Equatable {
         asOfMilliseconds = now
     }
 
-    /// Credits the overflow since some tokens were spent, at most as many tokens as were spent.
+    /// Credits the overflow since some tokens were spent, up to the number of tokens spent.
     ///
     /// The overflow since the lessee's last request is known. The overflow since the tokens were spent is less, by at
     /// most the refill between these two moments.

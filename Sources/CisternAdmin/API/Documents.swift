@@ -5,7 +5,7 @@ internal import Foundation
 
 /// The API's JSON documents, as described in `openapi.json`.
 enum Document {
-    struct LimitFigures: Encodable {
+    struct LimitDocument: Encodable {
         let capacity: Int
         let refillPerSecond: Double
         let shadow: Bool
@@ -96,7 +96,7 @@ enum Document {
         }
     }
 
-    /// Lease settings with a version of the document.
+    /// The lease settings and the version of the document.
     struct LeaseResponse: Encodable {
         let lease: Lease
 
@@ -170,7 +170,7 @@ enum Document {
         let connections: Int
         let unmetered: Unmetered
         let latestJournalEntry: Int
-        let limit: LimitFigures
+        let limit: LimitDocument
         let limits: Limits
         @Nullable var lease: Lease?
         let nodes: [Node]
@@ -189,7 +189,7 @@ enum Document {
                 decisions: snapshot.limiter.decisions.unmetered,
                 lastSecondsAgo: Nullable(wrappedValue: snapshot.lastUnmeteredMillisecondsAgo.map { $0 / 1000 }))
             latestJournalEntry = snapshot.latestJournalEntry
-            limit = LimitFigures(snapshot.limits.standard)
+            limit = LimitDocument(snapshot.limits.standard)
             limits = Limits(
                 organizations: snapshot.limits.organizations, overrides: snapshot.limits.overrides,
                 file: Nullable(wrappedValue: snapshot.limits.file),
@@ -234,7 +234,7 @@ enum Document {
 
         let version = 1
         let organization: String
-        let limit: LimitFigures
+        let limit: LimitDocument
         let limitSource: String
         @Nullable var override: Override?
         let local: Local
@@ -243,7 +243,7 @@ enum Document {
 
         init(_ name: String, _ view: OrganizationView) {
             organization = name
-            limit = LimitFigures(view.limit)
+            limit = LimitDocument(view.limit)
             limitSource = view.limitSource
             override = view.override.flatMap { Override($0) }
             local = Local(leasedTokens: view.leasedTokens)
@@ -268,7 +268,7 @@ enum Document {
     }
 }
 
-/// A JSON member that is always present, and null without a value.
+/// A JSON member that is always present; it is null if there is no value.
 @propertyWrapper
 struct Nullable<Value: Encodable>: Encodable {
     var wrappedValue: Value?

@@ -6,7 +6,7 @@ internal import NIOCore
 /// An error response of the API, as problem details (RFC 9457).
 struct Problem: HTTPResponseError {
     let status: HTTPResponse.Status
-    /// What is wrong, its value, and the remedy.
+    /// The fault, the invalid value, and the remedy.
     let detail: String
     /// Additional header fields, such as `Allow`.
     var headers: HTTPFields = [:]

@@ -73,7 +73,7 @@ struct AdminGuard: Sendable {
 
     /// Rejects browser requests that come from pages of another origin.
     private func checkOrigin(_ request: Request) throws(Problem) {
-        // For images and scripts of another site, browsers send no Origin, but they do send Sec-Fetch-Site.
+        // If another site's page loads images or scripts from here, browsers send Sec-Fetch-Site, but no Origin.
         let site = HTTPField.Name("Sec-Fetch-Site").flatMap { request.headers[$0] }
         guard site != "cross-site" else {
             throw Problem(.forbidden, "Sec-Fetch-Site is 'cross-site': use this server's own page")
@@ -99,7 +99,9 @@ struct AdminGuard: Sendable {
     }
 }
 
-/// The rate limit of the API: per name, a burst of 200 requests and 100 requests per second.
+/// The rate limit of the API: for each key, a burst of 200 requests and 100 requests per second.
+///
+/// A key names a user or a client's address, and a class of requests.
 ///
 /// A rejection is sent after 250 ms: the delay costs the server less than immediate retries would.
 final class AdminRateLimit: Sendable {
@@ -116,8 +118,8 @@ final class AdminRateLimit: Sendable {
 
     /// Admits one request, or throws a problem with status 429.
     ///
-    /// - Parameter isKnown: whether the name belongs to a valid token. These names are few, so they are admitted even
-    ///   when a flood of addresses has filled the limiter's bounded memory.
+    /// - Parameter isKnown: whether the key `name` belongs to a valid token. There are few valid tokens, so their
+    ///   requests are admitted even when a flood of addresses has filled the limiter's bounded memory.
     func admit(_ name: String, isKnown: Bool = false) async throws {
         guard let decision = limiter.decideNow(name.utf8.span, now: clock.now()), !decision.isAllowed,
             !(isKnown && decision.outcome == .refused)

@@ -18,21 +18,23 @@ final class ConnectionLimiter: Sendable {
         let channel: any Channel
         let address: String
         let number: UInt64
-        var standing = TrustLevel.silent
+        var trustLevel = TrustLevel.silent
     }
 
     private struct State {
         var connections: [ObjectIdentifier: Connection] = [:]
         var joined: UInt64 = 0
 
-        /// The connection to close, chosen by lowest standing, then by the address with the most connections (not
-        /// for `known` clients), then by age.
+        /// The connection to close.
+        ///
+        /// The lowest trust level comes first, then the address with the most connections (not for `known` clients),
+        /// then the oldest connection.
         var evictionCandidate: Connection? {
             var counts: [String: Int] = [:]
-            for place in connections.values { counts[place.address, default: 0] += 1 }
-            func rank(_ place: Connection) -> (Int, Int, UInt64) {
-                let crowd = place.standing == .known ? 0 : counts[place.address] ?? 0
-                return (place.standing.rawValue, -crowd, place.number)
+            for connection in connections.values { counts[connection.address, default: 0] += 1 }
+            func rank(_ connection: Connection) -> (Int, Int, UInt64) {
+                let connectionsFromAddress = connection.trustLevel == .known ? 0 : counts[connection.address] ?? 0
+                return (connection.trustLevel.rawValue, -connectionsFromAddress, connection.number)
             }
             return connections.values.min { rank($0) < rank($1) }
         }
@@ -45,7 +47,7 @@ final class ConnectionLimiter: Sendable {
         self.maximum = maximum
     }
 
-    /// Adds a connection; at the limit, first closes the least wanted one.
+    /// Adds a connection; at the limit, closes the least trusted connection.
     func join(_ channel: any Channel, from address: String) {
         let leaving: (any Channel)? = state.withLock { state in
             let leaving = state.connections.count < maximum ? nil : state.evictionCandidate
@@ -58,12 +60,14 @@ final class ConnectionLimiter: Sendable {
         leaving?.close(promise: nil)
     }
 
-    /// Raises the standing of a connection; a lower standing is ignored.
-    func note(_ standing: TrustLevel, on channel: any Channel) {
+    /// Raises the trust level of a connection; a lower level is ignored.
+    func note(_ trustLevel: TrustLevel, on channel: any Channel) {
         state.withLock { state in
             let id = ObjectIdentifier(channel)
-            guard let place = state.connections[id], place.standing.rawValue < standing.rawValue else { return }
-            state.connections[id]?.standing = standing
+            guard let connection = state.connections[id], connection.trustLevel.rawValue < trustLevel.rawValue else {
+                return
+            }
+            state.connections[id]?.trustLevel = trustLevel
         }
     }
 
@@ -79,7 +83,7 @@ final class AdminConnectionHandler: ChannelDuplexHandler, RemovableChannelHandle
 
     /// How long a client may take for the head of its first request.
     static let firstRequestTimeout = TimeAmount.seconds(5)
-    /// How long a client may leave the data that is sent to it unread.
+    /// How long a client may leave sent data unread.
     static let writeStallTimeout = TimeAmount.seconds(10)
 
     private let connections: ConnectionLimiter

@@ -86,8 +86,8 @@ struct AdminClient {
         }
     }
 
-    /// - Parameter isProblem: whether the response is a problem document, as errors of the admin API are and errors of
-    ///   the data port are not.
+    /// - Parameter isProblem: whether the response is a problem document. The admin API sends its errors as problem
+    ///   documents; the data port does not.
     private func failure(_ status: UInt, _ path: String, isProblem: Bool) -> Failure {
         switch status {
         case 401 where isProblem && token == nil:

@@ -20,7 +20,7 @@ struct LeaseSearchSpace: Sendable {
         2500, 3000, 4000, 5000, 7000, 10_000,
     ]
 
-    /// The first choices: every horizon, with the base's prefetch time, or with one that covers 5 or 10 round trips.
+    /// The first choices: every horizon, each with three prefetch times: the base's, 5 and 10 round trips.
     var first: [LeaseSettings] {
         let horizons = kept.contains("leaseHorizon") ? [base.horizonMilliseconds] : Self.horizons
         return distinct(
@@ -69,7 +69,7 @@ struct LeaseSearchSpace: Sendable {
         choices.reduce(into: []) { if !$0.contains($1), Self.isValid($1) { $0.append($1) } }
     }
 
-    /// Whether a server would accept the settings; their type keeps the ranges.
+    /// Whether a server would accept the settings; `LeaseSettings` itself keeps each value within its range.
     private static func isValid(_ lease: LeaseSettings) -> Bool {
         lease.conflict == nil
     }

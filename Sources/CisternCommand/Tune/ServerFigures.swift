@@ -117,8 +117,8 @@ struct ServerFigures: Sendable {
 
     /// Fits Zipf's exponent to rates in descending order, by least squares of log(rate) over log(rank).
     ///
-    /// - Returns: 0 to 3 in steps of 0.05, with 0 for fits below 0.1, which chance alone can give; nil for fewer than
-    ///   five rates.
+    /// - Returns: 0 to 3 in steps of 0.05; nil for fewer than five rates. A fit below 0.1 is returned as 0, because
+    ///   chance alone can produce it.
     static func skew(of rates: [Double]) -> Double? {
         guard rates.count >= 5 else { return nil }
         let points = rates.enumerated().map { (x: log(Double($0.offset + 1)), y: log($0.element)) }

@@ -32,7 +32,7 @@ struct TradeOff {
     /// Store calls a second that the nodes can handle; calls below a tenth of it count as free.
     let storeCapacity: Double
 
-    /// Lease requests a second that one Redis node handles at least; `perf tiers` measures it.
+    /// A lower bound of the lease requests a second that one Redis node handles, as measured by `perf tiers`.
     static let nodeCapacity = 50_000.0
 
     /// The Pareto front: the rows that no other row dominates in store calls, loss and wait time.
@@ -68,9 +68,10 @@ struct TradeOff {
 
     /// The recommended row; nil if no row is within the budget.
     ///
-    /// Within a budget, or a tenth of the store's capacity, it is the row with the least loss. Among rows with equal
-    /// loss, the lowest score decides. Without a bound it is the knee of the Pareto front: the lowest score, where
-    /// halving the store calls again would cost more than it saves.
+    /// The bound on store calls is the budget; without a budget, it is a tenth of the store's capacity if any row stays
+    /// below that. With a bound, the row with the least loss is recommended; among equal losses, the lowest score
+    /// decides. Without a bound, it is the knee of the Pareto front: the lowest score, where halving the store calls
+    /// again would cost more than it saves.
     ///
     /// The current settings are kept if their score is within ``sameScore`` of the best. Otherwise, of the rows within
     /// half that distance, the one that changes the fewest settings is recommended.

@@ -173,7 +173,7 @@ struct TuneOptions: ParsableArguments {
             ]
             values.merge(own.mapValues { "\($0)ms" }) { given, _ in given }
         }
-        // A horizon without duration and prefetch time gets values that fit it.
+        // If a horizon is given, the duration and prefetch time default to values that fit the horizon.
         if let given = lease.leaseHorizon.flatMap(SettingsReader.milliseconds), LeaseSettings.Ranges.horizon ~= given {
             if lease.leaseDuration == nil { values["leaseDuration"] = "\(max(2000, given * 4))ms" }
             if lease.leasePrefetch == nil { values["leasePrefetch"] = "\(min(20, given / 2))ms" }
@@ -206,7 +206,8 @@ struct FigureSources {
 
     /// Returns the flag's value, else the server's, else the default, and records its source.
     ///
-    /// - Parameter how: how the server's figure was derived, if the server does not report it; precedes its address.
+    /// - Parameter how: how the server's figure was derived, if the server does not report the figure itself. The
+    ///   recorded source is this text, followed by the server's address.
     mutating func take(
         _ name: String, _ flag: String?, _ figure: String?, _ standard: String, how: String = ""
     ) -> String {

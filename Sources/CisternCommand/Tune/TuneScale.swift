@@ -2,14 +2,14 @@ internal import Cistern
 internal import CisternServer
 internal import CisternSimulation
 
-/// Scales a workload down so that it can be simulated many times, and its figures back up.
+/// Scales a workload down so that it can be simulated many times, and scales the resulting figures back up.
 ///
 /// Three quantities may be scaled, each only where this does not change the results:
 /// - Organizations: they are independent of each other, so a few represent many.
 /// - Offered load: it is capped at 8 × refill, or at 4 × refill if the work would be too much. Requests beyond the cap
 ///   are denied from memory.
 /// - Tokens: if every server spends hundreds of tokens a second of each organization, one token represents several.
-///   Store calls depend on time, and the loss is relative.
+///   This changes neither the store calls, which depend on time, nor the loss, which is a percentage.
 struct TuneScale: Sendable {
     let population: Population
     /// How many tokens one simulated token represents.
@@ -22,7 +22,7 @@ struct TuneScale: Sendable {
     /// The cap on an organization's offered load, in multiples of its refill.
     private let highestLoad: Double
 
-    /// The cap unless simulating it costs too much.
+    /// The usual value of `highestLoad`; half of it applies if the simulation would cost too much.
     private static let loadCap = 8.0
     /// The maximum number of simulated organizations.
     static let maximumGroups = 256

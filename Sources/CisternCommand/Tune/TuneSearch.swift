@@ -3,7 +3,7 @@ internal import CisternSimulation
 
 /// Searches lease settings for a workload in simulated worlds that all see the same requests.
 struct TuneSearch {
-    /// A world broke a promise, which is a defect of the limiter and not of the settings.
+    /// A simulated world violated an invariant, which is a defect of the limiter and not of the settings.
     struct ViolationError: Error {
         let lease: LeaseSettings
         let violation: Violation
@@ -28,8 +28,8 @@ struct TuneSearch {
     func run(besides: [LeaseSettings], progress: (Int, Int) -> Void) async throws -> [TuneRow] {
         var rows: [TuneRow] = []
         let first = space.first + besides.filter { !space.first.contains($0) }
-        let perCentre = space.neighbors(of: space.base).count
-        let expected = first.count + (Self.centers + 1) * perCentre
+        let neighborsPerCenter = space.neighbors(of: space.base).count
+        let expected = first.count + (Self.centers + 1) * neighborsPerCenter
         try await evaluate(first, &rows) { progress($0, expected) }
         for centers in [Self.centers, 1] {
             let tradeOff = tradeOff(rows)

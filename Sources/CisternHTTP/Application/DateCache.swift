@@ -17,7 +17,7 @@ struct DateCache {
     private(set) var reset: [UInt8] = []
 
     /// Advances the cache to `now`, and reads the wall clock if a new second has begun.
-    mutating func turn(to now: Instant, unixMilliseconds: () -> Int64) {
+    mutating func advance(to now: Instant, unixMilliseconds: () -> Int64) {
         if (now.milliseconds + offsetMilliseconds) / 1000 == second { return }
         let wall = unixMilliseconds()
         offsetMilliseconds = wall - now.milliseconds

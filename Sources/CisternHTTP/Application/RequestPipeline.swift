@@ -82,7 +82,7 @@ enum RequestPipeline {
         }
     }
 
-    /// The response to OPTIONS, which costs no token and needs no identity: a browser's preflight has none.
+    /// The response to OPTIONS, which costs no token and needs no identity: a browser's preflight sends no identity.
     private static func options(_ route: Route, _ path: Span<UInt8>) -> Response {
         var response = Response(status: .noContent, content: .none)
         switch route {

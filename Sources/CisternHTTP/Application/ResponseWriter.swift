@@ -48,12 +48,12 @@ struct ResponseWriter {
     private mutating func begin(
         _ response: borrowing Response, now: Instant, unixMilliseconds: () -> Int64
     ) -> RequestID {
-        dateCache.turn(to: now, unixMilliseconds: unixMilliseconds)
+        dateCache.advance(to: now, unixMilliseconds: unixMilliseconds)
         if let decision = response.decision { dateCache.setReset(to: decision.resetAt) }
         return RequestID(using: &ids)
     }
 
-    /// An upper bound for the size of a head: long values take 100 bytes, and all fields with their names 500.
+    /// An upper bound for the size of a head: all fields with their names take 500 bytes, and long values take 100.
     private static let maximumHeadBytes = 1024
 
     private func writeHead(

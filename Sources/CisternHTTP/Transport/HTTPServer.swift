@@ -186,8 +186,8 @@ package final class HTTPServer: Sendable {
 
     /// Rejects a connection above the limit.
     ///
-    /// It does not count toward `maximumConnections`. At most `maximumLingeringRejections` of them wait for their
-    /// clients to close.
+    /// A rejected connection does not count toward `maximumConnections`. At most `maximumLingeringRejections` rejected
+    /// connections wait for their clients to close.
     private func refuse(_ channel: any Channel) throws {
         statistics.refusedConnections.add(1, ordering: .relaxed)
         let lingers = Self.incrementIfBelow(of: Self.maximumLingeringRejections, from: lingeringRejections)
@@ -197,7 +197,7 @@ package final class HTTPServer: Sendable {
         try channel.pipeline.syncOperations.addHandler(RejectedConnectionHandler(lingers: lingers))
     }
 
-    /// Increments `count` unless that exceeds `most`; returns whether it was incremented.
+    /// Increments `count` unless the result would exceed `most`; returns whether `count` was incremented.
     private static func incrementIfBelow(of most: Int, from count: borrowing Atomic<Int>) -> Bool {
         if count.add(1, ordering: .relaxed).newValue <= most { return true }
         count.subtract(1, ordering: .relaxed)

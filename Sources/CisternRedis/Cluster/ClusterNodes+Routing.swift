@@ -10,7 +10,7 @@ extension ClusterNodes {
     private struct RoutedCommand: Sendable {
         let slot: Int
         let deadline: Instant
-        /// Sends the command to a node, and passes on its redirection, or nil once the command has been handled.
+        /// Sends the command to a node; calls back with the node's redirection, or with nil if it sent none.
         let send: @Sendable (RedisNode, Entry, @escaping @Sendable (Redirect?) -> Void) -> Void
         /// Called if the command cannot be routed.
         let fail: @Sendable (LeaseFailure, Instant) -> Void
@@ -29,8 +29,9 @@ extension ClusterNodes {
 
     /// How many redirections are followed without a pause; an outdated slot map needs one or two.
     private static let immediateHops = 4
-    /// The pause before a retry; it doubles with each hop after the first ``hopsBeforeBackoff``, up to 64 times as
-    /// long.
+    /// The pause before a retry.
+    ///
+    /// It doubles with each redirection after the first ``hopsBeforeBackoff``, up to a factor of 64.
     private static let pauseMilliseconds: Int64 = 3
     private static let hopsBeforeBackoff = 8
 
@@ -40,8 +41,9 @@ extension ClusterNodes {
         let command = RoutedCommand(
             slot: Int(request.partition.number), deadline: request.deadline,
             send: { node, entry, redirect in
-                // If the owner has no Redis key left, some may not exist at all. The importing node cannot distinguish
-                // missing Redis keys from ones that have not arrived yet, unless the command names only one.
+                // If the owner has none of the bucket's Redis keys, some of them may not exist on any node. The
+                // importing node cannot distinguish these from keys that have not arrived yet, and rejects a command
+                // with several keys. The command therefore names only one.
                 let keys = KeyNames.KeySelection(isTagged: true, count: entry == .askingWithoutKeys ? 1 : 3)
                 node.lease(request, keys: keys, isAsking: entry != .owner, redirected: { redirect($0) }) {
                     result, now in

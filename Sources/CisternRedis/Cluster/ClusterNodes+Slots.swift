@@ -92,7 +92,7 @@ extension ClusterNodes {
     /// Applies a new slot map: connects to new nodes, and drops nodes that own no slots any more.
     private func take(_ map: SlotMap) {
         var fresh: [RedisNode] = []
-        var parted: [RedisNode] = []
+        var removedNodes: [RedisNode] = []
         let now = context.clock.now()
         state.withLock { state in
             guard !state.isStopped else { return }
@@ -114,13 +114,13 @@ extension ClusterNodes {
                 state.nodes[address] = nil
                 state.probeKeys[address] = nil
                 state.lostFractions[address] = nil
-                parted.append(node)
+                removedNodes.append(node)
             }
             setReachability(state)
         }
-        if !parted.isEmpty {
-            let parted = parted
-            eventLoop.scheduleTask(in: Self.removalDelay) { parted.forEach { $0.end() } }
+        if !removedNodes.isEmpty {
+            let removedNodes = removedNodes
+            eventLoop.scheduleTask(in: Self.removalDelay) { removedNodes.forEach { $0.end() } }
         }
         begin(fresh)
     }

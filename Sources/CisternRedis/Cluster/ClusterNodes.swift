@@ -20,7 +20,9 @@ final class ClusterNodes: StoreNodes {
         var owners = [RedisNode?](repeating: nil, count: HashSlot.count)
         /// The addresses of the replicas, which may take over from a failed primary.
         var replicas: Set<NodeAddress> = []
-        /// When requests were last redirected to each node; a node that imports its first slot is in no slot map.
+        /// When requests were last redirected to each node.
+        ///
+        /// Recent targets stay connected, because a node that imports its first slot is not in the slot map yet.
         var redirectTargets: [NodeAddress: Instant] = [:]
         /// The Redis keys found so far for write probes.
         var probeKeys: [NodeAddress: [UInt8]] = [:]
@@ -39,9 +41,9 @@ final class ClusterNodes: StoreNodes {
 
     let context: StoreContext
     let reachability = Reachability()
-    /// This server's local fraction of all limits; the owner of one slot (``fractionPartition``) grants it for the
-    /// whole
-    /// cluster.
+    /// This server's local fraction of all limits.
+    ///
+    /// The owner of one slot (``fractionPartition``) grants it for the whole cluster.
     private let fraction: NodeFraction
     let state: Mutex<State>
     /// The event loop for periodic tasks and delays.
@@ -182,9 +184,11 @@ final class ClusterNodes: StoreNodes {
         refreshSlots()
     }
 
-    /// Reconnects to every node with another user, password or encryption; switches once each has been tried.
+    /// Reconnects to every node, using the seeds' new user, password or encryption.
     ///
-    /// - Throws: `RedisStore.UnusableNodes` if no new connection can be used and an old one can.
+    /// Switches to the new connections once each has been tried.
+    ///
+    /// - Throws: `RedisStore.UnusableNodes` if an old connection is usable but every new one has failed.
     private func reconnect(
         _ seeds: [RedisEndpoint], isOtherCluster: Bool, addresses: [NodeAddress]
     ) async throws {

@@ -7,7 +7,7 @@ struct SlotMap: Equatable {
 
     let ranges: [Range]
     let replicas: Set<NodeAddress>
-    /// The permanent IDs of these nodes, which distinguish one cluster from another.
+    /// The permanent IDs of the primaries and replicas, which distinguish one cluster from another.
     let identifiers: Set<String>
 
     /// Parses the reply to `CLUSTER SLOTS`; nil if it is malformed.

@@ -90,8 +90,8 @@ extension RedisStore {
 
     /// Refills a key's bucket completely, except for tokens that are still leased.
     ///
-    /// A lessee that remembers a denial does not notice: it asks again once refill alone could have paid, or once its
-    /// lease has ended.
+    /// A lessee that remembers a denial does not learn of this. It asks again once ordinary refill could have paid the
+    /// denied request, or once its lease has ended.
     package func fillBucket(of key: String, limit: Limit) async throws(BucketInspection.Failure) {
         let name = Array(key.utf8)
         let command = FillScript.command(name, limit: limit, isTagged: topology == .cluster)

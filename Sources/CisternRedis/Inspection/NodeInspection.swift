@@ -68,18 +68,18 @@ extension RedisNode {
     private static let keysAtOnce = 1000
 
     private func countKeys() async -> (count: Int?, isEstimate: Bool) {
-        var (cursor, found, looked) = ("0", 0, 0)
+        var (cursor, found, scannedKeys) = ("0", 0, 0)
         repeat {
             let scan = ["SCAN", cursor, "MATCH", "ratelimit:*:tokens", "COUNT", "\(Self.keysAtOnce)"]
             guard case .success(.array(let answer)) = await ask(scan), answer.count == 2,
                 case .string(let next) = answer[0], case .array(let keys) = answer[1]
             else { return (nil, false) }
             found += keys.count
-            looked += Self.keysAtOnce
+            scannedKeys += Self.keysAtOnce
             cursor = String(decoding: next, as: UTF8.self)
-        } while cursor != "0" && looked < Self.mostKeys
+        } while cursor != "0" && scannedKeys < Self.mostKeys
         guard cursor != "0" else { return (found, false) }
         guard case .success(.integer(let size)) = await ask(["DBSIZE"]) else { return (nil, false) }
-        return (Int(exactly: (Double(found) / Double(looked) * Double(size)).rounded()), true)
+        return (Int(exactly: (Double(found) / Double(scannedKeys) * Double(size)).rounded()), true)
     }
 }

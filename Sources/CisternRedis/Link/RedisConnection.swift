@@ -32,7 +32,7 @@ final class RedisConnection: ChannelInboundHandler {
     /// The minimum timeout of a probe.
     private static let shortestProbe = TimeAmount.milliseconds(100)
 
-    /// How long after its deadline a reply is still accepted, so that the event loop can take one more turn.
+    /// How long after a command's deadline its reply is still accepted, so that the event loop can read once more.
     private static let lateReplyGrace = TimeAmount.milliseconds(1)
 
     private let maximumPending: Int

@@ -2,10 +2,10 @@ package import Cistern
 
 /// Counters and latencies of one node's lease requests since the start.
 package struct NodeStatistics: Sendable {
-    /// Requests whose waiting costs were paid in full, without a trickle grant.
+    /// Lease requests that paid all waiting requests in full, without a trickle grant.
     package var granted: UInt64 = 0
     /// Requests that the bucket could not pay in full, or that got a trickle grant.
-    package var short: UInt64 = 0
+    package var partlyGranted: UInt64 = 0
     /// Requests for no tokens, which only return tokens or report spending.
     package var returned: UInt64 = 0
     /// Requests that the node rejected with an error.
@@ -30,7 +30,7 @@ package struct NodeStatistics: Sendable {
             if request.waiting.isEmpty && request.requested.prefetchTokens == 0 {
                 returned &+= 1
             } else if grant.tokens < request.missingTokens || grant.trickleTokens > 0 {
-                short &+= 1
+                partlyGranted &+= 1
             } else {
                 granted &+= 1
             }

@@ -9,7 +9,9 @@ internal import Synchronization
 extension RedisNode {
     typealias Reply = @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
 
-    /// Called if the node did not act on a request: in a Redis Cluster another node must, or this node later.
+    /// Called if a Redis Cluster node did not act on a request.
+    ///
+    /// The callback must send the request to another node, send it to this node again later, or fail it.
     typealias Redirected = @Sendable (Redirect) -> Void
 
     /// Sends one lease request; any thread may call it.

@@ -196,7 +196,7 @@ extension RedisNode {
         }
     }
 
-    /// Gives up the local fraction; calls `whenDone` once the node has confirmed it, or cannot.
+    /// Gives up the local fraction; calls `whenDone` once the node has confirmed this, or the request has failed.
     func releaseFraction(whenDone: @escaping @Sendable () -> Void) {
         guard isUp, let fraction = role.fraction, let connection = loop.value.connection else { return whenDone() }
         // A hanging node must not delay the server's stop; the fraction expires there by itself.

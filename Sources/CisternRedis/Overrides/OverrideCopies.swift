@@ -74,7 +74,7 @@ package actor OverrideCopies {
     /// Sets or removes a key's override in every reachable copy.
     ///
     /// - Parameter limit: the limit; nil to remove the override.
-    /// - Parameter lifeMilliseconds: how long the override lasts, in milliseconds; nil for no end.
+    /// - Parameter timeToLiveMilliseconds: how long the override lasts, in milliseconds; nil for no end.
     /// - Throws: ``Failure`` if no copy has stored it.
     package func set(
         _ limit: Limit?, of key: String, timeToLiveMilliseconds: Int64?, by who: String

@@ -13,8 +13,8 @@ final class RingNodes: StoreNodes {
         var nodes: [PartitionID: RedisNode]
         /// The partitions of all nodes that were ever used, by node name.
         ///
-        /// A partition ID is never reused for another node: its bucket would be mistaken for the old node's.
-        var numbers: [String: PartitionID]
+        /// A partition ID is never reused, because the new node's buckets would be mistaken for the old node's buckets.
+        var partitionsByName: [String: PartitionID]
         /// Nodes that no longer store buckets, but to which leases may still be returned.
         var leaving: [PartitionID: RedisNode] = [:]
         var isStopped = false
@@ -28,8 +28,8 @@ final class RingNodes: StoreNodes {
         self.context = context
         let ring = Ring(endpoints.map { Ring.Member(name: $0.name, weight: $0.weight) })
         let partitions = endpoints.indices.map { PartitionID(UInt16($0)) }
-        let numbers = Dictionary(uniqueKeysWithValues: zip(endpoints.map(\.name), partitions))
-        state = Mutex(State(ring: ring, partitions: partitions, nodes: [:], numbers: numbers))
+        let partitionsByName = Dictionary(uniqueKeysWithValues: zip(endpoints.map(\.name), partitions))
+        state = Mutex(State(ring: ring, partitions: partitions, nodes: [:], partitionsByName: partitionsByName))
         for (endpoint, partition) in zip(endpoints, partitions) {
             let node = makeNode(endpoint, partition: partition)
             state.withLock { $0.nodes[partition] = node }
@@ -108,14 +108,16 @@ final class RingNodes: StoreNodes {
     ///
     /// Nodes that stay keep their connections. Buckets move only after each new node has been tried; then this returns.
     func change(to endpoints: [RedisEndpoint]) async throws {
-        var (numbers, current) = state.withLock { ($0.numbers, $0.nodes.merging($0.leaving) { node, _ in node }) }
+        var (partitionsByName, current) = state.withLock {
+            ($0.partitionsByName, $0.nodes.merging($0.leaving) { node, _ in node })
+        }
         var nodes: [PartitionID: RedisNode] = [:]
         var partitions: [PartitionID] = []
         var fresh: [RedisNode] = []
         for endpoint in endpoints {
-            let partition = numbers[endpoint.name] ?? PartitionID(UInt16(numbers.count))
+            let partition = partitionsByName[endpoint.name] ?? PartitionID(UInt16(partitionsByName.count))
             guard Int(partition.number) < Reachability.partitionCount else { throw RedisStore.TooManyNodes() }
-            numbers[endpoint.name] = partition
+            partitionsByName[endpoint.name] = partition
             partitions.append(partition)
             if let node = current[partition], node.endpoint.isSameNode(as: endpoint) {
                 nodes[partition] = node
@@ -140,7 +142,8 @@ final class RingNodes: StoreNodes {
         let replaced = current.filter { nodes[$0.key] != nil }
         let leaving = current.filter { nodes[$0.key] == nil }
         state.withLock { state in
-            state = State(ring: ring, partitions: partitions, nodes: nodes, numbers: numbers, leaving: leaving)
+            state = State(
+                ring: ring, partitions: partitions, nodes: nodes, partitionsByName: partitionsByName, leaving: leaving)
             for (partition, node) in nodes { reachability.set(partition, isUp: node.isUp) }
         }
         replaced.values.forEach { $0.end(isReplaced: true) }

@@ -45,8 +45,8 @@ enum LeaseScript {
             local time = call('TIME')
             local now = time[1] * 1000 + floor(time[2] / 1000)
 
-            -- Collect the times at which leased tokens ended. A lease ends at its expiry. Tokens that this lessee spent
-            -- end when they were spent. It reports two times: when about half were spent, and when the last one was.
+            -- Collect when leased tokens stopped being outstanding: when their lease expired, or when this lessee
+            -- spent them. It reports two spending times: of about half of the tokens, and of the last one.
             -- Unacknowledged grants are credited.
             local outstanding, own, credit, overflow, endings = 0, 0, 0, 0, {}
             local weights, trickle_rates, trickle_remaining = 0, 0, 0
@@ -71,7 +71,7 @@ enum LeaseScript {
                 -- No server writes this record: remove it. The caller logs the repair.
                 gone[#gone + 1], repaired = name, repaired + 1
               else
-                -- Written in the future, so the clock has stepped back since: the record restarts now.
+                -- A record from the future shows that the clock has stepped back: shift its times to start now.
                 if at > now then
                   latest = max(latest, at)
                   ends, trickle_ends, at = now + ends - at, max(0, now + trickle_ends - at), now
@@ -147,9 +147,8 @@ enum LeaseScript {
             if not (balance >= -outstanding * token) then balance = -outstanding * token end
             balance = min(balance, max(0, capacity - outstanding * token))
 
-            -- Credit the overflow (`overflow`) that found no room because spent tokens were still on record. The
-            -- overflow since the lessee's last request is known; subtract the most that can have flowed in before the
-            -- spend.
+            -- Credit refill that found no room only because spent tokens were still on record. From the overflow since
+            -- the lessee's last request, subtract the maximum refill before the spend; credit the rest.
             if asked then
               for _, ending in ipairs(endings) do
                 if ending[3] and ending[1] < since then
@@ -192,8 +191,8 @@ enum LeaseScript {
             end
             local granted = max(0, whole - left)
 
-            -- Prefetch: at once up to the lessee's share of the balance, the rest as a trickle grant from its share of
-            -- the refill. For a sole lessee, prefetch and window are multiplied by the solo multiplier.
+            -- Grant prefetch tokens: up to the lessee's share of the balance at once, the rest as a trickle grant from
+            -- its share of the refill. For a sole lessee, multiply prefetch and window by the solo multiplier.
             local alone = weights == 0
             local function share(amount)
               if alone then return amount end
@@ -224,7 +223,7 @@ enum LeaseScript {
 
             for _, lessee in ipairs(gone) do call('HDEL', leases_key, lessee) end
             for i = 1, #moved, 2 do call('HSET', leases_key, moved[i], moved[i + 1]) end
-            -- The keys outlive every lease by the time to fill the bucket, because an expired bucket comes back full.
+            -- The Redis keys outlive every lease by one complete refill, because an expired bucket comes back full.
             local fill = math.ceil(capacity / rate)
             local life = max(60000, 2 * fill, duration + fill)
             -- Format each repeated number once: Redis 7.0 is slow at formatting numbers that are passed as arguments.

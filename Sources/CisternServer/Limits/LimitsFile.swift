@@ -28,8 +28,8 @@ enum LimitsFile {
     }
 
     /// Parses the limits in a snapshot of a file.
-    static func read(_ look: WatchedFile.Snapshot, path: String, standard: Limit) throws(SettingsError) -> Limits {
-        switch look {
+    static func read(_ snapshot: WatchedFile.Snapshot, path: String, standard: Limit) throws(SettingsError) -> Limits {
+        switch snapshot {
         case .unreadable(let reason):
             throw SettingsError(.limits, value: path, remedy: "the file cannot be read: \(reason)")
         case .contents(let data):

@@ -25,18 +25,18 @@ final class LimitsWatcher: Sendable {
 
     /// - Parameters:
     ///   - standard: the limit of organizations without their own, unless the file has a default.
-    ///   - path: the limits file, whose earlier contents the limiter may already use; nil for none.
+    ///   - path: the limits file; nil for none. The limiter may already use limits that were read from it.
     init(standard: Limit, path: String?, limiter: RateLimiter, clock: any TimeSource, logger: Logger) {
         self.limiter = limiter
         self.clock = clock
         self.logger = logger
         var file = WatchedFile()
         // Do not apply the file again if its limits are already in force.
-        if let path, let look = WatchedFile.look(at: path),
-            let limits = try? LimitsFile.read(look, path: path, standard: standard),
+        if let path, let snapshot = WatchedFile.snapshot(at: path),
+            let limits = try? LimitsFile.read(snapshot, path: path, standard: standard),
             limiter.limits.replaced(by: limits) == limiter.limits
         {
-            file.take(look)
+            file.take(snapshot)
         }
         state = Mutex(State(standard: standard, path: path, file: file))
     }
@@ -52,8 +52,8 @@ final class LimitsWatcher: Sendable {
     private func readIfChanged() {
         reading.withLock { _ in
             let (standard, path) = state.withLock { ($0.standard, $0.path) }
-            guard let path, let look = WatchedFile.look(at: path),
-                let settled = state.withLock({ $0.file.settle(look) })
+            guard let path, let snapshot = WatchedFile.snapshot(at: path),
+                let settled = state.withLock({ $0.file.settle(snapshot) })
             else { return }
             apply(path: path) { () throws(SettingsError) in
                 try LimitsFile.read(settled, path: path, standard: standard)
@@ -72,11 +72,11 @@ final class LimitsWatcher: Sendable {
                 state.withLock { $0.rejection = nil }
                 return apply(Limits(standard: standard))
             }
-            let look = WatchedFile.look(at: path)
-            if let look { state.withLock { $0.file.take(look) } }
+            let snapshot = WatchedFile.snapshot(at: path)
+            if let snapshot { state.withLock { $0.file.take(snapshot) } }
             apply(path: path) { () throws(SettingsError) in
-                guard let look else { return try LimitsFile.read(path, standard: standard) }
-                return try LimitsFile.read(look, path: path, standard: standard)
+                guard let snapshot else { return try LimitsFile.read(path, standard: standard) }
+                return try LimitsFile.read(snapshot, path: path, standard: standard)
             }
         }
     }

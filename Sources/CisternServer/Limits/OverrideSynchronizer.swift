@@ -6,10 +6,10 @@ internal import Foundation
 internal import Logging
 internal import Synchronization
 
-/// Applies the limit overrides that operators have set to a limiter.
+/// Keeps a limiter's overrides equal to those that operators have set.
 ///
-/// With a shared store, the overrides are those of all its servers. With the embedded store, they are those of this
-/// process and last until it ends.
+/// With a shared store, all servers of the store have the same overrides. With the embedded store, the overrides apply
+/// to this process only, and last until it ends.
 final class OverrideSynchronizer: Sendable {
     private let copies: OverrideCopies?
     private let limiter: RateLimiter

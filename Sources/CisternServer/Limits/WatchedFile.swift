@@ -23,21 +23,24 @@ package struct WatchedFile {
 
     package init() {}
 
-    /// Records a snapshot; returns it if it equals the previous one and differs from the last one taken.
-    package mutating func settle(_ look: Snapshot) -> Snapshot? {
-        defer { seen = look }
-        guard look == seen, look != taken else { return nil }
-        taken = look
-        return look
+    /// Records a snapshot; returns it if it has settled and is new.
+    ///
+    /// It has settled if it equals the previous snapshot. It is new if it differs from the last one that this method
+    /// returned or that ``take(_:)`` marked as handled.
+    package mutating func settle(_ snapshot: Snapshot) -> Snapshot? {
+        defer { seen = snapshot }
+        guard snapshot == seen, snapshot != taken else { return nil }
+        taken = snapshot
+        return snapshot
     }
 
-    /// Marks a snapshot as taken without waiting for it to settle.
-    package mutating func take(_ look: Snapshot) {
-        (seen, taken) = (look, look)
+    /// Marks a snapshot as handled without waiting for it to settle.
+    package mutating func take(_ snapshot: Snapshot) {
+        (seen, taken) = (snapshot, snapshot)
     }
 
-    /// Takes a snapshot of a file; nil if it is not a regular file, such as a pipe.
-    package static func look(at path: String) -> Snapshot? {
+    /// Reads a snapshot of a file; nil if the path names anything but a regular file, for example a pipe.
+    package static func snapshot(at path: String) -> Snapshot? {
         var status = stat()
         guard stat(path, &status) == 0 else {
             return .unreadable(errno == ENOENT ? "there is no such file" : String(cString: strerror(errno)))

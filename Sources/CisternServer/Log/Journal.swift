@@ -71,7 +71,7 @@ package final class Journal: Sendable {
     }
 }
 
-/// Forwards log events, and records those of level notice and above, regardless of the level that is written.
+/// Forwards log events, and records those of level notice and above even if the base logger does not write them.
 private struct JournalLogHandler: LogHandler {
     let journal: Journal
     let base: Logger

@@ -6,8 +6,8 @@ internal import Synchronization
 
 /// Writes each log event as one line: as text for a terminal, otherwise as a JSON object.
 ///
-/// Repeated warnings and errors are throttled: ten in ten seconds are written per message and node. The next one after
-/// that carries the number of suppressed lines as `notLogged`.
+/// Repeated warnings and errors are throttled: at most ten lines in ten seconds are written per message and node. After
+/// suppressed lines, the next line that is written carries their number as `notLogged`.
 package struct LineLogHandler: LogHandler {
     /// The format of a line.
     package enum Format: Sendable {

@@ -44,7 +44,7 @@ package final class LogWriter: Sendable {
 
     /// Queues a line, including its newline, and returns at once.
     package func write(_ line: String) {
-        let isNews = state.withLock { state in
+        let isQueued = state.withLock { state in
             guard state.waiting.count + line.utf8.count <= maximumBytes else {
                 state.dropped += 1
                 state.totalDropped += 1
@@ -57,7 +57,7 @@ package final class LogWriter: Sendable {
             state.waiting.append(contentsOf: line.utf8)
             return true
         }
-        if isNews { work.signal() }
+        if isQueued { work.signal() }
     }
 
     /// How many lines have been dropped since the start.

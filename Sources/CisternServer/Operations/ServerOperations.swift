@@ -93,7 +93,7 @@ final class ServerOperations: Operations {
             name: report.name, isUp: report.isUp, nodeFailure: report.nodeFailure?.kind.rawValue, reason: report.reason,
             remedy: report.nodeFailure?.remedy, share: report.share,
             requests: [
-                ("granted", counts.granted), ("short", counts.short), ("returned", counts.returned),
+                ("granted", counts.granted), ("short", counts.partlyGranted), ("returned", counts.returned),
                 ("rejected", counts.rejected), ("timeout", counts.timedOut), ("unreachable", counts.unreachable),
                 ("overloaded", counts.overloaded), ("redirected", counts.redirected),
             ], latency: counts.latency)

@@ -9,7 +9,9 @@ package struct CheckerSet {
         ClockStepChecker.name,
     ]
 
-    /// The name of the checker that judges the settings, not the limiter: how many tokens they strand.
+    /// The name of the checker that judges how many tokens the lease settings strand.
+    ///
+    /// All other checkers judge the limiter.
     package static let stranding = StrandingChecker.name
 
     private var overAdmission: OverAdmissionChecker
@@ -42,7 +44,7 @@ package struct CheckerSet {
         clockSteps = ClockStepChecker(settings)
     }
 
-    /// The peak over-admission: how far admissions exceeded C + R·t, in percent of C.
+    /// The peak over-admission: how far admissions exceeded capacity plus refill, in percent of the capacity.
     var peakOverAdmissionPercent: Double { overAdmission.peakPercent }
 
     mutating func observe(_ observation: Observation, at now: Time) {

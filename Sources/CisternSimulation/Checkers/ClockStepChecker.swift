@@ -5,8 +5,8 @@ internal import Cistern
 /// A step back allows no over-admission. Each step forward allows at most C plus the rest of running trickle grants.
 /// After a step, a key is denied everything for no longer than a lease.
 ///
-/// A step forward may raise the balance to C while servers still spend earlier leases and trickle grants continue. An
-/// ideal bucket held all of these together before the step.
+/// A step forward may raise the balance to the capacity C while servers still spend earlier leases and trickle grants
+/// continue. Before the step, an ideal bucket held the tokens of the balance, these leases and these grants together.
 struct ClockStepChecker {
     static let name = "clock step"
 
@@ -63,7 +63,7 @@ private struct DenialsAfterSteps {
             guard let start = since[decided.key] else { return nil }
             if decided.decision.outcome == .allowed { since[decided.key] = now }
             guard decided.decision.outcome == .denied, decided.cost <= limit.capacity else { return nil }
-            // A bucket just emptied must gain the cost, and another request may take it: allow twice that time.
+            // Gaining the cost takes time, and another request may take the tokens: twice that time is allowed.
             let gain = limit.millisecondsToGain(Int64(decided.cost) * Limit.microtokensPerToken)
             guard now - start > lease + .milliseconds(2 * gain) else { return nil }
             return "org-\(decided.key) has been denied everything for "

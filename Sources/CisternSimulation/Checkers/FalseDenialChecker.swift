@@ -3,8 +3,8 @@ internal import Cistern
 /// No false denial: a server denies only if the store's last answer to it said that the bucket cannot pay.
 ///
 /// A denial is valid only until the bucket could next pay. The checker takes the bucket's state from the store's
-/// records, not from the answer. It assumes that trickle grants running then continue while the answer is valid: for
-/// the length of the server's own trickle grant, or for a horizon.
+/// records, not from the answer. It assumes that trickle grants running at the time of the answer continue while the
+/// answer is valid: for the length of the server's own trickle grant, or for a horizon.
 struct FalseDenialChecker {
     static let name = "false denial"
 
@@ -51,13 +51,13 @@ struct FalseDenialChecker {
         guard let word = lastAnswers[decided.server][decided.key] else {
             return "\(who) before any answer from the store"
         }
-        let books = Books(word.grant, at: word.grant.storeAt, limit: limit)
+        let books = StoreRecords(word.grant, at: word.grant.storeAt, limit: limit)
         // The slowest clock within the drift margin measures less elapsed time.
         let elapsed = (now - word.grantedAt) / 1_000_000 * (1000 - 2 * lease.clockDriftPerMille) / 1000 - 1
         let cost = Int64(decided.cost) * Limit.microtokensPerToken
         var open = books.openMicrotokens
         if books.hasTrickle {
-            // A lessee with a trickle grant has its share, unless the grant is below the share that its weight gives.
+            // A trickle grant justifies a denial only if it is at least the share that the lessee's weight gives.
             if books.isBelowShare { return "\(who), whose trickle grant is below its share" }
         } else if now > word.answeredAt {
             // A request that waited for the answer was judged by the store itself, at the time of the grant.
@@ -83,7 +83,7 @@ struct FalseDenialChecker {
 }
 
 /// The store's records after a grant to a lessee.
-private struct Books {
+private struct StoreRecords {
     /// Tokens that are neither leased nor promised to a lessee, in microtokens.
     let openMicrotokens: Int64
     /// How fast these tokens grow while trickle grants run, in microtokens per millisecond.

@@ -1,6 +1,6 @@
 internal import Cistern
 
-/// The level of an ideal bucket for each key, if it had paid for every admission.
+/// Computes the level that an ideal bucket of each key would have if it had paid for every admission.
 ///
 /// Time is in whole milliseconds. When a node loses a key's data, the key gets a new full ideal bucket. Tokens leased
 /// before the loss are counted separately, because servers may spend them until their leases expire.
@@ -11,7 +11,7 @@ struct IdealBuckets {
         var leftover: Int64 = 0
         /// The order of the last grant before the latest loss.
         var lastGrantBeforeLoss = 0
-        /// Whether each server has had no answer from the new bucket yet: until then, it spends tokens leased before.
+        /// Whether each server still spends tokens leased before the loss: until an answer from the new bucket.
         var spendsLeftover: [Bool]
     }
 

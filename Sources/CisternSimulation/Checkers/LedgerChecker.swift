@@ -2,7 +2,8 @@ internal import Cistern
 
 /// The invariants of the store's records after each grant: T + O ≤ C, O ≤ C, and trickle rates of at most R in all.
 ///
-/// From one grant to the next, T + O grows by no more than the refill that found room.
+/// T is the balance, O the outstanding tokens, C the capacity and R the refill rate. From one grant to the next, T + O
+/// grows by no more than the refill that found room.
 struct LedgerChecker {
     static let name = "ledger"
 

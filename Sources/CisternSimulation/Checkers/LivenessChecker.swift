@@ -21,7 +21,7 @@ struct LivenessChecker {
     private var recoveredAt: Time?
     /// Ideal buckets, smaller than the real ones and empty at recovery.
     ///
-    /// Servers must allow all that these can pay.
+    /// Servers must allow every request that these buckets can pay.
     private var ideals: [TokenBucket]
 
     init(_ settings: WorldSettings) {

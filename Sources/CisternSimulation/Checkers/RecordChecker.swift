@@ -2,8 +2,8 @@ internal import Cistern
 
 /// Every token that a server holds is in an unexpired record at the store.
 ///
-/// This implies T + H ≤ C, where H is the number of tokens that servers really hold. After a node loses its data or its
-/// clock steps, the check pauses until the earlier leases have expired.
+/// This implies T + H ≤ C: balance T, capacity C, and the number H of tokens that servers really hold. After a node
+/// loses its data or its clock steps, the check pauses until the earlier leases have expired.
 struct RecordChecker {
     static let name = "record"
 

@@ -3,8 +3,8 @@ internal import Cistern
 /// Stranding: leases of crashed servers expire by the end of recovery, and without faults under-admission is bounded.
 ///
 /// Recovery outlasts every lease. The bound is the number of tokens that leases may keep from servers that need them:
-/// half of each capacity once, and a part of the ideal admissions. It detects lease sizings that hoard tokens. The cost
-/// of a sizing is measured, not judged.
+/// about half of each key's capacity, plus a tenth of the ideal admissions. It detects lease sizings that hoard tokens.
+/// Below the bound, the cost of a sizing is only measured.
 struct StrandingChecker {
     static let name = "stranding"
 

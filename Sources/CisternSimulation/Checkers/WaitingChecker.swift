@@ -2,7 +2,7 @@ internal import Cistern
 
 /// Bounded waiting: every request is decided within the store timeout, by the clock of its server.
 ///
-/// Only the time for which that server was paused comes on top.
+/// The time for which that server was paused does not count.
 struct WaitingChecker {
     static let name = "waiting"
 

@@ -3,7 +3,7 @@
 /// Math libraries differ in the last digit of a logarithm, and one digit would make worlds of the same seed diverge.
 func logarithm(_ value: Double) -> Double {
     precondition(value > 0 && value.isFinite, "the logarithm needs a positive and finite number")
-    // value = significand · 2^exponent with the significand from 1 to 2; ln(m) = 2 artanh((m − 1) / (m + 1)).
+    // value = m · 2^exponent with the significand m from 1 to 2; ln(m) = 2 artanh((m − 1) / (m + 1)).
     let ratio = (value.significand - 1) / (value.significand + 1)
     let square = ratio * ratio
     var (power, sum) = (ratio, 0.0)

@@ -2,8 +2,8 @@
 ///
 /// One key of each group is simulated.
 ///
-/// Keys share nothing but the store's time, because their buckets and leases are independent. So the results of the
-/// simulated key apply to each key of its group, and the group's totals are the key's totals times the group's size.
+/// Keys share only the store's processing time, because their buckets and leases are independent. So the results of
+/// the simulated key apply to each key of its group. The group's totals are the key's totals times the group's size.
 package struct Population: Sendable, Equatable {
     /// Keys with about the same load.
     package struct Group: Sendable, Equatable {

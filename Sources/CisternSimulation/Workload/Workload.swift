@@ -8,7 +8,7 @@ package enum WorkloadKind: String, Sendable, CaseIterable {
     case skewed
     /// A fifth of the buckets' refill, and four times their refill for one second in five.
     case bursty
-    /// All load on one server, another one every five seconds; twice the buckets' refill.
+    /// All load on one server at a time, and on the next one every five seconds; twice the buckets' refill.
     case moving
     /// A fifth of the buckets' refill; for two seconds in five, one key also gets ten times its bucket's refill.
     case flash

@@ -10,7 +10,7 @@ struct Network {
     private var partitionedUntil: [[Time]]
     /// Messages may be lost or duplicated until this time.
     var lossyUntil: Time = 0
-    /// The probability that a message is lost, and that one not lost is duplicated, 0 to 1.
+    /// The probability, 0 to 1, that a message is lost, and that a message that is not lost is duplicated.
     var lossProbability = 0.0
     /// Messages take 1 to 20 times as long until this time.
     var slowUntil: Time = 0

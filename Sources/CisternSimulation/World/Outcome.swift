@@ -20,7 +20,7 @@ struct Tally {
     private var ideal: [TokenBucket]
     private let limit: Limit
     private let settings: WorldSettings
-    /// The number of keys that each wait represents; empty if every key represents only itself.
+    /// For each wait, how many keys its simulated key represents; empty if every key represents only itself.
     private var waitCounts: [Int] = []
 
     init(_ settings: WorldSettings) {
@@ -95,7 +95,7 @@ package struct Outcome: Sendable {
     /// Requests to the store per second.
     package let storeCallsPerSecond: Double
     package let storeCalls: Int
-    /// The peak over-admission: how far admissions exceeded C + R·t, in percent of the capacity.
+    /// The peak over-admission: how far admissions exceeded capacity plus refill, in percent of the capacity.
     package let peakOverAdmissionPercent: Double
     /// The under-admission, in percent of the tokens that ideal buckets would have admitted.
     package let underAdmissionPercent: Double

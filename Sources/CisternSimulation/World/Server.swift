@@ -48,7 +48,7 @@ struct Server {
         request.isDone = true
         done[ticket] = request
         doneOrder.append((ticket, now))
-        // No message is in transit for longer than the minute below.
+        // No message is in transit for longer than a minute, so older requests can be removed.
         guard doneOrder.count >= 1000 else { return }
         let old = doneOrder.prefix { now - $0.at > .milliseconds(60_000) }
         for request in old { done[request.ticket] = nil }

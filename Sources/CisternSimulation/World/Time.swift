@@ -8,7 +8,7 @@ extension Time {
 
     /// The reading of a store's clock at this time, in milliseconds.
     ///
-    /// A clock that has stepped shows the reading of another time; see ``Node/clock(at:)``.
+    /// For a clock that has stepped, first convert the time with ``Node/clock(at:)``.
     package var storeMilliseconds: Int64 { 1_700_000_000_000 + self / 1_000_000 }
 
     /// The time in seconds, for display.

@@ -4,11 +4,11 @@ internal import CisternSupport
 /// Faults of the network, servers, nodes and clocks, and recovery from them.
 extension World {
     private enum Fault {
-        case cut, cutOff, rough, slow
+        case cut, isolateServer, loseMessages, slow
         case crashServer, pauseServer, drift
         case crashNode, loseNode, hangNode, forgetScript, move
 
-        static let networkFaults: [Fault] = [.cut, .cutOff, .rough, .slow]
+        static let networkFaults: [Fault] = [.cut, .isolateServer, .loseMessages, .slow]
         static let machineFaults: [Fault] = [
             .crashServer, .pauseServer, .drift, .crashNode, .loseNode, .hangNode, .forgetScript, .move,
         ]
@@ -25,9 +25,9 @@ extension World {
         let node = faultRandom.number(0...settings.nodes - 1)
         switch faultRandom.pick(faults) {
         case .cut: network.cut(server: server, node: node, until: now + length)
-        case .cutOff:
+        case .isolateServer:
             for other in nodes.indices { network.cut(server: server, node: other, until: now + length) }
-        case .rough:
+        case .loseMessages:
             network.lossyUntil = now + length
             network.lossProbability = faultRandom.fraction() * 0.5
         case .slow: network.slowUntil = now + length

@@ -55,7 +55,7 @@ package struct WorldSettings: Sendable {
     package var faultGapMilliseconds: ClosedRange<Int64> = 50...1000
     /// How long the workload and the faults last, in milliseconds.
     package var durationMilliseconds: Int64 = 30_000
-    /// How long a light load without faults then tests recovery, in milliseconds; 0 for no recovery phase.
+    /// The length of the recovery phase, with a light load and without faults, in milliseconds; 0 for no such phase.
     package var recoveryMilliseconds: Int64 = 0
     /// The shortest and the longest time that a message takes, in microseconds.
     package var latencyMicroseconds: ClosedRange<Int64> = 200...800

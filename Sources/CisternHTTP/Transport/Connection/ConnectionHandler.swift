@@ -14,14 +14,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private static let maximumReusedBufferBytes = 1 << 14
     /// How many bytes of responses are collected before a flush.
     ///
-    /// If the client does not read them, reading stops.
+    /// If the client does not read the responses, the handler stops reading requests.
     private static let maximumOutboundBytes = 1 << 16
 
     private let limiter: any Decider
     private let settings: HTTPSettings
     private let loop: LoopContext
     private var context: ChannelHandlerContext?
-    /// Hands a decision from any thread to the event loop; allocated once, since most requests never call it.
+    /// Hands a decision from any thread to the event loop.
+    ///
+    /// It is allocated once per connection, not per request, because most requests never need it.
     private var resumeOnLoop: @Sendable (Decision) -> Void = { _ in }
 
     private var machine: HTTPConnectionStateMachine
@@ -71,7 +73,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
         if inbound.readableBytes > 0 {
-            // Otherwise, the buffer would keep parsed bytes until a read leaves it empty.
+            // Without this call, the buffer would keep parsed bytes until a read leaves it empty.
             inbound.discardReadBytes()
             inbound.writeBuffer(&bytes)
             bytes = takeInbound()

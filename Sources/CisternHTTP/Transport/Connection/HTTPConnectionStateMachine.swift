@@ -71,7 +71,7 @@ struct HTTPConnectionStateMachine {
         expiresAt = now + timeouts.request
     }
 
-    /// More of a head has arrived: the request's duration counts from its last part.
+    /// More of a head has arrived: the request's duration counts from the last part of the head.
     mutating func headContinued(now: NIODeadline) { startedAt = now }
 
     /// A complete request has arrived.
@@ -171,12 +171,10 @@ struct HTTPConnectionStateMachine {
 
     // MARK: Reading and writing
 
-    /// A read is wanted; returns whether to read now.
+    /// The channel asks to read; returns whether to read now.
     ///
-    /// Otherwise the read is pending.
-    ///
-    /// Reading is not paused while a request waits for its decision and its client sends nothing, as most clients do:
-    /// pausing and resuming costs two system calls.
+    /// If the result is false, the read is pending. Most clients send nothing while their request waits for its
+    /// decision. Reading is not paused for them, because pausing and resuming costs two system calls.
     mutating func read(hasBufferedInput: Bool) -> Bool {
         let isPaused = !isWritable || state == .deciding && hasBufferedInput
         if isPaused { hasPendingRead = true }

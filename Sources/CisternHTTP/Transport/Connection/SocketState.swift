@@ -22,12 +22,12 @@ enum SocketState {
     ///
     /// `IP_MINTTL` needs no privilege. It drops each SYN with a TTL below 255, which is nearly every SYN. Clients retry
     /// until the listener closes. Handshakes in progress complete; closing the listener at once would reset them.
-    static func setAllowsNewHandshakes(_ isTaking: Bool, _ channel: any Channel) -> Bool {
+    static func setAllowsNewHandshakes(_ allowed: Bool, _ channel: any Channel) -> Bool {
         #if os(Linux)
             let done = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
                 of: NIOBSDSocket.Handle.self
             ) { socket in
-                var least: Int32 = isTaking ? 0 : 255
+                var least: Int32 = allowed ? 0 : 255
                 let size = socklen_t(MemoryLayout<Int32>.size)
                 let leastHopsOption: Int32 = 73  // IPV6_MINHOPCOUNT
                 let ofVersion4 = setsockopt(socket, Int32(IPPROTO_IP), IP_MINTTL, &least, size)

@@ -69,7 +69,7 @@ struct RequestLine {
         var end = text.count
         for index in start..<text.count {
             switch text[index] {
-            // Clients never send a fragment (RFC 9112, section 3.2), and parsers disagree on whether it is path.
+            // Clients never send a fragment (RFC 9112, section 3.2); parsers disagree on whether the path includes it.
             case UInt8(ascii: "#"): throw .malformed("the target has a fragment")
             case UInt8(ascii: "?"): end = min(end, index)
             default: break
