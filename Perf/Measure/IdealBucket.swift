@@ -40,9 +40,8 @@ struct IdealBucket {
 
     /// Returns the minimum over-admission, over all possible decision times.
     ///
-    /// Tokens go to the admission whose ``MeteredRequest/latest`` decision time comes first. If it is still unpaid at
-    /// that time, it counts as over-admission. A millisecond of refill is allowed for, because Redis counts time in
-    /// whole milliseconds.
+    /// Tokens go first to the admission with the earliest ``MeteredRequest/latest``; one unpaid at that time counts.
+    /// A millisecond of refill is allowed for, because Redis counts time in whole milliseconds.
     static func overAdmission(_ requests: [MeteredRequest], limit: Limit) -> Int {
         grouped(requests.filter(\.isAllowed)).reduce(0) { $0 + excessOfOne($1, limit: limit) }
     }

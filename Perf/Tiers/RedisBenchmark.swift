@@ -45,9 +45,8 @@ struct RedisBenchmark {
 
     /// Each call leases one token to a new lessee, because redis-benchmark cannot increment a sequence number.
     ///
-    /// A lease expires immediately. So the next call finds one record, as for a returning lessee, but also removes it
-    /// with an additional HDEL. The script contains the request's numbers, because redis-benchmark cannot send binary
-    /// arguments.
+    /// A lease expires immediately, so the next call finds one record and removes it with an additional HDEL.
+    /// The script contains the request's numbers, because redis-benchmark cannot send binary arguments.
     static let script = RedisStore.leaseScript(
         embedding: LeaseRequest(
             key: [], limit: BenchmarkFixture.unlimited, lesseeID: "", sequence: 1, acknowledged: 0, held: 0,

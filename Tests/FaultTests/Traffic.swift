@@ -149,7 +149,7 @@ struct TrafficReport: Sendable {
     var summary: String {
         let outcomes = Decision.Outcome.allCases.map { "\($0) \(count($0))" }.joined(separator: ", ")
         return "\(requests.count) requests: \(outcomes); slowest \(rounded(slowestMilliseconds)) ms, "
-            + "p99 \(rounded(p99Milliseconds)) ms, excess \(peakOverAdmission)"
+            + "p99 \(rounded(p99Milliseconds)) ms, over-admission \(peakOverAdmission)"
     }
 
     private func rounded(_ milliseconds: Double) -> Double { (milliseconds * 100).rounded() / 100 }

@@ -38,6 +38,27 @@ struct ConventionTests {
         }
     }
 
+    @Test("before an internal member, a doc comment without a list of parameters has at most three lines of text")
+    func docCommentLength() throws {
+        let attributes = /(@\w+(\([^)]*\))? ?)+/
+        let documented = /public|package|((private|fileprivate|final|indirect) )*(struct|class|enum|actor|protocol)\b/
+        for file in try everyFile() {
+            var comment: [Substring] = []
+            for (number, line) in file.lines.enumerated() {
+                let text = line.drop { $0 == " " }.trimmingPrefix(attributes)
+                if text.hasPrefix("///") {
+                    comment.append(text)
+                } else if !text.isEmpty {
+                    let length = comment.count { $0 != "///" }
+                    let isShort = length <= 3 || comment.contains { $0.hasPrefix("/// - ") }
+                    let isExempt = text.prefixMatch(of: documented) != nil
+                    #expect(isShort || isExempt, "\(file.path):\(number + 1) has \(length) lines of doc comment")
+                    comment = []
+                }
+            }
+        }
+    }
+
     @Test("every import outside Tests has an access level")
     func importLevels() throws {
         for file in try everyFile() where !file.path.hasPrefix("Tests/") {

@@ -350,7 +350,7 @@ struct LeaseShard: ~Copyable, TableState {
 
     var pendingReturnCount: Int { pendingReturns.count }
 
-    /// Removes the pending returns and returns them, to be sent now.
+    /// Removes all pending return requests and gives them to the caller, which sends them now.
     mutating func takePendingReturns(now: Instant) -> [LeaseRequest] {
         pendingReturns.removeAll(deadline: now.advanced(byMilliseconds: settings.timeoutMilliseconds))
     }

@@ -138,8 +138,9 @@ extension LeaseState {
     /// Creates the state of a key about which nothing is known: its bucket is assumed to be full.
     ///
     /// - Parameters:
-    ///   - sequence: the number of the last request for any key. That request may have been for this key, before its
-    ///     eviction. If so, its reply was applied, and the tokens may have been spent.
+    ///   - sequence: the number of the last request for any key; it counts as acknowledged. The request may have been
+    ///     for this key, before the key's eviction. Then the reply was applied, and tokens that it granted may have
+    ///     been spent.
     ///   - lastSpentAt: the latest time at which a token of this key may have been spent here before its eviction.
     init(
         limit: Limit, partition: PartitionID = .only, sequence: UInt64 = 0,

@@ -94,12 +94,10 @@ struct PackedLease: TableValue {
             floor: Self.fastPathFloor(of: state))
     }
 
-    /// The fast-path floor.
+    /// The fast-path floor; `.max` while every payment must take the slow path.
     ///
-    /// It is `.max` while every payment must take the slow path.
-    ///
-    /// That is the case while trickle tokens arrive or a request is in flight, and for the first payment after a new
-    /// estimate. After that payment, ``HotLease/lastSpentAt`` rejects threads with an older reading of the clock.
+    /// The first payment after a new estimate takes it as well: that sets ``HotLease/lastSpentAt``, which then
+    /// rejects threads with an older reading of the clock.
     @inline(__always)
     private static func fastPathFloor(of state: LeaseState) -> UInt32 {
         guard case .settled(let terms) = state.phase, terms.trickle.remainingTokens == 0,

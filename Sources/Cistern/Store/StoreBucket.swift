@@ -116,7 +116,7 @@ package struct StoreBucket: Sendable, Equatable {
             Record(
                 lesseeID: request.lesseeID, sequence: request.sequence, tokens: outstanding,
                 endsMilliseconds: now + request.durationMilliseconds, weight: request.requested.weight,
-                trickleRate: answer.trickleTokens > 0 ? others.ownTrickleRate : 0,
+                trickleRate: answer.trickleTokens > 0 ? others.grantedTrickleRate : 0,
                 trickleEndsMilliseconds: now + answer.trickleMilliseconds,
                 unacknowledged: answer.tokens + answer.trickleTokens, lastRequestMilliseconds: now,
                 overflowMicrotokens: overflowMicrotokens))
@@ -187,9 +187,8 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// Brings the balance up to date, and removes the lessee's own record and the expired ones.
     ///
-    /// Refill stops at C − O at every moment: a lease that expired an hour ago made room an hour ago. So the refill is
-    /// computed in steps, up to each moment at which leased tokens were spent, lost or expired. If tokens were spent
-    /// before the last refill, the overflow since they were spent is credited.
+    /// Refill stops at C − O at every moment, so it is computed in steps, up to each spending, loss and expiry.
+    /// If tokens were spent before the last refill, the overflow since they were spent is credited.
     private mutating func refill(around report: Report, own: Record?, of lesseeID: String, limit: Limit, now: Int64) {
         var endings = report.spent
         for record in records where record.lesseeID != lesseeID && record.endsMilliseconds <= now {
@@ -259,7 +258,7 @@ package struct StoreBucket: Sendable, Equatable {
         /// The part of their trickle grants that is still to come.
         var trickleRemainingMicrotokens: Int64 = 0
         /// The rate of the trickle grant made to the requesting lessee.
-        var ownTrickleRate: Int64 = 0
+        var grantedTrickleRate: Int64 = 0
 
         init(_ records: [Record], now: Int64) {
             for record in records {
@@ -284,7 +283,7 @@ package struct StoreBucket: Sendable, Equatable {
         let (paid, everything) = Self.pay(request.waiting, outOf: held + whole)
         var granted = max(0, paid - held)
 
-        // Prefetch tokens never take the outstanding ones above half of the capacity: the rest stays available to all.
+        // Prefetching never raises the outstanding tokens above half of the capacity: the rest is there for all.
         let spare = max(0, limit.capacity / 2 - others.tokens - held - granted)
         let isSolo = others.weight == 0
         let factor = isSolo ? requested.soloMultiplier : 1
@@ -312,7 +311,7 @@ package struct StoreBucket: Sendable, Equatable {
         let isShort = whole == granted
         let wanted = isShort ? min(prefetchTokens, spare - atOnce) : 0
         let trickle = Self.trickleGrant(wanted: wanted, rate: fair, windowMilliseconds: window)
-        others.ownTrickleRate = trickle.rate
+        others.grantedTrickleRate = trickle.rate
         balanceMicrotokens -= Int64(granted + trickle.tokens) * Self.microtokensPerToken
         let left = balanceMicrotokens + others.trickleRemainingMicrotokens + trickle.rate * trickle.milliseconds
         return Grant(
@@ -342,7 +341,7 @@ package struct StoreBucket: Sendable, Equatable {
 
     /// The trickle grant at `rate`; it ends when the wanted tokens have arrived, or after `window` at the latest.
     ///
-    /// The rate is rounded down, so that it never brings a part of a token that was not granted.
+    /// The rate is rounded down, so that no fraction of a token arrives beyond the tokens granted.
     private static func trickleGrant(
         wanted: Int, rate: Int64, windowMilliseconds window: Int64
     ) -> (tokens: Int, rate: Int64, milliseconds: Int64) {

@@ -68,13 +68,8 @@ struct TradeOff {
 
     /// The recommended row; nil if no row is within the budget.
     ///
-    /// The bound on store calls is the budget; without a budget, it is a tenth of the store's capacity if any row stays
-    /// below that. With a bound, the row with the least loss is recommended; among equal losses, the lowest score
-    /// decides. Without a bound, it is the knee of the Pareto front: the lowest score, where halving the store calls
-    /// again would cost more than it saves.
-    ///
-    /// The current settings are kept if their score is within ``sameScore`` of the best. Otherwise, of the rows within
-    /// half that distance, the one that changes the fewest settings is recommended.
+    /// With a ``bound`` on store calls it has the least loss; without one, it is the knee of the Pareto front.
+    /// Current settings within ``sameScore`` of the best are kept; else the fewest settings change.
     var recommended: TuneRow? {
         let paretoFront = paretoFront
         var candidates = paretoFront.contains(base) || base.isStranding ? paretoFront : paretoFront + [base]
@@ -90,6 +85,8 @@ struct TradeOff {
     }
 
     /// The upper bound of store calls a second for a recommended row; nil for none.
+    ///
+    /// It is the budget; without one, a tenth of the store's capacity if any row stays below that.
     private var bound: Double? {
         budget ?? (isStoreIdle ? storeCapacity / 10 : nil)
     }

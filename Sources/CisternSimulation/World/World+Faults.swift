@@ -70,7 +70,7 @@ extension World {
 
     private func pause(server id: Int, for length: Time) {
         guard servers[id].isUp, servers[id].pausesUntil <= now else { return }
-        paused[id] += length
+        pausedTimes[id] += length
         servers[id].pausesUntil = now + length
         queue.add(.wakeServer(id), at: now + length)
     }
@@ -173,7 +173,7 @@ extension World {
     // MARK: Recovery
 
     /// Ends all faults and switches to a light load.
-    func recover() {
+    func beginRecovery() {
         isRecovering = true
         network.heal()
         for id in nodes.indices {

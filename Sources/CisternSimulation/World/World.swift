@@ -22,7 +22,7 @@ package final class World {
         case restart(server: Int)
         case revive(node: Int)
         case sample
-        case recover
+        case recoveryBegins
     }
 
     /// A request that waits for a server's decision.
@@ -51,7 +51,7 @@ package final class World {
     var clockStepRandom: SeededRandom
     var requests: [Int: Request] = [:]
     /// The total time that each server has been paused so far.
-    var paused: [Time]
+    var pausedTimes: [Time]
     var ticket = 0
     var grantCount = 0
     var isRecovering = false
@@ -77,7 +77,7 @@ package final class World {
         faultRandom = SeededRandom(seed: settings.seed, purpose: 4)
         probeRandom = SeededRandom(seed: settings.seed, purpose: 5)
         clockStepRandom = SeededRandom(seed: settings.seed, purpose: 7)
-        paused = Array(repeating: 0, count: settings.servers)
+        pausedTimes = Array(repeating: 0, count: settings.servers)
         tally = Tally(settings)
         checkers = CheckerSet(settings)
         for id in 0..<settings.servers { servers.append(makeServer(id, incarnation: 0)) }
@@ -93,7 +93,7 @@ package final class World {
         queue.add(.sample, at: .milliseconds(100))
         for id in servers.indices { scheduleTick(id) }
         if settings.recoveryMilliseconds > 0 {
-            queue.add(.recover, at: .milliseconds(settings.durationMilliseconds))
+            queue.add(.recoveryBegins, at: .milliseconds(settings.durationMilliseconds))
         }
         if settings.faults.injectsFaults { queue.add(.fault, at: faultRandom.number(0...Time.milliseconds(200))) }
         scheduleFirstStep()
@@ -147,7 +147,7 @@ package final class World {
         case .restart(let server): restart(server)
         case .revive(let node): nodes[node].isUp = true
         case .sample: sample()
-        case .recover: recover()
+        case .recoveryBegins: beginRecovery()
         }
     }
 
@@ -211,7 +211,7 @@ package final class World {
         let (number, local) = (ticket, servers[id].clock.reading(at: now))
         servers[id].lastArrivals[key] = now
         requests[number] = Request(
-            server: id, key: key, cost: arrival.cost, arrivedAt: now, serverPausedTimeAtArrival: paused[id])
+            server: id, key: key, cost: arrival.cost, arrivedAt: now, serverPausedTimeAtArrival: pausedTimes[id])
         observe(.arrived(server: id, key: key, cost: arrival.cost))
         switch servers[id].limiter {
         case .cistern(let limiter):
@@ -238,7 +238,7 @@ package final class World {
                 Decided(
                     server: request.server, key: request.key, cost: request.cost,
                     decision: decision, arrivedAt: request.arrivedAt,
-                    paused: paused[request.server] - request.serverPausedTimeAtArrival)))
+                    paused: pausedTimes[request.server] - request.serverPausedTimeAtArrival)))
     }
 
     /// Sends the limiter's queued requests, and records its queued decisions.
