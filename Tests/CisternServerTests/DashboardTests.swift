@@ -154,14 +154,14 @@ struct DashboardTests {
             try await eventually("the form") { try browser.text("#override-now").contains("left") }
             #expect(
                 try browser.evaluate("return document.getElementById('override-expiry').value") as? String == "keep")
-            try browser.type("8", into: "#override-capacity")
+            try browser.type("953", into: "#override-capacity")
             try browser.click("#override-apply")
             try await eventually("the confirmation dialog") { try browser.isShown("#confirm") }
             try browser.click("#confirm-yes")
-            try await eventually("the new limit") { try browser.text("#overrides").contains("8") }
+            try await eventually("the new limit") { try browser.text("#overrides").contains("953") }
             let list = try server.admin.get("/v1/overrides").json["overrides"] as? [[String: Any]] ?? []
             let override = try #require(list.first?["override"] as? [String: Any])
-            #expect(override["capacity"] as? Int == 8)
+            #expect(override["capacity"] as? Int == 953)
             #expect(380...480 ~= override["expiresInSeconds"] as? Int ?? 0)
             #expect(try browser.complaints() == [])
         }
