@@ -13,6 +13,12 @@ struct RuntimeChangeTests {
         RateLimiter(limits: limits, store: store, lesseeID: "server-1", seed: 1)
     }
 
+    private func changeDuration(of limiter: RateLimiter, toMilliseconds milliseconds: Int64) {
+        var settings = LeaseSettings()
+        settings.durationMilliseconds = milliseconds
+        limiter.changeLeaseSettings(to: settings)
+    }
+
     private func ask(_ limiter: RateLimiter, _ key: String = "org-1", cost: Int = 1) {
         let log = log
         let decision = limiter.decide(key.utf8.span, cost: cost, now: clock.now()) { log.add($0) }
@@ -191,9 +197,7 @@ struct RuntimeChangeTests {
     func lapsesAsAsked() {
         let limiter = leased()
         ask(limiter)
-        var settings = LeaseSettings()
-        settings.durationMilliseconds = 60_000
-        limiter.changeLeaseSettings(to: settings)
+        changeDuration(of: limiter, toMilliseconds: 60_000)
         store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
         clock.advance(milliseconds: 1959)
         #expect(limiter.outstandingTokens("org-1".utf8.span, now: clock.now()) == 40)
@@ -205,9 +209,7 @@ struct RuntimeChangeTests {
     func lateAnswer() {
         let limiter = leased()
         ask(limiter)
-        var settings = LeaseSettings()
-        settings.durationMilliseconds = 60_000
-        limiter.changeLeaseSettings(to: settings)
+        changeDuration(of: limiter, toMilliseconds: 60_000)
         clock.advance(milliseconds: 1960)
         store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
         #expect(limiter.outstandingTokens("org-1".utf8.span, now: clock.now()) == 0)

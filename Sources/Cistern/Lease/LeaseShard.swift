@@ -186,8 +186,8 @@ struct LeaseShard: ~Copyable, TableState {
 
     /// Applies the reply to a request, or its failure.
     ///
-    /// Any reply that is not to the request in flight is late or a duplicate: it is ignored, and its tokens expire at
-    /// the store.
+    /// A reply that is not to the request in flight is late or a duplicate, and is ignored. The store takes its tokens
+    /// back at the key's next request, or when they expire.
     mutating func settle(
         _ request: LeaseRequest, with result: Result<Grant, LeaseFailure>, now: Instant, in context: Context
     ) -> Settlement {
