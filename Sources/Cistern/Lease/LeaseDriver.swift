@@ -94,6 +94,13 @@ final class LeaseDriver: Sendable {
         }
     }
 
+    /// Sends a request to the store, and waits until it is settled.
+    private func sendAndWait(_ request: LeaseRequest) async {
+        await withCheckedContinuation { continuation in
+            send(request) { continuation.resume() }
+        }
+    }
+
     /// Applies a reply of the store, or its failure.
     func settle(
         _ request: LeaseRequest, with result: Result<Grant, LeaseFailure>, now: Instant
@@ -157,11 +164,7 @@ final class LeaseDriver: Sendable {
                 let (requests, next) = step(shard, from)
                 await withTaskGroup(of: Void.self) { group in
                     for request in requests {
-                        group.addTask {
-                            await withCheckedContinuation { continuation in
-                                self.send(request) { continuation.resume() }
-                            }
-                        }
+                        group.addTask { await self.sendAndWait(request) }
                     }
                 }
                 start = next
@@ -186,10 +189,7 @@ final class LeaseDriver: Sendable {
             guard let index = shard.table.find(key.span, hash: hash) else { return nil }
             return shard.returnTokens(at: index, isForced: true, now: now, in: context)
         }
-        guard let request else { return }
-        await withCheckedContinuation { continuation in
-            send(request) { continuation.resume() }
-        }
+        if let request { await sendAndWait(request) }
     }
 
     // MARK: Changes at run time
