@@ -11,15 +11,37 @@ import PackageDescription
     let jemallocPkgConfig: String? = nil
 #endif
 
+/// Products of other packages, each used only if a trait is enabled.
+///
+/// Without any trait, `Cistern` needs DequeModule alone: SwiftPM does not even resolve the other packages then.
+func product(_ name: String, _ package: String, _ trait: String) -> Target.Dependency {
+    .product(name: name, package: package, condition: .when(traits: [trait]))
+}
+
+func nio(_ name: String, _ trait: String) -> Target.Dependency { product(name, "swift-nio", trait) }
+func logging(_ trait: String) -> Target.Dependency { product("Logging", "swift-log", trait) }
+
 let package = Package(
     name: "cistern",
     platforms: [.macOS(.v26)],
     products: [
         .library(name: "Cistern", targets: ["Cistern"]),
-        .library(name: "CisternClock", targets: ["CisternClock"]),
+        .library(name: "CisternHummingbird", targets: ["CisternHummingbird"]),
         .library(name: "CisternRedis", targets: ["CisternRedis"]),
+        .library(name: "CisternTestSupport", targets: ["CisternTestSupport"]),
         .executable(name: "cistern", targets: ["CisternCommand"]),
         .executable(name: "perf", targets: ["Perf"]),
+    ],
+    traits: [
+        .default(enabledTraits: ["Server"]),
+        .trait(name: "Configuration", description: "Reads limits and settings from swift-configuration."),
+        .trait(name: "Hummingbird", description: "CisternHummingbird.", enabledTraits: ["ServiceLifecycle"]),
+        .trait(name: "Observability", description: "Reports to swift-metrics and swift-distributed-tracing."),
+        .trait(name: "Redis", description: "CisternRedis."),
+        .trait(name: "ServiceLifecycle", description: "Makes RateLimiter a Service of swift-service-lifecycle."),
+        .trait(
+            name: "Server", description: "The server, its commands and its benchmarks.",
+            enabledTraits: ["Configuration", "Hummingbird", "Observability", "Redis"]),
     ],
     dependencies: [
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
@@ -29,6 +51,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
@@ -60,10 +83,16 @@ let package = Package(
             name: "Cistern",
             dependencies: [
                 "CProcessorHints",
+                "CProcessorTicks",
                 .product(name: "DequeModule", package: "swift-collections"),
+                product("Configuration", "swift-configuration", "Configuration"),
+                product("Metrics", "swift-metrics", "Observability"),
+                product("ServiceLifecycle", "swift-service-lifecycle", "ServiceLifecycle"),
+                product("Tracing", "swift-distributed-tracing", "Observability"),
             ]
         ),
-        .target(name: "CisternClock", dependencies: ["Cistern", "CProcessorTicks"]),
+        // A manual clock and a store in memory, for the tests of services that use the library.
+        .target(name: "CisternTestSupport", dependencies: ["Cistern"]),
         .target(name: "CisternSupport", dependencies: ["Cistern"]),
         // Tables, plots and pages that commands print.
         .target(name: "CisternReport"),
@@ -78,11 +107,21 @@ let package = Package(
                 "CisternSupport",
                 "CHiredis",
                 .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                .product(name: "Tracing", package: "swift-distributed-tracing"),
+                logging("Redis"),
+                nio("NIOCore", "Redis"),
+                nio("NIOPosix", "Redis"),
+                product("NIOSSL", "swift-nio-ssl", "Redis"),
+                product("Configuration", "swift-configuration", "Configuration"),
+                product("Tracing", "swift-distributed-tracing", "Redis"),
+            ]
+        ),
+        .target(
+            name: "CisternHummingbird",
+            dependencies: [
+                "Cistern",
+                product("HTTPTypes", "swift-http-types", "Hummingbird"),
+                product("Hummingbird", "hummingbird", "Hummingbird"),
+                nio("NIOCore", "Hummingbird"),
             ]
         ),
         .target(
@@ -90,9 +129,9 @@ let package = Package(
             dependencies: [
                 "Cistern",
                 "CisternSupport",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                logging("Server"),
+                nio("NIOCore", "Server"),
+                nio("NIOPosix", "Server"),
             ]
         ),
         .target(
@@ -101,12 +140,12 @@ let package = Package(
                 "Cistern",
                 "CisternCluster",
                 "CisternSupport",
-                .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HummingbirdCore", package: "hummingbird"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                product("HTTPTypes", "swift-http-types", "Server"),
+                product("Hummingbird", "hummingbird", "Server"),
+                product("HummingbirdCore", "hummingbird", "Server"),
+                logging("Server"),
+                nio("NIOCore", "Server"),
+                nio("NIOPosix", "Server"),
             ],
             resources: [.embedInCode("Page")]
         ),
@@ -123,14 +162,14 @@ let package = Package(
                 "CisternRedis",
                 "CisternHTTP",
                 "CisternAdmin",
-                .product(name: "Configuration", package: "swift-configuration"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
-                .product(name: "Yams", package: "Yams"),
+                product("Configuration", "swift-configuration", "Server"),
+                logging("Server"),
+                nio("NIOCore", "Server"),
+                nio("NIOPosix", "Server"),
+                product("NIOSSL", "swift-nio-ssl", "Server"),
+                product("ServiceLifecycle", "swift-service-lifecycle", "Server"),
+                product("UnixSignals", "swift-service-lifecycle", "Server"),
+                product("Yams", "Yams", "Server"),
             ]
         ),
         .executableTarget(
@@ -145,14 +184,14 @@ let package = Package(
                 "CisternSimulation",
                 "CisternSupport",
                 "CJemalloc",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                product("ArgumentParser", "swift-argument-parser", "Server"),
+                product("AsyncHTTPClient", "async-http-client", "Server"),
+                logging("Server"),
+                nio("NIOCore", "Server"),
+                nio("NIOHTTP1", "Server"),
+                nio("NIOPosix", "Server"),
+                product("ServiceLifecycle", "swift-service-lifecycle", "Server"),
+                product("UnixSignals", "swift-service-lifecycle", "Server"),
             ]
         ),
 
@@ -161,7 +200,6 @@ let package = Package(
             name: "Perf",
             dependencies: [
                 "Cistern",
-                "CisternClock",
                 "CisternCommand",
                 "CisternHTTP",
                 "CisternRedis",
@@ -170,14 +208,14 @@ let package = Package(
                 "CisternServer",
                 "CisternSupport",
                 "CJemalloc",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                product("ArgumentParser", "swift-argument-parser", "Server"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
-                .product(name: "Histogram", package: "hdrhistogram-swift"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                product("Histogram", "hdrhistogram-swift", "Server"),
+                logging("Server"),
+                nio("NIOCore", "Server"),
+                nio("NIOPosix", "Server"),
+                product("UnixSignals", "swift-service-lifecycle", "Server"),
             ],
             path: "Perf"
         ),
@@ -186,7 +224,7 @@ let package = Package(
         .target(
             name: "CisternTesting",
             dependencies: [
-                "Cistern", "CisternProcesses", "CisternSupport", .product(name: "Logging", package: "swift-log"),
+                "Cistern", "CisternProcesses", "CisternSupport", "CisternTestSupport", logging("Server"),
             ],
             path: "Tests/CisternTesting"
         ),
@@ -201,17 +239,17 @@ let package = Package(
                 "CisternSupport",
                 "CisternRedis",
                 "CisternProcesses",
-                "CisternTesting",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                "CisternTestSupport", "CisternTesting",
+                logging("Server"),
+                nio("NIOPosix", "Server"),
+                product("NIOSSL", "swift-nio-ssl", "Server"),
             ]
         ),
         .testTarget(
             name: "RepositoryTests",
             dependencies: [
                 "CisternServer", "CisternProcesses",
-                "CisternTesting",
+                "CisternTestSupport", "CisternTesting",
             ]),
         .testTarget(
             name: "PerfTests",
@@ -219,17 +257,17 @@ let package = Package(
                 "Cistern",
                 "CisternServer",
                 "CisternProcesses",
-                "CisternTesting",
+                "CisternTestSupport", "CisternTesting",
                 "Perf",
-                .product(name: "Histogram", package: "hdrhistogram-swift"),
-                .product(name: "NIOCore", package: "swift-nio"),
+                product("Histogram", "hdrhistogram-swift", "Server"),
+                nio("NIOCore", "Server"),
             ]
         ),
         .testTarget(
             name: "AllocationTests",
             dependencies: [
                 "Cistern", "CisternProcesses",
-                "CisternTesting", "CJemalloc",
+                "CisternTestSupport", "CisternTesting", "CJemalloc",
             ]),
         .testTarget(
             name: "DocumentationTests",
@@ -239,28 +277,37 @@ let package = Package(
                 "CisternRedis",
                 "CisternServer",
                 "CisternProcesses",
-                "CisternTesting",
+                "CisternTestSupport", "CisternTesting",
             ]
         ),
         .testTarget(
             name: "CisternTests",
             dependencies: [
                 "Cistern", "CisternCluster", "CisternSupport", "CisternProcesses",
-                "CisternTesting",
+                "CisternTestSupport", "CisternTesting",
             ]),
         .testTarget(
             name: "CisternClusterTests",
             dependencies: [
                 "Cistern", "CisternCluster", "CisternSupport", "CisternProcesses",
-                "CisternTesting",
+                "CisternTestSupport", "CisternTesting",
             ]),
         .testTarget(
             name: "CisternSupportTests",
             dependencies: [
                 "Cistern", "CisternSupport", "CisternProcesses",
-                "CisternTesting",
+                "CisternTestSupport", "CisternTesting",
             ]),
-        .testTarget(name: "CisternClockTests", dependencies: ["Cistern", "CisternClock"]),
+        .testTarget(
+            name: "RateLimiterTests",
+            dependencies: [
+                "Cistern", "CisternProcesses", "CisternTestSupport",
+                product("Configuration", "swift-configuration", "Server"),
+                product("InMemoryTracing", "swift-distributed-tracing", "Server"),
+                product("MetricsTestKit", "swift-metrics", "Server"),
+                product("ServiceLifecycle", "swift-service-lifecycle", "Server"),
+            ]
+        ),
         .testTarget(name: "CisternSimulationTests", dependencies: ["Cistern", "CisternSimulation", "CisternSupport"]),
         .testTarget(
             name: "CisternRedisTests",
@@ -270,13 +317,13 @@ let package = Package(
                 "CisternRedis",
                 "CisternSupport",
                 "CisternProcesses",
-                "CisternTesting",
-                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                "CisternTestSupport", "CisternTesting",
+                product("InMemoryTracing", "swift-distributed-tracing", "Server"),
+                logging("Server"),
+                nio("NIOCore", "Server"),
+                nio("NIOEmbedded", "Server"),
+                nio("NIOPosix", "Server"),
+                product("NIOSSL", "swift-nio-ssl", "Server"),
             ]
         ),
         .testTarget(
@@ -286,10 +333,10 @@ let package = Package(
                 "CisternSupport",
                 "CisternHTTP",
                 "CisternProcesses",
-                "CisternTesting",
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
+                "CisternTestSupport", "CisternTesting",
+                nio("NIOCore", "Server"),
+                nio("NIOEmbedded", "Server"),
+                nio("NIOHTTP1", "Server"),
             ]
         ),
         .testTarget(
@@ -305,12 +352,12 @@ let package = Package(
                 "CisternCommand",
                 "CisternSimulation",
                 "CisternProcesses",
-                "CisternTesting",
-                .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "Yams", package: "Yams"),
+                "CisternTestSupport", "CisternTesting",
+                product("HTTPTypes", "swift-http-types", "Server"),
+                logging("Server"),
+                nio("NIOCore", "Server"),
+                nio("NIOEmbedded", "Server"),
+                product("Yams", "Yams", "Server"),
             ]
         ),
     ]

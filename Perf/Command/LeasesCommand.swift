@@ -79,9 +79,10 @@ struct LeasesCommand: AsyncParsableCommand {
     func chosen() throws(PerfError) -> [LeaseRun.Choice] {
         let isSmoke = options.smoke
         let horizons = try Self.times(
-            "horizons", horizons ?? (isSmoke ? "250ms" : "50ms,100ms,250ms,500ms,1s"), LeaseSettings.Ranges.horizon)
+            "horizons", horizons ?? (isSmoke ? "250ms" : "50ms,100ms,250ms,500ms,1s"),
+            LeaseSettings.Field.leaseHorizon.range)
         let durations = try Self.times(
-            "durations", durations ?? (isSmoke ? "2s" : "2s,5s"), LeaseSettings.Ranges.duration)
+            "durations", durations ?? (isSmoke ? "2s" : "2s,5s"), LeaseSettings.Field.leaseDuration.range)
         let choices = durations.flatMap { duration in
             horizons.filter { $0 * 2 <= duration }.map {
                 LeaseRun.Choice(horizonMilliseconds: $0, durationMilliseconds: duration)
@@ -99,7 +100,7 @@ struct LeasesCommand: AsyncParsableCommand {
     ) throws(PerfError) -> [Int64] {
         var times: [Int64] = []
         for word in text.split(separator: ",") {
-            guard let time = SettingsReader.milliseconds(String(word)), range ~= time else {
+            guard let time = Duration.wholeMilliseconds(in: String(word)), range ~= time else {
                 throw PerfError(
                     "--\(flag) has '\(word)': use times from \(range.lowerBound)ms to \(range.upperBound / 1000)s with "
                         + "commas, such as 100ms,1s", .usage)

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Cistern
 internal import CisternServer
 internal import Foundation
 
@@ -32,7 +33,7 @@ struct RunOptions: ParsableArguments {
     func checked(_ kind: String, standard: Checked) throws(PerfError) -> Checked {
         var checked = standard
         if let duration {
-            guard let milliseconds = SettingsReader.milliseconds(duration), 10...3_600_000 ~= milliseconds else {
+            guard let milliseconds = Duration.wholeMilliseconds(in: duration), 10...3_600_000 ~= milliseconds else {
                 throw PerfError("--duration is '\(duration)': use a time from 10ms to 1h, such as 4s", .usage)
             }
             checked.seconds = Double(milliseconds) / 1000

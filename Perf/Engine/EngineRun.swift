@@ -1,6 +1,5 @@
 internal import CJemalloc
 internal import Cistern
-internal import CisternClock
 internal import Foundation
 
 /// Measures decisions in memory, without a server, a store or a network.
@@ -78,7 +77,7 @@ struct EngineRun {
         return sample
     }
 
-    private func makeLimiter() -> RateLimiter {
+    private func makeLimiter() -> RateLimiterEngine {
         var settings = LimiterSettings()
         // Extra room, because names are distributed unevenly over the stripes of the table.
         settings.maximumBuckets = max(settings.maximumBuckets, mix.organizations * 2)
@@ -86,9 +85,9 @@ struct EngineRun {
         settings.lease.prefetchMilliseconds = 0
         let limits = Limits(standard: BenchmarkFixture.unlimited)
         switch mix.kind {
-        case .embedded, .embeddedDecision: return RateLimiter(limits: limits, settings: settings, seed: 1)
+        case .embedded, .embeddedDecision: return RateLimiterEngine(limits: limits, settings: settings, seed: 1)
         case .leased, .leasedDecision:
-            return RateLimiter(
+            return RateLimiterEngine(
                 limits: limits, store: GenerousStore(clock: clock), lesseeID: "perf", settings: settings,
                 sizing: FixedSizing(tokens: Limit.maximumCapacity), seed: 1)
         }
@@ -99,7 +98,7 @@ struct EngineRun {
     /// Reports each request's duration to `body`, in nanoseconds of this thread's processor time, so that preemption by
     /// other threads does not count.
     private func enter(
-        _ names: [UInt8], _ limiter: RateLimiter, _ body: (_ number: Int, _ nanoseconds: Int64) -> Void
+        _ names: [UInt8], _ limiter: RateLimiterEngine, _ body: (_ number: Int, _ nanoseconds: Int64) -> Void
     ) {
         for number in 0..<names.count / NameCycle.nameLength {
             let start = number * NameCycle.nameLength
@@ -141,7 +140,7 @@ struct EngineRun {
         }
     }
 
-    private func drive(_ limiter: RateLimiter, _ cycles: [NameCycle]) async throws -> Counts {
+    private func drive(_ limiter: RateLimiterEngine, _ cycles: [NameCycle]) async throws -> Counts {
         let phase = LoadPhase()
         let (clock, returnsBalance) = (clock, mix.kind.returnsBalance)
         return try await withThrowingTaskGroup(of: Counts.self) { group in
@@ -168,7 +167,7 @@ struct EngineRun {
     /// One thread's decisions: a clock read, a name, a decision.
     @inline(never)
     private static func decide(
-        _ limiter: RateLimiter, _ cycle: NameCycle, returnsBalance: Bool, clock: TickClock, phase: LoadPhase
+        _ limiter: RateLimiterEngine, _ cycle: NameCycle, returnsBalance: Bool, clock: TickClock, phase: LoadPhase
     ) -> Counts {
         var counts = Counts()
         let names = cycle.bytes.span

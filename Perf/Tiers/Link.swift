@@ -16,7 +16,8 @@ enum Link {
         var stores: [RedisStore] = []
         for _ in 0..<count {
             let store = try RedisStore(
-                endpoints: endpoints, settings: settings, clock: clock, eventLoopGroup: group, logger: .silent)
+                endpoints: endpoints, settings: settings, environment: StoreEnvironment(clock: clock),
+                eventLoopGroup: group, logger: .silent)
             await store.start()
             stores.append(store)
         }

@@ -85,10 +85,10 @@ struct TierRun {
         }
     }
 
-    private static func limiter(store: RedisStore, limits: Limits) -> RateLimiter {
+    private static func limiter(store: RedisStore, limits: Limits) -> RateLimiterEngine {
         var settings = LimiterSettings()
         settings.lease.timeoutMilliseconds = 1000
-        return RateLimiter(
+        return RateLimiterEngine(
             limits: limits, store: store, lesseeID: store.serverName, settings: settings, seed: .random(in: 0 ... .max))
     }
 

@@ -35,7 +35,7 @@ enum FlagValue {
     static func milliseconds(
         _ flag: String, _ text: String, in range: ClosedRange<Int64>, _ words: String
     ) throws(FlagError) -> Int64 {
-        guard let milliseconds = SettingsReader.milliseconds(text), range ~= milliseconds else {
+        guard let milliseconds = Duration.wholeMilliseconds(in: text), range ~= milliseconds else {
             throw FlagError(flag, text, "use a time from \(words)")
         }
         return milliseconds

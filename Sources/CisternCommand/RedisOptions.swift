@@ -4,6 +4,7 @@ internal import ArgumentParser
 struct RedisOptions: ParsableArguments {
     @Option(help: .of("redis")) var redis: [String] = []
     @Option(help: .of("topology")) var topology: String?
+    @Option(help: .of("keyPrefix")) var keyPrefix: String?
     @Option(help: .of("redisUser")) var redisUser: String?
     @Option(help: .of("redisPasswordFile")) var redisPasswordFile: String?
     @Option(help: .of("redisCaFile")) var redisCaFile: String?
@@ -15,7 +16,8 @@ struct RedisOptions: ParsableArguments {
     /// The given values, by setting name.
     var values: [String: String] {
         let single: [(String, String?)] = [
-            ("topology", topology), ("redisUser", redisUser), ("redisPasswordFile", redisPasswordFile),
+            ("topology", topology), ("keyPrefix", keyPrefix), ("redisUser", redisUser),
+            ("redisPasswordFile", redisPasswordFile),
             ("redisCaFile", redisCaFile), ("redisCertFile", redisCertFile), ("redisKeyFile", redisKeyFile),
             ("redisServerName", redisServerName), ("redisVerify", redisVerify),
         ]

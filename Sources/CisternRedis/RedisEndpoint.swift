@@ -60,6 +60,14 @@ public struct RedisEndpoint: Sendable, Equatable {
         hasGivenName = options.name != nil
     }
 
+    /// The URLs in a comma-separated list.
+    package static func urls(in text: String) -> [String] {
+        // A comma separates two URLs only if a URL follows it; otherwise it may be part of a password.
+        text.replacing(/,\s*(?=rediss?:\/\/)/, with: "\n").split(separator: "\n").map { url in
+            String(url.drop { $0.isWhitespace }.reversed().drop { $0.isWhitespace }.reversed())
+        }
+    }
+
     /// A cluster node at an address that another node reported; it uses the seed's credentials and encryption.
     init(_ seed: RedisEndpoint, at address: NodeAddress) {
         (host, port) = (address.host, address.port)

@@ -21,49 +21,49 @@ public enum RedisTopology: String, Sendable, CaseIterable {
 public final class RedisStore: LeaseStore {
     package let topology: RedisTopology
     let nodes: any StoreNodes
-    /// This server's name among the servers that share the nodes; unique to each run.
-    package let serverName: String
+    let context: StoreContext
+    /// The copies of all limit overrides in this store.
+    package let overrideCopies: OverrideCopies
     private let tracing = StoreTracing.bootstrapped
-    private let certificates: LinkCertificates
 
     /// Creates a store on the given nodes.
     ///
-    /// It sends nothing before ``start()``.
+    /// It sends nothing before ``start()``. With ``RateLimiter``, describe the store by `.redis` instead.
     ///
     /// - Parameters:
     ///   - endpoints: the nodes; for a cluster, one or more seeds.
     ///   - topology: how buckets are distributed over the nodes.
     ///   - settings: timeouts, bounds and TLS settings of the connections.
-    ///   - clock: the source of `now`; it must be the clock that decisions use.
+    ///   - environment: the limiter's clock, lessee ID, namespace and settings.
     ///   - eventLoopGroup: provides the event loops of the connections, one connection per node.
     ///   - logger: receives a line when a node goes down and when it comes back.
-    /// - Throws: ``InvalidNodes`` if the endpoints do not form a store; `NIOSSLError` if the certificates in the
-    ///   settings cannot be used.
+    /// - Throws: ``InvalidNodes`` if the endpoints do not form a store; `InvalidSetting`; `NIOSSLError` if the
+    ///   certificates in the settings cannot be used.
     public init(
         endpoints: [RedisEndpoint], topology: RedisTopology = .ring, settings: RedisSettings = RedisSettings(),
-        clock: any TimeSource, eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        environment: StoreEnvironment, eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger = Logger(label: "cistern")
     ) throws {
         try InvalidNodes.check(endpoints, topology: topology)
-        certificates = try LinkCertificates(settings.tls)
+        try settings.validate()
+        try StoreEnvironment.validate(namespace: environment.namespace)
         let context = StoreContext(
-            settings: settings, certificates: certificates, clock: clock, eventLoopGroup: eventLoopGroup,
-            logger: logger)
+            settings: settings, names: KeyNames(prefix: environment.namespace, isTagged: topology == .cluster),
+            environment: environment, certificates: try LinkCertificates(settings.tls),
+            eventLoopGroup: eventLoopGroup, logger: logger)
+        self.context = context
         self.topology = topology
-        serverName = context.server
-        nodes =
+        let nodes: any StoreNodes =
             switch topology {
             case .ring: try RingNodes(endpoints: endpoints, context: context)
             case .cluster: try ClusterNodes(seeds: endpoints, context: context)
             }
+        self.nodes = nodes
+        overrideCopies = OverrideCopies(nodes: nodes, context: context)
     }
 
-    /// Creates a store on the single node at a URL, with default settings.
-    ///
-    /// - Throws: `RedisEndpoint.InvalidURL` if the URL is not valid.
-    public convenience init(url: String, clock: any TimeSource) throws {
-        try self.init(endpoints: [RedisEndpoint(url: url)], clock: clock)
-    }
+    /// This server's name among the servers that share the nodes; unique to each run.
+    package var serverName: String { context.server }
 
     /// Connects; returns once the first attempt on each node has succeeded or failed.
     ///
@@ -82,7 +82,7 @@ public final class RedisStore: LeaseStore {
     /// Switches to other nodes or weights while requests continue; for a cluster, to other seeds.
     ///
     /// Returns once each new node has been tried. On a ring, a key whose bucket moves to another node finds a full
-    /// bucket there. Next, call `RateLimiter.returnMovedLeases(clock:)`, and one lease duration later
+    /// bucket there. Next, call `RateLimiterEngine.returnMovedLeases(clock:)`, and one lease duration later
     /// ``dropLeavingNodes()``.
     ///
     /// - Throws: ``InvalidNodes``, or ``UnusableNodes`` if nodes in use do not accept the new credentials or address.
@@ -96,7 +96,7 @@ public final class RedisStore: LeaseStore {
     ///
     /// - Throws: an error that says what is wrong with the certificates. Nothing changes then.
     public func renew(tls configuration: TLSConfiguration) throws {
-        try certificates.renew(configuration)
+        try context.certificates.renew(configuration)
     }
 
     /// Closes the connections to nodes that the last change removed.
@@ -126,6 +126,18 @@ public final class RedisStore: LeaseStore {
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
         nodes.lease(request, reply: tracing?.traced(request, reply: reply) ?? reply)
+    }
+
+    /// The overrides that operators have set on any reachable node; nil before a node has replied.
+    public func overrides() async -> [String: Limit]? {
+        await overrideCopies.readAll()
+        guard let now = await overrideCopies.nowMilliseconds else { return nil }
+        return await overrideCopies.overrides.inForce(atMilliseconds: now)
+    }
+
+    /// The current state of each node.
+    public var nodeStates: [StoreNode] {
+        reports.map { StoreNode(name: $0.name, isReachable: $0.isUp, failure: $0.reason) }
     }
 
     /// The text of the lease script with a request's numbers embedded, for tools that run it without a store.

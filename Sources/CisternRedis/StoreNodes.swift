@@ -1,5 +1,4 @@
 internal import Cistern
-internal import Foundation
 internal import Logging
 internal import NIOCore
 internal import NIOSSL
@@ -71,35 +70,21 @@ final class LinkCertificates: Sendable {
 /// The dependencies that all nodes of a store share.
 struct StoreContext: Sendable {
     let settings: RedisSettings
+    let names: KeyNames
+    let environment: StoreEnvironment
     /// Used by nodes whose URL requires TLS.
     let certificates: LinkCertificates
-    let clock: any TimeSource
     let eventLoopGroup: any EventLoopGroup
     let logger: Logger
+
+    var clock: any TimeSource { environment.clock }
     /// This server's name among the servers that share the nodes.
-    ///
-    /// It is unique to each run, because a server must not return tokens that an earlier run leased.
-    let server = Self.uniqueName()
-
-    /// Host, process ID and a random number, in at most 60 bytes: Redis keeps a hash compact up to 64-byte fields.
-    private static func uniqueName() -> String {
-        let run = "\(ProcessInfo.processInfo.processIdentifier)-\(String(UInt64.random(in: 0 ... .max), radix: 16))"
-        let host = hostName.prefix(24)
-        return host.isEmpty ? run : "\(host)-\(run)"
-    }
-
-    /// The local host name, read without a DNS query.
-    private static var hostName: String {
-        var bytes = [CChar](repeating: 0, count: 256)
-        guard gethostname(&bytes, bytes.count - 1) == 0 else { return "" }
-        let name = String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        return String(name.prefix { $0 != "." }.filter { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") })
-    }
+    var server: String { environment.lesseeID }
+    var clockDriftPerMille: Int64 { environment.settings.lease.clockDriftPerMille }
+    /// Whether this server keeps a local fraction of all limits, which costs each node one command a second.
+    var keepsLocalFraction: Bool { environment.settings.failurePolicy == .local }
 
     func makeNode(_ endpoint: RedisEndpoint, role: RedisNode.Role) -> RedisNode {
-        RedisNode(
-            endpoint: endpoint, settings: settings, certificates: certificates, role: role, clock: clock,
-            eventLoop: eventLoopGroup.next(),
-            logger: logger)
+        RedisNode(endpoint: endpoint, context: self, role: role)
     }
 }

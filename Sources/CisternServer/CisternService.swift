@@ -56,7 +56,7 @@ package struct CisternService: Service, CustomStringConvertible {
             standard: settings.standard, path: settings.limitsPath, limiter: limiter, clock: clock,
             logger: logger)
         let overrides = OverrideSynchronizer(
-            copies: store?.overrideCopies(clock: clock, logger: logger), limiter: limiter, clock: clock)
+            copies: store?.overrideCopies, limiter: limiter, clock: clock)
         // Load existing overrides before the first request.
         await overrides.refresh()
         let statistics = HTTPServerStatistics(group: group)
@@ -136,10 +136,10 @@ package struct CisternService: Service, CustomStringConvertible {
 
     private func makeStore(group: any EventLoopGroup, clock: any TimeSource) throws -> RedisStore? {
         try settings.redis.map { redis in
-            var settings = redis.settings
-            settings.keepsLocalFraction = self.settings.limiter.failurePolicy == .local
-            return try RedisStore(
-                endpoints: redis.endpoints, topology: redis.topology, settings: settings, clock: clock,
+            try RedisStore(
+                endpoints: redis.endpoints, topology: redis.topology, settings: redis.settings,
+                environment: StoreEnvironment(
+                    clock: clock, namespace: redis.keyPrefix, settings: settings.limiter),
                 eventLoopGroup: group, logger: logger)
         }
     }
@@ -185,15 +185,17 @@ package struct CisternService: Service, CustomStringConvertible {
         return task
     }
 
-    private func makeLimiter(store: RedisStore?) -> RateLimiter {
+    private func makeLimiter(store: RedisStore?) -> RateLimiterEngine {
         let seed = UInt64.random(in: 0 ... .max)
-        guard let store else { return RateLimiter(limits: settings.limits, settings: settings.limiter, seed: seed) }
-        return RateLimiter(
+        guard let store else {
+            return RateLimiterEngine(limits: settings.limits, settings: settings.limiter, seed: seed)
+        }
+        return RateLimiterEngine(
             limits: settings.limits, store: store, lesseeID: store.serverName, settings: settings.limiter, seed: seed)
     }
 
     private func stop(
-        _ server: HTTPServer, _ statistics: HTTPServerStatistics, limiter: RateLimiter, store: RedisStore?,
+        _ server: HTTPServer, _ statistics: HTTPServerStatistics, limiter: RateLimiterEngine, store: RedisStore?,
         clock: some TimeSource
     ) async {
         logger.notice("draining")
@@ -201,7 +203,7 @@ package struct CisternService: Service, CustomStringConvertible {
         let limit = settings.drainTimeoutMilliseconds
         let start = clock.now()
         let forRequests = limit - limit / 4
-        let drained = await withDeadline(milliseconds: forRequests) {
+        let drained = await withDeadline(.milliseconds(forRequests)) {
             try? await server.drain(within: .milliseconds(forRequests))
         }
         if !drained {
@@ -211,30 +213,11 @@ package struct CisternService: Service, CustomStringConvertible {
             await server.closeAllConnections()
         }
         let left = limit - (clock.now().milliseconds - start.milliseconds)
-        let returned = await withDeadline(milliseconds: max(1, left)) { await limiter.returnLeases(clock: clock) }
+        let returned = await withDeadline(.milliseconds(max(1, left))) { await limiter.returnLeases(clock: clock) }
         if !returned { logger.warning("some leases were not returned within drainTimeout; they will expire") }
         await store?.stop()
         logger.notice("stopped")
     }
-}
-
-/// Runs `body` until it returns or the deadline passes; returns whether it finished in time.
-private func withDeadline(milliseconds: Int64, _ body: @escaping @Sendable () async -> Void) async -> Bool {
-    let (outcomes, outcome) = AsyncStream.makeStream(of: Bool.self)
-    let work = Task {
-        await body()
-        outcome.yield(true)
-    }
-    let timer = Task {
-        try await Task.sleep(for: .milliseconds(milliseconds))
-        outcome.yield(false)
-    }
-    defer {
-        work.cancel()
-        timer.cancel()
-    }
-    for await isDone in outcomes { return isDone }
-    return false
 }
 
 /// The tokens that currently grant access to the admin interface.

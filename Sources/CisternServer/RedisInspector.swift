@@ -19,7 +19,9 @@ package struct RedisInspector {
         self.settings = settings
         store = try RedisStore(
             endpoints: redis.endpoints, topology: redis.topology, settings: redis.settings,
-            clock: ClockTimeSource(ContinuousClock()))
+            environment: StoreEnvironment(
+                clock: ClockTimeSource(ContinuousClock()), namespace: redis.keyPrefix),
+            logger: Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() }))
     }
 
     /// The state of every node.
@@ -64,9 +66,7 @@ package struct RedisInspector {
 
     /// The overrides in force; throws if they cannot be read, because a limit shown without them could be wrong.
     private func overridesInForce() async throws -> [String: LimitOverrides.Entry] {
-        let copies = store.overrideCopies(
-            clock: ClockTimeSource(ContinuousClock()),
-            logger: Logger(label: "cistern", factory: { _ in SwiftLogNoOpLogHandler() }))
+        let copies = store.overrideCopies
         await copies.readAll()
         guard let now = await copies.nowMilliseconds else {
             let dead = store.reports.first { !$0.isUp }

@@ -11,7 +11,7 @@ internal import Synchronization
 struct Reload {
     private var current: ServerSettings
     private let store: RedisStore?
-    private let limiter: RateLimiter
+    private let limiter: RateLimiterEngine
     private let limits: LimitsWatcher
     private let adminTokens: CurrentAdminTokens
     private let certificates: CertificateWatcher?
@@ -21,7 +21,7 @@ struct Reload {
     private var dropRemovedNodesTask: Task<Void, any Error>?
 
     init(
-        current: ServerSettings, store: RedisStore?, limiter: RateLimiter, limits: LimitsWatcher,
+        current: ServerSettings, store: RedisStore?, limiter: RateLimiterEngine, limits: LimitsWatcher,
         adminTokens: CurrentAdminTokens,
         certificates: CertificateWatcher?, clock: any TimeSource, logger: Logger
     ) {

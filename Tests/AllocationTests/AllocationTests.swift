@@ -31,7 +31,7 @@ struct AllocationTests {
     private let organization = "00000000-0000-4000-8000-000000000001"
 
     /// The decision of a limiter, by `decideNow` in even steps and by `allowNow` in odd steps.
-    private func isAllowed(_ step: Int, by limiter: RateLimiter, now: Instant) -> Bool? {
+    private func isAllowed(_ step: Int, by limiter: RateLimiterEngine, now: Instant) -> Bool? {
         step % 2 == 0
             ? limiter.decideNow(organization.utf8.span, now: now)?.isAllowed
             : limiter.allowNow(organization.utf8.span, now: now)
@@ -47,7 +47,7 @@ struct AllocationTests {
 
     @Test("a decision of the embedded store allocates nothing, allowed or denied")
     func embedded() {
-        let limiter = RateLimiter(limits: Limits(), seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(), seed: 1)
         var allowed = 0
         let bytes = bytesAllocated {
             for step in 0..<10_000 {
@@ -63,7 +63,7 @@ struct AllocationTests {
     func leased() throws {
         let store = ScriptedStore()
         let limit = try Limit(capacity: 100_000, refillPerSecond: 1)
-        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "s", seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(standard: limit), store: store, lesseeID: "s", seed: 1)
         let now = Instant(milliseconds: 1)
         let log = DecisionLog()
         #expect(limiter.decide(organization.utf8.span, now: now, resume: { log.add($0) }) == nil)
@@ -86,7 +86,7 @@ struct AllocationTests {
     func unmetered() {
         let store = ScriptedStore()
         store.setReachable(false)
-        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "s", seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(), store: store, lesseeID: "s", seed: 1)
         var unmetered = 0
         let bytes = bytesAllocated {
             for _ in 0..<10_000 {

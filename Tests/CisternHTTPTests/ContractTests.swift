@@ -1,5 +1,6 @@
 import Cistern
 import CisternProcesses
+import CisternTestSupport
 import CisternTesting
 import Foundation
 import NIOCore

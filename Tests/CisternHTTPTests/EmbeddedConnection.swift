@@ -1,5 +1,6 @@
 import Cistern
 import CisternProcesses
+import CisternTestSupport
 import CisternTesting
 import NIOCore
 import NIOEmbedded
@@ -21,7 +22,7 @@ final class EmbeddedConnection {
     private var received: [UInt8] = []
 
     init(
-        limiter: RateLimiter = RateLimiter(limits: Limits(), seed: 1), decider: (any Decider)? = nil,
+        limiter: RateLimiterEngine = RateLimiterEngine(limits: Limits(), seed: 1), decider: (any Decider)? = nil,
         clock: ManualClock = ManualClock(),
         settings: HTTPSettings = HTTPSettings(), pages: HealthAndMetricsPages = EmbeddedConnection.pages
     ) throws {

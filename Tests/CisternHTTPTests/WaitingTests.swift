@@ -1,5 +1,6 @@
 import Cistern
 import CisternProcesses
+import CisternTestSupport
 import CisternTesting
 import NIOCore
 import NIOEmbedded
@@ -16,7 +17,7 @@ struct WaitingTests {
     private func connection(_ policy: FailurePolicy = .open) throws -> EmbeddedConnection {
         var settings = LimiterSettings()
         settings.failurePolicy = policy
-        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "s", settings: settings, seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(), store: store, lesseeID: "s", settings: settings, seed: 1)
         return try EmbeddedConnection(limiter: limiter, clock: clock)
     }
 

@@ -14,18 +14,19 @@ struct BrokenRecordTests {
     private let clock = ClockTimeSource(ContinuousClock())
     private let log = LogCounter()
 
-    private func limiter(_ redis: RedisServer, lesseeID: String, limit: Limit) async throws -> (RateLimiter, RedisStore)
-    {
+    private func limiter(_ redis: RedisServer, lesseeID: String, limit: Limit) async throws -> (
+        RateLimiterEngine, RedisStore
+    ) {
         let log = log
         let store = try RedisStore(
-            endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
+            endpoints: [RedisEndpoint(url: redis.url)], environment: StoreEnvironment(clock: clock),
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "test") { _ in LogCounter.Handler(counter: log) })
         await store.start()
         var settings = LimiterSettings()
         settings.failurePolicy = .closed
         settings.lease.timeoutMilliseconds = 1000
-        let limiter = RateLimiter(
+        let limiter = RateLimiterEngine(
             limits: Limits(standard: limit), store: store, lesseeID: lesseeID, settings: settings, seed: 1)
         return (limiter, store)
     }

@@ -34,7 +34,7 @@ struct ClusterProtocolTests {
         for name in Self.oddNames {
             let bytes = Array(name.utf8)
             let partition = HashSlot.ofBucket(bytes.span)
-            for key in KeyNames.bucket(of: bytes, isTagged: true) {
+            for key in KeyNames(isTagged: true).bucket(of: bytes) {
                 let text = String(decoding: key, as: UTF8.self)
                 #expect(try await redis.command("CLUSTER", "KEYSLOT", text) == "\(partition)", "\(name): \(text)")
             }
@@ -44,9 +44,10 @@ struct ClusterProtocolTests {
     @Test("no two names share a Redis key, with and without hash tags")
     func keysAreApart() {
         for isTagged in [false, true] {
-            let keys = Self.oddNames.flatMap { KeyNames.bucket(of: Array($0.utf8), isTagged: isTagged) }
+            let names = KeyNames(isTagged: isTagged)
+            let keys = Self.oddNames.flatMap { names.bucket(of: Array($0.utf8)) }
             #expect(Set(keys).count == 3 * Self.oddNames.count)
-            #expect(!keys.contains(KeyNames.probe) && !keys.contains(KeyNames.servers))
+            #expect(!keys.contains(names.probe) && !keys.contains(names.servers))
         }
     }
 
@@ -119,11 +120,11 @@ struct ClusterProtocolTests {
         port.store(redis.port, ordering: .relaxed)
         let (log, clock) = (LogCounter(), ClockTimeSource(ContinuousClock()))
         let store = try RedisStore(
-            endpoints: [RedisEndpoint(url: redis.url)], topology: .cluster, clock: clock,
+            endpoints: [RedisEndpoint(url: redis.url)], topology: .cluster, environment: StoreEnvironment(clock: clock),
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "test") { _ in LogCounter.Handler(counter: log) })
         await store.start()
-        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(), store: store, lesseeID: "server-1", seed: 1)
         #expect(await limiter.decide("acme", now: clock.now()).outcome == .unmetered)
         let asked = redis.commands.count { $0.first == "EVALSHA" && !$0.contains("trial") }
         #expect(1...15 ~= asked, "\(asked)")

@@ -12,7 +12,8 @@ struct EvictionPolicyTests {
     private func log(of redis: RedisServer) async throws -> LogCounter {
         let log = LogCounter()
         let store = try RedisStore(
-            endpoints: [RedisEndpoint(url: redis.url)], clock: ClockTimeSource(ContinuousClock()),
+            endpoints: [RedisEndpoint(url: redis.url)],
+            environment: StoreEnvironment(clock: ClockTimeSource(ContinuousClock())),
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "test") { _ in LogCounter.Handler(counter: log) })
         await store.start()

@@ -26,7 +26,7 @@ struct FractionScriptTests {
         let nextRequest = FractionLease.Request(held: held, sequence: sequence)
         guard
             case .array(let fields) = try send(
-                FractionScript.command(server: server, nextRequest, isLeaving: isLeaving))
+                FractionScript.command(KeyNames(isTagged: false), server: server, nextRequest, isLeaving: isLeaving))
         else {
             return []
         }

@@ -23,7 +23,7 @@ struct HostileReplyTests {
 
     private func store(_ redis: ScriptedRedis) async throws -> RedisStore {
         let store = try RedisStore(
-            endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
+            endpoints: [RedisEndpoint(url: redis.url)], environment: StoreEnvironment(clock: clock),
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
         await store.start()
         return store
@@ -51,7 +51,7 @@ struct HostileReplyTests {
     func overflowMicrotokens() async throws {
         let redis = try await RedisServer()
         let store = try RedisStore(
-            endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
+            endpoints: [RedisEndpoint(url: redis.url)], environment: StoreEnvironment(clock: clock),
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
         await store.start()
         try await redis.command("SET", "ratelimit:acme:tokens", "5")
@@ -74,7 +74,7 @@ struct HostileReplyTests {
             let store = try await store(redis)
             var settings = LimiterSettings()
             settings.failurePolicy = .closed
-            let limiter = RateLimiter(
+            let limiter = RateLimiterEngine(
                 limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
             let decision = await limiter.decide("acme", now: clock.now())
             // A grant of more tokens than the capacity is never accepted.
@@ -94,7 +94,7 @@ struct HostileReplyTests {
             return "*3\r\n:\(number)\r\n$1\r\n1\r\n*2\r\n" + text("acme") + text("\(number):\(number):0:5:5000:eve")
         }
         let store = try await store(redis)
-        let copies = store.overrideCopies(clock: clock, logger: Logger(label: "test"))
+        let copies = store.overrideCopies
         await copies.synchronize()
         _ = try? await copies.set(.standard, of: "other", timeToLiveMilliseconds: 315_360_000_000, by: "me")
         if let now = await copies.nowMilliseconds { #expect(now - number <= 60_000) }

@@ -26,7 +26,7 @@ struct LeaseScriptTests {
         redis = try await RedisServer()
         negligibleRefillLimit = try Limit(capacity: 1000, refillPerSecond: 0.001)
         store = try RedisStore(
-            endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
+            endpoints: [RedisEndpoint(url: redis.url)], environment: StoreEnvironment(clock: clock),
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
         await store.start()
     }

@@ -38,7 +38,7 @@ struct LeaseTwinTests {
         let redis = try await RedisServer()
         let clock = ClockTimeSource(ContinuousClock())
         let store = try RedisStore(
-            endpoints: [RedisEndpoint(url: redis.url)], clock: clock,
+            endpoints: [RedisEndpoint(url: redis.url)], environment: StoreEnvironment(clock: clock),
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
         await store.start()
         var random = SeededRandom(seed: seed)

@@ -22,13 +22,15 @@ struct OverrideTests {
         let copies: OverrideCopies
     }
 
+    private let script = OverrideScript(names: KeyNames(isTagged: false))
+
     private func server(_ nodes: [RedisServer]) async throws -> Server {
         let store = try RedisStore(
-            endpoints: nodes.map { try RedisEndpoint(url: $0.url) }, clock: clock,
+            endpoints: nodes.map { try RedisEndpoint(url: $0.url) }, environment: StoreEnvironment(clock: clock),
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
         await store.start()
         return Server(
-            nodes: nodes, store: store, copies: store.overrideCopies(clock: clock, logger: Logger(label: "test")))
+            nodes: nodes, store: store, copies: store.overrideCopies)
     }
 
     private func nodes(_ count: Int) async throws -> [RedisServer] {
@@ -100,13 +102,13 @@ struct OverrideTests {
         let late = LimitOverrides.Entry(limit: nil, setAtMilliseconds: now, expiresAtMilliseconds: nil, setBy: "b")
         for entry in [late, early] {
             for holder in server.store.nodes.overrideHolders {
-                _ = await holder.ask(OverrideScript.write(["org": entry]))
+                _ = await holder.ask(script.write(["org": entry]))
             }
         }
         await server.copies.synchronize()
         #expect(await server.copies.overrides.entries == ["org": late])
         for holder in server.store.nodes.overrideHolders {
-            #expect(try await holder.ask(OverrideScript.write(["org": early])).get() == .integer(0))
+            #expect(try await holder.ask(script.write(["org": early])).get() == .integer(0))
         }
         await server.store.stop()
     }
@@ -142,7 +144,7 @@ struct OverrideTests {
         await server.copies.synchronize()
         let version = try await nodes[0].command("GET", "ratelimit:{overrides}:version")
         for holder in server.store.nodes.overrideHolders {
-            let reply = try await holder.ask(OverrideScript.read(since: version)).get()
+            let reply = try await holder.ask(script.read(since: version)).get()
             let reading = try #require(OverrideScript.Reading(reply))
             #expect(reading.overrides == nil && reading.version == version)
         }
@@ -174,7 +176,7 @@ struct OverrideTests {
             let names = (start..<start + 1000).map { "\(100_000 + $0)\(pad)" }
             let entries = Dictionary(uniqueKeysWithValues: names.map { ($0, entry) })
             for holder in server.store.nodes.overrideHolders {
-                _ = try await holder.ask(OverrideScript.write(entries)).get()
+                _ = try await holder.ask(script.write(entries)).get()
             }
         }
         #expect(try await inForce(server.copies).count == LimitOverrides.maximumCount)
@@ -187,7 +189,7 @@ struct OverrideTests {
         let tracer = InMemoryTracer()
         let tracing = StoreTracing(tracer)
         let store = ScriptedStore()
-        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(), store: store, lesseeID: "server-1", seed: 1)
         let now = clock.now()
         _ = limiter.decide("org-1".utf8.span, cost: 3, now: now) { _ in }
         let request = try #require(store.next)

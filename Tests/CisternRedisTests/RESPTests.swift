@@ -76,14 +76,14 @@ struct RESPTests {
                 prefetchTokens: .max, weight: .max, trickleMilliseconds: .min, soloMultiplier: .max),
             durationMilliseconds: .max, sentAt: Instant(milliseconds: 0), deadline: Instant(milliseconds: 1))
         for call in [LeaseScript.Call.source, .digest([UInt8](repeating: 0x61, count: 40))] {
-            for keys in [KeyNames.KeySelection(isTagged: true), KeyNames.KeySelection(isTagged: false, count: 1)] {
+            for (isTagged, keyCount) in [(true, 3), (false, 1)] {
+                let names = KeyNames(prefix: String(repeating: "p", count: 64), isTagged: isTagged)
                 var commands = RESPCommandBuffer()
-                LeaseScript.write(request, as: call, keys: keys, to: &commands)
+                LeaseScript.write(request, as: call, names: names, keyCount: keyCount, to: &commands)
                 let words = try words(of: commands.bytes)
-                #expect(words.count == 5 + keys.count)
-                #expect(words[2] == Array("\(keys.count)".utf8))
-                let names = KeyNames.bucket(of: request.key, isTagged: keys.isTagged).prefix(keys.count)
-                #expect(Array(words[3..<3 + keys.count]) == Array(names))
+                #expect(words.count == 5 + keyCount)
+                #expect(words[2] == Array("\(keyCount)".utf8))
+                #expect(Array(words[3..<3 + keyCount]) == Array(names.bucket(of: request.key).prefix(keyCount)))
                 #expect(words[words.count - 2] == Array(request.lesseeID.utf8))
                 let last = words[words.count - 1]
                 let numbers = stride(from: 0, to: last.count, by: 8).map { start in

@@ -18,18 +18,18 @@ struct RedisStoreTests {
         var settings = RedisSettings()
         change(&settings)
         return try RedisStore(
-            endpoints: [RedisEndpoint(url: url)], settings: settings, clock: clock,
+            endpoints: [RedisEndpoint(url: url)], settings: settings, environment: StoreEnvironment(clock: clock),
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Logger(label: "test"))
     }
 
-    private func limiter(_ store: RedisStore, timeout: Int64 = 5000, limit: Limit = .standard) -> RateLimiter {
+    private func limiter(_ store: RedisStore, timeout: Int64 = 5000, limit: Limit = .standard) -> RateLimiterEngine {
         var settings = LimiterSettings()
         settings.lease.timeoutMilliseconds = timeout
-        return RateLimiter(
+        return RateLimiterEngine(
             limits: Limits(standard: limit), store: store, lesseeID: UUID().uuidString, settings: settings, seed: 1)
     }
 
-    private func decide(_ limiter: RateLimiter, _ key: String = "org") async -> Decision {
+    private func decide(_ limiter: RateLimiterEngine, _ key: String = "org") async -> Decision {
         await limiter.decide(key, now: clock.now())
     }
 

@@ -17,7 +17,8 @@ struct TLSLinkTests {
         settings.serverName = serverName
         try change(&settings.tls)
         let store = try RedisStore(
-            endpoints: [RedisEndpoint(url: url)], settings: settings, clock: ClockTimeSource(ContinuousClock()))
+            endpoints: [RedisEndpoint(url: url)], settings: settings,
+            environment: StoreEnvironment(clock: ClockTimeSource(ContinuousClock())))
         await store.start()
         let report = store.reports[0]
         await store.stop()

@@ -1,4 +1,5 @@
 package import Cistern
+package import CisternTestSupport
 import Synchronization
 
 /// A store with one bucket that follows the Lua script, and with a clock of its own.

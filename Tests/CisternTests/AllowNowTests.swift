@@ -44,7 +44,7 @@ struct AllowNowTests {
     }
 
     private func course(
-        _ limiter: RateLimiter, _ name: String, cost: Int, now: Instant, atOnce: (Span<UInt8>) -> Bool?
+        _ limiter: RateLimiterEngine, _ name: String, cost: Int, now: Instant, atOnce: (Span<UInt8>) -> Bool?
     ) -> DecisionPath {
         var course = DecisionPath(atOnce: atOnce(name.utf8.span))
         guard course.atOnce == nil else { return course }
@@ -54,7 +54,7 @@ struct AllowNowTests {
         return course
     }
 
-    private func agree(_ one: RateLimiter, _ other: RateLimiter) {
+    private func agree(_ one: RateLimiterEngine, _ other: RateLimiterEngine) {
         var random = SeededRandom(seed: 5)
         var now = Instant(milliseconds: 1000)
         var (yes, no, waited) = (0, 0, 0)
@@ -77,13 +77,15 @@ struct AllowNowTests {
     @Test("allowNow and decideNow agree with the embedded store")
     func embedded() throws {
         let limits = Limits(standard: try Limit(capacity: 30, refillPerSecond: 40))
-        agree(RateLimiter(limits: limits, seed: 1), RateLimiter(limits: limits, seed: 1))
+        agree(RateLimiterEngine(limits: limits, seed: 1), RateLimiterEngine(limits: limits, seed: 1))
     }
 
     @Test("allowNow and decideNow agree with leased tokens")
     func leased() throws {
         let limits = Limits(standard: try Limit(capacity: 30, refillPerSecond: 10))
-        let limiters = (0..<2).map { _ in RateLimiter(limits: limits, store: StingyStore(), lesseeID: "s", seed: 1) }
+        let limiters = (0..<2).map { _ in
+            RateLimiterEngine(limits: limits, store: StingyStore(), lesseeID: "s", seed: 1)
+        }
         agree(limiters[0], limiters[1])
     }
 }

@@ -24,8 +24,8 @@ struct ClockReadingTests {
     func readsOnce(name: String, isLeased: Bool) {
         let limiter =
             isLeased
-            ? RateLimiter(limits: Limits(), store: ScriptedStore(), lesseeID: "one", seed: 1)
-            : RateLimiter(limits: Limits(), seed: 1)
+            ? RateLimiterEngine(limits: Limits(), store: ScriptedStore(), lesseeID: "one", seed: 1)
+            : RateLimiterEngine(limits: Limits(), seed: 1)
         var clock = CountedClock()
         for (request, cost) in [1, 100, 0].enumerated() {
             _ = limiter.decideNow(name.utf8.span, cost: cost, now: clock.now())
@@ -37,7 +37,7 @@ struct ClockReadingTests {
 
     @Test("evaluating now may call the same limiter, because no lock is held")
     func asksWithin() {
-        let limiter = RateLimiter(limits: Limits(), seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(), seed: 1)
         func now() -> Instant {
             let inner = limiter.allowNow("org-1".utf8.span, now: Instant(milliseconds: 1000))
             #expect(inner == true)

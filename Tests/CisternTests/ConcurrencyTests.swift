@@ -8,7 +8,7 @@ import Testing
 struct ConcurrencyTests {
     @Test("an embedded bucket admits exactly its capacity")
     func embedded() async {
-        let limiter = RateLimiter(limits: Limits(), seed: 3)
+        let limiter = RateLimiterEngine(limits: Limits(), seed: 3)
         let now = Instant(milliseconds: 1)
         let allowed = await withTaskGroup(of: Int.self) { group in
             for _ in 0..<8 {
@@ -27,7 +27,7 @@ struct ConcurrencyTests {
 
     @Test("new keys in many shards at once each get their own bucket")
     func newcomers() async {
-        let limiter = RateLimiter(limits: Limits(), seed: 3)
+        let limiter = RateLimiterEngine(limits: Limits(), seed: 3)
         let now = Instant(milliseconds: 1)
         let allowed = await withTaskGroup(of: Int.self) { group in
             for task in 0..<8 {
@@ -48,7 +48,7 @@ struct ConcurrencyTests {
     @Test("leases admit exactly what the store grants, and every request is answered once")
     func leased() async {
         let store = SlowStore(tokens: 3000)
-        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", seed: 3)
+        let limiter = RateLimiterEngine(limits: Limits(), store: store, lesseeID: "server-1", seed: 3)
         let allowed = await withTaskGroup(of: Int.self) { group in
             for _ in 0..<8 {
                 group.addTask {

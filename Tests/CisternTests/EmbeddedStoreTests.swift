@@ -1,11 +1,12 @@
 import Cistern
+import CisternTestSupport
 import CisternTesting
 import Testing
 
 @Suite("A limiter with the embedded store")
 struct EmbeddedStoreTests {
     private let clock = ManualClock(milliseconds: 5000)
-    private let limiter = RateLimiter(limits: Limits(), seed: 1)
+    private let limiter = RateLimiterEngine(limits: Limits(), seed: 1)
 
     private func allowed(of count: Int, by key: String = "org-1") async -> Int {
         var allowed = 0
@@ -76,7 +77,7 @@ struct EmbeddedStoreTests {
     func evictionMakesNoTokens() async {
         var settings = LimiterSettings()
         settings.maximumBuckets = 3
-        let limiter = RateLimiter(limits: Limits(), settings: settings, seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(), settings: settings, seed: 1)
         for key in ["a", "b", "c"] {
             #expect(await limiter.decide(key, cost: 50, now: clock.now()).outcome == .allowed)
         }
@@ -100,7 +101,7 @@ struct EmbeddedStoreTests {
         settings.maximumBuckets = maximumBuckets
         // Each bucket of the flood is full again after 10 s.
         let limit = try Limit(capacity: 100, refillPerSecond: 0.1)
-        let limiter = RateLimiter(limits: Limits(standard: limit), settings: settings, seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(standard: limit), settings: settings, seed: 1)
         let known = (0..<23).map { "known-\($0)" }
         for name in known { #expect(await limiter.decide(name, now: clock.now()).isAllowed) }
         var refused = 0
@@ -120,7 +121,7 @@ struct EmbeddedStoreTests {
         var settings = LimiterSettings()
         settings.maximumBuckets = 20_000
         let limit = try Limit(capacity: 100, refillPerSecond: 0.001)
-        let limiter = RateLimiter(limits: Limits(standard: limit), settings: settings, seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(standard: limit), settings: settings, seed: 1)
         // Fills every shard.
         var names: [String] = []
         for number in 0..<60_000 where await limiter.decide("n\(number)", cost: 50, now: clock.now()).isAllowed {
@@ -145,7 +146,7 @@ struct EmbeddedStoreTests {
     func newKeys() async {
         var settings = LimiterSettings()
         settings.maximumNewKeysPerSecond = 10
-        let limiter = RateLimiter(limits: Limits(), settings: settings, seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(), settings: settings, seed: 1)
         for number in 0..<10 { #expect(await limiter.decide("n\(number)", now: clock.now()).isAllowed) }
         let denied = await limiter.decide("one more", now: clock.now())
         #expect(denied.outcome == .denied)

@@ -1,4 +1,5 @@
 import CisternProcesses
+import CisternTestSupport
 import CisternTesting
 import Testing
 
@@ -10,22 +11,22 @@ struct FailurePolicyTests {
     private let store = ScriptedStore()
     private let log = DecisionLog()
 
-    private func limiter(_ change: (inout LimiterSettings) -> Void = { _ in }) -> RateLimiter {
+    private func limiter(_ change: (inout LimiterSettings) -> Void = { _ in }) -> RateLimiterEngine {
         var settings = LimiterSettings()
         settings.failurePolicy = .local
         // Without drift, local refill starts 602 ms after the loss: two horizons, 2 ms for rounding and the timeout.
         settings.lease.clockDriftPerMille = 0
         change(&settings)
-        return RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
+        return RateLimiterEngine(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
     }
 
-    private func ask(_ limiter: RateLimiter, _ key: String = "org-1") {
+    private func ask(_ limiter: RateLimiterEngine, _ key: String = "org-1") {
         let log = log
         let decision = limiter.decide(key.utf8.span, now: clock.now()) { log.add($0) }
         if let decision { log.add(decision) }
     }
 
-    private func outcome(_ limiter: RateLimiter, _ key: String = "org-1") -> Decision.Outcome? {
+    private func outcome(_ limiter: RateLimiterEngine, _ key: String = "org-1") -> Decision.Outcome? {
         ask(limiter, key)
         return log.outcomes.last
     }

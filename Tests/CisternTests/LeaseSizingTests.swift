@@ -84,23 +84,22 @@ struct LeaseSizingTests {
         #expect(PerRequestSizing().requested(for: use, settings: LeaseSettings()) == RequestedLease.none)
     }
 
-    @Test("settings outside their ranges are replaced by the nearest ones inside, and never trap")
+    @Test("settings outside their ranges are rejected by name, and the engine moves them inside, so that none traps")
     func ranges() {
-        var settings = LeaseSettings()
         for value in [Int64.min, -1, 0, 1000, .max] {
-            settings.durationMilliseconds = value
-            settings.horizonMilliseconds = value
-            settings.prefetchMilliseconds = value
-            settings.idleMilliseconds = value
-            settings.demandRiseMilliseconds = value
-            settings.demandFallMilliseconds = value
-            settings.clockDriftPerMille = value
-            settings.timeoutMilliseconds = value
-            settings.minimumDemandTokens = Int(value)
-            settings.soloMultiplier = Int(value)
-            #expect(LeaseSettings.Ranges.duration ~= settings.durationMilliseconds)
-            #expect(LeaseSettings.Ranges.clockDrift ~= settings.clockDriftPerMille)
-            #expect(LeaseSettings.Ranges.soloMultiplier ~= settings.soloMultiplier)
+            var given = LeaseSettings()
+            for field in LeaseSettings.Field.allCases {
+                given[field] = value
+                var one = LeaseSettings()
+                one[field] = value
+                guard !(field.range ~= value) else { continue }
+                #expect(throws: InvalidSetting.self, "\(field) = \(value)") { try one.validate() }
+            }
+            let settings = given.bounded
+            #expect(throws: InvalidSetting.self) { try given.validate() }
+            #expect(LeaseSettings.Field.leaseDuration.range ~= settings.durationMilliseconds)
+            #expect(LeaseSettings.Field.clockDrift.range ~= settings.clockDriftPerMille)
+            #expect(LeaseSettings.Field.leaseAlone.range ~= Int64(settings.soloMultiplier))
             // A drift of 1000 would divide by zero here.
             #expect(settings.localMilliseconds(1000) >= 1000)
             #expect(settings.expiry(sentAt: Instant(milliseconds: 1)) > Instant(milliseconds: 1))
@@ -108,7 +107,5 @@ struct LeaseSizingTests {
                 for: SizingInput(limit: .standard, demandPerSecond: 10, held: 0), settings: settings)
             #expect(request.prefetchTokens >= 0)
         }
-        settings.durationMilliseconds = 1000
-        #expect(settings.durationMilliseconds == 1000)
     }
 }

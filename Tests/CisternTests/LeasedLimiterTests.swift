@@ -1,3 +1,4 @@
+import CisternTestSupport
 import CisternTesting
 import Testing
 
@@ -9,20 +10,20 @@ struct LeasedLimiterTests {
     private let store = ScriptedStore()
     private let log = DecisionLog()
 
-    private func limiter(_ change: (inout LimiterSettings) -> Void = { _ in }) -> RateLimiter {
+    private func limiter(_ change: (inout LimiterSettings) -> Void = { _ in }) -> RateLimiterEngine {
         var settings = LimiterSettings()
         change(&settings)
-        return RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
+        return RateLimiterEngine(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
     }
 
-    private func ask(_ limiter: RateLimiter, _ key: String = "org-1", cost: Int = 1) {
+    private func ask(_ limiter: RateLimiterEngine, _ key: String = "org-1", cost: Int = 1) {
         let log = log
         let decision = limiter.decide(key.utf8.span, cost: cost, now: clock.now()) { log.add($0) }
         if let decision { log.add(decision) }
     }
 
     /// Makes the store grant `tokens` beyond the one that the request needs.
-    private func leaseWithPrefetch(_ limiter: RateLimiter, _ tokens: Int, _ key: String = "org-1") {
+    private func leaseWithPrefetch(_ limiter: RateLimiterEngine, _ tokens: Int, _ key: String = "org-1") {
         ask(limiter, key)
         store.answer(grant(tokens + 1, balance: 50), now: clock.now())
     }
@@ -197,7 +198,7 @@ struct LeasedLimiterTests {
     @Test("a full queue of the highest costs adds up without overflow")
     func survivesTheHighestCosts() throws {
         let limit = try Limit(capacity: Limit.maximumCapacity, refillPerSecond: 1000)
-        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
         for _ in 0..<10_000 { ask(limiter, cost: Limit.maximumCapacity) }
         store.answer(grant(0, balance: 0), now: clock.now())
         clock.advance(milliseconds: 1960)
@@ -245,7 +246,7 @@ struct LeasedLimiterTests {
     @Test("a lease is renewed once before it runs dry, and no request waits for the renewal")
     func renews() throws {
         let limit = try Limit(capacity: 10_000, refillPerSecond: 10_000)
-        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
         // 1000 tokens per second, until the limiter has measured this demand.
         for _ in 0..<10 {
             clock.advance(milliseconds: 100)
@@ -299,7 +300,7 @@ struct LeasedLimiterTests {
     func keepsNegligibleLeases() async throws {
         // Negligible is a millionth of the refill during one lease: 10 tokens.
         let limit = try Limit(capacity: 100_000_000, refillPerSecond: 5_000_000)
-        let limiter = RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1)
         func lease(_ tokens: Int, _ key: String) {
             ask(limiter, key)
             store.answer(.success(.plain(tokens + 1, limit: limit)), now: clock.now())

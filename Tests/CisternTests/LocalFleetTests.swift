@@ -1,4 +1,5 @@
 import CisternSupport
+import CisternTestSupport
 import CisternTesting
 import Synchronization
 import Testing
@@ -81,7 +82,7 @@ struct LocalFleetTests {
             SkewedClock(clock: clock, perMille: Int64.random(in: -drift...drift, using: &random))
         }
         let limiters = clocks.enumerated().map { number, clock in
-            RateLimiter(
+            RateLimiterEngine(
                 limits: Limits(standard: limit),
                 store: Link(node, clock: clock, millionths: 1_000_000 / Int64(servers)),
                 lesseeID: "server-\(number)", settings: settings, seed: seed)

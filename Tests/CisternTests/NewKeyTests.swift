@@ -1,4 +1,5 @@
 import Cistern
+import CisternTestSupport
 import CisternTesting
 import Testing
 
@@ -8,7 +9,7 @@ struct NewKeyTests {
     private let store = ScriptedStore()
     private let log = DecisionLog()
 
-    private func ask(_ limiter: RateLimiter, _ key: String) {
+    private func ask(_ limiter: RateLimiterEngine, _ key: String) {
         let log = log
         let decision = limiter.decide(key.utf8.span, now: clock.now()) { log.add($0) }
         if let decision { log.add(decision) }
@@ -18,7 +19,8 @@ struct NewKeyTests {
     func newKeys() {
         var settings = LimiterSettings()
         settings.maximumNewKeysPerSecond = 2
-        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
+        let limiter = RateLimiterEngine(
+            limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
         for name in ["a", "b"] { ask(limiter, name) }
         #expect(store.requestCount == 2)
         ask(limiter, "c")

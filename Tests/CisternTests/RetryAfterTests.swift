@@ -1,3 +1,4 @@
+import CisternTestSupport
 import CisternTesting
 import Testing
 
@@ -24,7 +25,7 @@ struct RetryAfterTests {
     ///
     /// - Parameter isSlow: whether refill during a store call may keep the bucket from ever being empty.
     private func check(
-        _ limiter: RateLimiter, cost: Int, inSeconds: Bool, ticks: Bool, isSlow: Bool = false, _ comment: Comment
+        _ limiter: RateLimiterEngine, cost: Int, inSeconds: Bool, ticks: Bool, isSlow: Bool = false, _ comment: Comment
     ) {
         for round in 0..<4 {
             var denied: Decision?
@@ -46,13 +47,13 @@ struct RetryAfterTests {
         }
     }
 
-    private func decide(_ limiter: RateLimiter, cost: Int) -> Decision? {
+    private func decide(_ limiter: RateLimiterEngine, cost: Int) -> Decision? {
         let log = DecisionLog()
         let decision = limiter.decide("org".utf8.span, cost: cost, now: clock.now()) { log.add($0) }
         return decision ?? log.all.last
     }
 
-    private func wait(_ milliseconds: Int64, _ limiter: RateLimiter, ticks: Bool) {
+    private func wait(_ milliseconds: Int64, _ limiter: RateLimiterEngine, ticks: Bool) {
         guard ticks else { return clock.advance(milliseconds: milliseconds) }
         var left = milliseconds
         while left > 0 {
@@ -71,7 +72,7 @@ struct RetryAfterTests {
         let isSlow = Double(store.latency) * bucket.refill > 2000
         for cost in Set([1, bucket.capacity, (bucket.capacity + 1) / 2]) {
             for (inSeconds, ticks) in [(false, false), (false, true), (true, false), (true, true)] {
-                let limiter = RateLimiter(
+                let limiter = RateLimiterEngine(
                     limits: Limits(standard: limit),
                     store: BucketStore(
                         limit, clock: clock, latencyMilliseconds: store.latency, driftPerMille: store.drift),
@@ -88,7 +89,7 @@ struct RetryAfterTests {
         let limit = try Limit(capacity: bucket.capacity, refillPerSecond: bucket.refill)
         for cost in Set([1, bucket.capacity]) {
             for inSeconds in [false, true] {
-                let limiter = RateLimiter(limits: Limits(standard: limit), seed: 1)
+                let limiter = RateLimiterEngine(limits: Limits(standard: limit), seed: 1)
                 check(limiter, cost: cost, inSeconds: inSeconds, ticks: false, "cost \(cost)")
             }
         }
@@ -99,8 +100,8 @@ struct RetryAfterTests {
         let limit = try Limit(capacity: 5, refillPerSecond: 1)
         let store = BucketStore(limit, clock: clock)
         for limiter in [
-            RateLimiter(limits: Limits(standard: limit), seed: 1),
-            RateLimiter(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1),
+            RateLimiterEngine(limits: Limits(standard: limit), seed: 1),
+            RateLimiterEngine(limits: Limits(standard: limit), store: store, lesseeID: "server-1", seed: 1),
         ] {
             for _ in 0..<3 {
                 let decision = try #require(decide(limiter, cost: 6))

@@ -1,3 +1,4 @@
+import CisternTestSupport
 import CisternTesting
 import Testing
 
@@ -9,23 +10,23 @@ struct RuntimeChangeTests {
     private let store = ScriptedStore()
     private let log = DecisionLog()
 
-    private func leased(_ limits: Limits = Limits()) -> RateLimiter {
-        RateLimiter(limits: limits, store: store, lesseeID: "server-1", seed: 1)
+    private func leased(_ limits: Limits = Limits()) -> RateLimiterEngine {
+        RateLimiterEngine(limits: limits, store: store, lesseeID: "server-1", seed: 1)
     }
 
-    private func changeDuration(of limiter: RateLimiter, toMilliseconds milliseconds: Int64) {
+    private func changeDuration(of limiter: RateLimiterEngine, toMilliseconds milliseconds: Int64) {
         var settings = LeaseSettings()
         settings.durationMilliseconds = milliseconds
         limiter.changeLeaseSettings(to: settings)
     }
 
-    private func ask(_ limiter: RateLimiter, _ key: String = "org-1", cost: Int = 1) {
+    private func ask(_ limiter: RateLimiterEngine, _ key: String = "org-1", cost: Int = 1) {
         let log = log
         let decision = limiter.decide(key.utf8.span, cost: cost, now: clock.now()) { log.add($0) }
         if let decision { log.add(decision) }
     }
 
-    private func allowed(_ limiter: RateLimiter, of count: Int, by key: String = "org-1") async -> Int {
+    private func allowed(_ limiter: RateLimiterEngine, of count: Int, by key: String = "org-1") async -> Int {
         var allowed = 0
         for _ in 0..<count where await limiter.decide(key, now: clock.now()).isAllowed { allowed += 1 }
         return allowed
@@ -39,7 +40,7 @@ struct RuntimeChangeTests {
 
     @Test("a lowered limit cuts existing buckets at once, and only those of its key")
     func lowered() async throws {
-        let limiter = RateLimiter(limits: Limits(), seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(), seed: 1)
         #expect(await allowed(limiter, of: 10) == 10)
         #expect(await allowed(limiter, of: 10, by: "org-2") == 10)
         let low = try limit(5, 1)
@@ -52,7 +53,7 @@ struct RuntimeChangeTests {
 
     @Test("a raised limit refills at the new rate from now on; earlier refill counts at the old rate")
     func raised() async throws {
-        let limiter = RateLimiter(limits: Limits(), seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(), seed: 1)
         #expect(await allowed(limiter, of: 101) == 100)
         clock.advance(milliseconds: 1000)
         let high = try limit(1000, 500)
@@ -65,7 +66,7 @@ struct RuntimeChangeTests {
     @Test("a new default applies to every key in memory, except keys with their own limit")
     func newDefaultAppliesToAllKeys() async throws {
         let own = try limit(3, 1)
-        let limiter = RateLimiter(limits: Limits(byKey: ["own": own]), seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(byKey: ["own": own]), seed: 1)
         for index in 0..<5000 { _ = await limiter.decide("org-\(index)", now: clock.now()) }
         let low = try limit(2, 1)
         limiter.changeLimits(now: clock.now()) { $0.replaced(by: Limits(standard: low, byKey: ["own": own])) }
@@ -146,7 +147,7 @@ struct RuntimeChangeTests {
     @Test("a shadow limit counts what it would deny, and denies nothing")
     func shadow() async throws {
         let shadow = try limit(3, 1, isShadow: true)
-        let limiter = RateLimiter(limits: Limits(standard: shadow), seed: 1)
+        let limiter = RateLimiterEngine(limits: Limits(standard: shadow), seed: 1)
         var decisions: [Decision] = []
         for _ in 0..<5 { decisions.append(await limiter.decide("org-1", now: clock.now())) }
         #expect(decisions.allSatisfy { $0.outcome == .allowed && $0.retryAfterMilliseconds == 0 })
@@ -163,7 +164,7 @@ struct RuntimeChangeTests {
         var settings = LimiterSettings()
         settings.maximumWaitersPerKey = 1
         settings.failurePolicy = .closed
-        let limiter = RateLimiter(
+        let limiter = RateLimiterEngine(
             limits: Limits(standard: shadow), store: store, lesseeID: "server-1", settings: settings, seed: 1)
         ask(limiter)
         ask(limiter)
@@ -221,7 +222,8 @@ struct RuntimeChangeTests {
         settings.failurePolicy = .local
         settings.lease.horizonMilliseconds = 10_000
         settings.lease.durationMilliseconds = 60_000
-        let limiter = RateLimiter(limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
+        let limiter = RateLimiterEngine(
+            limits: Limits(), store: store, lesseeID: "server-1", settings: settings, seed: 1)
         settings.lease.horizonMilliseconds = 250
         settings.lease.durationMilliseconds = 2000
         limiter.changeLeaseSettings(to: settings.lease)
@@ -240,7 +242,7 @@ struct RuntimeChangeTests {
 
     @Test("a filled bucket pays at once; with a shared store, the next request asks the store")
     func filled() async {
-        let embedded = RateLimiter(limits: Limits(), seed: 1)
+        let embedded = RateLimiterEngine(limits: Limits(), seed: 1)
         #expect(await allowed(embedded, of: 101) == 100)
         embedded.fillBucket(of: "org-1".utf8.span, now: clock.now())
         #expect(await allowed(embedded, of: 101) == 100)

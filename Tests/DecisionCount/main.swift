@@ -34,8 +34,8 @@ enum DecisionCount {
         let limits = Limits(standard: try Limit(capacity: capacity, refillPerSecond: refillPerSecond))
         let limiter =
             kind.isEmbedded
-            ? RateLimiter(limits: limits, seed: 1)
-            : RateLimiter(
+            ? RateLimiterEngine(limits: limits, seed: 1)
+            : RateLimiterEngine(
                 limits: limits, store: GenerousStore(), lesseeID: "count",
                 sizing: FixedSizing(tokens: kind == .denied ? 0 : capacity), seed: 1)
         let start = Instant(milliseconds: 1000)
@@ -53,7 +53,7 @@ enum DecisionCount {
 
     @inline(never)
     private static func decide(
-        _ limiter: RateLimiter, _ names: Span<UInt8>, count: Int, expected: Decision.Outcome
+        _ limiter: RateLimiterEngine, _ names: Span<UInt8>, count: Int, expected: Decision.Outcome
     ) -> Int {
         var right = 0
         for turn in 0..<count {
@@ -64,7 +64,7 @@ enum DecisionCount {
     }
 
     @inline(never)
-    private static func allow(_ limiter: RateLimiter, _ names: Span<UInt8>, count: Int) -> Int {
+    private static func allow(_ limiter: RateLimiterEngine, _ names: Span<UInt8>, count: Int) -> Int {
         var right = 0
         for turn in 0..<count {
             let name = names.extracting(unchecked: keyRange(turn))

@@ -4,12 +4,10 @@ import Cistern
 import CisternRedis
 
 func ask(_ organization: String, redis url: String) async throws -> String {
-    let clock = ClockTimeSource(ContinuousClock())
-    let store = try RedisStore(url: url, clock: clock)
-    await store.start()
-    let (lesseeID, seed) = ("\(UInt64.random(in: 0 ... .max))", UInt64.random(in: 0 ... .max))
-    let limiter = RateLimiter(limits: Limits(standard: .standard), store: store, lesseeID: lesseeID, seed: seed)
-    let decision = await limiter.decide(organization, now: clock.now())
-    return decision.isAllowed ? "\(decision.remaining) left" : "retry in \(decision.retryAfterMilliseconds) ms"
+    let limiter = try RateLimiter(limit: .perSecond(10, capacity: 100), store: .redis(url))
+    return try await limiter.withRunning {
+        let decision = try await limiter.acquire(organization)
+        return decision.isAllowed ? "\(decision.remaining) left" : "retry in \(decision.retryAfter ?? .zero)"
+    }
 }
 // end

@@ -11,7 +11,7 @@ import Synchronization
 final class Fleet: Sendable {
     struct Server: Sendable {
         let store: RedisStore
-        let limiter: RateLimiter
+        let limiter: RateLimiterEngine
     }
 
     let servers: [Server]
@@ -33,7 +33,6 @@ final class Fleet: Sendable {
     ) async throws {
         self.limit = limit
         var link = RedisSettings()
-        link.keepsLocalFraction = policy == .local
         change(&link)
         var settings = LimiterSettings()
         settings.failurePolicy = policy
@@ -42,19 +41,20 @@ final class Fleet: Sendable {
         servers = try (0..<count).map { number in
             var logger = Logger(label: "server-\(number)") { _ in LogCounter.Handler(counter: log) }
             logger.logLevel = .debug
+            let lesseeID = "server-\(number)-\(UUID().uuidString)"
             let store = try RedisStore(
-                endpoints: endpoints, topology: topology, settings: link, clock: clock,
+                endpoints: endpoints, topology: topology, settings: link,
+                environment: StoreEnvironment(clock: clock, lesseeID: lesseeID, settings: settings),
                 eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
             let limits = Limits(standard: limit)
-            let lesseeID = "server-\(number)-\(UUID().uuidString)"
             let limiter =
                 if let record {
-                    RateLimiter(
+                    RateLimiterEngine(
                         limits: limits, store: RecordingStore(store, log: record), lesseeID: lesseeID,
                         settings: settings,
                         seed: UInt64(number))
                 } else {
-                    RateLimiter(
+                    RateLimiterEngine(
                         limits: limits, store: store, lesseeID: lesseeID, settings: settings, seed: UInt64(number))
                 }
             return Server(store: store, limiter: limiter)

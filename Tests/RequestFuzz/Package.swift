@@ -15,9 +15,12 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLibFuzzer"),
         .systemLibrary(name: "CProcessorHints"),
+        .systemLibrary(name: "CProcessorTicks"),
         .target(
             name: "Cistern",
-            dependencies: ["CProcessorHints", .product(name: "DequeModule", package: "swift-collections")]
+            dependencies: [
+                "CProcessorHints", "CProcessorTicks", .product(name: "DequeModule", package: "swift-collections"),
+            ]
         ),
         .target(name: "CisternSupport", dependencies: ["Cistern"]),
         .target(

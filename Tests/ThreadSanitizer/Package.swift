@@ -13,23 +13,29 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CProcessorHints"),
+        .systemLibrary(name: "CProcessorTicks"),
         .target(
             name: "Cistern",
-            dependencies: ["CProcessorHints", .product(name: "DequeModule", package: "swift-collections")]
+            dependencies: [
+                "CProcessorHints", "CProcessorTicks", .product(name: "DequeModule", package: "swift-collections"),
+            ]
         ),
         .target(name: "CisternSupport", dependencies: ["Cistern"]),
         .target(name: "CisternCluster", dependencies: ["Cistern"]),
         .target(name: "CisternProcesses"),
+        .target(name: "CisternTestSupport", dependencies: ["Cistern"]),
         .target(
             name: "CisternTesting",
             dependencies: [
-                "Cistern", "CisternProcesses", "CisternSupport", .product(name: "Logging", package: "swift-log"),
+                "Cistern", "CisternProcesses", "CisternSupport", "CisternTestSupport",
+                .product(name: "Logging", package: "swift-log"),
             ]
         ),
         .testTarget(
             name: "CisternTests",
             dependencies: [
-                "Cistern", "CisternCluster", "CisternProcesses", "CisternSupport", "CisternTesting",
+                "Cistern", "CisternCluster", "CisternProcesses", "CisternSupport", "CisternTestSupport",
+                "CisternTesting",
             ]),
     ]
 )

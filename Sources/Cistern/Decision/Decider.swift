@@ -10,4 +10,4 @@ package protocol Decider: Sendable {
     ) -> Decision?
 }
 
-extension RateLimiter: Decider {}
+extension RateLimiterEngine: Decider {}

@@ -24,11 +24,11 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
     private let heldTokensAndShadow: UInt32
     private static let shadowBit: UInt32 = 1 << 31
     /// When the decision was made, on the clock of the caller's `now`.
-    public let decidedAt: Instant
+    package let decidedAt: Instant
     /// Milliseconds until the request can be paid for if no other request comes before; 0 unless denied or refused.
     ///
     /// 0 on a denial means never: the cost is above the capacity.
-    public let retryAfterMilliseconds: Int64
+    package let retryAfterMilliseconds: Int64
     /// The balance after the decision, as far as this server knows it.
     private let balance: Balance
     /// The kind of the decision.
@@ -65,10 +65,22 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
     /// The key's balance after the decision, as far as this server knows it, in microtokens.
     package var balanceMicrotokens: Int64 { balance.microtokens(of: limit, heldTokens: heldTokens, at: decidedAt) }
 
+    /// How long until the request can succeed, if no other request comes before: at least 1 ms.
+    ///
+    /// nil if the request was allowed, and if retrying can never succeed because the cost is above the capacity. A
+    /// refused request may be retried after a second.
+    public var retryAfter: Duration? {
+        retryAfterMilliseconds > 0 ? .milliseconds(retryAfterMilliseconds) : nil
+    }
+
+    /// How long until the bucket is full again if no more tokens are taken; zero if it is full.
+    public var resetAfter: Duration { .milliseconds(resetAfterMilliseconds) }
+
     /// When the bucket will be full again if no more tokens are taken.
-    public var resetAt: Instant {
-        decidedAt.advanced(
-            byMilliseconds: limit.millisecondsToGain(limit.capacityMicrotokens - balanceMicrotokens))
+    package var resetAt: Instant { decidedAt.advanced(byMilliseconds: resetAfterMilliseconds) }
+
+    private var resetAfterMilliseconds: Int64 {
+        limit.millisecondsToGain(limit.capacityMicrotokens - balanceMicrotokens)
     }
 }
 

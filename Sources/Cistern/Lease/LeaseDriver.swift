@@ -1,7 +1,11 @@
+internal import Synchronization
+
 /// Carries the lease requests of all shards to the store, and the replies back.
 ///
 /// It holds a shard's lock only for one transition of ``LeaseShard``, and performs the action afterwards.
 final class LeaseDriver: Sendable {
+    private let storeCalls = Atomic<UInt64>(0)
+    private let storeFailures = Atomic<UInt64>(0)
     private let shards: LockStripedTable<LeaseShard>
     private let context: LeaseShard.Context
     /// How many entries one sweep visits before it releases the lock.
@@ -85,7 +89,9 @@ final class LeaseDriver: Sendable {
 
     /// Sends a request to the store, and performs the actions that follow from its reply.
     private func send(_ request: LeaseRequest, whenSettled: @escaping @Sendable () -> Void = {}) {
+        storeCalls.add(1, ordering: .relaxed)
         context.store.lease(request) { [self] result, now in
+            if case .failure = result { storeFailures.add(1, ordering: .relaxed) }
             let settlement = settle(request, with: result, now: now)
             // The next request first: its deadline is running.
             if let next = settlement.next { send(next) }
@@ -258,6 +264,8 @@ final class LeaseDriver: Sendable {
 
     /// Adds the counts of all shards to `statistics`.
     func add(to statistics: inout LimiterStatistics) {
+        statistics.storeCalls &+= storeCalls.load(ordering: .relaxed)
+        statistics.storeFailures &+= storeFailures.load(ordering: .relaxed)
         shards.forEach { shard in
             statistics.decisions += shard.decisions
             statistics.leaseTokens += shard.tokens

@@ -55,7 +55,8 @@ public struct LeaseRequest: Sendable, Equatable {
     /// When the lessee stops waiting for the reply.
     public package(set) var deadline: Instant
 
-    package init(
+    /// Creates a request, for tests of a store.
+    public init(
         key: [UInt8], partition: PartitionID = .only, limit: Limit, lesseeID: String, sequence: UInt64,
         acknowledged: UInt64, held: Int, millisecondsSinceLastSpend: Int64, halfSpentTokens: Int,
         halfSpentMilliseconds: Int64,
@@ -88,7 +89,8 @@ public struct WaitingRun: Sendable, Equatable {
     /// The number of requests.
     public var count: Int
 
-    package init(cost: Int, count: Int) {
+    /// Creates a run of `count` requests of `cost` tokens each.
+    public init(cost: Int, count: Int) {
         self.cost = cost
         self.count = count
     }

@@ -1,16 +1,19 @@
 /// Decisions counted by outcome, since the start.
-package struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
-    package var allowed: UInt64 = 0
-    package var denied: UInt64 = 0
-    package var unmetered: UInt64 = 0
-    package var refused: UInt64 = 0
+public struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
+    /// Requests whose cost was taken from their bucket.
+    public package(set) var allowed: UInt64 = 0
+    /// Requests whose bucket did not have enough tokens.
+    public package(set) var denied: UInt64 = 0
+    /// Requests admitted without metering, because the store was unreachable.
+    public package(set) var unmetered: UInt64 = 0
+    /// Requests rejected because of a bound, or because the store was unreachable.
+    public package(set) var refused: UInt64 = 0
     /// Allowed decisions that a limit in shadow mode would have denied.
-    package var shadowDenied: UInt64 = 0
+    public package(set) var shadowDenied: UInt64 = 0
     /// Decisions that waited for the store.
-    package var waited: UInt64 = 0
-
+    public package(set) var waited: UInt64 = 0
     /// Denied decisions for new keys beyond ``LimiterSettings/maximumNewKeysPerSecond``.
-    package var newKeysDenied: UInt64 = 0
+    public package(set) var newKeysDenied: UInt64 = 0
     /// When a decision was last unmetered, on the clock of ``Decision/decidedAt``.
     package var lastUnmeteredAt = Instant(nanoseconds: 0)
     /// When a decision was last refused, for lack of a store or of room, on the same clock.
@@ -19,7 +22,17 @@ package struct DecisionTally: Sendable, Equatable, BitwiseCopyable {
     package init() {}
 
     /// The number of all decisions.
-    package var total: UInt64 { allowed &+ denied &+ unmetered &+ refused }
+    public var total: UInt64 { allowed &+ denied &+ unmetered &+ refused }
+
+    /// The number of decisions with an outcome.
+    public subscript(outcome: Decision.Outcome) -> UInt64 {
+        switch outcome {
+        case .allowed: allowed
+        case .denied: denied
+        case .unmetered: unmetered
+        case .refused: refused
+        }
+    }
 
     mutating func count(_ decision: Decision) {
         count(decision.outcome)

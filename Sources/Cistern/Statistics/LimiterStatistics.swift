@@ -1,30 +1,43 @@
-/// A limiter's counters since its creation, and the number of its buckets or leases now.
-package struct LimiterStatistics: Sendable {
-    package var decisions = DecisionTally()
-    package var leaseTokens = LeaseTokenTally()
+/// A limiter's counts since its creation, and what is in memory now.
+public struct LimiterStatistics: Sendable {
+    /// Decisions by outcome.
+    public package(set) var decisions = DecisionTally()
+    /// Leased tokens by what happened to them; all 0 without a store.
+    public package(set) var leaseTokens = LeaseTokenTally()
+    /// Lease requests sent to the store.
+    public package(set) var storeCalls: UInt64 = 0
+    /// Lease requests that got no grant: the node was unreachable, late, overloaded, or rejected them.
+    public package(set) var storeFailures: UInt64 = 0
     /// Waiting times of the decisions that waited for the store.
     package var waits = LatencyHistogram()
     /// Buckets or leases in memory now.
-    package var cachedBuckets = 0
+    public package(set) var cachedBuckets = 0
     /// Buckets or leases evicted to make room for others.
-    package var evictions: UInt64 = 0
+    public package(set) var evictions: UInt64 = 0
 
     package init() {}
+
+    /// The total time that decisions waited for the store.
+    public var waitTime: Duration { .nanoseconds(waits.sumNanoseconds) }
 }
 
 /// Whole tokens of leases, by what happened to them.
 ///
 /// Granted tokens are outstanding until one of the other counters includes them.
-package struct LeaseTokenTally: Sendable, Equatable, BitwiseCopyable {
-    package var granted: UInt64 = 0
-    package var spent: UInt64 = 0
-    package var returned: UInt64 = 0
-    package var expired: UInt64 = 0
+public struct LeaseTokenTally: Sendable, Equatable, BitwiseCopyable {
+    /// Tokens that the store has granted.
+    public package(set) var granted: UInt64 = 0
+    /// Tokens that paid for requests.
+    public package(set) var spent: UInt64 = 0
+    /// Tokens that went back to the store.
+    public package(set) var returned: UInt64 = 0
+    /// Stranded tokens: their lease expired before they were spent or returned.
+    public package(set) var expired: UInt64 = 0
 
     package init() {}
 
     /// Leased tokens that are not spent, returned or known to have expired.
-    package var outstanding: UInt64 {
+    public var outstanding: UInt64 {
         granted &- spent &- returned &- expired
     }
 
@@ -33,19 +46,5 @@ package struct LeaseTokenTally: Sendable, Equatable, BitwiseCopyable {
         sum.spent &+= other.spent
         sum.returned &+= other.returned
         sum.expired &+= other.expired
-    }
-}
-
-/// Requests paid from tokens held here: the two counters that nearly every decision increments, on one cache line.
-struct PaidTally: Sendable, BitwiseCopyable {
-    /// Tokens in the high half and requests in the low half, so that one addition increments both.
-    private var packedCounts: UInt128 = 0
-
-    var requests: UInt64 { UInt64(truncatingIfNeeded: packedCounts) }
-    var tokens: UInt64 { UInt64(truncatingIfNeeded: packedCounts >> 64) }
-
-    @inline(__always)
-    mutating func count(_ cost: UInt32) {
-        packedCounts &+= UInt128(cost) << 64 | 1
     }
 }

@@ -10,7 +10,7 @@
 /// - O ≤ C.
 /// - The rates of the running trickle grants add up to at most R.
 /// - At most the open tokens are granted at once: T plus the tokens of trickle grants that have not arrived yet.
-package struct StoreBucket: Sendable, Equatable {
+public struct StoreBucket: Sendable, Equatable {
     /// The store's record of one lessee.
     package struct Record: Sendable, Equatable {
         package var lesseeID: String
@@ -56,7 +56,7 @@ package struct StoreBucket: Sendable, Equatable {
         package var isPlausible: Bool {
             guard 0...Limit.maximumCapacity ~= tokens, 0..<StoreBucket.overflowModulus ~= lastRequestMilliseconds,
                 endsMilliseconds > lastRequestMilliseconds,
-                endsMilliseconds <= lastRequestMilliseconds + LeaseSettings.Ranges.duration.upperBound
+                endsMilliseconds <= lastRequestMilliseconds + LeaseSettings.Field.leaseDuration.range.upperBound
             else { return false }
             let (trickle, overflows) = trickleRate.multipliedReportingOverflow(
                 by: trickleEndsMilliseconds - lastRequestMilliseconds)
@@ -83,7 +83,11 @@ package struct StoreBucket: Sendable, Equatable {
     package var overflowMicrotokens: Int64 = 0
 
     /// Creates a full bucket.
-    package init(full limit: Limit, nowMilliseconds: Int64) {
+    ///
+    /// - Parameters:
+    ///   - limit: the limit of the key.
+    ///   - nowMilliseconds: the time on the store's clock, which must be the same for all lessees.
+    public init(full limit: Limit, nowMilliseconds: Int64) {
         balanceMicrotokens = limit.capacityMicrotokens
         asOfMilliseconds = nowMilliseconds
     }
@@ -91,18 +95,18 @@ package struct StoreBucket: Sendable, Equatable {
     private static var microtokensPerToken: Int64 { Limit.microtokensPerToken }
 
     /// Outstanding tokens of all lessees.
-    package var outstanding: Int { records.reduce(0) { $0 + $1.tokens } }
+    public var outstanding: Int { records.reduce(0) { $0 + $1.tokens } }
 
     /// How long the store keeps an unused bucket, in milliseconds.
     ///
     /// Longer than any lease plus the time to fill the bucket, since an expired bucket comes back full.
-    package static func timeToLiveMilliseconds(of limit: Limit, leaseMilliseconds: Int64) -> Int64 {
+    public static func timeToLiveMilliseconds(of limit: Limit, leaseMilliseconds: Int64) -> Int64 {
         let fill = limit.millisecondsToGain(limit.capacityMicrotokens)
         return max(60_000, 2 * fill, leaseMilliseconds + fill)
     }
 
     /// Applies a request; nil, without a change, if a later request of the same lessee came first.
-    package mutating func apply(_ request: LeaseRequest, nowMilliseconds now: Int64) -> Grant? {
+    public mutating func apply(_ request: LeaseRequest, nowMilliseconds now: Int64) -> Grant? {
         let before = records.first { $0.lesseeID == request.lesseeID }
         if let before, request.sequence <= before.sequence, before.endsMilliseconds > now { return nil }
         handleClockStepBack(of: request.lesseeID, now: now)

@@ -30,6 +30,11 @@ public struct Instant: Hashable, Comparable, Sendable, BitwiseCopyable {
         Instant(nanoseconds: nanoseconds &+ milliseconds &* 1_000_000)
     }
 
+    /// The instant `duration` later, or earlier if it is negative; fractions of a nanosecond are dropped.
+    public func advanced(by duration: Duration) -> Instant {
+        Instant(nanoseconds: nanoseconds &+ duration.wholeNanoseconds)
+    }
+
     /// Whether one instant is earlier than the other.
     public static func < (left: Instant, right: Instant) -> Bool {
         left.nanoseconds < right.nanoseconds

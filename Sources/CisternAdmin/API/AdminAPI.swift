@@ -152,15 +152,16 @@ struct AdminAPI: Sendable {
             throw Problem(.badRequest, "the body has no setting: use \(names.joined(separator: ", "))")
         }
         var after = before
-        typealias Ranges = LeaseSettings.Ranges
-        if let time = try fields.milliseconds(names[0], in: Ranges.horizon) { after.horizonMilliseconds = time }
-        if let time = try fields.milliseconds(names[1], in: Ranges.duration) { after.durationMilliseconds = time }
-        if let time = try fields.milliseconds(names[2], in: Ranges.prefetch) { after.prefetchMilliseconds = time }
+        let settings: [LeaseSettings.Field] = [.leaseHorizon, .leaseDuration, .leasePrefetch]
+        for (name, setting) in zip(names, settings) {
+            if let time = try fields.milliseconds(name, in: setting.range) { after[setting] = time }
+        }
         if let conflict = after.conflict {
+            let name = { field in settings.firstIndex(of: field).map { names[$0] } ?? field.rawValue }
             throw Problem(
                 .badRequest,
-                "\(conflict.time.rawValue)Milliseconds is \(conflict.milliseconds): use at most half of "
-                    + "\(conflict.bound.rawValue)Milliseconds, which is \(conflict.boundMilliseconds)")
+                "\(name(conflict.field)) is \(after[conflict.field]): use at most half of "
+                    + "\(name(conflict.bound)), which is \(after[conflict.bound])")
         }
         operations.changeLease(to: after)
         log("lease settings were changed", context, of: nil, before: before.shown, after: after.shown)

@@ -105,7 +105,7 @@ struct AdminGuard: Sendable {
 ///
 /// A rejection is sent after 250 ms: the delay costs the server less than immediate retries would.
 final class AdminRateLimit: Sendable {
-    private let limiter: RateLimiter
+    private let limiter: RateLimiterEngine
     private let clock: any TimeSource
 
     init(clock: any TimeSource, seed: UInt64) throws {
@@ -113,7 +113,7 @@ final class AdminRateLimit: Sendable {
         let limits = Limits(standard: try Limit(capacity: 200, refillPerSecond: 100))
         var settings = LimiterSettings()
         settings.maximumBuckets = 1024
-        limiter = RateLimiter(limits: limits, settings: settings, seed: seed)
+        limiter = RateLimiterEngine(limits: limits, settings: settings, seed: seed)
     }
 
     /// Admits one request, or throws a problem with status 429.

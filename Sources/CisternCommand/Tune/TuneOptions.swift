@@ -174,7 +174,9 @@ struct TuneOptions: ParsableArguments {
             values.merge(own.mapValues { "\($0)ms" }) { given, _ in given }
         }
         // If a horizon is given, the duration and prefetch time default to values that fit the horizon.
-        if let given = lease.leaseHorizon.flatMap(SettingsReader.milliseconds), LeaseSettings.Ranges.horizon ~= given {
+        if let given = lease.leaseHorizon.flatMap(Duration.wholeMilliseconds(in:)),
+            LeaseSettings.Field.leaseHorizon.range ~= given
+        {
             if lease.leaseDuration == nil { values["leaseDuration"] = "\(max(2000, given * 4))ms" }
             if lease.leasePrefetch == nil { values["leasePrefetch"] = "\(min(20, given / 2))ms" }
         }

@@ -44,8 +44,8 @@ extension ClusterNodes {
                 // If the owner has none of the bucket's Redis keys, some of them may not exist on any node. The
                 // importing node cannot distinguish these from keys that have not arrived yet, and rejects a command
                 // with several keys. The command therefore names only one.
-                let keys = KeyNames.KeySelection(isTagged: true, count: entry == .askingWithoutKeys ? 1 : 3)
-                node.lease(request, keys: keys, isAsking: entry != .owner, redirected: { redirect($0) }) {
+                let keyCount = entry == .askingWithoutKeys ? 1 : 3
+                node.lease(request, keyCount: keyCount, isAsking: entry != .owner, redirected: { redirect($0) }) {
                     result, now in
                     redirect(nil)
                     reply(result, now)

@@ -53,7 +53,7 @@ final class ClusterNodes: StoreNodes {
     init(seeds: [RedisEndpoint], context: StoreContext) throws {
         self.context = context
         eventLoop = context.eventLoopGroup.next()
-        fraction = NodeFraction(server: context.server)
+        fraction = NodeFraction(context)
         state = Mutex(State(seeds: seeds))
         for seed in seeds {
             let node = makeNode(seed)
@@ -63,11 +63,10 @@ final class ClusterNodes: StoreNodes {
 
     func makeNode(_ endpoint: RedisEndpoint, startsSlowly: Bool = false) -> RedisNode {
         let address = endpoint.address
-        var role = RedisNode.Role()
+        var role = RedisNode.Role(probeKey: { [weak self] in self?.probeKey(for: address) })
         role.isClustered = true
         role.startsSlowly = startsSlowly
         role.belongs = { [weak self] map in self?.belongs(map) ?? true }
-        role.probeKey = { [weak self] in self?.probeKey(for: address) }
         role.changed = { [weak self] node, isUp in self?.note(node, isUp: isUp) }
         return context.makeNode(endpoint, role: role)
     }
@@ -85,7 +84,7 @@ final class ClusterNodes: StoreNodes {
             if let key = state.probeKeys[address], state.owners[HashSlot.of(key)] === node { return key }
             guard state.owners.contains(where: { $0 === node }) else { return nil }
             let key = (0..<100_000).lazy
-                .map { KeyNames.redisKey(of: Array("\($0)".utf8), "probe", isTagged: true) }
+                .map { self.context.names.probe(number: $0) }
                 .first { state.owners[HashSlot.of($0)] === node }
             state.probeKeys[address] = key
             return key
@@ -105,7 +104,7 @@ final class ClusterNodes: StoreNodes {
             } else {
                 let millionths = fraction.lease.withLock { $0.held(now: now) }
                 state.lostFractions[address] = millionths > 0 ? LocalFraction(millionths: millionths, lostAt: now) : nil
-                if state.owners[Int(Self.fractionPartition.number)] === node {
+                if state.owners[Int(fractionPartition.number)] === node {
                     fraction.lease.withLock { $0.markNodeLost(now: now) }
                 }
             }
@@ -142,7 +141,7 @@ final class ClusterNodes: StoreNodes {
         }
         let interval = TimeAmount.milliseconds(FractionLease.renewalMilliseconds)
         let renewal = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in
-            guard let self, context.settings.keepsLocalFraction else { return }
+            guard let self, context.keepsLocalFraction else { return }
             sendFractionRequest {}
         }
         ticks.withLock { $0 = [watch, renewal] }
@@ -150,10 +149,10 @@ final class ClusterNodes: StoreNodes {
 
     func stop() async {
         ticks.withLock { $0.forEach { $0.cancel() } }
-        if context.settings.keepsLocalFraction {
+        if context.keepsLocalFraction {
             // A hanging node must not delay the server's stop; the fraction expires there by itself.
             _ = await command(
-                fraction.request(now: context.clock.now(), isLeaving: true), at: Self.fractionPartition,
+                fraction.request(now: context.clock.now(), isLeaving: true), at: fractionPartition,
                 timeoutMilliseconds: context.settings.connectTimeoutMilliseconds / 4)
         }
         let nodes = state.withLock { state in
@@ -246,10 +245,10 @@ final class ClusterNodes: StoreNodes {
 
     // MARK: Local fraction
 
-    private static let fractionPartition = PartitionID(UInt16(HashSlot.of(KeyNames.servers)))
+    private var fractionPartition: PartitionID { PartitionID(UInt16(HashSlot.of(context.names.servers))) }
 
     private func renewFraction() async {
-        guard context.settings.keepsLocalFraction else { return }
+        guard context.keepsLocalFraction else { return }
         await withCheckedContinuation { continuation in
             sendFractionRequest { continuation.resume() }
         }
@@ -257,9 +256,9 @@ final class ClusterNodes: StoreNodes {
 
     private func sendFractionRequest(whenDone: @escaping @Sendable () -> Void) {
         let sentAt = context.clock.now()
-        let drift = context.settings.clockDriftPerMille
+        let drift = context.clockDriftPerMille
         command(
-            fraction.request(now: sentAt), at: Self.fractionPartition,
+            fraction.request(now: sentAt), at: fractionPartition,
             timeoutMilliseconds: context.settings.connectTimeoutMilliseconds
         ) { [weak self] result in
             if case .success(.error(let message)) = result {

@@ -15,7 +15,7 @@ enum HashSlot {
         let braces: ClosedRange = UInt8(ascii: "{")...UInt8(ascii: "}")
         guard key.count > 0, key[0] != braces.lowerBound, key[0] != braces.upperBound else {
             let name = key.withUnsafeBufferPointer { Array($0) }
-            return of(KeyNames.redisKey(of: name, "tokens", isTagged: true))
+            return of([braces.lowerBound] + KeyNames.tag(of: name) + [braces.upperBound])
         }
         // The key is the hash tag, up to the first closing brace.
         var crc: UInt16 = 0

@@ -75,13 +75,12 @@ extension RedisStore {
     package func inspectBucket(
         of key: String, limit: Limit
     ) async throws(BucketInspection.Failure) -> BucketInspection {
-        let isTagged = topology == .cluster
         let name = Array(key.utf8)
         let command =
             [Array("EVAL".utf8), Array(Self.script.utf8), Array("3".utf8)]
-            + KeyNames.bucket(of: name, isTagged: isTagged)
+            + context.names.bucket(of: name)
         let (node, reply) = try await ask(command, about: name)
-        let slot = isTagged ? Int(partition(of: name.span).number) : nil
+        let slot = context.names.isTagged ? Int(partition(of: name.span).number) : nil
         guard let inspection = BucketInspection(reply, node: node, slot: slot, limit: limit) else {
             throw BucketInspection.Failure(description: "\(node) sent an unreadable reply: \(reply)")
         }
@@ -94,7 +93,7 @@ extension RedisStore {
     /// denied request, or once its lease has ended.
     package func fillBucket(of key: String, limit: Limit) async throws(BucketInspection.Failure) {
         let name = Array(key.utf8)
-        let command = FillScript.command(name, limit: limit, isTagged: topology == .cluster)
+        let command = FillScript.command(name, limit: limit, names: context.names)
         _ = try await ask(command, about: name)
     }
 

@@ -70,7 +70,7 @@ extension RedisNode {
     private func countKeys() async -> (count: Int?, isEstimate: Bool) {
         var (cursor, found, scannedKeys) = ("0", 0, 0)
         repeat {
-            let scan = ["SCAN", cursor, "MATCH", "ratelimit:*:tokens", "COUNT", "\(Self.keysAtOnce)"]
+            let scan = ["SCAN", cursor, "MATCH", names.tokensPattern, "COUNT", "\(Self.keysAtOnce)"]
             guard case .success(.array(let answer)) = await ask(scan), answer.count == 2,
                 case .string(let next) = answer[0], case .array(let keys) = answer[1]
             else { return (nil, false) }

@@ -6,15 +6,18 @@ internal import Synchronization
 final class NodeFraction: Sendable {
     /// The name under which the node records the fraction.
     private let server: String
+    private let names: KeyNames
     let lease = Mutex(FractionLease())
 
-    init(server: String) {
-        self.server = server
+    init(_ context: StoreContext) {
+        server = context.server
+        names = context.names
     }
 
     /// The command that renews the fraction, or gives it up if `isLeaving`.
     func request(now: Instant, isLeaving: Bool = false) -> [[UInt8]] {
-        FractionScript.command(server: server, lease.withLock { $0.nextRequest(now: now) }, isLeaving: isLeaving)
+        let ask = lease.withLock { $0.nextRequest(now: now) }
+        return FractionScript.command(names, server: server, ask, isLeaving: isLeaving)
     }
 
     /// Applies the reply to a request that left at `sentAt`; returns false if the reply is malformed.

@@ -20,22 +20,22 @@ extension RedisNode {
     ///
     /// - Parameter isAsking: whether another node redirected the request here with `ASK`, during a slot migration.
     func lease(
-        _ request: LeaseRequest, keys: KeyNames.KeySelection, isAsking: Bool = false, redirected: Redirected? = nil,
+        _ request: LeaseRequest, keyCount: Int, isAsking: Bool = false, redirected: Redirected? = nil,
         reply: @escaping Reply
     ) {
         guard isUp else { return finish(request, .failure(.unreachable), reply) }
         if eventLoop.inEventLoop {
-            send(request, as: nil, keys: keys, isAsking: isAsking, redirected, reply)
+            send(request, as: nil, keyCount: keyCount, isAsking: isAsking, redirected, reply)
         } else {
             eventLoop.execute {
-                self.send(request, as: nil, keys: keys, isAsking: isAsking, redirected, reply)
+                self.send(request, as: nil, keyCount: keyCount, isAsking: isAsking, redirected, reply)
             }
         }
     }
 
     /// - Parameter call: how the command refers to the script; nil for the digest that the node returned at login.
     private func send(
-        _ request: LeaseRequest, as call: LeaseScript.Call?, keys: KeyNames.KeySelection, isAsking: Bool,
+        _ request: LeaseRequest, as call: LeaseScript.Call?, keyCount: Int, isAsking: Bool,
         _ redirected: Redirected?, _ reply: @escaping Reply
     ) {
         guard isUp, let connection = loop.value.connection else {
@@ -55,13 +55,13 @@ extension RedisNode {
             completion: { result in
                 if isFirst, case .success(.value(.error(let message))) = result, message.hasPrefix("NOSCRIPT") {
                     // The node's script cache was flushed; EVAL runs the script and caches it again.
-                    return self.send(request, as: .source, keys: keys, isAsking: isAsking, redirected, reply)
+                    return self.send(request, as: .source, keyCount: keyCount, isAsking: isAsking, redirected, reply)
                 }
                 self.take(result, of: request, connection, redirected, reply)
             },
             write: { commands in
                 let call = call ?? .digest(loop.value.scriptDigest)
-                LeaseScript.write(request, as: call, keys: keys, to: &commands)
+                LeaseScript.write(request, as: call, names: self.names, keyCount: keyCount, to: &commands)
             })
     }
 
@@ -108,7 +108,7 @@ extension RedisNode {
         ]
         if answer.repairedValues > 0 {
             metadata["values"] = "\(answer.repairedValues)"
-            metadata["remedy"] = "find the other client that writes to keys with the prefix ratelimit:"
+            metadata["remedy"] = "find the other client that writes to keys with the prefix \(names.prefix):"
             logger.warning("Redis held values that no server wrote; they were removed", metadata: metadata)
         } else {
             metadata["milliseconds"] = "\(answer.stepBackMilliseconds)"

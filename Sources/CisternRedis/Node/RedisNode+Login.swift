@@ -185,7 +185,7 @@ extension RedisNode {
     private func renewFraction(_ connection: RedisConnection, deadline: NIODeadline) {
         guard let fraction = role.fraction else { return }
         let sentAt = clock.now()
-        let drift = settings.clockDriftPerMille
+        let drift = clockDriftPerMille
         connection.send(fraction.request(now: sentAt), deadline: deadline) { result in
             switch result {
             case .success(.error(let message)) where message.hasPrefix("STALE"): break

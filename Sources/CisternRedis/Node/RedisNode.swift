@@ -19,7 +19,7 @@ final class RedisNode: Sendable {
         /// Whether the node belongs to a Redis Cluster, and may redirect requests.
         var isClustered = false
         /// Returns a Redis key for write probes, or nil if the node stores no keys.
-        var probeKey: @Sendable () -> [UInt8]? = { KeyNames.probe }
+        var probeKey: @Sendable () -> [UInt8]?
         /// For a Redis Cluster: whether a slot map belongs to the known cluster.
         var belongs: @Sendable (SlotMap) -> Bool = { _ in true }
         /// This server's local fraction at this node; nil if there is none.
@@ -58,6 +58,8 @@ final class RedisNode: Sendable {
 
     let endpoint: RedisEndpoint
     let settings: RedisSettings
+    let names: KeyNames
+    let clockDriftPerMille: Int64
     let role: Role
     let clock: any TimeSource
     let logger: Logger
@@ -69,20 +71,18 @@ final class RedisNode: Sendable {
     private let certificates: LinkCertificates?
 
     /// Creates a node, which is inactive before ``start()``.
-    init(
-        endpoint: RedisEndpoint, settings: RedisSettings, certificates: LinkCertificates, role: Role,
-        clock: any TimeSource,
-        eventLoop: any EventLoop, logger: Logger
-    ) {
+    init(endpoint: RedisEndpoint, context: StoreContext, role: Role) {
         self.endpoint = endpoint
-        self.settings = settings
         self.role = role
-        self.clock = clock
-        self.eventLoop = eventLoop
-        var logger = logger
+        settings = context.settings
+        names = context.names
+        clockDriftPerMille = context.clockDriftPerMille
+        clock = context.clock
+        eventLoop = context.eventLoopGroup.next()
+        var logger = context.logger
         logger[metadataKey: "node"] = "\(endpoint.name)"
         self.logger = logger
-        self.certificates = endpoint.usesTLS ? certificates : nil
+        self.certificates = endpoint.usesTLS ? context.certificates : nil
         var backOff = NodeHealth.BackOff()
         backOff.firstMilliseconds = settings.firstRetryMilliseconds
         backOff.longestMilliseconds = settings.longestRetryMilliseconds

@@ -1,7 +1,7 @@
 package import Cistern
 package import CisternCluster
 internal import CisternSupport
-package import Logging
+internal import Logging
 
 /// Keeps the copies of all limit overrides in a store synchronized: one on each ring node, or one in a Redis Cluster.
 ///
@@ -21,6 +21,7 @@ package actor OverrideCopies {
     }
 
     private let nodes: any StoreNodes
+    private let script: OverrideScript
     private let clock: any TimeSource
     private let logger: Logger
     private var copies: [String: Copy] = [:]
@@ -35,10 +36,11 @@ package actor OverrideCopies {
         package let description: String
     }
 
-    init(nodes: any StoreNodes, clock: any TimeSource, logger: Logger) {
+    init(nodes: any StoreNodes, context: StoreContext) {
         self.nodes = nodes
-        self.clock = clock
-        self.logger = logger
+        script = OverrideScript(names: context.names)
+        clock = context.clock
+        logger = context.logger
     }
 
     /// The time on the nodes' clocks, in milliseconds since 1970; nil until a node has replied.
@@ -61,7 +63,7 @@ package actor OverrideCopies {
         if let now = nowMilliseconds {
             let old = overrides.dropTombstones(atMilliseconds: now)
             if !old.isEmpty {
-                for holder in holders { _ = await holder.ask(OverrideScript.drop(old)) }
+                for holder in holders { _ = await holder.ask(script.drop(old)) }
             }
         }
         for holder in holders {
@@ -106,7 +108,7 @@ package actor OverrideCopies {
     }
 
     private func read(_ holder: Holder) async {
-        let result = await holder.ask(OverrideScript.read(since: copies[holder.name]?.version ?? ""))
+        let result = await holder.ask(script.read(since: copies[holder.name]?.version ?? ""))
         switch result {
         case .failure: break
         case .success(.error(let message)): logFailure(message, of: holder)
@@ -127,7 +129,7 @@ package actor OverrideCopies {
     /// The next ``readAll()`` reads the result.
     @discardableResult
     private func write(_ entries: [String: LimitOverrides.Entry], to holder: Holder) async -> Int64? {
-        switch await holder.ask(OverrideScript.write(entries)) {
+        switch await holder.ask(script.write(entries)) {
         case .success(.integer(let count)): return count
         case .success(let reply): logFailure("\(reply)", of: holder)
         case .failure: break
@@ -140,12 +142,5 @@ package actor OverrideCopies {
         logger.warning(
             "limit overrides cannot be read or written",
             metadata: ["node": "\(holder.name)", "answer": "\(answer)", "notLogged": "\(suppressed)"])
-    }
-}
-
-extension RedisStore {
-    /// The copies of all limit overrides in this store.
-    package func overrideCopies(clock: any TimeSource, logger: Logger) -> OverrideCopies {
-        OverrideCopies(nodes: nodes, clock: clock, logger: logger)
     }
 }

@@ -6,8 +6,9 @@ internal import CisternCluster
 /// A hash has one field per key. A version beside it changes with each write, so servers that poll every second read
 /// the hash only after a change. Both Redis keys share a hash tag: a Redis Cluster has one copy, in the slot of that
 /// tag.
-enum OverrideScript {
-    static let keys = ["ratelimit:{overrides}", "ratelimit:{overrides}:version"].map { Array($0.utf8) }
+struct OverrideScript {
+    let names: KeyNames
+
     /// The partition of the copy in a Redis Cluster.
     static let partition = PartitionID(UInt16(HashSlot.of(Array("overrides".utf8))))
 
@@ -20,8 +21,8 @@ enum OverrideScript {
         """
 
     /// The command that reads the copy if its version is not the given one.
-    static func read(since version: String) -> [[UInt8]] {
-        command(readSource, [version])
+    func read(since version: String) -> [[UInt8]] {
+        command(Self.readSource, [version])
     }
 
     /// A node's reply to ``read(since:)``.
@@ -72,19 +73,21 @@ enum OverrideScript {
     /// The command that stores entries, unless a later entry for the same key exists.
     ///
     /// Its reply is the number of entries that were stored.
-    static func write(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
+    func write(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
         command(
-            writeSource,
+            Self.writeSource,
             entries.sorted { $0.key < $1.key }.flatMap { [$0.key, "\($0.value.setAtMilliseconds)", $0.value.text] })
     }
 
     /// The command that deletes entries, unless a later entry for the same key exists.
-    static func drop(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
+    func drop(_ entries: [String: LimitOverrides.Entry]) -> [[UInt8]] {
         command(
-            writeSource, entries.sorted { $0.key < $1.key }.flatMap { [$0.key, "\($0.value.setAtMilliseconds)", ""] })
+            Self.writeSource,
+            entries.sorted { $0.key < $1.key }.flatMap { [$0.key, "\($0.value.setAtMilliseconds)", ""] })
     }
 
-    private static func command(_ source: String, _ arguments: [String]) -> [[UInt8]] {
-        ["EVAL", source, "\(keys.count)"].map { Array($0.utf8) } + keys + arguments.map { Array($0.utf8) }
+    private func command(_ source: String, _ arguments: [String]) -> [[UInt8]] {
+        ["EVAL", source, "\(names.overrides.count)"].map { Array($0.utf8) } + names.overrides
+            + arguments.map { Array($0.utf8) }
     }
 }

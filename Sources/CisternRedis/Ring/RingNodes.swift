@@ -40,9 +40,9 @@ final class RingNodes: StoreNodes {
     private func makeNode(
         _ endpoint: RedisEndpoint, partition: PartitionID, inPlaceOf other: RedisNode? = nil
     ) -> RedisNode {
-        var role = RedisNode.Role()
-        if context.settings.keepsLocalFraction {
-            role.fraction = other?.role.fraction ?? NodeFraction(server: context.server)
+        var role = RedisNode.Role(probeKey: { [probe = context.names.probe] in probe })
+        if context.keepsLocalFraction {
+            role.fraction = other?.role.fraction ?? NodeFraction(context)
         }
         role.changed = { [weak self] node, isUp in self?.note(node, at: partition, isUp: isUp) }
         return context.makeNode(endpoint, role: role)
@@ -74,7 +74,7 @@ final class RingNodes: StoreNodes {
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
         guard let node = node(at: request.partition) else { return reply(.failure(.unreachable), context.clock.now()) }
-        node.lease(request, keys: KeyNames.KeySelection(isTagged: false), reply: reply)
+        node.lease(request, keyCount: 3, reply: reply)
     }
 
     func start() async {

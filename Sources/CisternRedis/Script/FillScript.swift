@@ -33,8 +33,8 @@ enum FillScript {
             """
 
     /// The command that fills a bucket.
-    static func command(_ key: [UInt8], limit: Limit, isTagged: Bool) -> [[UInt8]] {
-        ["EVAL", source, "3"].map { Array($0.utf8) } + KeyNames.bucket(of: key, isTagged: isTagged)
+    static func command(_ key: [UInt8], limit: Limit, names: KeyNames) -> [[UInt8]] {
+        ["EVAL", source, "3"].map { Array($0.utf8) } + names.bucket(of: key)
             + ["\(limit.capacity)", "\(limit.refillMicrotokensPerMillisecond)"].map { Array($0.utf8) }
     }
 }

@@ -44,9 +44,11 @@ enum FractionScript {
         """
 
     /// The command that requests this server's local fraction, or gives it up if `isLeaving`.
-    static func command(server: String, _ ask: FractionLease.Request, isLeaving: Bool = false) -> [[UInt8]] {
+    static func command(
+        _ names: KeyNames, server: String, _ ask: FractionLease.Request, isLeaving: Bool = false
+    ) -> [[UInt8]] {
         [
-            "EVAL", source, "1", String(decoding: KeyNames.servers, as: UTF8.self), server, "\(ask.held)",
+            "EVAL", source, "1", String(decoding: names.servers, as: UTF8.self), server, "\(ask.held)",
             "\(ask.sequence)", "\(FractionLease.durationMilliseconds)", isLeaving ? "1" : "0",
         ].map { Array($0.utf8) }
     }

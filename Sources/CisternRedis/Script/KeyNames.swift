@@ -1,52 +1,56 @@
 internal import Cistern
 
-/// The names of the Redis keys.
+/// The names of the Redis keys of one limiter's buckets.
 ///
 /// A bucket has three: `ratelimit:<key>:tokens`, `…:lastRefill` and `…:leases`. In a Redis Cluster the bucket's key is
-/// a hash tag, as in `ratelimit:{<key>}:tokens`, so that all three are in one slot.
-enum KeyNames {
+/// a hash tag, as in `ratelimit:{<key>}:tokens`, so that all three are in one slot. The namespace of
+/// the limiter replaces `ratelimit`.
+final class KeyNames: Sendable {
+    let prefix: String
+    /// Whether the bucket's key is written as a hash tag.
+    let isTagged: Bool
     /// A Redis key that never exists, for write probes.
-    static let probe = Array("ratelimit:probe".utf8)
+    let probe: [UInt8]
     /// The hash of the servers that use the failure policy `local`.
-    static let servers = Array("ratelimit:servers".utf8)
+    let servers: [UInt8]
+    /// The hash of the overrides, and its version.
+    let overrides: [[UInt8]]
+    /// A pattern that matches the token count of every bucket.
+    let tokensPattern: String
+    private let start: [UInt8]
+    private let ends: [[UInt8]]
 
     private static let fields = ["tokens", "lastRefill", "leases"]
 
+    init(prefix: String = "ratelimit", isTagged: Bool) {
+        self.prefix = prefix
+        self.isTagged = isTagged
+        probe = Array("\(prefix):probe".utf8)
+        servers = Array("\(prefix):servers".utf8)
+        overrides = ["\(prefix):{overrides}", "\(prefix):{overrides}:version"].map { Array($0.utf8) }
+        tokensPattern = "\(prefix):*:tokens"
+        start = Array("\(prefix):\(isTagged ? "{" : "")".utf8)
+        ends = Self.fields.map { Array("\(isTagged ? "}" : ""):\($0)".utf8) }
+    }
+
     /// The names of a bucket's Redis keys: tokens, time of the last refill, leases.
-    static func bucket(of key: [UInt8], isTagged: Bool) -> [[UInt8]] {
-        fields.map { redisKey(of: key, $0, isTagged: isTagged) }
+    func bucket(of key: [UInt8]) -> [[UInt8]] {
+        let name = isTagged ? Self.tag(of: key) : key
+        return ends.map { start + name + $0 }
     }
 
-    static func redisKey(of key: [UInt8], _ field: String, isTagged: Bool) -> [UInt8] {
-        guard isTagged else { return prefix + key + Array(":\(field)".utf8) }
-        return taggedPrefix + tag(of: key) + Array("}:\(field)".utf8)
-    }
-
-    private static let prefix = Array("ratelimit:".utf8)
-    private static let taggedPrefix = Array("ratelimit:{".utf8)
-    private static let suffixes = fields.map { Array(":\($0)".utf8) }
-    private static let taggedSuffixes = fields.map { Array("}:\($0)".utf8) }
-
-    /// Which of a bucket's Redis keys are passed to a script, and how their names are written.
-    struct KeySelection: Sendable {
-        let isTagged: Bool
-        /// 3 for all Redis keys, 1 for only the first.
-        var count = 3
+    /// A Redis key for write probes that no bucket uses; on a cluster, each number gives a key in another slot.
+    func probe(number: Int) -> [UInt8] {
+        start + Array("\(number)\(isTagged ? "}" : ""):probe".utf8)
     }
 
     /// An upper bound for the bytes of the three names, not counting the bucket's key in each.
-    static let nameOverheadBytes = 3 * (taggedPrefix.count + taggedSuffixes[1].count + 1)
+    var nameOverheadBytes: Int { 3 * (start.count + ends[1].count + 1) }
 
-    /// Appends the names of a bucket's Redis keys to a command as arguments, without allocating them.
-    static func append(_ choice: KeySelection, of key: [UInt8], to output: inout OutputSpan<UInt8>) {
-        let name = choice.isTagged ? tag(of: key) : key
-        for index in 0..<choice.count {
-            if choice.isTagged {
-                output.appendArgument(taggedPrefix, name, taggedSuffixes[index])
-            } else {
-                output.appendArgument(prefix, name, suffixes[index])
-            }
-        }
+    /// Appends the names of the first `count` of a bucket's Redis keys to a command, without allocating them.
+    func append(count: Int, of key: [UInt8], to output: inout OutputSpan<UInt8>) {
+        let name = isTagged ? Self.tag(of: key) : key
+        for index in 0..<count { output.appendArgument(start, name, ends[index]) }
     }
 
     /// A bucket's key as a hash tag; an empty key, or one that begins with a brace, gets a `{` in front.

@@ -14,12 +14,12 @@ internal import Cistern
 enum LeaseScript {
     /// A Lua function that tells whether a server can have written a lease record; used by scripts that read records.
     ///
-    /// A lease lasts at most `LeaseSettings.Ranges.duration.upperBound`, or the requested duration if that is longer. A
+    /// A lease lasts at most as long as the setting `leaseDuration` allows, or the requested duration if that is longer. A
     /// trickle grant delivers at most the tokens of its record.
     static let plausibleRecordFunction = """
         local function plausible(tokens, ends, trickle_rate, trickle_ends, at, duration)
           return tokens <= \(Limit.maximumCapacity) and at < 4503599627370496 and ends > at
-            and ends - at <= math.max(\(LeaseSettings.Ranges.duration.upperBound), duration)
+            and ends - at <= math.max(\(LeaseSettings.Field.leaseDuration.range.upperBound), duration)
             and trickle_rate * (trickle_ends - at) <= tokens * \(Limit.microtokensPerToken)
         end
 
@@ -263,9 +263,11 @@ enum LeaseScript {
 
     /// Appends the command for a request.
     ///
-    /// - Parameter keys: which of the bucket's Redis keys are passed.
+    /// - Parameters:
+    ///   - names: how the bucket's Redis keys are named.
+    ///   - keyCount: how many of them are passed: 3 for all, 1 for only the first.
     static func write(
-        _ request: LeaseRequest, as call: Call, keys: KeyNames.KeySelection, to commands: inout RESPCommandBuffer
+        _ request: LeaseRequest, as call: Call, names: KeyNames, keyCount: Int, to commands: inout RESPCommandBuffer
     ) {
         let (name, script): ([UInt8], [UInt8]) =
             switch call {
@@ -275,13 +277,13 @@ enum LeaseScript {
         let numbers = numberCount(of: request)
         let texts = name.count + script.count + request.lesseeID.utf8.count
         let payload =
-            texts + 3 * request.key.count + KeyNames.nameOverheadBytes + RESPCommandBuffer.numberBytes
+            texts + 3 * request.key.count + names.nameOverheadBytes + RESPCommandBuffer.numberBytes
             + numbers * RESPCommandBuffer.doubleBytes
-        commands.append(words: 5 + keys.count, payload: payload) { output in
+        commands.append(words: 5 + keyCount, payload: payload) { output in
             output.appendArgument(name)
             output.appendArgument(script)
-            output.appendArgument(Int64(keys.count))
-            KeyNames.append(keys, of: request.key, to: &output)
+            output.appendArgument(Int64(keyCount))
+            names.append(count: keyCount, of: request.key, to: &output)
             output.appendArgument(request.lesseeID)
             output.appendArgument(doubles: numbers) { output in appendNumbers(of: request, to: &output) }
         }

@@ -16,7 +16,7 @@ final class LimitsWatcher: Sendable {
         var rejection: String?
     }
 
-    private let limiter: RateLimiter
+    private let limiter: RateLimiterEngine
     private let clock: any TimeSource
     private let logger: Logger
     private let state: Mutex<State>
@@ -26,7 +26,7 @@ final class LimitsWatcher: Sendable {
     /// - Parameters:
     ///   - standard: the limit of organizations without their own, unless the file has a default.
     ///   - path: the limits file; nil for none. The limiter may already use limits that were read from it.
-    init(standard: Limit, path: String?, limiter: RateLimiter, clock: any TimeSource, logger: Logger) {
+    init(standard: Limit, path: String?, limiter: RateLimiterEngine, clock: any TimeSource, logger: Logger) {
         self.limiter = limiter
         self.clock = clock
         self.logger = logger

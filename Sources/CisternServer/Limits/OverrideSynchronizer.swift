@@ -12,14 +12,14 @@ internal import Synchronization
 /// to this process only, and last until it ends.
 final class OverrideSynchronizer: Sendable {
     private let copies: OverrideCopies?
-    private let limiter: RateLimiter
+    private let limiter: RateLimiterEngine
     private let clock: any TimeSource
     /// All known overrides; with a shared store, as of the last read.
     private let known = Mutex(LimitOverrides())
     /// The overrides applied to the limiter.
     private let applied = Mutex<[String: Limit]>([:])
 
-    init(copies: OverrideCopies?, limiter: RateLimiter, clock: any TimeSource) {
+    init(copies: OverrideCopies?, limiter: RateLimiterEngine, clock: any TimeSource) {
         self.copies = copies
         self.limiter = limiter
         self.clock = clock

@@ -8,7 +8,7 @@ internal import Synchronization
 
 /// Connects the admin interface to the parts of a server: reads their state and changes it.
 final class ServerOperations: Operations {
-    private let limiter: RateLimiter
+    private let limiter: RateLimiterEngine
     private let store: RedisStore?
     private let limits: LimitsWatcher
     private let overrides: OverrideSynchronizer
@@ -21,7 +21,7 @@ final class ServerOperations: Operations {
     private let events: Journal
 
     init(
-        limiter: RateLimiter, store: RedisStore?, limits: LimitsWatcher, overrides: OverrideSynchronizer,
+        limiter: RateLimiterEngine, store: RedisStore?, limits: LimitsWatcher, overrides: OverrideSynchronizer,
         failurePolicy: FailurePolicy, http: HTTPServerStatistics, droppedLogLines: @escaping @Sendable () -> UInt64,
         journal: Journal, clock: any TimeSource
     ) {

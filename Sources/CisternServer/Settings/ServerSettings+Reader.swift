@@ -74,21 +74,15 @@ extension ServerSettings {
         limiter.maximumNewKeysPerSecond = try reader.integer(.maxNewKeysPerSecond, in: 0...1_000_000_000)
         limiter.maximumWaitersPerKey = try reader.integer(.maxWaiters, in: 1...1_000_000)
         limiter.failurePolicy = try reader.choice(.onStoreFailure, of: FailurePolicy.self)
-        limiter.lease.durationMilliseconds = try reader.milliseconds(.leaseDuration, in: LeaseSettings.Ranges.duration)
-        limiter.lease.horizonMilliseconds = try reader.milliseconds(.leaseHorizon, in: LeaseSettings.Ranges.horizon)
-        limiter.lease.minimumDemandTokens = try reader.integer(
-            .leaseMinimum, in: LeaseSettings.Ranges.minimumDemandTokens)
-        limiter.lease.prefetchMilliseconds = try reader.milliseconds(.leasePrefetch, in: LeaseSettings.Ranges.prefetch)
-        limiter.lease.idleMilliseconds = try reader.milliseconds(.leaseIdle, in: LeaseSettings.Ranges.idle)
-        limiter.lease.soloMultiplier = try reader.integer(.leaseAlone, in: LeaseSettings.Ranges.soloMultiplier)
-        limiter.lease.demandRiseMilliseconds = try reader.milliseconds(
-            .leaseDemandRise, in: LeaseSettings.Ranges.demandRise)
-        limiter.lease.demandFallMilliseconds = try reader.milliseconds(
-            .leaseDemandFall, in: LeaseSettings.Ranges.demandFall)
-        limiter.lease.clockDriftPerMille = try reader.clockDrift()
-        limiter.lease.timeoutMilliseconds = try reader.milliseconds(.storeTimeout, in: LeaseSettings.Ranges.timeout)
+        for field in LeaseSettings.Field.allCases {
+            let setting = Setting.of(field)
+            limiter.lease[field] =
+                field.isTime
+                ? try reader.milliseconds(setting, in: field.range)
+                : Int64(try reader.integer(setting, in: Int(field.range.lowerBound)...Int(field.range.upperBound)))
+        }
         if let conflict = limiter.lease.conflict {
-            let (setting, bound) = (Setting.of(conflict.time), Setting.of(conflict.bound))
+            let (setting, bound) = (Setting.of(conflict.field), Setting.of(conflict.bound))
             throw SettingsError(
                 setting, value: reader.text(setting) ?? "",
                 remedy: "use at most half of \(bound.name), which is \(reader.text(bound) ?? "")")
@@ -160,13 +154,19 @@ private enum HealthAndMetricsPorts: String, CaseIterable {
 }
 
 extension Setting {
-    /// The setting that configures a lease time.
-    fileprivate static func of(_ time: LeaseSettings.Time) -> Setting {
-        switch time {
-        case .horizon: leaseHorizon
-        case .duration: leaseDuration
-        case .prefetch: leasePrefetch
-        case .timeout: storeTimeout
+    /// The setting that configures a field of the lease settings.
+    fileprivate static func of(_ field: LeaseSettings.Field) -> Setting {
+        switch field {
+        case .leaseDuration: leaseDuration
+        case .leaseHorizon: leaseHorizon
+        case .leaseMinimum: leaseMinimum
+        case .leasePrefetch: leasePrefetch
+        case .leaseIdle: leaseIdle
+        case .leaseAlone: leaseAlone
+        case .leaseDemandRise: leaseDemandRise
+        case .leaseDemandFall: leaseDemandFall
+        case .clockDrift: clockDrift
+        case .storeTimeout: storeTimeout
         }
     }
 }

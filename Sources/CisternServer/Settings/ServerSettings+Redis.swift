@@ -1,3 +1,4 @@
+internal import Cistern
 internal import CisternRedis
 internal import Foundation
 internal import NIOCore
@@ -17,7 +18,12 @@ extension ServerSettings.Redis {
         // Checked even without Redis, so that an invalid setting is always reported.
         settings.maximumPendingRequests = try reader.integer(.maxStoreRequests, in: 1...1_000_000)
         settings.firstRequestsAfterRecovery = try reader.integer(.recoveryRequests, in: 1...1_000_000)
-        settings.clockDriftPerMille = try reader.clockDrift()
+        keyPrefix = reader.text(.keyPrefix) ?? ""
+        do {
+            try StoreEnvironment.validate(namespace: keyPrefix)
+        } catch {
+            throw SettingsError(.keyPrefix, value: keyPrefix, remedy: error.remedy)
+        }
         topology = try reader.choice(.topology, of: RedisTopology.self)
         let verification = try reader.choice(.redisVerify, of: Verification.self)
         guard let urls = reader.text(.redis), !urls.isEmpty else {
@@ -62,10 +68,9 @@ extension ServerSettings.Redis {
                 .redisUser, value: username ?? "", remedy: "it needs a password: set redisPasswordFile as well")
         }
         var endpoints: [RedisEndpoint] = []
-        // A comma separates two URLs only if a URL follows it; otherwise it may be part of a password.
-        for url in urls.replacing(/,\s*(?=rediss?:\/\/)/, with: "\n").split(separator: "\n") {
+        for url in RedisEndpoint.urls(in: urls) {
             do {
-                let endpoint = try RedisEndpoint(url: url.trimmingCharacters(in: .whitespaces))
+                let endpoint = try RedisEndpoint(url: url)
                 endpoints.append(endpoint.withCredentials(by: username, with: password))
             } catch {
                 throw SettingsError("redis: \(error) (\(Setting.redis.flag), \(Setting.redis.variable))")

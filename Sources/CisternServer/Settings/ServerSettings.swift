@@ -11,6 +11,8 @@ package struct ServerSettings: Sendable {
         package var endpoints: [RedisEndpoint] = []
         package var topology = RedisTopology.ring
         package var settings = RedisSettings()
+        /// The prefix of all Redis keys; servers share buckets only with those that use the same one.
+        package var keyPrefix = StoreEnvironment.defaultNamespace
     }
 
     package var limits = Limits()

@@ -61,6 +61,12 @@ extension Setting {
             Topology of the nodes: ring for independent nodes, cluster for a Redis Cluster, where redis lists one or \
             more of its nodes.
             """)
+    static let keyPrefix = Setting(
+        name: "keyPrefix", placeholder: "prefix", standard: "ratelimit",
+        help: """
+            Prefix of all keys in Redis: 1 to 64 letters, digits, hyphens, underscores, dots or colons. Servers and \
+            libraries share buckets and overrides only with those that use the same prefix.
+            """)
     static let redisUser = Setting(
         name: "redisUser", placeholder: "name", standard: nil,
         help: "ACL user to log in as, for the nodes whose URL has none.")
@@ -242,7 +248,8 @@ extension Setting {
 
     /// Every setting, in the order of the documentation.
     package static let all: [Setting] = [
-        host, port, adminHost, adminPort, adminTokenFile, redis, topology, redisUser, redisPassword, redisPasswordFile,
+        host, port, adminHost, adminPort, adminTokenFile, redis, topology, keyPrefix, redisUser, redisPassword,
+        redisPasswordFile,
         redisCaFile, redisCertFile,
         redisKeyFile, redisServerName, redisVerify, capacity, refillPerSecond, limits, onStoreFailure, leaseDuration,
         leaseHorizon, leaseMinimum, leasePrefetch, leaseIdle, leaseAlone, leaseDemandRise, leaseDemandFall, clockDrift,

@@ -50,16 +50,10 @@ package struct SettingsReader {
         return number
     }
 
-    /// The setting `clockDrift`, in thousandths.
-    func clockDrift() throws(SettingsError) -> Int64 {
-        let range = LeaseSettings.Ranges.clockDrift
-        return Int64(try integer(.clockDrift, in: Int(range.lowerBound)...Int(range.upperBound)))
-    }
-
     /// A duration in milliseconds, written with its unit: 250ms, 2s, 1m, 1h.
     func milliseconds(_ setting: Setting, in range: ClosedRange<Int64>) throws(SettingsError) -> Int64 {
         let text = text(setting) ?? ""
-        guard let milliseconds = Self.milliseconds(text), range ~= milliseconds else {
+        guard let milliseconds = Duration.wholeMilliseconds(in: text), range ~= milliseconds else {
             throw SettingsError(
                 setting, value: text,
                 remedy: "use a time from \(Self.formatted(range.lowerBound)) to \(Self.formatted(range.upperBound))")
@@ -79,21 +73,9 @@ package struct SettingsReader {
         return choice
     }
 
-    private static let units: [(suffix: String, milliseconds: Int64)] = [
-        ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000),
-    ]
-
-    /// Parses a duration with its unit into milliseconds; nil if the text is not a duration.
-    package static func milliseconds(_ text: String) -> Int64? {
-        guard let unit = units.first(where: { text.hasSuffix($0.suffix) }),
-            let number = Int64(text.dropLast(unit.suffix.count)), number >= 0
-        else { return nil }
-        let (product, overflows) = number.multipliedReportingOverflow(by: unit.milliseconds)
-        return overflows ? nil : product
-    }
-
     private static func formatted(_ milliseconds: Int64) -> String {
-        let unit = units.last { milliseconds % $0.milliseconds == 0 && milliseconds >= $0.milliseconds } ?? units[1]
+        let units: [(suffix: String, milliseconds: Int64)] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
+        let unit = units.first { milliseconds % $0.milliseconds == 0 && milliseconds >= $0.milliseconds } ?? units[2]
         return "\(milliseconds / unit.milliseconds)\(unit.suffix)"
     }
 }

@@ -2,7 +2,7 @@ internal import Cistern
 
 /// The limiter that a world's servers run: Cistern's, or another rule for comparison.
 enum SimulatedLimiter {
-    case cistern(RateLimiter)
+    case cistern(RateLimiterEngine)
     case writeBehind(WriteBehindLimiter)
 }
 

@@ -191,7 +191,7 @@ package final class World {
             case .cistern, .writeBehind: DemandSizing()
             }
         server.limiter = .cistern(
-            RateLimiter(
+            RateLimiterEngine(
                 limits: Limits(standard: settings.limit), store: server.link,
                 lesseeID: faultInjection.lesseeID(server.lesseeID, server: id), settings: settings.limiter,
                 sizing: sizing,

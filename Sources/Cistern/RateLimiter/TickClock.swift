@@ -1,6 +1,4 @@
 public import CProcessorTicks
-public import Cistern
-internal import Foundation
 public import Synchronization
 
 /// A fast monotonic clock: the processor's tick counter, resynchronized with `ContinuousClock` every millisecond.
@@ -131,11 +129,11 @@ public final class TickClock: TimeSource {
     static let nanosecondsPerTick: Double = {
         guard isCounterSteady() else { return 0 }
         let clock = ClockTimeSource(ContinuousClock())
-        for milliseconds in [20.0, 40, 80] {
+        for milliseconds in [20, 40, 80] {
             // The counter readings enclose the clock readings, so preemption in between makes a tick appear shorter.
             let first = (before: processor_ticks(), now: clock.now(), after: processor_ticks())
             // A rate needs elapsed time, so this sleep waits for no event; the clock measures its actual length.
-            Thread.sleep(forTimeInterval: milliseconds / 1000)
+            HostSystem.sleep(milliseconds: milliseconds)
             let last = (before: processor_ticks(), now: clock.now(), after: processor_ticks())
             guard last.before > first.after else { return 0 }
             let ticks = last.after - first.before
@@ -153,10 +151,9 @@ public final class TickClock: TimeSource {
         #if arch(arm64)
             return true
         #elseif arch(x86_64) && os(Linux)
-            let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+            let text = HostSystem.text(of: "/proc/cpuinfo")
             let flags = text.split(separator: "\n").first { $0.hasPrefix("flags") }?.split(separator: " ") ?? []
-            let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
-            let used = (try? String(contentsOfFile: source, encoding: .utf8)) ?? ""
+            let used = HostSystem.text(of: "/sys/devices/system/clocksource/clocksource0/current_clocksource")
             // The clock sources of virtual machines are based on the counter, too.
             let counters = ["tsc\n", "kvm-clock\n", "hyperv_clocksource_tsc_page\n"]
             return flags.contains("constant_tsc") && flags.contains("nonstop_tsc") && counters.contains(used)

@@ -1,7 +1,6 @@
-import Cistern
 import Testing
 
-@testable import CisternClock
+@testable import Cistern
 
 @Suite("The tick clock")
 struct TickClockTests {

@@ -1,13 +1,15 @@
 internal import Synchronization
 
-/// Decides whether a request may proceed.
+/// Decides whether a request may proceed: a ``RateLimiter`` without clock, randomness and IO.
 ///
-/// A limiter either owns its buckets (the embedded store) or leases tokens from a store that other servers share. It
-/// may be called from any thread. It has no clock and no source of randomness; the caller passes instants and seeds.
+/// For simulations, and for hot loops that have a clock of their own. An engine either owns its buckets (the embedded
+/// store) or leases tokens from a store that other servers share. It may be called from any thread. The caller passes
+/// instants and seeds.
 ///
-/// The cost of a request is 0 to 10^9 whole tokens; a cost above the key's capacity is always denied. A key is any
-/// sequence of bytes. A decision from memory takes O(1) time and allocates nothing.
-public final class RateLimiter: Sendable {
+/// The cost of a request is 0 to 10^9 whole tokens; a cost above the key's capacity, or outside this range, is always
+/// denied. A key is any sequence of bytes. A decision from memory takes O(1) time and allocates nothing. A setting
+/// outside its range counts as the nearest value inside; call ``LimiterSettings/validate()`` to reject it instead.
+public final class RateLimiterEngine: Sendable {
     private enum Backend: ~Copyable, Sendable {
         case leased(LeaseDriver)
         case embedded(EmbeddedStore)
@@ -30,7 +32,7 @@ public final class RateLimiter: Sendable {
     public init(limits: Limits, settings: LimiterSettings = LimiterSettings(), seed: UInt64) {
         currentLimits = Mutex(limits)
         hash = KeyHash(seed: seed)
-        let store = EmbeddedStore(limits: limits, settings: settings, hash: hash)
+        let store = EmbeddedStore(limits: limits, settings: settings.bounded, hash: hash)
         prefetchHints = store.prefetchHints
         backend = .embedded(store)
     }
@@ -52,7 +54,7 @@ public final class RateLimiter: Sendable {
         currentLimits = Mutex(limits)
         hash = KeyHash(seed: seed)
         let driver = LeaseDriver(
-            limits: limits, store: store, lesseeID: lesseeID, settings: settings, sizing: sizing, hash: hash)
+            limits: limits, store: store, lesseeID: lesseeID, settings: settings.bounded, sizing: sizing, hash: hash)
         prefetchHints = driver.prefetchHints
         backend = .leased(driver)
     }
@@ -84,8 +86,8 @@ public final class RateLimiter: Sendable {
     ///     call.
     public func decideNow(_ key: Span<UInt8>, cost: Int = 1, now: @autoclosure () -> Instant) -> Decision? {
         let hash = hashAndPrefetch(key)
-        RateLimiter.check(cost)
         let now = now()
+        guard Self.isValid(cost) else { return denyForever(key, now: now) }
         return pay(key, hash: hash, cost: cost, now: now) ?? decide(key, hash: hash, cost: cost, now: now)
     }
 
@@ -100,7 +102,7 @@ public final class RateLimiter: Sendable {
     ///   - now: read once, as in ``decideNow(_:cost:now:)``.
     public func allowNow(_ key: Span<UInt8>, cost: Int = 1, now: @autoclosure () -> Instant) -> Bool? {
         let hash = hashAndPrefetch(key)
-        RateLimiter.check(cost)
+        guard Self.isValid(cost) else { return false }
         let now = now()
         switch backend {
         case .embedded(let store):
@@ -115,7 +117,7 @@ public final class RateLimiter: Sendable {
     /// Decides, and waits for the store if necessary, at most for the lease settings' timeout.
     public func decide(_ key: String, cost: Int = 1, now: Instant) async -> Decision {
         let hash = hashAndPrefetch(key.utf8.span)
-        RateLimiter.check(cost)
+        guard Self.isValid(cost) else { return denyForever(key.utf8.span, now: now) }
         if let decision = pay(key.utf8.span, hash: hash, cost: cost, now: now) { return decision }
         return await withCheckedContinuation { continuation in
             let decision = decide(key.utf8.span, hash: hash, cost: cost, now: now) {
@@ -133,7 +135,7 @@ public final class RateLimiter: Sendable {
         _ key: Span<UInt8>, cost: Int = 1, now: Instant, resume: @escaping @Sendable (Decision) -> Void
     ) -> Decision? {
         let hash = hashAndPrefetch(key)
-        RateLimiter.check(cost)
+        guard Self.isValid(cost) else { return denyForever(key, now: now) }
         return pay(key, hash: hash, cost: cost, now: now)
             ?? decide(key, hash: hash, cost: cost, now: now, resume: resume)
     }
@@ -176,8 +178,12 @@ public final class RateLimiter: Sendable {
     }
 
     @inline(__always)
-    private static func check(_ cost: Int) {
-        precondition(0...Limit.maximumCapacity ~= cost, "a cost is 0 to 1000000000 tokens")
+    private static func isValid(_ cost: Int) -> Bool { 0...Limit.maximumCapacity ~= cost }
+
+    /// Denies a cost that is not a number of tokens that any bucket could hold.
+    @inline(never)
+    private func denyForever(_ key: Span<UInt8>, now: Instant) -> Decision {
+        .neverAllowed(limits.limit(of: key), balanceMicrotokens: 0, at: now)
     }
 
     // MARK: Leases
@@ -217,8 +223,8 @@ public final class RateLimiter: Sendable {
         driver?.outstandingTokens(of: key, at: now) ?? 0
     }
 
-    /// The limiter's counts, summed over its shards one after the other.
-    package var statistics: LimiterStatistics {
+    /// The engine's counts, summed over its shards one after the other: O(shards), and each shard is locked briefly.
+    public var statistics: LimiterStatistics {
         var statistics = LimiterStatistics()
         embedded?.add(to: &statistics)
         driver?.add(to: &statistics)
@@ -259,7 +265,7 @@ public final class RateLimiter: Sendable {
     ///
     /// No effect with the embedded store.
     public func changeLeaseSettings(to settings: LeaseSettings) {
-        driver?.change(to: settings)
+        driver?.change(to: settings.bounded)
     }
 
     /// The embedded store's bucket of a key, as a request would find it.

@@ -1,0 +1,25 @@
+public import Cistern
+
+extension RedisSettings {
+    /// The numbers, by name, with their ranges; times are in milliseconds.
+    private var numbers: [(name: String, value: Int64, range: ClosedRange<Int64>)] {
+        [
+            ("connectTimeout", connectTimeoutMilliseconds, 10...60_000),
+            ("maxStoreRequests", Int64(maximumPendingRequests), 1...1_000_000),
+            ("firstRetry", firstRetryMilliseconds, 1...60_000),
+            ("longestRetry", longestRetryMilliseconds, firstRetryMilliseconds...600_000),
+            ("recoveryRequests", Int64(firstRequestsAfterRecovery), 1...1_000_000),
+            ("heartbeat", heartbeatMilliseconds, 10...600_000),
+        ]
+    }
+
+    /// Checks every setting.
+    ///
+    /// - Throws: `InvalidSetting` for the first value outside its range.
+    public func validate() throws(InvalidSetting) {
+        for (name, value, range) in numbers where !(range ~= value) {
+            throw InvalidSetting(
+                name: name, value: "\(value)", remedy: "use \(range.lowerBound) to \(range.upperBound)")
+        }
+    }
+}
