@@ -299,6 +299,19 @@ let package = Package(
                 "CisternTestSupport", "CisternTesting",
             ]),
         .testTarget(
+            name: "CisternHummingbirdTests",
+            dependencies: [
+                "Cistern", "CisternHummingbird", "CisternProcesses", "CisternTestSupport", "CJemalloc",
+                product("HTTPTypes", "swift-http-types", "Server"),
+                product("Hummingbird", "hummingbird", "Server"),
+                product("HummingbirdTesting", "hummingbird", "Server"),
+                logging("Server"),
+                nio("NIOCore", "Server"),
+                nio("NIOEmbedded", "Server"),
+                nio("NIOPosix", "Server"),
+            ]
+        ),
+        .testTarget(
             name: "RateLimiterTests",
             dependencies: [
                 "Cistern", "CisternProcesses", "CisternTestSupport",

@@ -90,8 +90,7 @@ struct IPAddress: Equatable, Sendable, CustomStringConvertible {
 
     /// The address with all bits after the first `length` cleared.
     func masked(to length: Int) -> IPAddress {
-        let size = isIPv4 ? 32 : 128
-        let mask = length >= size ? UInt128.max : ~(UInt128.max >> (128 - size + length))
+        let mask = ~(UInt128.max >> UInt128(length))
         return IPAddress(bits: isIPv4 ? bits & (mask >> 96) : bits & mask, isIPv4: isIPv4)
     }
 

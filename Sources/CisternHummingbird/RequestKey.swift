@@ -1,5 +1,5 @@
 public import Cistern
-public import HTTPTypes
+internal import HTTPTypes
 public import Hummingbird
 
 /// Names the bucket of a request.
@@ -21,8 +21,12 @@ public struct RequestKey<Context: RequestContext>: Sendable {
     /// The value of a header field, such as an organization that a gateway has authenticated.
     ///
     /// Clients that can set the field themselves can choose their bucket.
-    public static func header(_ name: HTTPField.Name) -> RequestKey {
-        RequestKey("header \(name.canonicalName)") { request, _ in request.headers[name] }
+    ///
+    /// - Parameter name: the name of the field, such as `x-org-id`. A request never has a field whose name is not valid
+    ///   in HTTP.
+    public static func header(_ name: String) -> RequestKey {
+        let field = HTTPField.Name(name)
+        return RequestKey("header \(name)") { request, _ in field.flatMap { request.headers[$0] } }
     }
 
     /// The path of the request, without the query.

@@ -9,13 +9,13 @@ final class ResetText: Sendable {
 
     /// Sets the fields of a decision, unless those in place are of a limit with less left.
     func setHeaders(of decision: Decision, in headers: inout HTTPFields) {
-        if let present = headers[.rateLimitRemaining].flatMap({ Int($0) }), present <= decision.remaining,
-            decision.isAllowed
+        if decision.isAllowed, let present = headers[.rateLimitRemaining].flatMap({ Int($0) }),
+            present <= decision.remaining
         {
             return
         }
-        headers[.rateLimitLimit] = "\(decision.limit.capacity)"
-        headers[.rateLimitRemaining] = "\(decision.remaining)"
+        headers[.rateLimitLimit] = decision.limit.capacity.description
+        headers[.rateLimitRemaining] = decision.remaining.description
         headers[.rateLimitReset] = text(after: decision.resetAfter)
     }
 

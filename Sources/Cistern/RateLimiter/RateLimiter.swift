@@ -15,7 +15,7 @@ public final class RateLimiter: Sendable {
     /// The maximum length of a key, in bytes.
     public static let maximumKeyBytes = 1024
 
-    /// Decides. It is public for tools; a service needs only the limiter.
+    /// The engine that decides, for tools that need its `now` or its leases; a service does not.
     public let engine: RateLimiterEngine
     /// The settings that the limiter was created with.
     public let settings: LimiterSettings

@@ -1,0 +1,11 @@
+// An example of the article UseTheLibrary.
+import Cistern
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+func run(_ server: any Service, with limiter: RateLimiter, logger: Logger) async throws {
+    let group = ServiceGroup(
+        services: [limiter, server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+    try await group.run()
+}
