@@ -28,15 +28,18 @@ TEST_WIDTH := $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
 
 # The simulation (every core for a minute) and the ring tests (ten seconds) run apart from tests with real processes.
 # Fault tests, benchmark smoke runs and the dashboard (a browser) run one at a time, so that no other load affects them.
+# So does the example service, a package of its own, which its tests build first.
 # PerfTests count a decision's instructions in a release build under valgrind; macOS has no valgrind, so it omits that.
 test: install-test venv lint ## Check the format, build with warnings as errors, and run every test.
 	swift build --build-tests
 	swift test --skip-build --experimental-maximum-parallelization-width $(TEST_WIDTH) \
-		$(foreach suite,CisternSimulationTests CisternTests CisternClusterTests FaultTests PerfTests DashboardTests,\
+		$(foreach suite,CisternSimulationTests CisternTests CisternClusterTests FaultTests PerfTests DashboardTests \
+		ExampleServiceTests,\
 		--skip $(suite))
 	$(MAKE) unprivileged
 	swift test --skip-build --no-parallel --filter DashboardTests
 	swift test --skip-build --no-parallel --filter FaultTests
+	swift test --skip-build --no-parallel --filter ExampleServiceTests
 	swift build -c release --product DecisionCount
 	swift test --skip-build --no-parallel --filter PerfTests
 	swift test --skip-build --filter 'CisternTests|CisternClusterTests'
@@ -77,7 +80,7 @@ screenshot: install-test ## Retake the README's screenshot of the dashboard.
 	pngquant --force --speed 1 --output Tests/CisternServerTests/dashboard.png 64 .build/screenshots/dashboard.png
 
 # The modules with a catalog.
-DOCUMENTED := Cistern CisternRedis CisternHTTP CisternAdmin CisternServer CisternSimulation
+DOCUMENTED := Cistern CisternHummingbird CisternTestSupport CisternRedis CisternHTTP CisternAdmin CisternServer CisternSimulation
 docs: install ## Build the documentation of every module into .build/docs; a warning is an error.
 	mkdir -p .build/docs
 	for module in $(DOCUMENTED); do \

@@ -121,6 +121,7 @@ let package = Package(
                 "Cistern",
                 product("HTTPTypes", "swift-http-types", "Hummingbird"),
                 product("Hummingbird", "hummingbird", "Hummingbird"),
+                logging("Hummingbird"),
                 nio("NIOCore", "Hummingbird"),
             ]
         ),
@@ -274,6 +275,16 @@ let package = Package(
             dependencies: [
                 "Cistern",
                 "CisternCommand",
+                "CisternHummingbird",
+                product("Configuration", "swift-configuration", "Server"),
+                product("HTTPTypes", "swift-http-types", "Server"),
+                product("Hummingbird", "hummingbird", "Server"),
+                logging("Server"),
+                nio("NIOCore", "Server"),
+                nio("NIOHTTP1", "Server"),
+                nio("NIOPosix", "Server"),
+                product("ServiceLifecycle", "swift-service-lifecycle", "Server"),
+                product("UnixSignals", "swift-service-lifecycle", "Server"),
                 "CisternRedis",
                 "CisternServer",
                 "CisternProcesses",
@@ -311,14 +322,18 @@ let package = Package(
                 nio("NIOPosix", "Server"),
             ]
         ),
+        // Builds and drives a package that depends on this one by path; run separately because it builds for minutes.
+        .testTarget(name: "ExampleServiceTests", dependencies: ["CisternProcesses"]),
         .testTarget(
             name: "RateLimiterTests",
             dependencies: [
                 "Cistern", "CisternProcesses", "CisternTestSupport",
                 product("Configuration", "swift-configuration", "Server"),
                 product("InMemoryTracing", "swift-distributed-tracing", "Server"),
+                product("Metrics", "swift-metrics", "Server"),
                 product("MetricsTestKit", "swift-metrics", "Server"),
                 product("ServiceLifecycle", "swift-service-lifecycle", "Server"),
+                product("Tracing", "swift-distributed-tracing", "Server"),
             ]
         ),
         .testTarget(name: "CisternSimulationTests", dependencies: ["Cistern", "CisternSimulation", "CisternSupport"]),

@@ -9,7 +9,8 @@ struct EngineCommand: AsyncParsableCommand {
         discussion: """
             Each decision reads the clock, looks up a name of 36 bytes, and is allowed from memory. Embedded: the \
             limiter keeps the buckets. Leased: it spends leased tokens. Both decide yes or no; with balance, a \
-            decision also returns the remaining tokens and the retry time. Names are drawn in advance and stored \
+            decision also returns the remaining tokens and the retry time. Through RateLimiter: the same \
+            decision by tryAcquire, which reads the clock itself. Names are drawn in advance and stored \
             contiguously, in the order of use. The slowest first request is the maximum processor time of any \
             organization's first request. For each organization, the fastest of four rounds counts, to exclude \
             interference by other processes.

@@ -13,8 +13,25 @@ struct EngineRun {
         /// The same two, with decisions that include the balance and the retry time.
         case embeddedDecision = "embedded with balance"
         case leasedDecision = "leased with balance"
+        /// The same two through `RateLimiter`, which reads its own clock and checks key, cost and state.
+        case embeddedFacade = "embedded through RateLimiter"
+        case leasedFacade = "leased through RateLimiter"
 
-        var returnsBalance: Bool { self == .embeddedDecision || self == .leasedDecision }
+        var isEmbedded: Bool { self == .embedded || self == .embeddedDecision || self == .embeddedFacade }
+        var call: Call {
+            switch self {
+            case .embedded, .leased: .allowNow
+            case .embeddedDecision, .leasedDecision: .decideNow
+            case .embeddedFacade, .leasedFacade: .tryAcquire
+            }
+        }
+    }
+
+    /// The method that makes the decisions.
+    enum Call: Sendable {
+        case allowNow
+        case decideNow
+        case tryAcquire
     }
 
     /// One row.
@@ -52,11 +69,11 @@ struct EngineRun {
             NameCycle(names: names, skew: mix.skew, turns: turns, seed: $0)
         }
         // With few organizations the allocator dominates these figures, and rows with balance only repeat them.
-        let measuresKeyMemory = mix.organizations >= 100_000 && !mix.kind.returnsBalance
-        let slowest = measuresKeyMemory && timesFirstRequests ? slowestFirstRequest(names) : nil
+        let measuresKeyMemory = mix.organizations >= 100_000 && mix.kind.call == .allowNow
+        let slowest = measuresKeyMemory && timesFirstRequests ? try slowestFirstRequest(names) : nil
         let before = Jemalloc.allocatedBytes()
-        let limiter = makeLimiter()
-        enter(names, limiter) { _, _ in }
+        let limiter = try makeLimiter()
+        enter(names, limiter.engine) { _, _ in }
         // Keeps the names alive: the first reading includes them, and Swift may release them after their last use.
         let bytes = withExtendedLifetime(names) { Jemalloc.allocatedBytes() - before }
         var sample = PerfResult.Sample()
@@ -64,7 +81,7 @@ struct EngineRun {
             sample.values[.bytesPerOrganization] = Double(bytes) / Double(mix.organizations)
             sample.values[.slowestNewcomerMicroseconds] = slowest.map { Double($0) / 1000 }
         }
-        let counts = try await drive(limiter, cycles)
+        let counts = try await limiter.withRunning { try await drive(limiter, cycles) }
         guard counts.unexpected == 0 else {
             throw PerfError("\(mix.name): \(counts.unexpected) requests were not allowed from memory", .wrongCount)
         }
@@ -77,20 +94,17 @@ struct EngineRun {
         return sample
     }
 
-    private func makeLimiter() -> RateLimiterEngine {
+    private func makeLimiter() throws -> RateLimiter {
         var settings = LimiterSettings()
         // Extra room, because names are distributed unevenly over the stripes of the table.
         settings.maximumBuckets = max(settings.maximumBuckets, mix.organizations * 2)
         settings.lease.durationMilliseconds = 60_000
         settings.lease.prefetchMilliseconds = 0
         let limits = Limits(standard: BenchmarkFixture.unlimited)
-        switch mix.kind {
-        case .embedded, .embeddedDecision: return RateLimiterEngine(limits: limits, settings: settings, seed: 1)
-        case .leased, .leasedDecision:
-            return RateLimiterEngine(
-                limits: limits, store: GenerousStore(clock: clock), lesseeID: "perf", settings: settings,
-                sizing: FixedSizing(tokens: Limit.maximumCapacity), seed: 1)
-        }
+        guard !mix.kind.isEmbedded else { return try RateLimiter(limits: limits, settings: settings) }
+        return try RateLimiter(
+            limits: limits, store: SharedStore { GenerousStore(clock: $0.clock) }, settings: settings,
+            sizing: FixedSizing(tokens: Limit.maximumCapacity))
     }
 
     /// Makes the first request of every organization, which also leases the tokens for its later requests.
@@ -113,12 +127,14 @@ struct EngineRun {
     ///
     /// The limiter does the same work in every round, so the minimum excludes delays by the machine (milliseconds on a
     /// shared one) and by the allocator, which requests memory from the system in the first round.
-    private func slowestFirstRequest(_ names: [UInt8]) -> Int64 {
+    private func slowestFirstRequest(_ names: [UInt8]) throws -> Int64 {
         var least = [Int64](repeating: .max, count: mix.organizations)
         for _ in 0..<4 {
             // Purge the last limiter's memory now, so that no first request pays for it.
             Jemalloc.purge()
-            enter(names, makeLimiter()) { number, nanoseconds in least[number] = min(least[number], nanoseconds) }
+            enter(names, try makeLimiter().engine) { number, nanoseconds in
+                least[number] = min(least[number], nanoseconds)
+            }
         }
         Jemalloc.purge()
         return least.max() ?? 0
@@ -140,9 +156,9 @@ struct EngineRun {
         }
     }
 
-    private func drive(_ limiter: RateLimiterEngine, _ cycles: [NameCycle]) async throws -> Counts {
+    private func drive(_ limiter: RateLimiter, _ cycles: [NameCycle]) async throws -> Counts {
         let phase = LoadPhase()
-        let (clock, returnsBalance) = (clock, mix.kind.returnsBalance)
+        let (clock, call) = (clock, mix.kind.call)
         return try await withThrowingTaskGroup(of: Counts.self) { group in
             for cycle in cycles {
                 group.addTask {
@@ -151,7 +167,7 @@ struct EngineRun {
                         Thread.detachNewThread {
                             continuation.resume(
                                 returning: Self.decide(
-                                    limiter, cycle, returnsBalance: returnsBalance, clock: clock, phase: phase))
+                                    limiter, cycle, call: call, clock: clock, phase: phase))
                         }
                     }
                 }
@@ -167,8 +183,9 @@ struct EngineRun {
     /// One thread's decisions: a clock read, a name, a decision.
     @inline(never)
     private static func decide(
-        _ limiter: RateLimiterEngine, _ cycle: NameCycle, returnsBalance: Bool, clock: TickClock, phase: LoadPhase
+        _ facade: RateLimiter, _ cycle: NameCycle, call: Call, clock: TickClock, phase: LoadPhase
     ) -> Counts {
+        let limiter = facade.engine
         var counts = Counts()
         let names = cycle.bytes.span
         var start = 0
@@ -183,7 +200,8 @@ struct EngineRun {
         }
         /// Makes 256 decisions, and returns whether to continue.
         func decideSome(_ names: Span<UInt8>) -> Bool {
-            if returnsBalance {
+            switch call {
+            case .decideNow:
                 for _ in 0..<256 {
                     let name = names.extracting(unchecked: next())
                     guard let decision = limiter.decideNow(name, now: clock.now()), decision.outcome == .allowed else {
@@ -191,10 +209,16 @@ struct EngineRun {
                         continue
                     }
                 }
-            } else {
+            case .allowNow:
                 for _ in 0..<256 {
                     let name = names.extracting(unchecked: next())
                     if limiter.allowNow(name, now: clock.now()) != true { counts.unexpected += 1 }
+                }
+            case .tryAcquire:
+                for _ in 0..<256 {
+                    let name = names.extracting(unchecked: next())
+                    let decision = try? facade.tryAcquire(name)
+                    if decision?.outcome != .allowed { counts.unexpected += 1 }
                 }
             }
             return phase.current.sends
@@ -217,7 +241,7 @@ struct EngineRun {
 
 /// A store that immediately grants everything that is requested.
 private struct GenerousStore: LeaseStore {
-    let clock: TickClock
+    let clock: any TimeSource
 
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void

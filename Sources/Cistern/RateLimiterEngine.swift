@@ -84,6 +84,7 @@ public final class RateLimiterEngine: Sendable {
     ///   - cost: 0 to 10^9 whole tokens.
     ///   - now: read once, while the key's slot is being fetched. Reading the clock there costs less than before the
     ///     call.
+    @inline(__always)
     public func decideNow(_ key: Span<UInt8>, cost: Int = 1, now: @autoclosure () -> Instant) -> Decision? {
         let hash = hashAndPrefetch(key)
         let now = now()

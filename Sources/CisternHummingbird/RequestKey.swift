@@ -12,7 +12,7 @@ public struct RequestKey<Context: RequestContext>: Sendable {
     ///
     /// - Parameters:
     ///   - name: what the key is, for the message to a request without it.
-    ///   - value: computes the key. It must not contain more than ``/Cistern/RateLimiter/maximumKeyBytes`` bytes.
+    ///   - value: computes the key. It must not contain more than `RateLimiter.maximumKeyBytes` bytes.
     public init(_ name: String = "the rate limit key", _ value: @escaping @Sendable (Request, Context) -> String?) {
         self.name = name
         self.value = value

@@ -4,12 +4,12 @@ extension RedisSettings {
     /// The numbers, by name, with their ranges; times are in milliseconds.
     private var numbers: [(name: String, value: Int64, range: ClosedRange<Int64>)] {
         [
-            ("connectTimeout", connectTimeoutMilliseconds, 10...60_000),
+            ("redisConnectTimeout", connectTimeoutMilliseconds, 10...60_000),
             ("maxStoreRequests", Int64(maximumPendingRequests), 1...1_000_000),
-            ("firstRetry", firstRetryMilliseconds, 1...60_000),
-            ("longestRetry", longestRetryMilliseconds, firstRetryMilliseconds...600_000),
+            ("redisFirstRetry", firstRetryMilliseconds, 1...60_000),
+            ("redisLongestRetry", longestRetryMilliseconds, 1...600_000),
             ("recoveryRequests", Int64(firstRequestsAfterRecovery), 1...1_000_000),
-            ("heartbeat", heartbeatMilliseconds, 10...600_000),
+            ("redisHeartbeat", heartbeatMilliseconds, 10...600_000),
         ]
     }
 
@@ -18,8 +18,10 @@ extension RedisSettings {
     /// - Throws: `InvalidSetting` for the first value outside its range.
     public func validate() throws(InvalidSetting) {
         for (name, value, range) in numbers where !(range ~= value) {
+            let unit = name.hasPrefix("redis") ? "ms" : ""
             throw InvalidSetting(
-                name: name, value: "\(value)", remedy: "use \(range.lowerBound) to \(range.upperBound)")
+                name: name, value: "\(value)\(unit)",
+                remedy: "use \(range.lowerBound)\(unit) to \(range.upperBound)\(unit)")
         }
     }
 }

@@ -20,7 +20,7 @@ public struct RedisSettings: Sendable {
         get { .milliseconds(firstRetryMilliseconds) }
         set { firstRetryMilliseconds = newValue.wholeMilliseconds }
     }
-    /// The longest delay between attempts: at least the first, and at most 10 min.
+    /// The longest delay between attempts, 1 ms to 10 min.
     public var longestRetry: Duration {
         get { .milliseconds(longestRetryMilliseconds) }
         set { longestRetryMilliseconds = newValue.wholeMilliseconds }

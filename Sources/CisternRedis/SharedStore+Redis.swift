@@ -1,5 +1,7 @@
 public import Cistern
 public import Logging
+public import NIOCore
+public import NIOPosix
 
 extension SharedStore {
     /// A store in Redis or Valkey, on the nodes with these URLs.
@@ -16,23 +18,26 @@ extension SharedStore {
     ///     each node of a ring, or for some nodes of a cluster.
     ///   - topology: how buckets are distributed over the nodes.
     ///   - settings: timeouts, bounds and TLS settings of the connections.
+    ///   - eventLoopGroup: provides the event loops of the connections, one connection per node.
     ///   - logger: receives a line when a node goes down and when it comes back.
     public static func redis(
         _ urls: String..., topology: RedisTopology = .ring, settings: RedisSettings = RedisSettings(),
+        eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger = Logger(label: "cistern")
     ) -> SharedStore {
-        redis(urls: urls, topology: topology, settings: settings, logger: logger)
+        redis(urls: urls, topology: topology, settings: settings, eventLoopGroup: eventLoopGroup, logger: logger)
     }
 
-    /// As `redis(_:topology:settings:logger:)`, for a list of URLs.
+    /// As `redis(_:topology:settings:eventLoopGroup:logger:)`, for a list of URLs.
     public static func redis(
         urls: [String], topology: RedisTopology = .ring, settings: RedisSettings = RedisSettings(),
+        eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger = Logger(label: "cistern")
     ) -> SharedStore {
         SharedStore { environment in
             try RedisStore(
                 endpoints: urls.map { try RedisEndpoint(url: $0) }, topology: topology, settings: settings,
-                environment: environment, logger: logger)
+                environment: environment, eventLoopGroup: eventLoopGroup, logger: logger)
         }
     }
 }

@@ -3,7 +3,7 @@ internal import Synchronization
 
 /// A shared store in this process, for tests: several limiters share buckets through it.
 ///
-/// It follows the same rules as the script in Redis (``/Cistern/StoreBucket``), and delays or fails requests on demand.
+/// It follows the same rules as the script in Redis (`StoreBucket`), and delays or fails requests on demand.
 /// All its limiters use its ``clock``.
 ///
 /// ```swift
@@ -100,8 +100,9 @@ public final class InMemoryStore: Sendable {
         reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
         let now = clock.now()
+        // Counted once the reply is scheduled, so that a test that has seen the count may advance the clock.
+        defer { state.withLock { $0.requestCount += 1 } }
         let (latency, failure): (Duration, LeaseFailure?) = state.withLock { state in
-            state.requestCount += 1
             if state.unreachableSince != nil { return (.zero, .unreachable) }
             return (state.latency, state.failures.isEmpty ? nil : state.failures.removeFirst())
         }
@@ -134,7 +135,7 @@ public final class InMemoryStore: Sendable {
 extension SharedStore {
     /// A store in this process, for tests; the limiter must be given the store's clock.
     ///
-    /// With another clock, creating the limiter throws ``/Cistern/InvalidSetting``.
+    /// With another clock, creating the limiter throws `InvalidSetting`.
     public static func inMemory(_ store: InMemoryStore) -> SharedStore {
         SharedStore { environment in
             guard environment.clock as? ManualClock === store.clock else {

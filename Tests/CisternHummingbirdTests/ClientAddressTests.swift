@@ -6,7 +6,9 @@ import Testing
 
 @Suite("The client's address behind proxies")
 struct ClientAddressTests {
-    private func key(_ peer: String, _ forwardedFor: [String] = [], trusting: [String], prefix: Int = 56) throws -> String? {
+    private func key(_ peer: String, _ forwardedFor: [String] = [], trusting: [String], prefix: Int = 56) throws
+        -> String?
+    {
         let client = try ClientAddress(trustedProxies: trusting, ipv6PrefixLength: prefix)
         return client.key(peer: try SocketAddress(ipAddress: peer, port: 1), forwardedFor: forwardedFor)
     }

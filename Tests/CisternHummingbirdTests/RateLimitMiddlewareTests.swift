@@ -85,7 +85,9 @@ struct RateLimitMiddlewareTests {
                 for headers in [HTTPFields(), try Self.fields(["x-org-id": ""])] {
                     let response = try await client.executeRequest(uri: "/", method: .get, headers: headers, body: nil)
                     seen.append(response.status)
-                    if choice == .reject { #expect(String(buffer: response.body).contains("header x-org-id is missing")) }
+                    if choice == .reject {
+                        #expect(String(buffer: response.body).contains("header x-org-id is missing"))
+                    }
                 }
                 #expect(seen == statuses, "\(choice)")
             }
@@ -135,7 +137,8 @@ struct RateLimitMiddlewareTests {
                 var statuses: [Int] = []
                 for path in ["/", same, other] {
                     statuses.append(
-                        try await client.executeRequest(uri: path, method: .get, headers: headers, body: nil).status.code)
+                        try await client.executeRequest(uri: path, method: .get, headers: headers, body: nil).status
+                            .code)
                 }
                 #expect(statuses == [200, 429, 200], "\(number)")
             }

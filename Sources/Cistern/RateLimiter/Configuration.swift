@@ -11,9 +11,14 @@
         public convenience init(
             config: ConfigReader, store: SharedStore? = nil, clock: (any TimeSource)? = nil
         ) throws {
+            let namespace = try config.text("keyPrefix") ?? StoreEnvironment.defaultNamespace
+            do {
+                try StoreEnvironment.validate(namespace: namespace)
+            } catch {
+                throw InvalidSetting(name: "keyPrefix", value: error.value, remedy: error.remedy)
+            }
             try self.init(
-                limit: Limit(config: config), store: store,
-                namespace: config.text("keyPrefix") ?? StoreEnvironment.defaultNamespace,
+                limit: Limit(config: config), store: store, namespace: namespace,
                 settings: LimiterSettings(config: config), clock: clock)
         }
     }

@@ -1,5 +1,7 @@
 /// The clock of a limiter: a known type unless a caller gives one, so that reading it is inlined.
-enum LimiterClock: TimeSource {
+///
+/// Not copyable: avoids reference-count contention between threads.
+enum LimiterClock: ~Copyable, Sendable {
     case ticks(TickClock)
     case given(any TimeSource)
 

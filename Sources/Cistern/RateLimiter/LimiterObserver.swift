@@ -1,5 +1,4 @@
 #if Observability
-    internal import Instrumentation
     internal import Metrics
     internal import Synchronization
     internal import Tracing
@@ -66,6 +65,17 @@
             let gauge = Gauge(label: "cistern_node_up", dimensions: [("limiter", namespace), ("node", node.name)])
             reported.nodes[node.name] = gauge
             return gauge
+        }
+
+        /// Measures the wait until a completion is called.
+        func observing(
+            _ completion: @escaping @Sendable (PendingDecision.Outcome) -> Void
+        ) -> @Sendable (PendingDecision.Outcome) -> Void {
+            let start = ContinuousClock.now
+            return { [waits] outcome in
+                waits.record(duration: start.duration(to: .now))
+                completion(outcome)
+            }
         }
 
         /// Measures one wait for the store, with a span named `cistern.wait` around it.

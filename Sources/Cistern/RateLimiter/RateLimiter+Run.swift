@@ -1,3 +1,5 @@
+internal import Synchronization
+
 #if ServiceLifecycle
     public import ServiceLifecycle
 
@@ -24,6 +26,7 @@ extension RateLimiter {
         await store?.start()
         let overrides = OverrideRefresh()
         await refresh(overrides)
+        decidesFromMemory.store(true, ordering: .releasing)
         lifecycle.change(to: .running)
         #if ServiceLifecycle
             await cancelWhenGracefulShutdown { await self.maintain(overrides) }
@@ -32,9 +35,10 @@ extension RateLimiter {
         #endif
         lifecycle.change(to: .stopped)
         guard let store else { return }
+        decidesFromMemory.store(false, ordering: .releasing)
         // A canceled task must still return the leases.
-        await Task { [engine, clock] in
-            _ = await withDeadline(.seconds(5)) { await engine.returnLeases(clock: clock) }
+        await Task { [engine, timeSource] in
+            _ = await withDeadline(.seconds(5)) { await engine.returnLeases(clock: timeSource) }
             await store.stop()
         }.value
     }
@@ -48,7 +52,8 @@ extension RateLimiter {
         isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> sending Success
     ) async throws -> sending Success {
         guard lifecycle.phase == .new else { throw AlreadyRunError() }
-        let running = Task { try await self.run() }
+        // Detached, so that a graceful shutdown around `body` does not end the run before `body` has returned.
+        let running = Task.detached { try await self.run() }
         while lifecycle.phase == .new || lifecycle.phase == .starting {
             _ = await lifecycle.waitForStart(atMost: .seconds(10))
         }
@@ -71,7 +76,7 @@ extension RateLimiter {
                 // Often enough that an idle key's tokens are returned soon after `lease.idle`.
                 group.addTask {
                     await Self.repeating(every: { .milliseconds(max(10, min(100, self.idleMilliseconds / 4))) }) {
-                        self.engine.returnIdleLeases(now: self.clock.now())
+                        self.engine.returnIdleLeases(now: self.timeSource.now())
                     }
                 }
                 group.addTask {
@@ -101,7 +106,7 @@ extension RateLimiter {
     private func refresh(_ overrides: OverrideRefresh) async {
         guard let limits = await store?.overrides() else { return }
         guard overrides.isChange(limits) else { return }
-        engine.changeLimits(now: clock.now()) { $0.overridden(by: limits) }
+        engine.changeLimits(now: timeSource.now()) { $0.overridden(by: limits) }
     }
 
     private static func repeating(

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// Decides whether a request may proceed: the limiter that a service uses.
 ///
 /// ```swift
@@ -21,7 +23,11 @@ public final class RateLimiter: Sendable {
     public let settings: LimiterSettings
     /// Separates this limiter's buckets in a shared store from those of limiters with other purposes.
     public let namespace: String
-    let clock: LimiterClock
+    private let clock: LimiterClock
+    /// The same clock, for callers who may copy it.
+    let timeSource: any TimeSource
+    /// Whether memory may decide: always without a store, and with one while it is connected.
+    let decidesFromMemory: Atomic<Bool>
     /// nil if the buckets are in memory.
     let store: (any LeaseStore)?
     let lifecycle = Lifecycle()
@@ -63,10 +69,18 @@ public final class RateLimiter: Sendable {
         try StoreEnvironment.validate(namespace: namespace)
         self.settings = settings
         self.namespace = namespace
-        self.clock = clock.map { .given($0) } ?? .ticks(TickClock())
+        if let clock {
+            self.clock = .given(clock)
+            timeSource = clock
+        } else {
+            let ticks = TickClock()
+            self.clock = .ticks(ticks)
+            timeSource = ticks
+        }
+        decidesFromMemory = Atomic(store == nil)
         let seed = UInt64.random(in: 0 ... .max)
         if let store {
-            let environment = StoreEnvironment(clock: clock ?? self.clock, namespace: namespace, settings: settings)
+            let environment = StoreEnvironment(clock: timeSource, namespace: namespace, settings: settings)
             let connection = try store.make(environment)
             self.store = connection
             engine = RateLimiterEngine(
@@ -85,8 +99,8 @@ public final class RateLimiter: Sendable {
 
     /// Takes `cost` tokens from the bucket of `key` if it has them; waits for the store if memory cannot decide.
     ///
-    /// It waits at most for ``LeaseSettings/timeout``, and then the failure policy decides. Before the limiter runs, it
-    /// waits at most as long for the start. If the task is canceled during a wait, the wait ends, and the tokens of
+    /// It waits at most for ``LeaseSettings/timeout``, and then the failure policy decides. Before the store has been
+    /// tried, it waits at most as long for that first. If the task is canceled during a wait, the wait ends, and the tokens of
     /// this request may be lost.
     ///
     /// - Parameters:
@@ -122,14 +136,14 @@ public final class RateLimiter: Sendable {
         guard 1...Self.maximumKeyBytes ~= key.count, 0...Limit.maximumCapacity ~= cost else {
             throw Self.error(keyBytes: key.count, cost: cost)
         }
-        guard store == nil || lifecycle.phase == .running else { return nil }
+        guard decidesFromMemory.load(ordering: .acquiring) else { return nil }
         return engine.decideNow(key, cost: cost, now: clock.now())
     }
 
-    /// Decides from memory, or returns nil and calls `completion` once, on any thread, within the store timeout.
+    /// Decides from memory, or returns nil and calls `completion` once, on any thread.
     ///
-    /// For code without Swift concurrency, such as channel handlers. `completion` is not called if this method returns
-    /// a decision or throws.
+    /// For code without Swift concurrency, such as channel handlers. It waits as long as
+    /// ``acquire(_:cost:)-(String,_)``. `completion` is not called if this method returns a decision or throws.
     ///
     /// - Parameters:
     ///   - key: a key of any bytes, 1 to ``maximumKeyBytes``.
@@ -141,11 +155,14 @@ public final class RateLimiter: Sendable {
         completion: @escaping @Sendable (Result<Decision, AcquireError>) -> Void
     ) throws(AcquireError) -> Decision? {
         if let decision = try tryAcquire(key, cost: cost) { return decision }
-        guard lifecycle.phase == .running else {
+        guard decidesFromMemory.load(ordering: .acquiring) else {
             let bytes = key.withUnsafeBufferPointer { Array($0) }
             Task { completion(await self.outcome(of: bytes, cost: cost)) }
             return nil
         }
+        #if Observability
+            let completion = observer.observing(completion)
+        #endif
         return engine.decide(key, cost: cost, now: clock.now()) { completion(.success($0)) }
     }
 
@@ -161,11 +178,14 @@ public final class RateLimiter: Sendable {
     }
 
     private func outcome(of key: [UInt8], cost: Int) async -> PendingDecision.Outcome {
-        if lifecycle.phase != .running {
-            switch await lifecycle.waitForStart(atMost: settings.lease.timeout) {
-            case .running: break
+        if !decidesFromMemory.load(ordering: .acquiring) {
+            let phase = await lifecycle.waitForStart(atMost: settings.lease.timeout)
+            guard !Task.isCancelled else { return .failure(.canceled) }
+            switch phase {
+            case .new: return .failure(.notRunning)
             case .stopped: return .failure(.stopped)
-            case .new, .starting: return .failure(Task.isCancelled ? .canceled : .notRunning)
+            // A store that is still being tried has not answered in time, so the failure policy decides.
+            case .starting, .running: break
             }
         }
         #if Observability
@@ -197,9 +217,11 @@ public final class RateLimiter: Sendable {
     ///
     /// A bucket keeps its tokens, up to the new capacity. O(keys in memory) if the default limit changes.
     ///
+    /// Overrides that operators have set in the store stay in force.
+    ///
     /// - Parameter change: computes the new limits from the current ones. It is called once, with a lock held.
     public func changeLimits(_ change: (Limits) -> Limits) {
-        engine.changeLimits(now: clock.now(), change)
+        engine.changeLimits(now: clock.now()) { $0.replaced(by: change($0)) }
     }
 
     /// Switches to other lease settings, from the next request to the store on.

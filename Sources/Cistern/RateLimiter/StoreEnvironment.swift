@@ -3,6 +3,8 @@
 /// The store uses the limiter's clock and settings, so the two cannot disagree about time, drift or failure policy.
 public struct StoreEnvironment: Sendable {
     /// The clock of all decisions: replies and reachability are stamped with it.
+    ///
+    /// Each limiter's clock has its own origin, so it must not be the time of buckets that limiters share.
     public let clock: any TimeSource
     /// The name under which the store records this limiter's leases; unique to each run.
     public let lesseeID: String

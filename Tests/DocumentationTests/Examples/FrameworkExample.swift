@@ -10,7 +10,7 @@ struct LimiterReply {
 }
 
 /// Asks the limiter, and translates its decision into HTTP.
-func reply(to key: String, cost: Int = 1, by limiter: RateLimiter) async -> LimiterReply {
+func limiterReply(to key: String, cost: Int = 1, by limiter: RateLimiter) async -> LimiterReply {
     let decision: Decision
     do {
         decision = try await limiter.acquire(key, cost: cost)

@@ -4,7 +4,7 @@ import Logging
 import ServiceLifecycle
 import UnixSignals
 
-func run(_ server: any Service, with limiter: RateLimiter, logger: Logger) async throws {
+func runGroup(_ server: any Service, with limiter: RateLimiter, logger: Logger) async throws {
     let group = ServiceGroup(
         services: [limiter, server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
     try await group.run()

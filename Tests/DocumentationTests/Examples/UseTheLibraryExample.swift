@@ -34,7 +34,7 @@ func makeTieredLimiter(redis url: String) throws -> RateLimiter {
     return try RateLimiter(limits: limits, store: .redis(url), namespace: "api")
 }
 
-func apply(_ limitsByKey: [String: Limit], standard: Limit, to limiter: RateLimiter) {
+func applyLimits(_ limitsByKey: [String: Limit], standard: Limit, to limiter: RateLimiter) {
     limiter.changeLimits { current in
         current.replaced(by: Limits(standard: standard, byKey: limitsByKey))
     }

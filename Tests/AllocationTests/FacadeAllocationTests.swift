@@ -1,0 +1,59 @@
+import CJemalloc
+import Cistern
+import CisternTestSupport
+import Testing
+
+@Suite("Allocations of RateLimiter")
+struct FacadeAllocationTests {
+    private static func allocatedBytes() -> UInt64 {
+        var bytes: UInt64 = 0
+        var size = MemoryLayout<UInt64>.size
+        let status = mallctl("thread.allocated", &bytes, &size, nil, 0)
+        precondition(status == 0, "jemalloc keeps no statistics")
+        return bytes
+    }
+
+    private static let key = "00000000-0000-4000-8000-000000000001"
+
+    /// Makes 10,000 decisions twice, and returns the bytes that the second round allocates, and its allowed decisions.
+    private func decide(
+        by limiter: RateLimiter, with body: (RateLimiter) async throws -> Decision?
+    ) async throws -> (bytes: UInt64, allowed: Int) {
+        var (before, bytes, allowed) = (UInt64(0), UInt64(0), 0)
+        for _ in 0..<2 {
+            before = Self.allocatedBytes()
+            allowed = 0
+            for _ in 0..<10_000 where try await body(limiter)?.isAllowed == true { allowed += 1 }
+            bytes = Self.allocatedBytes() - before
+        }
+        // Reading the counter allocates the same each time.
+        let first = Self.allocatedBytes()
+        return (bytes - (Self.allocatedBytes() - first), allowed)
+    }
+
+    @Test("a decision from memory allocates nothing, allowed or denied")
+    @MainActor
+    func memory() async throws {
+        let limiter = try RateLimiter(limit: .perSecond(1, capacity: 15_000), clock: ManualClock())
+        let waiting = try await decide(by: limiter) { try await $0.acquire(Self.key) }
+        #expect(waiting.bytes == 0 && waiting.allowed == 5000)
+        let trying = try await decide(by: limiter) { try $0.tryAcquire(Self.key) }
+        #expect(trying.bytes == 0 && trying.allowed == 0)
+    }
+
+    @Test("a decision from a lease allocates nothing, nor does a denial from memory")
+    @MainActor
+    func leased() async throws {
+        let store = InMemoryStore()
+        let limiter = try RateLimiter(
+            limits: Limits(standard: .perSecond(1, capacity: 15_001)), store: .inMemory(store),
+            sizing: FixedSizing(tokens: 15_000), clock: store.clock)
+        let (waiting, trying) = try await limiter.withRunning {
+            _ = try await limiter.acquire(Self.key)
+            let waiting = try await decide(by: limiter) { try await $0.acquire(Self.key) }
+            return (waiting, try await decide(by: limiter) { try $0.tryAcquire(Self.key) })
+        }
+        #expect(waiting.bytes == 0 && waiting.allowed == 5000)
+        #expect(trying.bytes == 0 && trying.allowed == 0)
+    }
+}
