@@ -27,8 +27,8 @@ perf: install ## Run the load benchmarks on this machine: swift run perf.
 TEST_WIDTH := $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
 
 # The simulation (every core for a minute) and the ring tests (ten seconds) run apart from tests with real processes.
-# Fault tests, benchmark smoke runs and the dashboard (a browser) run one at a time, so that no other load affects them.
-# So does the example service, a package of its own, which its tests build first.
+# Fault tests, benchmark smoke runs and the dashboard (a browser) run one at a time, without other load. So does the
+# example service: its tests first build it, as a package of its own.
 # PerfTests count a decision's instructions in a release build under valgrind; macOS has no valgrind, so it omits that.
 test: install-test venv lint ## Check the format, build with warnings as errors, and run every test.
 	swift build --build-tests
@@ -80,7 +80,8 @@ screenshot: install-test ## Retake the README's screenshot of the dashboard.
 	pngquant --force --speed 1 --output Tests/CisternServerTests/dashboard.png 64 .build/screenshots/dashboard.png
 
 # The modules with a catalog.
-DOCUMENTED := Cistern CisternHummingbird CisternTestSupport CisternRedis CisternHTTP CisternAdmin CisternServer CisternSimulation
+DOCUMENTED := Cistern CisternHummingbird CisternTestSupport CisternRedis CisternHTTP CisternAdmin CisternServer \
+	CisternSimulation
 docs: install ## Build the documentation of every module into .build/docs; a warning is an error.
 	mkdir -p .build/docs
 	for module in $(DOCUMENTED); do \

@@ -19,7 +19,8 @@ struct LayerTests {
         "CisternReport": ["Foundation"],
         "CisternProcesses": ["Foundation", "Synchronization"],
         "CisternRedis": [
-            "Cistern", "CisternCluster", "CisternSupport", "CHiredis", "DequeModule", "Foundation", "Logging",
+            "Cistern", "CisternCluster", "CisternSupport", "CHiredis", "Configuration", "DequeModule", "Foundation",
+            "Logging",
             "NIOCore", "NIOPosix", "NIOSSL",
             "Synchronization", "Tracing",
         ],

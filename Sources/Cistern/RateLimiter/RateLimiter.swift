@@ -100,8 +100,8 @@ public final class RateLimiter: Sendable {
     /// Takes `cost` tokens from the bucket of `key` if it has them; waits for the store if memory cannot decide.
     ///
     /// It waits at most for ``LeaseSettings/timeout``, and then the failure policy decides. Before the store has been
-    /// tried, it waits at most as long for that first. If the task is canceled during a wait, the wait ends, and the tokens of
-    /// this request may be lost.
+    /// tried, it waits at most as long for that first. If the task is canceled during a wait, the wait ends, and the
+    /// tokens of this request may be lost.
     ///
     /// - Parameters:
     ///   - key: names the bucket: 1 to ``maximumKeyBytes`` bytes of UTF-8. Strings that Unicode calls equal are

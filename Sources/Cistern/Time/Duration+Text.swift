@@ -1,5 +1,5 @@
 extension Duration {
-    /// Parses a duration with its unit (`250ms`, `2s`, `1m`, `1h`) into milliseconds; nil if the text is not a duration.
+    /// Parses a duration with its unit (`250ms`, `2s`, `1m`, `1h`) into milliseconds; nil if it is not one.
     package static func wholeMilliseconds(in text: String) -> Int64? {
         let units: [(suffix: String, milliseconds: Int64)] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
         guard let unit = units.first(where: { text.hasSuffix($0.suffix) }),

@@ -14,8 +14,8 @@ internal import Cistern
 enum LeaseScript {
     /// A Lua function that tells whether a server can have written a lease record; used by scripts that read records.
     ///
-    /// A lease lasts at most as long as the setting `leaseDuration` allows, or the requested duration if that is longer.
-    /// A trickle grant delivers at most the tokens of its record.
+    /// A lease lasts at most as long as `leaseDuration` may be, or the requested duration if that is longer. A trickle
+    /// grant delivers at most the tokens of its record.
     static let plausibleRecordFunction = """
         local function plausible(tokens, ends, trickle_rate, trickle_ends, at, duration)
           return tokens <= \(Limit.maximumCapacity) and at < 4503599627370496 and ends > at
