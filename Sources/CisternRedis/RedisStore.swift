@@ -28,7 +28,7 @@ public final class RedisStore: LeaseStore {
 
     /// Creates a store on the given nodes.
     ///
-    /// It sends nothing before ``start()``. With ``RateLimiter``, describe the store by `.redis` instead.
+    /// It sends nothing before ``start()``. With `RateLimiter`, describe the store by `.redis` instead.
     ///
     /// - Parameters:
     ///   - endpoints: the nodes; for a cluster, one or more seeds.

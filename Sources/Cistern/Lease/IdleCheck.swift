@@ -2,7 +2,7 @@
 ///
 /// The value is small because there is one for each lease with tokens.
 struct IdleCheck: BitwiseCopyable {
-    /// The longest delay of a check, in milliseconds: the maximum of ``LeaseSettings/idleMilliseconds``.
+    /// The longest delay of a check, in milliseconds: the maximum of ``LeaseSettings/idle``.
     static let longestMilliseconds: Int64 = 60_000
     /// Enough for any entry index, see `BucketTable.largestCapacity`.
     private static let indexBits: UInt64 = 23

@@ -366,7 +366,7 @@ struct LeaseShard: ~Copyable, TableState {
 
     /// Takes the pending returns, then adds the returns of idle keys, up to `most` requests in total.
     ///
-    /// A key is idle after ``LeaseSettings/idleMilliseconds`` without spending. Only due checks are
+    /// A key is idle after ``LeaseSettings/idle`` without spending. Only due checks are
     /// processed, so each key is checked at most once in that time.
     mutating func returnIdle(most: Int, now: Instant, in context: Context) -> [LeaseRequest] {
         var requests = takePendingReturns(now: now)

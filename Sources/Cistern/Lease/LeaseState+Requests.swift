@@ -101,7 +101,7 @@ extension LeaseState {
         phase = .settled(terms)
     }
 
-    /// The tokens that demand takes during ``LeaseSettings/prefetchMilliseconds``; at most half of the lease's tokens.
+    /// The tokens that demand takes during ``LeaseSettings/prefetch``; at most half of the lease's tokens.
     private func renewBelow(_ terms: Terms, settings: LeaseSettings) -> Int {
         let perSecond = terms.trickle.tokens > 0 ? terms.trickle.tokensPerSecond : demand.tokensPerSecond
         let duringRenewal = Int((perSecond * Double(settings.prefetchMilliseconds) / 1000).rounded(.up))

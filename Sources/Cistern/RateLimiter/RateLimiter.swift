@@ -57,8 +57,11 @@ public final class RateLimiter: Sendable {
     ///
     /// - Parameters:
     ///   - limits: a default, and limits by key.
-    ///   - store: as in ``init(limit:store:namespace:settings:clock:)``, like the parameters that follow.
+    ///   - store: the store to share limits through; nil for memory.
+    ///   - namespace: separates this limiter's buckets in the store.
+    ///   - settings: the failure policy, bounds, and how tokens are leased.
     ///   - sizing: how many tokens to lease in advance.
+    ///   - clock: the clock of all decisions; nil for ``TickClock``.
     /// - Throws: ``InvalidSetting``, or the store's error, such as an invalid URL.
     public init(
         limits: Limits, store: SharedStore? = nil, namespace: String = StoreEnvironment.defaultNamespace,
