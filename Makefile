@@ -34,7 +34,7 @@ test: install-test venv lint ## Check the format, build with warnings as errors,
 	swift build --build-tests
 	swift test --skip-build --experimental-maximum-parallelization-width $(TEST_WIDTH) \
 		$(foreach suite,CisternSimulationTests CisternTests CisternClusterTests FaultTests PerfTests DashboardTests \
-		ExampleServiceTests,\
+		ExampleServiceTests RateLimiterTests,\
 		--skip $(suite))
 	$(MAKE) unprivileged
 	swift test --skip-build --no-parallel --filter DashboardTests
@@ -42,7 +42,7 @@ test: install-test venv lint ## Check the format, build with warnings as errors,
 	swift test --skip-build --no-parallel --filter ExampleServiceTests
 	swift build -c release --product DecisionCount
 	swift test --skip-build --no-parallel --filter PerfTests
-	swift test --skip-build --filter 'CisternTests|CisternClusterTests'
+	swift test --skip-build --filter 'CisternTests|CisternClusterTests|RateLimiterTests'
 	swift test --skip-build --filter CisternSimulationTests
 	$(MAKE) sanitize
 

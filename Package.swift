@@ -281,6 +281,7 @@ let package = Package(
                 product("Hummingbird", "hummingbird", "Server"),
                 logging("Server"),
                 nio("NIOCore", "Server"),
+                nio("NIOEmbedded", "Server"),
                 nio("NIOHTTP1", "Server"),
                 nio("NIOPosix", "Server"),
                 product("ServiceLifecycle", "swift-service-lifecycle", "Server"),

@@ -33,7 +33,7 @@ struct ClientAddress: Sendable {
         guard !trusted.isEmpty else { return text(of: client) }
         var hops = forwardedFor.flatMap { $0.split(separator: ",", omittingEmptySubsequences: false) }
         while trusted.contains(where: { $0.contains(client) }), let hop = hops.popLast() {
-            // An unreadable entry names nobody: the proxy that sent it is the last known address.
+            // An unreadable entry: the proxy that sent it is the last known address.
             guard let address = IPAddress(hop) else { break }
             client = address
         }

@@ -1,4 +1,5 @@
 public import Cistern
+internal import Foundation
 internal import HTTPTypes
 public import Hummingbird
 internal import Logging
@@ -9,10 +10,10 @@ internal import Logging
 /// router.add(middleware: RateLimitMiddleware(limiter, key: .header("x-org-id")))
 /// ```
 ///
-/// Every response gets `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`; with several of these
-/// middlewares, those of the tightest limit. A denied request gets status 429 with a JSON body, and `Retry-After` if
-/// retrying can succeed. A refused one gets 503. An error that a route throws passes through unchanged, without these
-/// headers.
+/// The response to each metered request gets `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`; with
+/// several of these middlewares, those of the tightest limit. A denied request gets status 429 with a JSON body, and
+/// `Retry-After` if retrying can succeed. A refused one gets 503. An error that a route throws passes through
+/// unchanged, without these headers.
 ///
 /// Besides the strings of keys and header fields, a decision from memory allocates nothing.
 public struct RateLimitMiddleware<Context: RequestContext>: RouterMiddleware {
@@ -23,7 +24,7 @@ public struct RateLimitMiddleware<Context: RequestContext>: RouterMiddleware {
     public enum MissingKey: Sendable, Equatable {
         /// It gets status 400, which names the missing key.
         case reject
-        /// It takes its tokens from one bucket with this name, shared by all such requests.
+        /// It takes its tokens from one bucket with this name, shared by all such requests and by no others.
         case share(String)
         /// It passes without being metered.
         case letPass
@@ -34,7 +35,7 @@ public struct RateLimitMiddleware<Context: RequestContext>: RouterMiddleware {
     private let cost: RequestCost<Context>
     private let missingKey: MissingKey
     private let onDenied: DenialHandler?
-    private let resetText = ResetText()
+    private let rateLimitHeaders = RateLimitHeaders()
 
     /// Creates a middleware.
     ///
@@ -42,7 +43,7 @@ public struct RateLimitMiddleware<Context: RequestContext>: RouterMiddleware {
     ///   - limiter: the limiter; with a store it must be one of the application's services.
     ///   - key: names the bucket of a request, such as `.header("x-org-id")`.
     ///   - cost: the tokens that a request takes: a number, or a function of the request.
-    ///   - missingKey: what happens to a request without a key: by default, and whenever nothing else is safe, 400.
+    ///   - missingKey: what happens to a request without a key; by default it gets status 400.
     ///   - onDenied: responds to a denied or refused request; nil for the responses described above.
     public init(
         _ limiter: RateLimiter, key: RequestKey<Context>, cost: RequestCost<Context> = 1,
@@ -63,13 +64,16 @@ public struct RateLimitMiddleware<Context: RequestContext>: RouterMiddleware {
         if name.isEmpty {
             switch missingKey {
             case .letPass: return try await next(request, context)
-            case .share(let bucket): name = bucket
+            // No header field, path or address begins with a space.
+            case .share(let bucket): name = " \(bucket)"
             case .reject: throw HTTPError(.badRequest, message: "\(key.name) is missing")
             }
         }
         let decision: Decision
+        let decidedAt: Date
         do {
             decision = try await limiter.acquire(name, cost: cost.value(request, context))
+            decidedAt = Date()
         } catch {
             throw response(to: error, context)
         }
@@ -81,7 +85,7 @@ public struct RateLimitMiddleware<Context: RequestContext>: RouterMiddleware {
             } else {
                 DenialResponse.response(to: decision)
             }
-        resetText.setHeaders(of: decision, in: &response.headers)
+        rateLimitHeaders.set(decision, madeAt: decidedAt, in: &response.headers)
         return response
     }
 

@@ -20,20 +20,31 @@ public struct RequestKey<Context: RequestContext>: Sendable {
 
     /// The value of a header field, such as an organization that a gateway has authenticated.
     ///
-    /// Clients that can set the field themselves can choose their bucket.
+    /// Clients that can set the field themselves can choose their bucket. A request with several such fields has no
+    /// key.
     ///
     /// - Parameter name: the name of the field, such as `x-org-id`. A request never has a field whose name is not valid
     ///   in HTTP.
     public static func header(_ name: String) -> RequestKey {
         let field = HTTPField.Name(name)
-        return RequestKey("header \(name)") { request, _ in field.flatMap { request.headers[$0] } }
+        return RequestKey("header \(name)") { request, _ in
+            guard let field else { return nil }
+            let value = request.headers[field]
+            // A client may have sent a second field beside the gateway's; both values joined would be a new key.
+            guard value?.contains(",") == true else { return value }
+            return request.headers[values: field].count == 1 ? value : nil
+        }
     }
 
-    /// The path of the request, without the query.
+    /// The path of the request, without the query and without empty components, which routers ignore as well.
     ///
     /// Clients choose paths freely: set `LimiterSettings.maximumNewKeysPerSecond`, or use this key on known routes.
     public static var path: RequestKey {
-        RequestKey("path") { request, _ in request.uri.path }
+        RequestKey("path") { request, _ in
+            let path = request.uri.path
+            guard path.contains("//") || path.hasSuffix("/") else { return path }
+            return "/" + path.split(separator: "/").joined(separator: "/")
+        }
     }
 
     /// Several keys in one; a request that lacks one of them has no key.

@@ -9,7 +9,7 @@ extension RedisSettings {
             ("redisFirstRetry", firstRetryMilliseconds, 1...60_000),
             ("redisLongestRetry", longestRetryMilliseconds, 1...600_000),
             ("recoveryRequests", Int64(firstRequestsAfterRecovery), 1...1_000_000),
-            ("redisHeartbeat", heartbeatMilliseconds, 10...600_000),
+            ("redisHeartbeat", heartbeatMilliseconds, 10...86_400_000),
         ]
     }
 

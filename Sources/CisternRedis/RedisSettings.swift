@@ -30,7 +30,7 @@ public struct RedisSettings: Sendable {
     /// The bound doubles in each of the next four 100 ms steps; after that there is none. The failure policy decides
     /// the remaining requests.
     public var firstRequestsAfterRecovery = 1000
-    /// The heartbeat interval, 10 ms to 10 min: a connection that has been idle for this long is probed.
+    /// The heartbeat interval, 10 ms to 24 h: a connection that has been idle for this long is probed.
     public var heartbeat: Duration {
         get { .milliseconds(heartbeatMilliseconds) }
         set { heartbeatMilliseconds = newValue.wholeMilliseconds }

@@ -4,6 +4,7 @@ public import Logging
 public import NIOCore
 public import NIOPosix
 public import NIOSSL
+internal import Synchronization
 
 /// How buckets are distributed over several Redis nodes.
 public enum RedisTopology: String, Sendable, CaseIterable {
@@ -22,6 +23,9 @@ public final class RedisStore: LeaseStore {
     package let topology: RedisTopology
     let nodes: any StoreNodes
     let context: StoreContext
+    /// The names of the nodes that the store was created with.
+    private let firstNodes: [String]
+    private let isStarted = Atomic(false)
     /// The copies of all limit overrides in this store.
     package let overrideCopies: OverrideCopies
     private let tracing = StoreTracing.bootstrapped
@@ -53,6 +57,7 @@ public final class RedisStore: LeaseStore {
             eventLoopGroup: eventLoopGroup, logger: logger)
         self.context = context
         self.topology = topology
+        firstNodes = endpoints.map(\.name)
         let nodes: any StoreNodes =
             switch topology {
             case .ring: try RingNodes(endpoints: endpoints, context: context)
@@ -69,6 +74,15 @@ public final class RedisStore: LeaseStore {
     ///
     /// Retries continue afterward.
     public func start() async {
+        let isFirstStart = !isStarted.exchange(true, ordering: .relaxed)
+        if isFirstStart, SharedBucketWarning.begin(namespace: context.environment.namespace, nodes: firstNodes) {
+            context.logger.warning(
+                "two limiters of this process share their buckets",
+                metadata: [
+                    "namespace": "\(context.environment.namespace)", "nodes": "\(firstNodes)",
+                    "remedy": "give each purpose its own namespace, or use one limiter for both",
+                ])
+        }
         await nodes.start()
     }
 
@@ -76,6 +90,9 @@ public final class RedisStore: LeaseStore {
     ///
     /// Later requests fail immediately.
     public func stop() async {
+        if isStarted.exchange(false, ordering: .relaxed) {
+            SharedBucketWarning.end(namespace: context.environment.namespace, nodes: firstNodes)
+        }
         await nodes.stop()
     }
 

@@ -40,13 +40,16 @@
     extension RedisSettings {
         /// Reads the settings from a configuration; a setting that it does not have keeps its default.
         ///
-        /// Times have a unit: `redisConnectTimeout` and `redisHeartbeat`, such as `2s`. Numbers: `maxStoreRequests`
-        /// (``maximumPendingRequests``) and `recoveryRequests` (``firstRequestsAfterRecovery``). Set ``tls`` in code.
+        /// Times have a unit: `redisConnectTimeout`, `redisFirstRetry`, `redisLongestRetry` and `redisHeartbeat`, such
+        /// as `2s`. Numbers: `maxStoreRequests` (``maximumPendingRequests``) and `recoveryRequests`
+        /// (``firstRequestsAfterRecovery``). Set ``tls`` in code.
         ///
         /// - Throws: `InvalidSetting` for the first value that is not valid. It never falls back to a default.
         public init(config: ConfigReader) throws(InvalidSetting) {
             self.init()
             if let time = try config.milliseconds("redisConnectTimeout") { connectTimeoutMilliseconds = time }
+            if let time = try config.milliseconds("redisFirstRetry") { firstRetryMilliseconds = time }
+            if let time = try config.milliseconds("redisLongestRetry") { longestRetryMilliseconds = time }
             if let time = try config.milliseconds("redisHeartbeat") { heartbeatMilliseconds = time }
             if let number = try config.integer("maxStoreRequests") { maximumPendingRequests = Int(number) }
             if let number = try config.integer("recoveryRequests") { firstRequestsAfterRecovery = Int(number) }

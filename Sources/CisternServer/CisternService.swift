@@ -213,7 +213,7 @@ package struct CisternService: Service, CustomStringConvertible {
             await server.closeAllConnections()
         }
         let left = limit - (clock.now().milliseconds - start.milliseconds)
-        let returned = await withDeadline(.milliseconds(max(1, left))) { await limiter.returnLeases(clock: clock) }
+        let returned = await withDeadline(.milliseconds(max(1, left))) { await limiter.returnAllLeases(clock: clock) }
         if !returned { logger.warning("some leases were not returned within drainTimeout; they will expire") }
         await store?.stop()
         logger.notice("stopped")

@@ -33,7 +33,7 @@ public final class InMemoryStore: Sendable {
         self.clock = clock
     }
 
-    /// The time from a request to its reply; zero for replies at once.
+    /// The time from a request to its reply, up to a day; zero for replies at once.
     ///
     /// The store acts on a request halfway. Replies arrive when the clock is advanced. A reply that would arrive after
     /// the request's deadline is replaced by a timeout at the deadline.
@@ -108,8 +108,9 @@ public final class InMemoryStore: Sendable {
         }
         if let failure { return reply(.failure(failure), now) }
         guard latency > .zero else { return reply(apply(request, in: namespace, now: now), now) }
-        let halfway = now.advanced(by: latency / 2)
-        let arrival = now.advanced(by: latency)
+        let roundTrip = min(latency, .seconds(86_400))
+        let halfway = now.advanced(by: roundTrip / 2)
+        let arrival = now.advanced(by: roundTrip)
         let isLate = arrival > request.deadline
         if isLate { clock.schedule(at: request.deadline) { reply(.failure(.timedOut), request.deadline) } }
         clock.schedule(at: halfway) { [self] in
@@ -142,19 +143,32 @@ extension SharedStore {
                 throw InvalidSetting(
                     name: "clock", value: "not the store's", remedy: "create the limiter with clock: store.clock")
             }
-            return InMemoryConnection(store: store, namespace: environment.namespace)
+            return InMemoryConnection(store, namespace: environment.namespace)
         }
     }
 }
 
 /// One limiter's connection to an ``InMemoryStore``.
-private struct InMemoryConnection: LeaseStore {
-    let store: InMemoryStore
-    let namespace: String
+private final class InMemoryConnection: LeaseStore {
+    private let store: InMemoryStore
+    private let namespace: String
+    private let isStopped = Atomic(false)
+
+    init(_ store: InMemoryStore, namespace: String) {
+        self.store = store
+        self.namespace = namespace
+    }
 
     func start() async { store.connect() }
-    func stop() async { store.disconnect() }
-    func isReachable(_ partition: PartitionID) -> Bool { store.isReachable }
+
+    func stop() async {
+        isStopped.store(true, ordering: .relaxed)
+        store.disconnect()
+    }
+
+    func isReachable(_ partition: PartitionID) -> Bool {
+        !isStopped.load(ordering: .relaxed) && store.isReachable
+    }
     func localFraction(of partition: PartitionID) -> LocalFraction? { store.localFraction }
     func overrides() async -> [String: Limit]? { store.overrides(in: namespace) }
     var nodeStates: [StoreNode] {
@@ -168,6 +182,7 @@ private struct InMemoryConnection: LeaseStore {
     func lease(
         _ request: LeaseRequest, reply: @escaping @Sendable (Result<Grant, LeaseFailure>, Instant) -> Void
     ) {
+        guard !isStopped.load(ordering: .relaxed) else { return reply(.failure(.unreachable), store.clock.now()) }
         store.lease(request, in: namespace, reply: reply)
     }
 }

@@ -200,6 +200,5 @@ struct OverrideTests {
         #expect(spans.first?.attributes["cistern.organization"]?.toSpanAttribute() == .string("org-1"))
         #expect(spans.first?.attributes["cistern.tokens.granted"]?.toSpanAttribute() == .int64(3))
         #expect(spans.last?.status?.code == .error && spans.last?.errors.count == 1)
-        #expect(StoreTracing.bootstrapped == nil)
     }
 }

@@ -1,8 +1,10 @@
 import Cistern
 import CisternProcesses
 import CisternRedis
+import CisternTesting
 import Configuration
 import Foundation
+import Logging
 import Testing
 
 /// `RateLimiter` with a store in Redis, as services use it.
@@ -66,6 +68,22 @@ struct SharedStoreTests {
         #expect(Set(keys) == ["chats:acme:tokens", "uploads:acme:tokens"])
     }
 
+    @Test("two limiters of one process that share their buckets are warned of, once both run")
+    func warning() async throws {
+        let redis = try await RedisServer()
+        let log = LogCounter()
+        func limiter(_ namespace: String) throws -> RateLimiter {
+            let logger = Logger(label: "test") { _ in LogCounter.Handler(counter: log) }
+            return try RateLimiter(limit: .standard, store: .redis(redis.url, logger: logger), namespace: namespace)
+        }
+        let message = "two limiters of this process share their buckets"
+        try await limiter("chats").withRunning { _ = try await limiter("uploads").withRunning {} }
+        try await limiter("chats").withRunning {}
+        #expect(log.count(message) == 0)
+        try await limiter("chats").withRunning { _ = try await limiter("chats").withRunning {} }
+        #expect(log.count(message) == 1)
+    }
+
     @Test("the policy `local` needs no other switch: with Redis lost, the limiter admits its fraction of the limit")
     func localPolicy() async throws {
         let redis = try await RedisServer()
@@ -89,7 +107,7 @@ struct SharedStoreTests {
         }
     }
 
-    @Test("an unreachable Redis does not delay requests beyond the timeout, and is named in the node's state")
+    @Test("an unreachable Redis leaves decisions to the policy, and the node's state says why")
     func unreachable() async throws {
         var settings = LimiterSettings()
         settings.failurePolicy = .closed

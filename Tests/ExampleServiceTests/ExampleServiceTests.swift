@@ -47,6 +47,17 @@ struct ExampleServiceTests {
         return statuses
     }
 
+    /// The status of a request; 0 if its response ends early, nil if the connection was closed before it.
+    private func status(of organization: String, on connection: Socket) -> Int? {
+        guard (try? connection.send(request(organization))) != nil else { return nil }
+        var bytes: [UInt8] = []
+        while true {
+            if let reply = HTTPReply.next(in: &bytes) { return reply.status }
+            guard let more = try? connection.receive(), !more.isEmpty else { return bytes.isEmpty ? nil : 0 }
+            bytes += more
+        }
+    }
+
     private func end(_ service: RunningService) async throws {
         service.process.signal(SIGTERM)
         #expect(try await service.process.exitCode(within: 30) == 0, "\(service.process.text)")
@@ -64,9 +75,11 @@ struct ExampleServiceTests {
     @Test("without Redis, each organization gets its burst")
     func memory() async throws {
         let service = try await service(redis: nil)
+        let start = ContinuousClock.now
         let counts = try statuses(130, of: "acme", port: service.port)
         // A few more pass, as ten tokens a second flow in meanwhile.
-        #expect((100...125).contains(counts[200] ?? 0) && counts[200, default: 0] + counts[429, default: 0] == 130)
+        let most = 101 + Int((ContinuousClock.now - start) / .milliseconds(100))
+        #expect((100...most).contains(counts[200] ?? 0) && counts[200, default: 0] + counts[429, default: 0] == 130)
         let reply = try Socket(port: service.port).exchange(HTTPRequestText.plain("GET", "/"))
         #expect(reply.status == 400 && reply.body.contains("header x-org-id is missing"))
         try await end(service)
@@ -76,11 +89,17 @@ struct ExampleServiceTests {
     func sharedLimits() async throws {
         let redis = try await RedisServer()
         let services = [try await service(redis: redis.url), try await service(redis: redis.url)]
-        var passed = 0
-        for round in 0..<13 {
-            passed += try statuses(10, of: "acme", port: services[round % 2].port)[200] ?? 0
+        // On a busy machine a store call may time out; its requests pass unmetered, and another organization is tried.
+        var number = 0
+        try await eventually("a shared burst") {
+            number += 1
+            let start = ContinuousClock.now
+            var passed = 0
+            for round in 0..<13 {
+                passed += try statuses(10, of: "org-\(number)", port: services[round % 2].port)[200] ?? 0
+            }
+            return (100...101 + Int((ContinuousClock.now - start) / .milliseconds(100))).contains(passed)
         }
-        #expect((100...125).contains(passed), "\(passed)")
         for service in services { try await end(service) }
     }
 
@@ -102,8 +121,7 @@ struct ExampleServiceTests {
         let load = Task {
             let connection = try Socket(port: service.port)
             var statuses: [Int: Int] = [:]
-            // The server closes the connection when it has stopped.
-            while let reply = try? connection.exchange(request("busy")) { statuses[reply.status, default: 0] += 1 }
+            while let status = status(of: "busy", on: connection) { statuses[status, default: 0] += 1 }
             return statuses
         }
         try await eventually("tokens leased in advance") { try await leasedTokens("busy", in: redis) > 10 }

@@ -66,12 +66,12 @@ struct SettingsTests {
 
     @Test(
         "a namespace has 1 to 64 plain characters",
-        arguments: ["", "a b", "{x}", "é", String(repeating: "x", count: 65)])
+        arguments: ["", "a b", "a:b", "{x}", "é", String(repeating: "x", count: 65)])
     func invalidNamespaces(namespace: String) throws {
         #expect(throws: InvalidSetting.self) {
             try RateLimiter(limit: .standard, namespace: namespace, clock: ManualClock())
         }
-        _ = try RateLimiter(limit: .standard, namespace: "team-1:uploads_v2.x", clock: ManualClock())
+        _ = try RateLimiter(limit: .standard, namespace: "team-1.uploads_v2", clock: ManualClock())
     }
 
     @Test("other lease settings are validated before they apply")

@@ -1,7 +1,9 @@
 /// How much to lease, and for how long.
 ///
 /// Times have whole milliseconds; fractions are dropped. Any value can be stored; ``validate()`` rejects those outside
-/// their range.
+/// their range. Errors and configurations name them `leaseDuration`, `leaseHorizon`, `leaseMinimum`, `leasePrefetch`,
+/// `leaseIdle`, `leaseAlone` (the solo multiplier), `leaseDemandRise`, `leaseDemandFall`, `clockDrift` and
+/// `storeTimeout`.
 public struct LeaseSettings: Sendable, Equatable {
     package var durationMilliseconds: Int64 = 2000
     package var horizonMilliseconds: Int64 = 250

@@ -27,9 +27,9 @@ public struct RequestedLease: Sendable, Equatable {
     /// The store divides by weight among the lessees that have a lease. A lessee of weight 0 gets whatever is
     /// available.
     public var weight: Int64
-    /// The maximum duration of a trickle grant when the balance is short, in milliseconds; 0 for no trickle grant.
+    /// The maximum duration of a trickle grant when the balance is short, in milliseconds, up to 60,000; 0 for none.
     public var trickleMilliseconds: Int64
-    /// The factor on tokens and trickle duration while the lessee is the only one; at least 1.
+    /// The factor on tokens and trickle duration while the lessee is the only one, 1 to 1000.
     public var soloMultiplier: Int
 
     /// The same request, with trickle grants of at most ``LeaseSettings/longestTrickleMilliseconds``.
@@ -40,6 +40,16 @@ public struct RequestedLease: Sendable, Equatable {
             requested.soloMultiplier = min(
                 soloMultiplier, Int(settings.longestTrickleMilliseconds / requested.trickleMilliseconds))
         }
+        return requested
+    }
+
+    /// The same request, each number moved into its range, so that no sizing can make a computation overflow.
+    var bounded: RequestedLease {
+        var requested = self
+        requested.prefetchTokens = (0...Limit.maximumCapacity).nearest(to: prefetchTokens)
+        requested.weight = (0...1_000_000_000_000).nearest(to: weight)
+        requested.trickleMilliseconds = (0...60_000).nearest(to: trickleMilliseconds)
+        requested.soloMultiplier = (1...1000).nearest(to: soloMultiplier)
         return requested
     }
 

@@ -28,7 +28,7 @@ extension LeaseState {
         var report = begin(sequence, isReserving: waitingTokens > 0, settings: settings, now: now)
         let usage = SizingInput(
             limit: limit, demandPerSecond: demand.tokensPerSecond, held: max(0, report.held - waitingTokens))
-        report.requested = sizing.requested(for: usage, settings: settings).limitingTrickle(by: settings)
+        report.requested = sizing.requested(for: usage, settings: settings).bounded.limitingTrickle(by: settings)
         report.returned = returned
         hasPrefetched = report.requested.prefetchTokens > 0
         return report

@@ -17,14 +17,14 @@ public struct Limits: Sendable, Equatable {
     }
 
     /// The same default and limits by key, with these overrides instead of the current ones.
-    public func overridden(by overrides: [String: Limit]) -> Limits {
+    package func overridden(by overrides: [String: Limit]) -> Limits {
         var limits = self
         limits.overrides = Dictionary(uniqueKeysWithValues: overrides.map { (Array($0.utf8), $1) })
         return limits
     }
 
     /// The default and the limits by key of `other`, with the overrides of `self`.
-    public func replaced(by other: Limits) -> Limits {
+    package func replaced(by other: Limits) -> Limits {
         var limits = other
         limits.overrides = overrides
         return limits

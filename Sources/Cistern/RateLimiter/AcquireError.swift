@@ -18,7 +18,7 @@ public enum AcquireError: Error, Equatable, CustomStringConvertible {
     /// What is wrong, with the value and the remedy.
     public var description: String {
         switch self {
-        case .emptyKey: "key is empty: name the bucket, or do not ask for a request without a key"
+        case .emptyKey: "key is empty: reject requests that have no key, or give them a bucket of their own"
         case .keyTooLong(let bytes):
             "key has \(bytes) bytes: use at most \(RateLimiter.maximumKeyBytes), for example a hash of the value"
         case .invalidCost(let cost): "cost is \(cost): use 0 to \(Limit.maximumCapacity) tokens"

@@ -5,7 +5,7 @@
         /// Creates a limiter from a configuration.
         ///
         /// It reads what ``Limit/init(config:)`` and ``LimiterSettings/init(config:)`` read, and `keyPrefix`, the
-        /// namespace. The store is described apart, as in `.redis(config)`.
+        /// namespace. Describe the store with `SharedStore.redis(config)`.
         ///
         /// - Throws: ``InvalidSetting``, or the store's error.
         public convenience init(
@@ -97,8 +97,9 @@
             if let number = double(forKey: key, isSecret: isSecret) { return "\(number)" }
             // A missing value is a wrong one only if another type would read it.
             let hasOtherType =
-                bool(forKey: key) != nil || stringArray(forKey: key) != nil || intArray(forKey: key) != nil
-                || doubleArray(forKey: key) != nil
+                bool(forKey: key, isSecret: isSecret) != nil || stringArray(forKey: key, isSecret: isSecret) != nil
+                || intArray(forKey: key, isSecret: isSecret) != nil
+                || doubleArray(forKey: key, isSecret: isSecret) != nil
             guard !hasOtherType else {
                 throw InvalidSetting(name: name, value: "no text or number", remedy: "use a single text or number")
             }

@@ -13,6 +13,9 @@ final class Lifecycle: Sendable {
     private let waiters = Mutex<[UInt64: CheckedContinuation<Void, Never>]>([:])
     private let lastWaiter = Atomic<UInt64>(0)
 
+    /// How many requests wait for the start.
+    package var waiterCount: Int { waiters.withLock { $0.count } }
+
     @inline(__always)
     var phase: Phase { current.load(ordering: .acquiring) }
 
@@ -30,8 +33,11 @@ final class Lifecycle: Sendable {
         for continuation in waiting.values { continuation.resume() }
     }
 
-    /// Waits until the limiter runs or has stopped, the time is over, or the task is canceled; returns the phase then.
-    func waitForStart(atMost timeout: Duration) async -> Phase {
+    /// Waits until the limiter runs or has stopped, the timeout has passed, or the task is canceled; returns the phase.
+    ///
+    /// - Parameter mostWaiters: beyond this number of waiters it returns at once.
+    func waitForStart(atMost timeout: Duration, mostWaiters: Int = .max) async -> Phase {
+        guard waiters.withLock({ $0.count }) < mostWaiters else { return phase }
         let number = lastWaiter.add(1, ordering: .relaxed).newValue
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

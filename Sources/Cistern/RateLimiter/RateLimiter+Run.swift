@@ -16,15 +16,15 @@ extension RateLimiter {
     /// Connects to the store, keeps leases and overrides current, and returns all leases at the end.
     ///
     /// It returns after a graceful shutdown (swift-service-lifecycle) or when its task is canceled, once the store has
-    /// confirmed every return or five seconds have passed. Without a store it only reports metrics, and calling it is
-    /// optional.
+    /// confirmed every return, or after five seconds without a confirmation. Without a store it only reports metrics,
+    /// and calling it is optional.
     ///
     /// - Throws: ``AlreadyRunError`` at a second call. An unreachable store is no error: the failure policy decides
     ///   until it is reachable.
     public func run() async throws {
         guard lifecycle.begin() else { throw AlreadyRunError() }
         await store?.start()
-        let overrides = OverrideRefresh()
+        let overrides = AppliedOverrides()
         await refresh(overrides)
         decidesFromMemory.store(true, ordering: .releasing)
         lifecycle.change(to: .running)
@@ -34,13 +34,17 @@ extension RateLimiter {
             await maintain(overrides)
         #endif
         lifecycle.change(to: .stopped)
-        guard let store else { return }
-        decidesFromMemory.store(false, ordering: .releasing)
-        // A canceled task must still return the leases.
-        await Task { [engine, timeSource] in
-            _ = await withDeadline(.seconds(5)) { await engine.returnLeases(clock: timeSource) }
-            await store.stop()
-        }.value
+        if let store {
+            decidesFromMemory.store(false, ordering: .releasing)
+            // A canceled task must still return the leases.
+            await Task { [engine, timeSource] in
+                _ = await withDeadline(.seconds(5)) { await engine.returnAllLeases(clock: timeSource) }
+                _ = await withDeadline(.seconds(2)) { await store.stop() }
+            }.value
+        }
+        #if Observability
+            report()
+        #endif
     }
 
     /// Runs the limiter while `body` runs: for programs without a service group, such as batch jobs and tests.
@@ -54,9 +58,12 @@ extension RateLimiter {
         guard lifecycle.phase == .new else { throw AlreadyRunError() }
         // Detached, so that a graceful shutdown around `body` does not end the run before `body` has returned.
         let running = Task.detached { try await self.run() }
-        while lifecycle.phase == .new || lifecycle.phase == .starting {
-            _ = await lifecycle.waitForStart(atMost: .seconds(10))
-        }
+        // In a task of its own, because a canceled task would not wait.
+        await Task { [lifecycle] in
+            while lifecycle.phase == .new || lifecycle.phase == .starting {
+                _ = await lifecycle.waitForStart(atMost: .seconds(10))
+            }
+        }.value
         do {
             let success = try await body()
             running.cancel()
@@ -70,7 +77,7 @@ extension RateLimiter {
     }
 
     /// Does the periodic work until the task is canceled.
-    private func maintain(_ overrides: OverrideRefresh) async {
+    private func maintain(_ overrides: AppliedOverrides) async {
         await withTaskGroup(of: Void.self) { group in
             if store != nil {
                 // Often enough that an idle key's tokens are returned soon after `lease.idle`.
@@ -88,10 +95,9 @@ extension RateLimiter {
             #if Observability
                 group.addTask {
                     await Self.repeating(every: { .seconds(1) }) { self.report() }
-                    self.report()
                 }
             #endif
-            // Without any of these there is still an end to wait for.
+            // Keeps the group alive until cancellation if there is no other work.
             group.addTask { await Self.repeating(every: { .seconds(3600) }) {} }
         }
     }
@@ -103,9 +109,9 @@ extension RateLimiter {
         private func report() { observer.report(statistics, nodes: nodeStates) }
     #endif
 
-    private func refresh(_ overrides: OverrideRefresh) async {
+    private func refresh(_ overrides: AppliedOverrides) async {
         guard let limits = await store?.overrides() else { return }
-        guard overrides.isChange(limits) else { return }
+        guard overrides.update(limits) else { return }
         engine.changeLimits(now: timeSource.now()) { $0.overridden(by: limits) }
     }
 
@@ -115,6 +121,19 @@ extension RateLimiter {
         while !Task.isCancelled {
             guard (try? await Task.sleep(for: interval())) != nil else { return }
             await body()
+        }
+    }
+}
+
+extension RateLimiterEngine {
+    /// Returns every lease, also those whose request is in flight at first; gives up after twice the store timeout.
+    package func returnAllLeases(clock: some TimeSource) async {
+        let timeout = leaseSettings?.timeout ?? .zero
+        let end = ContinuousClock.now + timeout * 2
+        await returnLeases(clock: clock)
+        while statistics.leaseTokens.outstanding > 0, ContinuousClock.now < end {
+            guard (try? await Task.sleep(for: .milliseconds(5))) != nil else { return }
+            await returnLeases(clock: clock)
         }
     }
 }

@@ -17,8 +17,7 @@ public final class RateLimiter: Sendable {
     /// The maximum length of a key, in bytes.
     public static let maximumKeyBytes = 1024
 
-    /// The engine that decides, for tools that need its `now` or its leases; a service does not.
-    public let engine: RateLimiterEngine
+    package let engine: RateLimiterEngine
     /// The settings that the limiter was created with.
     public let settings: LimiterSettings
     /// Separates this limiter's buckets in a shared store from those of limiters with other purposes.
@@ -40,7 +39,7 @@ public final class RateLimiter: Sendable {
     /// - Parameters:
     ///   - limit: the limit of every key, such as `.perSecond(10, capacity: 100)`.
     ///   - store: the store to share limits through, such as `.redis("redis://127.0.0.1:6379")`; nil for memory.
-    ///   - namespace: separates this limiter's buckets in the store: 1 to 64 letters, digits, `-`, `_`, `.` or `:`.
+    ///   - namespace: separates this limiter's buckets in the store: 1 to 64 letters, digits, `-`, `_` or `.`.
     ///     Limiters with the same namespace share buckets, so two limiters for two purposes need two.
     ///   - settings: the failure policy, bounds, and how tokens are leased.
     ///   - clock: the clock of all decisions; nil for ``TickClock``. Tests give a manual clock.
@@ -182,7 +181,8 @@ public final class RateLimiter: Sendable {
 
     private func outcome(of key: [UInt8], cost: Int) async -> PendingDecision.Outcome {
         if !decidesFromMemory.load(ordering: .acquiring) {
-            let phase = await lifecycle.waitForStart(atMost: settings.lease.timeout)
+            let phase = await lifecycle.waitForStart(
+                atMost: settings.lease.timeout, mostWaiters: settings.maximumWaitersPerKey)
             guard !Task.isCancelled else { return .failure(.canceled) }
             switch phase {
             case .new: return .failure(.notRunning)
@@ -227,11 +227,16 @@ public final class RateLimiter: Sendable {
         engine.changeLimits(now: clock.now()) { $0.replaced(by: change($0)) }
     }
 
-    /// Switches to other lease settings, from the next request to the store on.
+    /// Switches to other lease settings, from the next request to the store on; the clock drift must stay.
     ///
     /// - Throws: ``InvalidSetting``; nothing has changed then.
     public func changeLeaseSettings(to lease: LeaseSettings) throws(InvalidSetting) {
         try lease.validate()
+        guard lease.clockDriftPerMille == settings.lease.clockDriftPerMille else {
+            throw InvalidSetting(
+                name: LeaseSettings.Field.clockDrift.rawValue, value: "\(lease.clockDriftPerMille)",
+                remedy: "create another limiter: the store keeps the drift of \(settings.lease.clockDriftPerMille)")
+        }
         engine.changeLeaseSettings(to: lease)
     }
 

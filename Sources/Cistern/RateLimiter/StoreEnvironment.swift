@@ -34,14 +34,16 @@ public struct StoreEnvironment: Sendable {
         return host.isEmpty ? run : "\(host)-\(run)"
     }
 
-    /// Checks a namespace: 1 to 64 letters, digits, `-`, `_`, `.` or `:`, so that it can be part of any store's keys.
+    /// Checks a namespace: 1 to 64 letters, digits, `-`, `_` or `.`.
+    ///
+    /// A colon ends the namespace in Redis keys, so no two namespaces have a key in common.
     ///
     /// - Throws: ``InvalidSetting`` with the name `namespace`.
     public static func validate(namespace: String) throws(InvalidSetting) {
         let isValid = namespace.utf8.allSatisfy { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: ":"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
                 true
             default: false
             }
@@ -49,7 +51,7 @@ public struct StoreEnvironment: Sendable {
         guard isValid, 1...64 ~= namespace.utf8.count else {
             throw InvalidSetting(
                 name: "namespace", value: "\"\(namespace.prefix(80))\"",
-                remedy: "use 1 to 64 letters, digits, hyphens, underscores, dots or colons")
+                remedy: "use 1 to 64 letters, digits, hyphens, underscores or dots")
         }
     }
 }

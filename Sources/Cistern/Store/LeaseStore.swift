@@ -1,10 +1,10 @@
 /// A store that several servers share: it answers lease requests asynchronously.
 ///
-/// A store with one node that is always reachable needs only ``lease(_:reply:)``.
-/// ``SharedStore`` describes it to a limiter. ``StoreBucket`` computes the reply to a request.
+/// A store with one node that is always reachable needs only ``lease(_:reply:)``. ``SharedStore`` describes it to a
+/// limiter. ``StoreBucket`` computes the reply to a request.
 ///
-/// The limiter calls the first three methods under a lock that decisions on other keys wait for. They
-/// must return within microseconds and must not call the limiter.
+/// The limiter calls ``partition(of:)``, ``isReachable(_:)`` and ``localFraction(of:)`` under a lock that decisions on
+/// other keys wait for. They must return within microseconds and must not call the limiter.
 public protocol LeaseStore: Sendable {
     /// The partition of a key's bucket now. Answers from memory.
     func partition(of key: Span<UInt8>) -> PartitionID

@@ -330,7 +330,7 @@ public struct StoreBucket: Sendable, Equatable {
     private static func pay(_ waiting: [WaitingRun], outOf tokens: Int) -> (paid: Int, everything: Bool) {
         var (left, everything) = (tokens, true)
         for run in waiting {
-            let paying = min(run.count, left / run.cost)
+            let paying = min(run.count, left / max(1, run.cost))
             left -= paying * run.cost
             everything = everything && paying == run.count
         }

@@ -120,7 +120,24 @@ extension RedisNode {
     private func finish(_ request: LeaseRequest, _ result: Result<Grant, LeaseFailure>, _ reply: Reply) {
         let now = clock.now()
         shared.withLock { $0.statistics.count(request, result, now: now) }
+        switch result {
+        case .failure(.timedOut): logUnmetered("Redis did not reply within the store timeout")
+        case .failure(.overloaded): logUnmetered("too many lease requests wait for Redis")
+        case .success, .failure: break
+        }
         reply(result, now)
+    }
+
+    /// Logs that the failure policy decides although the node is in use, at most once in ten seconds.
+    private func logUnmetered(_ what: Logger.Message) {
+        let suppressed = shared.withLock { $0.policyLog.permit(now: clock.now()) }
+        guard let suppressed else { return }
+        logger.warning(
+            what,
+            metadata: [
+                "effect": "the failure policy decides these requests", "suppressed": "\(suppressed)",
+                "remedy": "see the node's latency, and the settings storeTimeout and maxStoreRequests",
+            ])
     }
 
     /// After this many rejections in a row, the failure is the node's and not the requests'.

@@ -51,6 +51,8 @@ final class RedisNode: Sendable {
     /// State that any thread may access.
     struct Shared {
         var statistics = NodeStatistics()
+        /// Throttles log lines about requests that the failure policy decides while the node is in use.
+        var policyLog = LogThrottle()
         var nodeFailure: NodeFailure?
         /// The Redis version as scripts see it, 0x070000 for 7.0; 0 before Redis 7.0 and if it was not requested.
         var version: Int64 = 0

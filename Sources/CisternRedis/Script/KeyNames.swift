@@ -22,7 +22,7 @@ final class KeyNames: Sendable {
 
     private static let fields = ["tokens", "lastRefill", "leases"]
 
-    init(prefix: String = "ratelimit", isTagged: Bool) {
+    init(prefix: String = StoreEnvironment.defaultNamespace, isTagged: Bool) {
         self.prefix = prefix
         self.isTagged = isTagged
         probe = Array("\(prefix):probe".utf8)

@@ -64,7 +64,7 @@ extension Setting {
     static let keyPrefix = Setting(
         name: "keyPrefix", placeholder: "prefix", standard: "ratelimit",
         help: """
-            Prefix of all keys in Redis: 1 to 64 letters, digits, hyphens, underscores, dots or colons. Servers and \
+            Prefix of all keys in Redis: 1 to 64 letters, digits, hyphens, underscores or dots. Servers and \
             libraries share buckets and overrides only with those that use the same prefix.
             """)
     static let redisUser = Setting(

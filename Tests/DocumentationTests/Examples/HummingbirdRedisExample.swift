@@ -71,9 +71,9 @@ func addImport(to router: Router<BasicRequestContext>, limiter: RateLimiter) {
 
 func serveWithTwoLimits(redis url: String) async throws {
     let perClient = try RateLimiter(
-        limit: .perSecond(5, capacity: 20), store: .redis(url), namespace: "notes:clients")
+        limit: .perSecond(5, capacity: 20), store: .redis(url), namespace: "notes.clients")
     let perOrganization = try RateLimiter(
-        limit: .perSecond(100, capacity: 1000), store: .redis(url), namespace: "notes:organizations")
+        limit: .perSecond(100, capacity: 1000), store: .redis(url), namespace: "notes.organizations")
     let router = Router(context: NotesContext.self)
     router.add(middleware: RateLimitMiddleware(perClient, key: try makeAddressKey()))
     let notes = router.group("notes")

@@ -35,9 +35,7 @@ func makeTieredLimiter(redis url: String) throws -> RateLimiter {
 }
 
 func applyLimits(_ limitsByKey: [String: Limit], standard: Limit, to limiter: RateLimiter) {
-    limiter.changeLimits { current in
-        current.replaced(by: Limits(standard: standard, byKey: limitsByKey))
-    }
+    limiter.changeLimits { _ in Limits(standard: standard, byKey: limitsByKey) }
 }
 
 func makeStrictSettings() -> LimiterSettings {
