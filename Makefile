@@ -40,7 +40,7 @@ test: install-test venv lint ## Check the format, build with warnings as errors,
 	swift test --skip-build --no-parallel --filter DashboardTests
 	swift test --skip-build --no-parallel --filter FaultTests
 	swift test --skip-build --no-parallel --filter ExampleServiceTests
-	swift build -c release --product DecisionCount
+	swift build -c release --package-path Tests/DecisionCount --scratch-path .build/count
 	swift test --skip-build --no-parallel --filter PerfTests
 	swift test --skip-build --filter 'CisternTests|CisternClusterTests|RateLimiterTests'
 	swift test --skip-build --filter CisternSimulationTests

@@ -229,9 +229,6 @@ let package = Package(
             ],
             path: "Tests/CisternTesting"
         ),
-        // The program whose instructions per decision PerfTests counts from outside, in a release build. It has few
-        // dependencies so that it builds quickly.
-        .executableTarget(name: "DecisionCount", dependencies: ["Cistern"], path: "Tests/DecisionCount"),
         // Real nodes that fail under load; run separately, so that no other test takes processor time from them.
         .testTarget(
             name: "FaultTests",
@@ -267,8 +264,13 @@ let package = Package(
         .testTarget(
             name: "AllocationTests",
             dependencies: [
-                "Cistern", "CisternProcesses",
-                "CisternTestSupport", "CisternTesting", "CJemalloc",
+                "Cistern", "CisternHummingbird", "CisternProcesses", "CisternTestSupport", "CisternTesting",
+                "CJemalloc",
+                product("HTTPTypes", "swift-http-types", "Server"),
+                product("Hummingbird", "hummingbird", "Server"),
+                logging("Server"),
+                nio("NIOCore", "Server"),
+                nio("NIOEmbedded", "Server"),
             ]),
         .testTarget(
             name: "DocumentationTests",
@@ -313,13 +315,12 @@ let package = Package(
         .testTarget(
             name: "CisternHummingbirdTests",
             dependencies: [
-                "Cistern", "CisternHummingbird", "CisternProcesses", "CisternTestSupport", "CJemalloc",
+                "Cistern", "CisternHummingbird", "CisternProcesses", "CisternTestSupport",
                 product("HTTPTypes", "swift-http-types", "Server"),
                 product("Hummingbird", "hummingbird", "Server"),
                 product("HummingbirdTesting", "hummingbird", "Server"),
                 logging("Server"),
                 nio("NIOCore", "Server"),
-                nio("NIOEmbedded", "Server"),
                 nio("NIOPosix", "Server"),
             ]
         ),

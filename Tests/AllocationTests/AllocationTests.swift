@@ -1,31 +1,19 @@
-import CJemalloc
 import Cistern
 import CisternTesting
 import Testing
 
-/// Counts the memory allocations of the current thread with jemalloc's counters.
-///
-/// The test process is linked with jemalloc, so every `malloc` in it is counted.
+/// The engine's allocations.
 @Suite("Allocations")
 struct AllocationTests {
-    /// Bytes that this thread has allocated since it began.
-    private func allocatedBytes() -> UInt64 {
-        var bytes: UInt64 = 0
-        var size = MemoryLayout<UInt64>.size
-        let status = mallctl("thread.allocated", &bytes, &size, nil, 0)
-        precondition(status == 0, "jemalloc keeps no statistics")
-        return bytes
-    }
-
     /// The bytes that the second of two runs allocates; the first run includes one-time setup by the runtime.
     @inline(never)
     private func bytesAllocated(by body: () -> Void) -> UInt64 {
         body()
-        let before = allocatedBytes()
-        let between = allocatedBytes()
+        let before = AllocationCounter.bytesOfThisThread()
+        let between = AllocationCounter.bytesOfThisThread()
         body()
         // Subtracts what reading the counter itself allocates, the same each time.
-        return allocatedBytes() - between - (between - before)
+        return AllocationCounter.bytesOfThisThread() - between - (between - before)
     }
 
     private let organization = "00000000-0000-4000-8000-000000000001"

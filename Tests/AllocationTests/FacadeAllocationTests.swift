@@ -1,18 +1,9 @@
-import CJemalloc
 import Cistern
 import CisternTestSupport
 import Testing
 
 @Suite("Allocations of RateLimiter")
 struct FacadeAllocationTests {
-    private static func allocatedBytes() -> UInt64 {
-        var bytes: UInt64 = 0
-        var size = MemoryLayout<UInt64>.size
-        let status = mallctl("thread.allocated", &bytes, &size, nil, 0)
-        precondition(status == 0, "jemalloc keeps no statistics")
-        return bytes
-    }
-
     private static let key = "00000000-0000-4000-8000-000000000001"
 
     /// Makes 10,000 decisions twice, and returns the bytes that the second round allocates, and its allowed decisions.
@@ -21,14 +12,14 @@ struct FacadeAllocationTests {
     ) async throws -> (bytes: UInt64, allowed: Int) {
         var (before, bytes, allowed) = (UInt64(0), UInt64(0), 0)
         for _ in 0..<2 {
-            before = Self.allocatedBytes()
+            before = AllocationCounter.bytesOfThisThread()
             allowed = 0
             for _ in 0..<10_000 where try await body(limiter)?.isAllowed == true { allowed += 1 }
-            bytes = Self.allocatedBytes() - before
+            bytes = AllocationCounter.bytesOfThisThread() - before
         }
         // Reading the counter allocates the same each time.
-        let first = Self.allocatedBytes()
-        return (bytes - (Self.allocatedBytes() - first), allowed)
+        let first = AllocationCounter.bytesOfThisThread()
+        return (bytes - (AllocationCounter.bytesOfThisThread() - first), allowed)
     }
 
     @Test("a decision from memory allocates nothing, allowed or denied")

@@ -19,6 +19,17 @@ let package = Package(
                 .product(name: "CisternRedis", package: "cistern"),
                 .product(name: "Hummingbird", package: "hummingbird"),
             ]
-        )
+        ),
+        // The examples of the documents, which see only what is public here.
+        .testTarget(
+            name: "ExampleTests",
+            dependencies: [
+                .product(name: "Cistern", package: "cistern"),
+                .product(name: "CisternHummingbird", package: "cistern"),
+                .product(name: "CisternRedis", package: "cistern"),
+                .product(name: "CisternTestSupport", package: "cistern"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+            ]
+        ),
     ]
 )

@@ -15,15 +15,22 @@ struct ExampleServiceTests {
         return process.text
     }
 
+    private static let scratch = root + "/.build/example"
+    private static let package = ["--package-path", root + "/Tests/ExampleService", "--scratch-path", scratch]
+
+    @Test("the examples of the documents compile with what is public, and those that are tests pass")
+    func examples() async throws {
+        let output = try await swift(["test"] + Self.package)
+        #expect(output.contains(/Test run with \d\d?\d? tests? .*passed/), "\(output)")
+    }
+
     /// Starts the example service, which is built first.
     private func service(redis url: String?) async throws -> RunningService {
-        let scratch = Self.root + "/.build/example"
-        let package = ["--package-path", Self.root + "/Tests/ExampleService", "--scratch-path", scratch]
-        _ = try await swift(["build"] + package)
+        _ = try await swift(["build"] + Self.package)
         let port = try Socket.freePort()
         var environment = ["PORT": "\(port)"]
         environment["REDIS_URL"] = url
-        let process = try ChildProcess("\(scratch)/debug/ExampleService", [], environment: environment)
+        let process = try ChildProcess("\(Self.scratch)/debug/ExampleService", [], environment: environment)
         try await eventually("the service to listen; it wrote:\n\(process.text)") {
             (try? Socket(port: port)) != nil || !process.isRunning
         }

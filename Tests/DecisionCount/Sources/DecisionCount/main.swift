@@ -103,7 +103,7 @@ private struct GenerousStore: LeaseStore {
         let tokens = min(request.missingTokens + request.requested.prefetchTokens, request.limit.capacity)
         let grant = Grant(
             tokens: tokens, held: request.held, openMicrotokens: 0,
-            openRefillMicrotokensPerMillisecond: request.limit.refillMicrotokensPerMillisecond, outstanding: tokens)
+            openRefillMicrotokensPerMillisecond: Int64(request.limit.refillPerSecond * 1000), outstanding: tokens)
         reply(.success(grant), request.sentAt)
     }
 }

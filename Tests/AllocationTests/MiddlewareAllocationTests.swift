@@ -1,4 +1,3 @@
-import CJemalloc
 import Cistern
 import CisternTestSupport
 import HTTPTypes
@@ -13,22 +12,14 @@ import Testing
 /// Compares the memory that a request allocates with the middleware, and with a handler that sets its headers by hand.
 @Suite("Allocations of the middleware")
 struct MiddlewareAllocationTests {
-    private static func allocatedBytes() -> UInt64 {
-        var bytes: UInt64 = 0
-        var size = MemoryLayout<UInt64>.size
-        let status = mallctl("thread.allocated", &bytes, &size, nil, 0)
-        precondition(status == 0, "jemalloc keeps no statistics")
-        return bytes
-    }
-
     private let requests = 1000
 
     /// The bytes that each request allocates on this thread, after a first run that fills caches.
     private func bytesPerRequest(_ body: () async throws -> Void) async throws -> Double {
         for _ in 0..<requests { try await body() }
-        let before = Self.allocatedBytes()
+        let before = AllocationCounter.bytesOfThisThread()
         for _ in 0..<requests { try await body() }
-        return Double(Self.allocatedBytes() - before) / Double(requests)
+        return Double(AllocationCounter.bytesOfThisThread() - before) / Double(requests)
     }
 
     @Test("a decision from memory costs no allocation beyond those of the header fields")

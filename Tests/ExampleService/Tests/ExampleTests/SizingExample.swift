@@ -1,0 +1,1 @@
+../../../DocumentationTests/Examples/SizingExample.swift
