@@ -37,7 +37,10 @@ enum DenialResponse {
     }
 
     private static func body(_ content: some Encodable) -> ResponseBody {
-        let data = (try? JSONEncoder().encode(content)) ?? Data()
+        let encoder = JSONEncoder()
+        // The same order each time.
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let data = (try? encoder.encode(content)) ?? Data()
         return ResponseBody(byteBuffer: ByteBuffer(bytes: data))
     }
 }
