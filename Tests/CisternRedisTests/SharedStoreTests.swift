@@ -107,6 +107,21 @@ struct SharedStoreTests {
         }
     }
 
+    @Test("a Redis that does not reply in time is logged, because the policy then decides")
+    func lateReplies() async throws {
+        let redis = try await RedisServer()
+        let log = LogCounter()
+        let logger = Logger(label: "test") { _ in LogCounter.Handler(counter: log) }
+        let limiter = try RateLimiter(limit: .standard, store: .redis(redis.url, logger: logger))
+        try await limiter.withRunning {
+            redis.pause()
+            let decision = try await limiter.acquire("acme")
+            #expect(decision.outcome == .unmetered)
+            redis.resume()
+        }
+        #expect(log.count("Redis did not reply within the store timeout") == 1)
+    }
+
     @Test("an unreachable Redis leaves decisions to the policy, and the node's state says why")
     func unreachable() async throws {
         var settings = LimiterSettings()

@@ -145,6 +145,28 @@ struct StoreTests {
         await #expect(throws: RateLimiter.AlreadyRunError.self) { try await limiter.withRunning {} }
     }
 
+    @Test("a lease whose request is in flight at the end goes back as well")
+    func drainsInFlight() async throws {
+        let limiter = try limiter(.perSecond(1000, capacity: 10_000)) { $0.lease.timeout = .seconds(1) }
+        let ticking = Task { [clock = store.clock] in
+            while !Task.isCancelled {
+                clock.advance(by: .milliseconds(1))
+                try? await Task.sleep(for: .milliseconds(1))
+            }
+        }
+        defer { ticking.cancel() }
+        try await limiter.withRunning {
+            for _ in 0..<200 { _ = try await limiter.acquire("acme") }
+            store.latency = .milliseconds(40)
+            // The run ends while the store acts on this request.
+            let before = store.requestCount
+            _ = try limiter.acquire("other".utf8.span, cost: 100) { _ in }
+            _ = try limiter.acquire("acme".utf8.span, cost: 5000) { _ in }
+            #expect(store.requestCount > before)
+        }
+        #expect(limiter.statistics.leaseTokens.outstanding == 0)
+    }
+
     @Test("an error of the body passes through, and the leases are returned")
     func bodyThrows() async throws {
         struct Failure: Error {}
@@ -268,8 +290,10 @@ struct StoreTests {
             #expect(try await limiter.acquire("acme").limit.capacity == 2)
             #expect(try await limiter.acquire("other").limit == .standard)
             store.setOverride(nil, of: "acme")
-            try await eventually("the end of the override") { limiter.limits.overrideCount == 0 }
-            #expect(try await limiter.acquire("acme").limit == .standard)
+            try await eventually("the end of the override") {
+                try await limiter.acquire("acme").limit == .standard
+            }
+            #expect(limiter.limits.overrideCount == 0)
         }
     }
 
