@@ -74,8 +74,7 @@ package struct CisternService: Service, CustomStringConvertible {
         // Trapped before the server announces itself: an untrapped SIGHUP would terminate the process.
         let hangups = await UnixSignalsSequence(trapping: .sighup)
         onListening(settings.http.host, port)
-        // Often enough that an idle organization's tokens are returned soon after `leaseIdle`.
-        let interval = TimeAmount.milliseconds(max(10, min(100, settings.limiter.lease.idleMilliseconds / 4)))
+        let interval = TimeAmount.milliseconds(settings.limiter.lease.sweepMilliseconds)
         let idleTask = store.map { _ in
             group.next().scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
                 limiter.returnIdleLeases(now: clock.now())

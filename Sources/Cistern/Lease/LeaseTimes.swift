@@ -4,6 +4,12 @@ extension LeaseSettings {
         min(horizonMilliseconds * Int64(soloMultiplier), durationMilliseconds / 2, TrickleGrant.longestMilliseconds)
     }
 
+    /// The interval between sweeps: short enough that an idle key's tokens are returned soon after ``idle``.
+    package var sweepMilliseconds: Int64 { max(10, min(100, idleMilliseconds / 4)) }
+
+    /// The interval between readings of the overrides, so that they are in force within a lease duration.
+    package var overrideMilliseconds: Int64 { min(500, durationMilliseconds / 4) }
+
     /// How long a key may be idle before its idle check is due, in milliseconds.
     var idleCheckMilliseconds: Int64 { min(idleMilliseconds, IdleCheck.longestMilliseconds) }
 

@@ -24,14 +24,13 @@ extension RateLimiter {
     public func run() async throws {
         guard lifecycle.begin() else { throw AlreadyRunError() }
         await store?.start()
-        let overrides = AppliedOverrides()
-        await refresh(overrides)
+        await refreshOverrides()
         decidesFromMemory.store(true, ordering: .releasing)
         lifecycle.change(to: .running)
         #if ServiceLifecycle
-            await cancelWhenGracefulShutdown { await self.maintain(overrides) }
+            await cancelWhenGracefulShutdown { await self.maintain() }
         #else
-            await maintain(overrides)
+            await maintain()
         #endif
         lifecycle.change(to: .stopped)
         if let store {
@@ -77,18 +76,17 @@ extension RateLimiter {
     }
 
     /// Does the periodic work until the task is canceled.
-    private func maintain(_ overrides: AppliedOverrides) async {
+    private func maintain() async {
         await withTaskGroup(of: Void.self) { group in
             if store != nil {
-                // Often enough that an idle key's tokens are returned soon after `lease.idle`.
                 group.addTask {
-                    await Self.repeating(every: { .milliseconds(max(10, min(100, self.idleMilliseconds / 4))) }) {
+                    await Self.repeating(every: { .milliseconds(self.currentLease.sweepMilliseconds) }) {
                         self.engine.returnIdleLeases(now: self.timeSource.now())
                     }
                 }
                 group.addTask {
-                    await Self.repeating(every: { .milliseconds(min(500, self.durationMilliseconds / 4)) }) {
-                        await self.refresh(overrides)
+                    await Self.repeating(every: { .milliseconds(self.currentLease.overrideMilliseconds) }) {
+                        await self.refreshOverrides()
                     }
                 }
             }
@@ -102,16 +100,14 @@ extension RateLimiter {
         }
     }
 
-    private var idleMilliseconds: Int64 { (engine.leaseSettings ?? settings.lease).idleMilliseconds }
-    private var durationMilliseconds: Int64 { (engine.leaseSettings ?? settings.lease).durationMilliseconds }
+    private var currentLease: LeaseSettings { engine.leaseSettings ?? settings.lease }
 
     #if Observability
         private func report() { observer.report(statistics, nodes: nodeStates) }
     #endif
 
-    private func refresh(_ overrides: AppliedOverrides) async {
+    private func refreshOverrides() async {
         guard let limits = await store?.overrides() else { return }
-        guard overrides.update(limits) else { return }
         engine.changeLimits(now: timeSource.now()) { $0.overridden(by: limits) }
     }
 

@@ -29,8 +29,8 @@ final class OverrideSynchronizer: Sendable {
     func run() async {
         while !Task.isCancelled {
             await refresh()
-            let duration = limiter.leaseSettings?.durationMilliseconds ?? 2000
-            try? await Task.sleep(for: .milliseconds(min(500, duration / 4)))
+            let lease = limiter.leaseSettings ?? LeaseSettings()
+            try? await Task.sleep(for: .milliseconds(lease.overrideMilliseconds))
         }
     }
 

@@ -70,9 +70,10 @@ extension ServerSettings {
 
     private static func limiter(_ reader: SettingsReader) throws(SettingsError) -> LimiterSettings {
         var limiter = LimiterSettings()
-        limiter.maximumBuckets = try reader.integer(.maxBuckets, in: 1...1_000_000_000)
-        limiter.maximumNewKeysPerSecond = try reader.integer(.maxNewKeysPerSecond, in: 0...1_000_000_000)
-        limiter.maximumWaitersPerKey = try reader.integer(.maxWaiters, in: 1...1_000_000)
+        limiter.maximumBuckets = try reader.integer(.maxBuckets, in: LimiterSettings.Field.maxBuckets.range)
+        limiter.maximumNewKeysPerSecond = try reader.integer(
+            .maxNewKeysPerSecond, in: LimiterSettings.Field.maxNewKeysPerSecond.range)
+        limiter.maximumWaitersPerKey = try reader.integer(.maxWaiters, in: LimiterSettings.Field.maxWaiters.range)
         limiter.failurePolicy = try reader.choice(.onStoreFailure, of: FailurePolicy.self)
         for field in LeaseSettings.Field.allCases {
             let setting = Setting.of(field)
