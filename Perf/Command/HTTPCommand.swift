@@ -92,7 +92,7 @@ struct HTTPCommand: AsyncParsableCommand {
         ]
         if settings.target == nil { described["threads"] = "\(settings.threads)" }
         if let limit = settings.limit {
-            described["limit"] = "\(limit.capacity) tokens, \(limit.refillPerSecond) a second"
+            described["limit"] = "\(limit.capacity) tokens, \(limit.refill)"
         }
         var result = PerfResult(kind: "http", settings: described, machine: await Machine.current())
         let name = settings.rate.map { "open loop, \(TextReport.grouped(Int($0)))/s" } ?? "closed loop"

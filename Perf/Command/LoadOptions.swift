@@ -9,7 +9,10 @@ struct LoadOptions: ParsableArguments {
             "Zipf exponent of requests per organization, 0 to 3; 0 for all alike. (default: 0)", valueName: "exponent"))
     var skew: String?
     @Option(help: ArgumentHelp("Burst of each organization, in tokens.", valueName: "tokens")) var capacity: String?
-    @Option(help: ArgumentHelp("Refill rate of each organization.", valueName: "tokens/s")) var refillPerSecond: String?
+    @Option(help: ArgumentHelp("Refill of each organization, such as 10/s or 5/h.", valueName: "tokens/period"))
+    var refill: String?
+    @Option(help: ArgumentHelp("In place of --refill: tokens a second.", valueName: "tokens/s"))
+    var refillPerSecond: String?
     @Option(help: ArgumentHelp("HTTP connections, 1 to 100000. (default: 64)", valueName: "count"))
     var connections: String?
 
@@ -25,16 +28,18 @@ struct LoadOptions: ParsableArguments {
 
     /// The limit from the flags, completed from `standard`; nil without flags and without a standard.
     func limit(standard: Limit?) throws(PerfError) -> Limit? {
-        guard capacity != nil || refillPerSecond != nil || standard != nil else { return nil }
-        let base = standard ?? .standard
-        let tokens = try RunOptions.integer(
-            "capacity", capacity ?? "\(base.capacity)", in: 1...Limit.maximumCapacity)
-        let rate = try RunOptions.number(
-            "refill-per-second", refillPerSecond ?? "\(base.refillPerSecond)", in: 0.001...Limit.maximumRefillPerSecond)
+        guard capacity != nil || refill != nil || refillPerSecond != nil || standard != nil else { return nil }
         do {
-            return try Limit(capacity: tokens, refillPerSecond: rate)
+            return try Limit(
+                capacity: capacity, refill: refill, refillPerSecond: refillPerSecond, standard: standard ?? .standard)
         } catch {
-            throw PerfError("--refill-per-second is '\(refillPerSecond ?? "")': \(error.remedy)", .usage)
+            let (flag, value) =
+                switch error.field {
+                case .capacity: ("capacity", capacity)
+                case .refill: ("refill", refill)
+                case .refillPerSecond: ("refill-per-second", refillPerSecond)
+                }
+            throw PerfError("--\(flag) is '\(value ?? "")': \(error.remedy)", .usage)
         }
     }
 }

@@ -250,8 +250,8 @@ private struct GenerousStore: LeaseStore {
         reply(
             .success(
                 Grant(
-                    tokens: tokens, held: request.held, openMicrotokens: 0,
-                    openRefillMicrotokensPerMillisecond: request.limit.refillMicrotokensPerMillisecond,
+                    tokens: tokens, held: request.held, openUnits: 0,
+                    openRefillUnitsPerMillisecond: request.limit.refillUnitsPerMillisecond,
                     outstanding: tokens)), clock.now())
     }
 }

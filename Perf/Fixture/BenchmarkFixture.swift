@@ -30,7 +30,7 @@ final class BenchmarkFixture {
         /// The same limits as the text of a limits file.
         var text: String {
             func written(_ limit: Cistern.Limit) -> String {
-                "{capacity: \(limit.capacity), refillPerSecond: \(limit.refillPerSecond)}"
+                "{capacity: \(limit.capacity), refill: \(limit.refill)}"
             }
             let names = (0..<(count ?? 0)).map { String(decoding: Workload.name($0), as: UTF8.self) }
             let own = names.map { "  \($0): \(written(metered))\n" }.joined()

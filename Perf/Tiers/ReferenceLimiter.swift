@@ -78,7 +78,7 @@ final class ReferenceLimiter: BaselineLimiter {
             let missing = (Double(request.cost) - balance) / request.limit.refillPerSecond
             return request.answer(
                 .denied(
-                    request.limit, balanceMicrotokens: Int64(balance * 1e6),
+                    request.limit, balanceUnits: Int64(balance * 1e6),
                     retryAfterMilliseconds: Int64((missing * 1000).rounded(.up)), at: clock.now()))
         }
         balance -= Double(request.cost)
@@ -87,7 +87,7 @@ final class ReferenceLimiter: BaselineLimiter {
             .map { key, value in [Self.set, key, Array(value.utf8), Self.expire, Self.timeToLive] }
         call(writes[0], for: request) { _ in
             self.call(writes[1], for: request) { _ in
-                request.answer(.allowed(request.limit, balanceMicrotokens: Int64(left * 1e6), at: decidedAt))
+                request.answer(.allowed(request.limit, balanceUnits: Int64(left * 1e6), at: decidedAt))
             }
         }
     }

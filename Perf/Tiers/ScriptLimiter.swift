@@ -59,13 +59,13 @@ final class ScriptLimiter: BaselineLimiter {
         store.lease(request) { result, now in
             switch result {
             case .success(let grant) where grant.tokens >= cost:
-                resume(.allowed(limit, balanceMicrotokens: max(0, grant.openMicrotokens), at: now))
+                resume(.allowed(limit, balanceUnits: max(0, grant.openUnits), at: now))
             case .success(let grant):
-                let missing = Int64(cost) * Limit.microtokensPerToken - grant.openMicrotokens
+                let missing = limit.units(of: cost) - grant.openUnits
                 resume(
                     .denied(
-                        limit, balanceMicrotokens: max(0, grant.openMicrotokens),
-                        retryAfterMilliseconds: missing / max(1, limit.refillMicrotokensPerMillisecond), at: now))
+                        limit, balanceUnits: max(0, grant.openUnits),
+                        retryAfterMilliseconds: missing / max(1, limit.refillUnitsPerMillisecond), at: now))
             case .failure:
                 self.unmeteredCount.add(1, ordering: .relaxed)
                 resume(.unmetered(limit, at: now))

@@ -107,8 +107,7 @@ public final class RateLimiterEngine: Sendable {
         let now = now()
         switch backend {
         case .embedded(let store):
-            let microtokens = Int64(cost) &* Limit.microtokensPerToken
-            if store.spend(key, hash: hash, costMicrotokens: microtokens, now: now) { return true }
+            if store.spend(key, hash: hash, cost: cost, now: now) { return true }
         case .leased(let driver):
             if driver.spend(key, hash: hash, cost: UInt32(truncatingIfNeeded: cost), now: now) { return true }
         }
@@ -157,8 +156,7 @@ public final class RateLimiterEngine: Sendable {
     private func pay(_ key: Span<UInt8>, hash: UInt64, cost: Int, now: Instant) -> Decision? {
         switch backend {
         case .embedded(let store):
-            let microtokens = Int64(cost) &* Limit.microtokensPerToken
-            return store.pay(key, hash: hash, costMicrotokens: microtokens, now: now)
+            return store.pay(key, hash: hash, cost: cost, now: now)
         case .leased(let driver):
             return driver.pay(key, hash: hash, cost: UInt32(truncatingIfNeeded: cost), now: now)
         }
@@ -171,8 +169,7 @@ public final class RateLimiterEngine: Sendable {
     ) -> Decision? {
         switch backend {
         case .embedded(let store):
-            let microtokens = Int64(cost) &* Limit.microtokensPerToken
-            return store.decide(key, hash: hash, costMicrotokens: microtokens, now: now)
+            return store.decide(key, hash: hash, cost: cost, now: now)
         case .leased(let driver):
             return driver.decide(key, hash: hash, cost: cost, now: now, resume: resume)
         }
@@ -184,7 +181,7 @@ public final class RateLimiterEngine: Sendable {
     /// Denies a cost that is not a number of tokens that any bucket could hold.
     @inline(never)
     private func denyForever(_ key: Span<UInt8>, now: Instant) -> Decision {
-        .neverAllowed(limits.limit(of: key), balanceMicrotokens: 0, at: now)
+        .neverAllowed(limits.limit(of: key), balanceUnits: 0, at: now)
     }
 
     // MARK: Leases

@@ -111,25 +111,24 @@ package struct LimitOverrides: Sendable, Equatable {
 }
 
 extension LimitOverrides.Entry {
-    /// The stored form of the entry: `setAt:expiresAt:shadow:capacity:thousandths:setBy`.
+    /// The stored form of the entry: `setAt:expiresAt:shadow:capacity:refill:setBy`; a tombstone has no refill.
     package var text: String {
         let shadow = limit?.isShadow == true ? 1 : 0
+        let refill = limit.map { "\($0.refill)" } ?? ""
         let capacity = limit?.capacity ?? 0
-        let thousandths = limit?.refillMicrotokensPerMillisecond ?? 0
-        return "\(setAtMilliseconds):\(expiresAtMilliseconds ?? 0):\(shadow):\(capacity):\(thousandths):\(setBy)"
+        return "\(setAtMilliseconds):\(expiresAtMilliseconds ?? 0):\(shadow):\(capacity):\(refill):\(setBy)"
     }
 
     /// Parses the stored form; nil if the text is invalid.
     package init?(text: String) {
         let parts = text.split(separator: ":", maxSplits: 5, omittingEmptySubsequences: false)
         guard parts.count == 6, let setAt = Int64(parts[0]), let expiresAt = Int64(parts[1]),
-            let capacity = Int(parts[3]), let thousandths = Int64(parts[4]),
-            LimitOverrides.times ~= setAt, LimitOverrides.times ~= expiresAt
+            let capacity = Int(parts[3]), LimitOverrides.times ~= setAt, LimitOverrides.times ~= expiresAt
         else { return nil }
         var limit: Limit?
-        if capacity > 0 {
-            let refill = Double(thousandths) / 1000
-            guard let read = try? Limit(capacity: capacity, refillPerSecond: refill, isShadow: parts[2] == "1")
+        if !parts[4].isEmpty {
+            guard let refill = Refill(String(parts[4])),
+                let read = try? Limit(capacity: capacity, refill: refill, isShadow: parts[2] == "1")
             else { return nil }
             limit = read
         }

@@ -50,15 +50,20 @@ enum FlagValue {
         return choice
     }
 
-    static func limit(capacity: String, refillPerSecond rate: String) throws(FlagError) -> Limit {
-        guard let refill = Double(rate) else {
-            throw FlagError("refill-per-second", rate, "use a number of tokens a second, such as 1000")
-        }
-        let tokens = try integer("capacity", capacity, in: 1...Limit.maximumCapacity)
+    /// - Parameters:
+    ///   - refill: the value of `--refill`; nil for 1000 tokens a second.
+    ///   - refillPerSecond: the value of `--refill-per-second`, which takes the place of the other.
+    static func limit(capacity: String, refill: String?, refillPerSecond: String?) throws(FlagError) -> Limit {
         do {
-            return try Limit(capacity: tokens, refillPerSecond: refill)
+            return try Limit(
+                capacity: capacity, refill: refill ?? (refillPerSecond == nil ? "1000/s" : nil),
+                refillPerSecond: refillPerSecond, standard: .standard)
         } catch {
-            throw FlagError("refill-per-second", rate, error.remedy)
+            switch error.field {
+            case .capacity: throw FlagError("capacity", capacity, error.remedy)
+            case .refill: throw FlagError("refill", refill ?? "", error.remedy)
+            case .refillPerSecond: throw FlagError("refill-per-second", refillPerSecond ?? "", error.remedy)
+            }
         }
     }
 

@@ -20,6 +20,7 @@ struct InspectCommand: AsyncParsableCommand {
     @Argument(help: "The organization.") var organization: String
     @OptionGroup var link: RedisOptions
     @Option(help: .of("capacity")) var capacity: String?
+    @Option(help: .of("refill")) var refill: String?
     @Option(help: .of("refillPerSecond")) var refillPerSecond: String?
     @Option(help: .of("limits")) var limits: String?
     @OptionGroup var output: InspectionOptions
@@ -27,7 +28,7 @@ struct InspectCommand: AsyncParsableCommand {
     func run() async throws {
         var flags = link.values
         for case (let name, let value?) in [
-            ("capacity", capacity), ("refillPerSecond", refillPerSecond), ("limits", limits),
+            ("capacity", capacity), ("refill", refill), ("refillPerSecond", refillPerSecond), ("limits", limits),
         ] {
             flags[name] = value
         }
@@ -49,6 +50,7 @@ struct BucketReport: Encodable {
     let node: String
     let slot: Int?
     let capacity: Int
+    let refill: String
     let refillPerSecond: Double
     /// The operator who overrode the limit; nil if it is not overridden.
     let overriddenBy: String?
@@ -68,13 +70,14 @@ struct BucketReport: Encodable {
         node = bucket.node
         slot = bucket.slot
         capacity = limit.capacity
+        refill = "\(limit.refill)"
         refillPerSecond = limit.refillPerSecond
         overriddenBy = override?.setBy
-        balance = Double(bucket.current.balanceMicrotokens) / 1_000_000
+        balance = bucket.current.balance
         outstanding = bucket.current.outstanding
         isStored = bucket.stored != nil
-        storedBalance = bucket.stored.map { Double($0.balanceMicrotokens) / 1_000_000 }
-        storedMillisecondsAgo = bucket.stored.map { now - $0.asOfMilliseconds }
+        storedBalance = bucket.stored?.balance
+        storedMillisecondsAgo = bucket.stored.map { $0.time(atClock: now) - $0.asOfMilliseconds }
         expiresInMilliseconds = bucket.timeToLiveMilliseconds
         lessees = bucket.lessees
     }
@@ -83,7 +86,7 @@ struct BucketReport: Encodable {
         let slotText = slot.map { ", slot \($0)" } ?? ""
         var lines = [
             "organization  \(organization)", "node          \(node)\(slotText)",
-            "limit         \(capacity) tokens, \(refillPerSecond) a second"
+            "limit         \(capacity) tokens, \(refill)"
                 + (overriddenBy.map { ", overridden by \($0)" } ?? ""),
         ]
         if isStored {

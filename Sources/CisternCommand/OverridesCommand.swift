@@ -23,6 +23,7 @@ struct OverridesCommand: AsyncParsableCommand {
     private struct Item: Encodable {
         let organization: String
         let capacity: Int
+        let refill: String
         let refillPerSecond: Double
         let shadow: Bool
         let setBy: String
@@ -32,7 +33,8 @@ struct OverridesCommand: AsyncParsableCommand {
         init?(_ organization: String, _ entry: LimitOverrides.Entry) {
             guard let limit = entry.limit else { return nil }
             self.organization = organization
-            (capacity, refillPerSecond, shadow) = (limit.capacity, limit.refillPerSecond, limit.isShadow)
+            (capacity, refill, shadow) = (limit.capacity, "\(limit.refill)", limit.isShadow)
+            refillPerSecond = limit.refillPerSecond
             setBy = entry.setBy
             setAt = Self.date(entry.setAtMilliseconds)
             expiresAt = entry.expiresAtMilliseconds.map(Self.date)
@@ -61,11 +63,11 @@ struct OverridesCommand: AsyncParsableCommand {
     private static func table(_ items: [Item]) -> String {
         guard !items.isEmpty else { return "no limit is overridden" }
         var table = TextTable(
-            ["ORGANIZATION", "CAPACITY", "REFILL/s", "SHADOW", "SET BY", "SET AT", "EXPIRES AT"],
-            texts: ["ORGANIZATION", "SHADOW", "SET BY", "SET AT", "EXPIRES AT"])
+            ["ORGANIZATION", "CAPACITY", "REFILL", "SHADOW", "SET BY", "SET AT", "EXPIRES AT"],
+            texts: ["ORGANIZATION", "REFILL", "SHADOW", "SET BY", "SET AT", "EXPIRES AT"])
         for item in items {
             table.add([
-                item.organization, "\(item.capacity)", decimal(item.refillPerSecond, 3), item.shadow ? "yes" : "no",
+                item.organization, "\(item.capacity)", item.refill, item.shadow ? "yes" : "no",
                 item.setBy, item.setAt, item.expiresAt ?? "never",
             ])
         }

@@ -12,6 +12,7 @@ struct ServeOptions: ParsableArguments {
     @Option(help: .of("adminTokenFile")) var adminTokenFile: String?
     @OptionGroup var link: RedisOptions
     @Option(help: .of("capacity")) var capacity: String?
+    @Option(help: .of("refill")) var refill: String?
     @Option(help: .of("refillPerSecond")) var refillPerSecond: String?
     @Option(help: .of("limits")) var limits: String?
     @Option(help: .of("onStoreFailure")) var onStoreFailure: String?
@@ -38,7 +39,8 @@ struct ServeOptions: ParsableArguments {
     var values: [String: String] {
         let single: [(String, String?)] = [
             ("host", host), ("port", port), ("adminHost", adminHost), ("adminPort", adminPort),
-            ("adminTokenFile", adminTokenFile), ("capacity", capacity), ("refillPerSecond", refillPerSecond),
+            ("adminTokenFile", adminTokenFile), ("capacity", capacity), ("refill", refill),
+            ("refillPerSecond", refillPerSecond),
             ("limits", limits), ("onStoreFailure", onStoreFailure),
             ("maxBuckets", maxBuckets), ("maxNewKeysPerSecond", maxNewKeysPerSecond), ("maxWaiters", maxWaiters),
             ("maxStoreRequests", maxStoreRequests), ("recoveryRequests", recoveryRequests),

@@ -21,7 +21,9 @@ struct SimulateOptions: ParsableArguments {
         String?
     @Option(help: ArgumentHelp("Burst of each organization, in tokens. (default: 1000)", valueName: "tokens"))
     var capacity: String?
-    @Option(help: ArgumentHelp("Refill rate of each organization. (default: 1000)", valueName: "tokens/s"))
+    @Option(help: ArgumentHelp("Refill of each organization. (default: 1000/s)", valueName: "tokens/period"))
+    var refill: String?
+    @Option(help: ArgumentHelp("In place of --refill: tokens a second.", valueName: "tokens/s"))
     var refillPerSecond: String?
     @Option(
         help: ArgumentHelp(
@@ -103,7 +105,8 @@ struct SimulateOptions: ParsableArguments {
     func settings(seed: UInt64, policy: Policy) throws(FlagError) -> WorldSettings {
         var settings = WorldSettings(
             seed: seed,
-            limit: try FlagValue.limit(capacity: capacity ?? "1000", refillPerSecond: refillPerSecond ?? "1000"),
+            limit: try FlagValue.limit(
+                capacity: capacity ?? "1000", refill: refill, refillPerSecond: refillPerSecond),
             workload: try FlagValue.choice("workload", workload ?? "even"))
         settings.policy = policy
         settings.servers = try FlagValue.integer("servers", servers ?? "8", in: 1...1000)
@@ -136,7 +139,7 @@ struct SimulateOptions: ParsableArguments {
             throw FlagError(
                 """
                 that makes \(Int(min(settings.expectedRequests, 1e18))) requests: use a lower --load, \
-                --refill-per-second, --organizations or --duration for at most 100000000
+                --refill, --organizations or --duration for at most 100000000
                 """)
         }
         return settings
@@ -146,7 +149,8 @@ struct SimulateOptions: ParsableArguments {
     private var worldFlags: [(flag: String, value: String?)] {
         [
             ("servers", servers), ("nodes", nodes), ("organizations", organizations), ("capacity", capacity),
-            ("refill-per-second", refillPerSecond), ("workload", workload), ("load", load), ("duration", duration),
+            ("refill", refill), ("refill-per-second", refillPerSecond), ("workload", workload), ("load", load),
+            ("duration", duration),
             ("latency", latency), ("policy", policy),
         ] + lease.arguments
     }

@@ -13,16 +13,18 @@ package final class RedisServer: Sendable {
     ///   - arguments: further arguments, such as `--requirepass`.
     ///   - environment: further environment variables of the server, such as `LD_PRELOAD`.
     ///   - port: the port, to restart a server on the port of an earlier one; nil for a free port.
+    ///   - program: the server, which may be another one with the options and messages of redis-server.
     package init(
-        _ arguments: [String] = [], port: Int? = nil, tls: Bool = false, environment: [String: String] = [:]
+        _ arguments: [String] = [], port: Int? = nil, tls: Bool = false, environment: [String: String] = [:],
+        program: String = "redis-server"
     ) async throws {
         let arguments = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"] + arguments
         // Another process may have taken the free port meanwhile; then try another port.
         for _ in 0..<5 {
             let chosen = try port ?? Socket.freePort()
             let listening = tls ? ["--port", "0", "--tls-port", "\(chosen)"] : ["--port", "\(chosen)"]
-            let process = try ChildProcess("redis-server", listening + arguments, environment: environment)
-            try await eventually("redis-server to start: \(process.text)") {
+            let process = try ChildProcess(program, listening + arguments, environment: environment)
+            try await eventually("\(program) to start: \(process.text)") {
                 process.text.contains("Ready to accept connections") || !process.isRunning
             }
             guard process.isRunning else { continue }
@@ -30,7 +32,7 @@ package final class RedisServer: Sendable {
             self.process = process
             return
         }
-        throw ChildProcess.Failure(description: "redis-server does not start with \(arguments)")
+        throw ChildProcess.Failure(description: "\(program) does not start with \(arguments)")
     }
 
     package var url: String { "redis://127.0.0.1:\(port)" }

@@ -95,7 +95,8 @@ struct Reload {
     }
 
     private static let reloadableSettings: Set<String> = [
-        "capacity", "refillPerSecond", "limits", "adminTokenFile", "redisCaFile", "redisCertFile", "redisKeyFile",
+        "capacity", "refill", "refillPerSecond", "limits", "adminTokenFile", "redisCaFile", "redisCertFile",
+        "redisKeyFile",
         "redis", "redisUser", "redisPassword", "redisPasswordFile",
     ]
     /// Settings that apply to every Redis connection.

@@ -72,7 +72,7 @@ struct NodeLossTests {
             var leased = limit.capacity / 2
             // If there are fewer tokens than servers, each server may still get one whole token.
             let ceiling = Int64(max(limit.capacity, servers)) * 1_000_000
-            var ideal = TokenBucket(microtokens: ceiling, asOfMilliseconds: lost.milliseconds)
+            var ideal = TokenBucket(units: ceiling, asOfMilliseconds: lost.milliseconds)
             var now = lost
             for _ in 0..<2000 {
                 now = now.advanced(byMilliseconds: Int64.random(in: 0...20, using: &random))
@@ -85,10 +85,10 @@ struct NodeLossTests {
                     isAdmitted = true
                 } else {
                     isAdmitted =
-                        buckets[server].decide(limit, costMicrotokens: 1_000_000, settings: settings, now: now)
+                        buckets[server].decide(limit, costUnits: 1_000_000, settings: settings, now: now)
                         .isAllowed
                 }
-                ideal.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: now.milliseconds)
+                ideal.refill(limit, ceilingUnits: ceiling, nowMilliseconds: now.milliseconds)
                 guard isAdmitted else { continue }
                 let couldPay = ideal.take(1_000_000)
                 #expect(couldPay, "seed \(seed)")
@@ -109,14 +109,14 @@ struct NodeLossTests {
             partition: .only, fraction: share, spentAt: Instant(milliseconds: 0), settings: settings)
         var (now, admitted) = (lost, 0)
         for _ in 0..<40 {
-            let decision = bucket.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: now)
+            let decision = bucket.decide(limit, costUnits: 1_000_000, settings: settings, now: now)
             #expect(decision.outcome != .refused)
             if decision.isAllowed { admitted += 1 } else { #expect(decision.retryAfterMilliseconds > 0) }
             if !decision.isAllowed {
                 // Waiting for the retry-after time is enough, also before the first token.
                 var later = bucket
                 let then = now.advanced(byMilliseconds: decision.retryAfterMilliseconds)
-                let paid = later.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: then)
+                let paid = later.decide(limit, costUnits: 1_000_000, settings: settings, now: then)
                 #expect(paid.isAllowed)
             }
             if admitted > 0, !decision.isAllowed {
@@ -124,14 +124,14 @@ struct NodeLossTests {
                 let wait = decision.retryAfterMilliseconds
                 var early = bucket
                 let tooSoon = now.advanced(byMilliseconds: wait - 2)
-                let denied = early.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: tooSoon)
+                let denied = early.decide(limit, costUnits: 1_000_000, settings: settings, now: tooSoon)
                 #expect(!denied.isAllowed)
             }
             now = now.advanced(byMilliseconds: decision.retryAfterMilliseconds)
         }
         #expect(admitted >= 15)
         let impossible = Int64(max(limitAndServers.capacity, limitAndServers.servers) + 1) * 1_000_000
-        #expect(bucket.decide(limit, costMicrotokens: impossible, settings: settings, now: now).outcome == .refused)
+        #expect(bucket.decide(limit, costUnits: impossible, settings: settings, now: now).outcome == .refused)
     }
 
     @Test("the retry-after time of a large cost accounts for leases from before the loss")
@@ -141,9 +141,9 @@ struct NodeLossTests {
         let share = LocalFraction(millionths: 1_000_000, lostAt: lost)
         var bucket = LocalBucket(partition: .only, fraction: share, spentAt: lost, settings: LeaseSettings())
         let cost: Int64 = 800_000_000
-        let denied = bucket.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: lost)
+        let denied = bucket.decide(limit, costUnits: cost, settings: LeaseSettings(), now: lost)
         let then = lost.advanced(byMilliseconds: denied.retryAfterMilliseconds)
-        #expect(bucket.decide(limit, costMicrotokens: cost, settings: LeaseSettings(), now: then).isAllowed)
+        #expect(bucket.decide(limit, costUnits: cost, settings: LeaseSettings(), now: then).isAllowed)
     }
 
     @Test("a local bucket first used late holds its fraction of half the capacity until leases expire")
@@ -155,7 +155,7 @@ struct NodeLossTests {
         var bucket = LocalBucket(partition: .only, fraction: share, spentAt: lost, settings: settings)
         let lapsed = lost.advanced(byMilliseconds: settings.localMilliseconds(settings.durationMilliseconds))
         let admitted = (0..<1000).count { _ in
-            bucket.decide(limit, costMicrotokens: 1_000_000, settings: settings, now: lapsed).isAllowed
+            bucket.decide(limit, costUnits: 1_000_000, settings: settings, now: lapsed).isAllowed
         }
         #expect(admitted == 125)
     }
@@ -171,13 +171,13 @@ struct NodeLossTests {
                 partition: .only, fraction: LocalFraction(millionths: 333_333, lostAt: lost), spentAt: lost,
                 settings: settings))
         let cost: Int64 = 1_000_000
-        let denied = bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: lost) }
+        let denied = bucket { $0.decide(limit, costUnits: cost, settings: settings, now: lost) }
         #expect(denied.outcome == .denied)
         // A third of a token per 1000 s, starting when trickle grants from before the loss have ended.
         #expect(denied.retryAfterMilliseconds == 3_000_602)
         let due = lost.advanced(byMilliseconds: 3_000_602)
         let early = due.advanced(byMilliseconds: -1)
-        #expect(!bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: early) }.isAllowed)
-        #expect(bucket { $0.decide(limit, costMicrotokens: cost, settings: settings, now: due) }.isAllowed)
+        #expect(!bucket { $0.decide(limit, costUnits: cost, settings: settings, now: early) }.isAllowed)
+        #expect(bucket { $0.decide(limit, costUnits: cost, settings: settings, now: due) }.isAllowed)
     }
 }

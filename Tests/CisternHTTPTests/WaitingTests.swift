@@ -22,7 +22,7 @@ struct WaitingTests {
     }
 
     private func grant(_ tokens: Int) -> Result<Grant, LeaseFailure> {
-        .success(.plain(tokens, openMicrotokens: 50_000_000))
+        .success(.plain(tokens, openUnits: 50_000_000))
     }
 
     @Test("a waiting request holds back later requests on its connection, and they follow in order")

@@ -30,25 +30,28 @@ struct HostileReplyTests {
     }
 
     @Test("false times and numbers in a bucket are rejected or inspected, and never trap", arguments: numbers)
-    func inspection(number: Int64) async throws {
-        let redis = try ScriptedRedis()
-        let record = (0..<9).map { _ in "\(number)" }.joined(separator: ":")
-        redis.change { words in
-            guard words.first == "EVAL", words.count == 6 else { return ScriptedRedis.defaultReplies(words) }
-            func text(_ text: String) -> String { "$\(text.utf8.count)\r\n\(text)\r\n" }
-            return "*5\r\n:\(number)\r\n" + text("\(number)") + text("\(number)") + "*4\r\n" + text("")
-                + text("\(number)") + text("x") + text(record) + ":\(number)\r\n"
+    func inspection(number: Int64) throws {
+        // A state and a record that consist of this number, in MessagePack.
+        let packed: [UInt8] = [0xd3] + (0..<8).reversed().map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+        func repeated(_ count: Int) -> [UInt8] { Array(repeatElement(packed, count: count).joined()) }
+        let record: [UInt8] = [0x9a] + repeated(10)
+        let texts = Array("\(number)".utf8)
+        for state: [UInt8] in [
+            [0xdc, 0, 17, 2] + repeated(16), [0xdc, 0, 17, 2, 1] + repeated(8) + [1] + repeated(6),
+        ] {
+            let reply = RESPValue.array([
+                .integer(number), .string(texts), .string(texts),
+                .array([.string([]), .string(state), .string([0x78]), .string(record)]), .integer(number),
+            ])
+            for limit in [Limit.standard, try Limit(capacity: 1_000_000_000, refillPerSecond: 1_000_000_000)] {
+                let inspection = BucketInspection(reply, node: "node", slot: nil, limit: limit)
+                _ = inspection?.lessees.map(\.endsInMilliseconds)
+            }
         }
-        let store = try await store(redis)
-        for limit in [Limit.standard, try Limit(capacity: 1_000_000_000, refillPerSecond: 1_000_000_000)] {
-            let inspection = try? await store.inspectBucket(of: "acme", limit: limit)
-            _ = inspection?.lessees.map(\.endsInMilliseconds)
-        }
-        await store.stop()
     }
 
     @Test("a false overflow total does not trap, even beside a valid time")
-    func overflowMicrotokens() async throws {
+    func overflowUnits() async throws {
         let redis = try await RedisServer()
         let store = try RedisStore(
             endpoints: [RedisEndpoint(url: redis.url)], environment: StoreEnvironment(clock: clock),
@@ -57,19 +60,19 @@ struct HostileReplyTests {
         try await redis.command("SET", "ratelimit:acme:tokens", "5")
         try await redis.command("SET", "ratelimit:acme:lastRefill", "0")
         try await redis.command("HSET", "ratelimit:acme:leases", "", "9223372036854775807")
-        #expect(try await store.inspectBucket(of: "acme", limit: .standard).current.balanceMicrotokens == 100_000_000)
+        #expect(try await store.inspectBucket(of: "acme", limit: .standard).current.balanceUnits == 100_000_000)
         await store.stop()
     }
 
-    @Test("false numbers in the reply to a lease request never grant more than the capacity", arguments: 0..<9)
+    @Test("false numbers in the reply to a lease request never grant more than the capacity", arguments: 0..<10)
     func leases(position: Int) async throws {
         for number in Self.numbers {
-            let fields = (0..<9).map { $0 == position ? number : [1, 0, 1_000_000, 0, 0, 1, 1, 0, 0][$0] }
+            let fields = (0..<10).map { $0 == position ? number : [1, 0, 1_000_000, 0, 0, 1, 1, 1, 0, 0][$0] }
             let redis = try ScriptedRedis { words in
                 guard words.first == "EVALSHA", !words.contains("trial") else {
                     return ScriptedRedis.defaultReplies(words)
                 }
-                return "*9\r\n" + fields.map { ":\($0)\r\n" }.joined()
+                return "*10\r\n" + fields.map { ":\($0)\r\n" }.joined()
             }
             let store = try await store(redis)
             var settings = LimiterSettings()

@@ -193,7 +193,7 @@ struct OverrideTests {
         let now = clock.now()
         _ = limiter.decide("org-1".utf8.span, cost: 3, now: now) { _ in }
         let request = try #require(store.next)
-        tracing.traced(request) { _, _ in }(.success(.plain(3, openMicrotokens: 0)), now)
+        tracing.traced(request) { _, _ in }(.success(.plain(3, openUnits: 0)), now)
         tracing.traced(request) { _, _ in }(.failure(.timedOut), now)
         let spans = tracer.finishedSpans
         #expect(spans.map(\.operationName) == ["cistern.lease", "cistern.lease"])

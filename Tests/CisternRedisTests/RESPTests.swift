@@ -92,8 +92,8 @@ struct RESPTests {
                 let (most, least) = (Double(Int.max), Double(Int64.min))
                 #expect(
                     numbers
-                        == [Double(limit.capacityMicrotokens), Double(limit.refillMicrotokensPerMillisecond)]
-                        + [most, most, most, most, least, most, most, least, most, most, least, most]
+                        == [1_000_000, Double(limit.capacity), Double(limit.refillUnitsPerMillisecond)]
+                        + [most, most, most, most, least, most, most, least, most, most, least, most, 0]
                         + [Double](repeating: most, count: 2 * 64))
             }
         }

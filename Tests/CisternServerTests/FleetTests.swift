@@ -152,13 +152,9 @@ struct FleetTests {
         #expect(try server.get("/health").components(separatedBy: #""state":"up""#).count == 3)
         // The removed node has no lease with tokens left on record.
         for key in try await nodes[0].command("KEYS", "*:leases").split(separator: "\n") {
-            let records = try await nodes[0].command("HVALS", "\(key)").split(separator: "\n")
-            for record in records {
-                let fields = record.split(separator: ":")
-                // The field with no name holds a copy of the balance.
-                guard fields.count == 9 else { continue }
-                let ended = Int64(fields[2]).map { Double($0) / 1000 < Date().timeIntervalSince1970 } ?? false
-                #expect(fields[1] == "0" || ended, "\(key): \(record)")
+            for record in try RawRedis(port: nodes[0].port).leaseRecords("\(key)").values {
+                let ended = Double(record.endsMilliseconds) / 1000 < Date().timeIntervalSince1970
+                #expect(record.tokens == 0 || ended, "\(key): \(record)")
             }
         }
     }

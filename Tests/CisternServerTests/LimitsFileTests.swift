@@ -41,12 +41,12 @@ struct LimitsReloadTests {
         let server = try await CisternProcess(["--limits", path])
         #expect(try limit(server) == "50")
         try write(
-            "organizations:\n  acme: {capacity: 7, refillPerSecond: 1}\n  evil: {capacity: 0, refillPerSecond: 1}\n")
+            "organizations:\n  acme: {capacity: 7, refillPerSecond: 1}\n  evil: {capacity: -1, refillPerSecond: 1}\n")
         server.process.signal(SIGHUP)
         try await eventually("the refusal") { try server.metric("cistern_limits_file_rejected") == 1 }
         #expect(try limit(server) == "50" && limit(server, of: "evil") == "100")
         try await eventually("the log to say so") {
-            server.process.text.contains("limits.yaml:3: organizations.evil.capacity is 0")
+            server.process.text.contains("limits.yaml:3: organizations.evil.capacity is -1")
         }
         try await eventually("the status to say so") {
             let limits = try server.admin.get("/v1/status").json["limits"] as? [String: Any]
@@ -143,7 +143,7 @@ struct LimitsReloadTests {
         let settings = try await check("port: 8080\nleaseHorizon: 300ms\n")
         #expect(settings.code == 0 && settings.text.contains("settings, 2 of"), "\(settings.text)")
         for (text, message) in [
-            ("default: {capacity: 5}\n", "limits.yaml:1: default.refillPerSecond is missing"),
+            ("default: {capacity: 5}\n", "limits.yaml:1: default.refill is missing"),
             (
                 "organizations:\n  acme: {capacity: 5, refillPerSecond: 1, shadow: maybe}\n",
                 "limits.yaml:2: organizations.acme.shadow is 'maybe': use true or false"

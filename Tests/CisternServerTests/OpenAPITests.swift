@@ -51,12 +51,13 @@ struct OpenAPITests {
     private func check(_ admin: AdminClient, _ document: [String: Any], hasLeases: Bool) throws {
         let lease = hasLeases ? 200 : 409
         let requests: [(AdminRoute, path: String?, json: String?, status: Int)] = [
-            (.setLimit, nil, #"{"capacity":5,"refillPerSecond":0.5,"shadow":true,"expiresInSeconds":60}"#, 200),
+            (.setLimit, nil, #"{"capacity":5,"refill":"5/h","shadow":true,"expiresInSeconds":60}"#, 200),
+            (.setLimit, nil, #"{"capacity":5,"refillPerSecond":0.5}"#, 200),
             (.status, nil, nil, 200), (.nodes, nil, nil, 200), (.organizations, nil, nil, 200),
             (.organizations, "/v1/organizations?sort=sideways", nil, 400), (.organization, nil, nil, 200),
             (.fillBucket, nil, nil, 204), (.removeLimit, nil, nil, 204), (.removeLimit, nil, nil, 404),
             (.lease, nil, nil, lease), (.changeLease, nil, #"{"horizonMilliseconds":300}"#, lease),
-            (.setLimit, nil, #"{"capacity":0,"refillPerSecond":1}"#, 400), (.health, nil, nil, 200),
+            (.setLimit, nil, #"{"capacity":-1,"refillPerSecond":1}"#, 400), (.health, nil, nil, 200),
             (.overrides, nil, nil, 200), (.journal, nil, nil, 200),
             (.organization, "/v1/organizations/never-seen", nil, 200),
         ]

@@ -85,17 +85,26 @@ struct SettingsTests {
             (["port": ""], "port is '': use a whole number from 0 to 65535 (--port, CISTERN_PORT)"),
             (["host": ""], "host is '': use an address such as 127.0.0.1 or 0.0.0.0 (--host, CISTERN_HOST)"),
             (
-                ["capacity": "0"],
-                "capacity is '0': use a whole number from 1 to 1000000000 (--capacity, CISTERN_CAPACITY)"
+                ["capacity": "-1"],
+                "capacity is '-1': use a whole number of tokens from 0 to 1000000000 (--capacity, CISTERN_CAPACITY)"
             ),
             (
                 ["capacity": "ten"],
-                "capacity is 'ten': use a whole number from 1 to 1000000000 (--capacity, CISTERN_CAPACITY)"
+                "capacity is 'ten': use a whole number of tokens (--capacity, CISTERN_CAPACITY)"
             ),
             (
-                ["refillPerSecond": "0.0001"],
-                "refillPerSecond is '0.0001': use tokens per second from 0.001 to 1000000000 with at most three "
-                    + "decimals (--refill-per-second, CISTERN_REFILL_PER_SECOND)"
+                ["refillPerSecond": "-0.5"],
+                "refillPerSecond is '-0.5': use a number of tokens a second above 0, at most 1000000000 "
+                    + "(--refill-per-second, CISTERN_REFILL_PER_SECOND)"
+            ),
+            (
+                ["refill": "5/fortnight"],
+                "refill is '5/fortnight': use whole tokens per period, such as 10/s, 600/m, 5/h, 1000/d or 3/250ms "
+                    + "(--refill, CISTERN_REFILL)"
+            ),
+            (
+                ["refill": "5/h", "refillPerSecond": "1"],
+                "refill is '5/h': leave out either refill or refillPerSecond (--refill, CISTERN_REFILL)"
             ),
             (
                 ["leaseDuration": "2"],
@@ -215,12 +224,14 @@ struct LimitsFileTests {
             default: {capacity: 50, refillPerSecond: 5}
             organizations:
               acme: {capacity: 5000, refillPerSecond: 500.5}
+              free: {capacity: 20, refill: 5/h}
               "007":
                 capacity: 1
                 refillPerSecond: 0.001
             """)
         #expect(limits.standard.capacity == 50)
-        #expect(limits.keyCount == 2)
+        #expect(limits.keyCount == 3)
+        #expect(limits.limit(of: "free".utf8.span).refill == .perHour(5))
         #expect(limits.limit(of: "acme".utf8.span).refillPerSecond == 500.5)
         #expect(limits.limit(of: "007".utf8.span).capacity == 1)
         #expect(limits.limit(of: "7".utf8.span).capacity == 50)
@@ -243,25 +254,33 @@ struct LimitsFileTests {
         "an invalid file is rejected, and the error names the line, the field and the remedy",
         arguments: [
             ("defualt: 1", "limits.yaml:1: defualt is not a field here: use default and organizations"),
-            ("default: 5", "limits.yaml:1: default must be a limit, such as {capacity: 100, refillPerSecond: 10}"),
-            ("default:\n  capacity: 5\n", "limits.yaml:2: default.refillPerSecond is missing"),
+            ("default: 5", "limits.yaml:1: default must be a limit, such as {capacity: 100, refill: 10/s}"),
+            ("default:\n  capacity: 5\n", "limits.yaml:2: default.refill is missing"),
             ("default:\n  refillPerSecond: 5\n", "limits.yaml:2: default.capacity is missing"),
             (
                 "organizations:\n  acme:\n    capacity: 1.5\n    refillPerSecond: 1\n",
-                "limits.yaml:3: organizations.acme.capacity is '1.5': use a whole number of tokens"
+                "limits.yaml:3: organizations.acme.capacity is 1.5: use a whole number of tokens"
             ),
             (
                 "organizations:\n  acme:\n    capacity: 1\n    refillPerSecond: fast\n",
-                "limits.yaml:4: organizations.acme.refillPerSecond is 'fast': use a number of tokens per second"
+                "limits.yaml:4: organizations.acme.refillPerSecond is fast: use a number of tokens a second"
             ),
             (
-                "organizations:\n  acme:\n    capacity: 0\n    refillPerSecond: 1\n",
-                "limits.yaml:3: organizations.acme.capacity is 0: use a whole number of tokens from 1 to 1000000000"
+                "organizations:\n  acme:\n    capacity: -1\n    refillPerSecond: 1\n",
+                "limits.yaml:3: organizations.acme.capacity is -1: use a whole number of tokens from 0 to 1000000000"
             ),
             (
                 "organizations:\n  acme:\n    capacity: 1\n    refill: 1\n",
-                "limits.yaml:4: organizations.acme.refill is not a field of a limit: use capacity, refillPerSecond "
-                    + "and shadow"
+                "limits.yaml:4: organizations.acme.refill is 1: use whole tokens per period, such as 10/s, 600/m, 5/h, "
+                    + "1000/d or 3/250ms"
+            ),
+            (
+                "organizations:\n  acme:\n    capacity: 1\n    refill: [5/h]\n",
+                "limits.yaml:4: organizations.acme.refill is a nested value: use a single value"
+            ),
+            (
+                "organizations:\n  acme:\n    capacity: 1\n    rate: 1\n",
+                "limits.yaml:4: organizations.acme.rate is not a field of a limit: use capacity, refill and shadow"
             ),
             (
                 "organizations:\n  a b: {capacity: 1, refillPerSecond: 1}\n",
@@ -269,8 +288,8 @@ struct LimitsFileTests {
             ),
             (
                 "organizations: [acme]\n",
-                "limits.yaml:1: organizations must be a mapping, such as {acme: {capacity: 100, refillPerSecond: "
-                    + "10}}, or {} for none"
+                "limits.yaml:1: organizations must be a mapping, such as {acme: {capacity: 100, refill: "
+                    + "10/s}}, or {} for none"
             ),
         ])
     func refuses(text: String, message: String) {

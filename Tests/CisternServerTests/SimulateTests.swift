@@ -84,8 +84,8 @@ struct SimulateTests {
             (["--seeds", "1..9", "--lease-idle", "1s"], "--lease-idle and --seeds do not go together"),
             (["--refill-per-second", "1000000000"], "that makes 60000000000 requests: use a lower --load"),
             (["--servers", "0"], "--servers is '0': use a whole number from 1 to 1000"),
-            (["--capacity", "1e3"], "--capacity is '1e3': use a whole number from 1 to 1000000000"),
-            (["--refill-per-second", "0"], "--refill-per-second is '0': use tokens per second from 0.001 to"),
+            (["--capacity", "1e3"], "--capacity is '1e3': use a whole number of tokens"),
+            (["--refill-per-second", "0"], "--refill-per-second is '0': use a number of tokens a second above 0"),
             (
                 ["--workload", "calm"],
                 "--workload is 'calm': use one of even, skewed, bursty, moving, flash, slow, mixed"

@@ -109,8 +109,8 @@ struct TuneTests {
             (["--organizations", "many"], "--organizations is 'many': use a whole number from 1 to 1000000"),
             (["--skew=-1"], "--skew is '-1': use a number from 0 to 3"),
             (["--load", "0"], "--load is '0': use a number from 0.001 to 1000"),
-            (["--capacity", "1e3"], "--capacity is '1e3': use a whole number from 1 to 1000000000"),
-            (["--refill-per-second", "0"], "--refill-per-second is '0': use tokens per second from 0.001 to"),
+            (["--capacity", "1e3"], "--capacity is '1e3': use a whole number of tokens"),
+            (["--refill-per-second", "0"], "--refill-per-second is '0': use a number of tokens a second above 0"),
             (["--round-trip", "1"], "--round-trip is '1': use a time from 0.01ms to 5s, such as 0.5ms"),
             (["--round-trip", "80ms"], "--round-trip is '80ms': use a longer --store-timeout"),
             (["--budget", "0"], "--budget is '0': use a number from 0.001 to 1000000000"),
@@ -148,7 +148,7 @@ struct TuneTests {
         """
         {"version":1,"server":"4711-abc","store":"\(store)","topology":"ring","failurePolicy":"open","uptimeSeconds":9,
         "organizations":6,"evictions":0,"connections":1,
-        "limit":{"capacity":20,"refillPerSecond":10.5,"shadow":false},
+        "limit":{"capacity":20,"refill":"630/m","refillPerSecond":10.5,"shadow":false},
         "limits":{"organizations":1,"overrides":1,"file":null,"rejected":null},
         "lease":{"horizonMilliseconds":200,"durationMilliseconds":1000,"prefetchMilliseconds":30},
         "nodes":[{"name":"a","state":"up","latencyMilliseconds":{"p50":0.4,"p99":1}},
@@ -205,7 +205,7 @@ struct TuneTests {
         #expect(value("organizations") == ["6", "\(address)/"])
         #expect(value("skew") == ["1", "fitted to the busiest, \(address)/"])
         #expect(value("capacity") == ["30", "flag"])
-        #expect(value("refill-per-second") == ["10.5", "\(address)/"])
+        #expect(value("refill") == ["630/m", "\(address)/"])
         #expect(value("round-trip") == ["0.80ms", "slowest node's median, \(address)/"])
         // 3 servers get 50 requests a second each, and 6 buckets refill 63 tokens a second.
         #expect(value("load") == ["2.381", "its requests times the servers, \(address)/"])

@@ -17,7 +17,7 @@ struct CheckerTests {
         .decided(
             Decided(
                 server: 0, key: 0, cost: cost,
-                decision: .allowed(settings.limit, balanceMicrotokens: 0, at: Instant(milliseconds: 0)), arrivedAt: 0,
+                decision: .allowed(settings.limit, balanceUnits: 0, at: Instant(milliseconds: 0)), arrivedAt: 0,
                 paused: 0))
     }
 

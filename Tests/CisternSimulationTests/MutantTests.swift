@@ -22,10 +22,11 @@ struct MutantTests {
         Mutant(faultInjection: Mutants.LateReplySpent(), checkers: ["isolation", "record"], worlds: 10),
         Mutant(faultInjection: Mutants.AcknowledgementIgnored(), checkers: ["over-admission"], worlds: 20),
         Mutant(faultInjection: Mutants.NeverExpires(), checkers: ["stranding", "liveness"], worlds: 20),
-        Mutant(faultInjection: Mutants.LateReturnCredited(), checkers: ["ledger", "isolation"], worlds: 30),
+        Mutant(faultInjection: Mutants.LateReturnCredited(), checkers: ["ledger", "isolation"], worlds: 100),
         Mutant(faultInjection: Mutants.TimedFromReply(), checkers: ["record"], worlds: 10),
+        Mutant(faultInjection: Mutants.SlotExpiresEarly(), checkers: ["record"], worlds: 20),
         Mutant(faultInjection: Mutants.ExpiryCredited(), checkers: ["ledger", "over-admission"], worlds: 100),
-        Mutant(faultInjection: Mutants.NoClockMargin(), checkers: ["record"], worlds: 200),
+        Mutant(faultInjection: Mutants.NoClockMargin(), checkers: ["record"], worlds: 1000),
         Mutant(
             faultInjection: Mutants.LesseeIDReused(), checkers: ["over-admission", "record", "liveness"], worlds: 200),
         Mutant(faultInjection: Mutants.TricklesExceedRefill(), checkers: ["ledger", "false denial"], worlds: 20),

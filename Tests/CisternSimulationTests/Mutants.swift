@@ -5,8 +5,6 @@ import CisternSimulation
 ///
 /// They alter the messages and the records of the store. The decision code itself is unchanged.
 enum Mutants {
-    private static let token = Limit.microtokensPerToken
-
     /// Keeps idle servers from returning tokens, so that leases expire.
     private static func letLeasesLapse(_ settings: inout LimiterSettings) {
         settings.lease.idleMilliseconds = 60_000
@@ -17,11 +15,11 @@ enum Mutants {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
-            let before = bucket.overflowMicrotokens
+            let before = bucket.overflowUnits
             let grant = bucket.apply(request, nowMilliseconds: now.storeMilliseconds)
-            let refused = max(0, bucket.overflowMicrotokens - before)
-            let room = max(0, request.limit.capacityMicrotokens - bucket.balanceMicrotokens)
-            bucket.balanceMicrotokens += min(refused, room)
+            let refused = max(0, bucket.overflowUnits - before)
+            let room = max(0, request.limit.capacityUnits - bucket.balanceUnits)
+            bucket.balanceUnits += min(refused, room)
             return .some(grant)
         }
     }
@@ -40,12 +38,11 @@ enum Mutants {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
-            let milliseconds = now.storeMilliseconds
-            for record in bucket.records
-            where record.endsMilliseconds <= milliseconds && record.lesseeID != request.lesseeID {
-                bucket.balanceMicrotokens += Int64(record.tokens) * token
+            let time = bucket.time(atClock: now.storeMilliseconds)
+            for slot in bucket.expirySlots where slot.endsMilliseconds <= time {
+                bucket.balanceUnits += request.limit.units(of: slot.tokens)
             }
-            bucket.records.removeAll { $0.endsMilliseconds <= milliseconds && $0.lesseeID != request.lesseeID }
+            bucket.expirySlots.removeAll { $0.endsMilliseconds <= time }
             return nil
         }
     }
@@ -56,7 +53,7 @@ enum Mutants {
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
             let grant = bucket.apply(request, nowMilliseconds: now.storeMilliseconds)
-            if grant == nil { bucket.balanceMicrotokens += Int64(request.returned) * token }
+            if grant == nil { bucket.balanceUnits += request.limit.units(of: request.returned) }
             return .some(grant)
         }
     }
@@ -112,11 +109,30 @@ enum Mutants {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
-            for index in bucket.records.indices {
-                bucket.records[index].endsMilliseconds = now.storeMilliseconds + 1000
-            }
+            let later = bucket.time(atClock: now.storeMilliseconds) + 1000
+            let live = bucket.records.filter { $0.value.endsMilliseconds > bucket.asOfMilliseconds }
+            for lesseeID in live.keys { bucket.records[lesseeID]?.endsMilliseconds = later }
+            bucket.expirySlots = [
+                ExpirySlot(
+                    endsMilliseconds: later, tokens: bucket.outstanding,
+                    weight: bucket.expirySlots.reduce(0) { $0 + $1.weight },
+                    lessees: bucket.expirySlots.reduce(0) { $0 + $1.lessees })
+            ]
             return nil
         }
+    }
+
+    /// The end of a lease is rounded down to a slot instead of up, so that it expires early at the store.
+    struct SlotExpiresEarly: FaultInjection {
+        mutating func act(
+            on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
+        ) -> Grant?? {
+            var request = request
+            request.durationMilliseconds -= request.durationMilliseconds / 8
+            return .some(bucket.apply(request, nowMilliseconds: now.storeMilliseconds))
+        }
+
+        func change(_ settings: inout LimiterSettings) { Mutants.letLeasesLapse(&settings) }
     }
 
     /// Clocks are assumed to be exact: there is no drift margin.
@@ -137,14 +153,10 @@ enum Mutants {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
-            let paces = bucket.records.map { ($0.lesseeID, $0.trickleRate) }
-            for index in bucket.records.indices { bucket.records[index].trickleRate = 0 }
+            let hidden = bucket.trickleSlots
+            bucket.trickleSlots = []
             let grant = bucket.apply(request, nowMilliseconds: now.storeMilliseconds)
-            for (lesseeID, trickleRate) in paces where lesseeID != request.lesseeID {
-                if let index = bucket.records.firstIndex(where: { $0.lesseeID == lesseeID }) {
-                    bucket.records[index].trickleRate = trickleRate
-                }
-            }
+            bucket.trickleSlots += hidden.filter { $0.endsMilliseconds > bucket.asOfMilliseconds }
             return .some(grant)
         }
     }
@@ -168,9 +180,9 @@ enum Mutants {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
-            let before = bucket.overflowMicrotokens
+            let before = bucket.overflowUnits
             let grant = bucket.apply(request, nowMilliseconds: now.storeMilliseconds)
-            bucket.overflowMicrotokens = max(before, bucket.overflowMicrotokens)
+            bucket.overflowUnits = max(before, bucket.overflowUnits)
             return .some(grant)
         }
     }
@@ -203,8 +215,8 @@ enum Mutants {
     /// The store always reports an open balance of zero.
     struct OpenUnderstated: FaultInjection {
         mutating func willDeliver(_ grant: inout Grant, to request: LeaseRequest, now: Time) {
-            grant.openMicrotokens = 0
-            grant.openRefillMicrotokensPerMillisecond = 0
+            grant.openUnits = 0
+            grant.openRefillUnitsPerMillisecond = 0
         }
     }
 
@@ -244,10 +256,8 @@ enum Mutants {
         mutating func act(
             on bucket: inout StoreBucket, _ request: LeaseRequest, key: Int, now: Time
         ) -> Grant?? {
-            for index in bucket.records.indices
-            where bucket.records[index].lastRequestMilliseconds > now.storeMilliseconds {
-                bucket.records[index].lastRequestMilliseconds = now.storeMilliseconds
-            }
+            bucket.asOfMilliseconds = min(
+                bucket.asOfMilliseconds, now.storeMilliseconds + bucket.clockOffsetMilliseconds)
             return nil
         }
     }

@@ -72,7 +72,7 @@ package final class ScriptedRedis: Sendable {
     }
 
     /// The reply of the lease script that grants one token.
-    package static let grant = "*9\r\n:1\r\n:0\r\n:1000000\r\n:0\r\n:0\r\n:1\r\n:1\r\n:0\r\n:0\r\n"
+    package static let grant = "*10\r\n:1\r\n:0\r\n:1000000\r\n:0\r\n:0\r\n:1\r\n:1\r\n:1\r\n:0\r\n:0\r\n"
 
     private func reply(to words: [String]) -> String? {
         received.withLock { $0.append(words) }

@@ -85,10 +85,10 @@ package final class DecisionLog: Sendable {
 extension Grant {
     /// A grant of a store that has no trickle grants outstanding.
     package static func plain(
-        _ tokens: Int, held: Int = 0, openMicrotokens: Int64 = 0, limit: Limit = .standard
+        _ tokens: Int, held: Int = 0, openUnits: Int64 = 0, limit: Limit = .standard
     ) -> Grant {
         Grant(
-            tokens: tokens, held: held, openMicrotokens: openMicrotokens,
-            openRefillMicrotokensPerMillisecond: limit.refillMicrotokensPerMillisecond, outstanding: held + tokens)
+            tokens: tokens, held: held, openUnits: openUnits,
+            openRefillUnitsPerMillisecond: limit.refillUnitsPerMillisecond, outstanding: held + tokens)
     }
 }

@@ -31,8 +31,8 @@ struct AllowNowTests {
             reply(
                 .success(
                     Grant(
-                        tokens: tokens, held: request.held, openMicrotokens: 0,
-                        openRefillMicrotokensPerMillisecond: request.limit.refillMicrotokensPerMillisecond,
+                        tokens: tokens, held: request.held, openUnits: 0,
+                        openRefillUnitsPerMillisecond: request.limit.refillUnitsPerMillisecond,
                         outstanding: request.held + tokens)), request.sentAt)
         }
     }

@@ -142,8 +142,8 @@ struct BucketTableTests {
 
     @Test("the memory sizes of leases and table entries do not grow")
     func sizes() {
-        #expect(MemoryLayout<PackedLease>.size == 120)
-        #expect(MemoryLayout<BucketEntry<HotLease>>.stride == 64 && MemoryLayout<PackedLease.Cold>.stride == 96)
+        #expect(MemoryLayout<PackedLease>.size == 128)
+        #expect(MemoryLayout<BucketEntry<HotLease>>.stride == 64 && MemoryLayout<PackedLease.Cold>.stride == 104)
         #expect(MemoryLayout<BucketEntry<LimitedBucket>>.stride == 64 && MemoryLayout<LimitedBucket.Cold>.size == 0)
     }
 }

@@ -84,7 +84,7 @@ private final class SlowStore: LeaseStore {
             let (granted, left) = self.take(request.missingTokens)
             // Every bucket looks full while any token is left, so that no request is denied from memory too early.
             let balance: Int64 = left > 0 ? 100_000_000 : 0
-            reply(.success(.plain(granted, held: request.held, openMicrotokens: balance)), request.sentAt)
+            reply(.success(.plain(granted, held: request.held, openUnits: balance)), request.sentAt)
         }
     }
 

@@ -42,7 +42,7 @@ struct FailurePolicyTests {
     func metersLocally() {
         let limiter = limiter()
         ask(limiter)
-        store.answer(.success(.plain(4, openMicrotokens: 90_000_000)), now: clock.now())
+        store.answer(.success(.plain(4, openUnits: 90_000_000)), now: clock.now())
         loseNode()
         #expect((0..<4).map { _ in outcome(limiter) } == [.allowed, .allowed, .allowed, .denied])
         #expect(log.all.last?.retryAfterMilliseconds == 802)
@@ -117,7 +117,7 @@ struct FailurePolicyTests {
         store.setReachable(true)
         ask(limiter)
         #expect(store.next?.missingTokens == 1)
-        store.answer(.success(.plain(1, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(1, openUnits: 0)), now: clock.now())
         #expect(log.outcomes == [.allowed, .allowed])
         loseNode()
         #expect(outcome(limiter) == .denied)
@@ -130,14 +130,14 @@ struct FailurePolicyTests {
         let limiter = limiter()
         for name in ["stays", "moves"] {
             ask(limiter, name)
-            store.answer(.success(.plain(11, openMicrotokens: 50_000_000)), now: clock.now())
+            store.answer(.success(.plain(11, openUnits: 50_000_000)), now: clock.now())
         }
         store.setPartition(of: "moves", to: PartitionID(7))
         let moving = Task { await limiter.returnMovedLeases(clock: clock) }
         try await eventually("the lease to be returned") { store.requestCount == 3 }
         let parting = try #require(store.next)
         #expect(parting.partition == .only && parting.returned == 10 && parting.held == 0 && parting.waiting.isEmpty)
-        store.answer(.success(.plain(0, openMicrotokens: 60_000_000)), now: clock.now())
+        store.answer(.success(.plain(0, openUnits: 60_000_000)), now: clock.now())
         await moving.value
         #expect(limiter.outstandingTokens("moves".utf8.span) == 0)
         #expect(limiter.outstandingTokens("stays".utf8.span) == 10)
@@ -157,13 +157,13 @@ struct FailurePolicyTests {
         await limiter.returnMovedLeases(clock: clock)
         ask(limiter)
         #expect(store.requestCount == 1)
-        store.answer(.success(.plain(3, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(3, openUnits: 0)), now: clock.now())
         #expect(log.outcomes == [.allowed, .allowed])
         ask(limiter)
         #expect(store.next?.partition == PartitionID(7))
         #expect(store.next?.held == 0 && store.next?.missingTokens == 1)
         limiter.returnIdleLeases(now: clock.now())
-        store.answer(.success(.plain(1, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(1, openUnits: 0)), now: clock.now())
         #expect(log.outcomes == [.allowed, .allowed, .allowed])
         #expect(store.next?.partition == .only && store.next?.returned == 1)
     }
@@ -172,7 +172,7 @@ struct FailurePolicyTests {
     func forgetsOldDenial() async {
         let limiter = limiter()
         ask(limiter)
-        store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(0, openUnits: 0)), now: clock.now())
         #expect(log.outcomes == [.denied])
         store.setPartition(of: "org-1", to: PartitionID(7))
         await limiter.returnMovedLeases(clock: clock)
@@ -184,7 +184,7 @@ struct FailurePolicyTests {
     func leavesADeadNode() {
         let limiter = limiter()
         ask(limiter)
-        store.answer(.success(.plain(1, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(1, openUnits: 0)), now: clock.now())
         store.setReachable(false)
         store.setPartition(of: "org-1", to: PartitionID(7))
         ask(limiter)

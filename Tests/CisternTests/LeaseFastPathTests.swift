@@ -97,9 +97,9 @@ struct LeaseFastPathTests {
             let grant = Grant(
                 tokens: Int.random(in: 0...min(room, 150), using: &random),
                 held: isOneIn(4) ? reported / 2 : reported,
-                openMicrotokens: Int64.random(in: -1_000_000...150_000_000, using: &random),
+                openUnits: Int64.random(in: -1_000_000...150_000_000, using: &random),
                 trickleTokens: hasTrickle ? min(room, 20) : 0, trickleMilliseconds: hasTrickle && room > 0 ? 30 : 0,
-                openRefillMicrotokensPerMillisecond: 100_000, outstanding: 100)
+                openRefillUnitsPerMillisecond: 100_000, outstanding: 100)
             lease.settle(grant, sentAt: askedAt, settings: settings, now: now, tally: &tally)
         }
     }
@@ -127,7 +127,7 @@ struct LeaseFastPathTests {
                 let one = fast.decision(at: now)
                 let other = try #require(decision)
                 #expect(one == other && one.remaining == other.remaining)
-                if one.balanceMicrotokens < life.limit.capacityMicrotokens { unclamped += 1 }
+                if one.balanceUnits < life.limit.capacityUnits { unclamped += 1 }
                 // The fast path does not advance the estimate. Advancing it now must give the slow path's state.
                 var carried = fast.state
                 carried.advance(clockDriftPerMille: settings.clockDriftPerMille, now: now, tally: &life.tally)
@@ -152,7 +152,7 @@ struct LeaseFastPathTests {
         _ = lease.beginRequest(
             waitingTokens: 0, sequence: 1, sizing: DemandSizing(), settings: settings, now: start, tally: &tally)
         lease.settle(
-            .plain(tokens, openMicrotokens: 0, limit: limit), sentAt: start, settings: settings, now: start,
+            .plain(tokens, openUnits: 0, limit: limit), sentAt: start, settings: settings, now: start,
             tally: &tally)
         // The first payment after a reply takes the slow path.
         var packed = PackedLease(lease)

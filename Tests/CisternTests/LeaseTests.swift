@@ -6,7 +6,7 @@ import Testing
 @Suite("The lease of one key")
 struct LeaseTests {
     private let settings = LeaseSettings()
-    private let token = Limit.microtokensPerToken
+    private let token = Limit.standardUnitsPerToken
     private let start = Instant(milliseconds: 10_000)
 
     /// A lease with `tokens` of a large limit, granted at the start.
@@ -15,7 +15,7 @@ struct LeaseTests {
         let lease = Subject(LeaseState(limit: limit, now: start))
         var tally = LeaseTokenTally()
         _ = ask(lease, waiting: tokens, sequence: 1, now: start, tally: &tally)
-        settle(lease, .plain(tokens, openMicrotokens: Int64(balance) * token, limit: limit), tally: &tally)
+        settle(lease, .plain(tokens, openUnits: Int64(balance) * token, limit: limit), tally: &tally)
         return lease
     }
 
@@ -169,7 +169,7 @@ struct LeaseTests {
             let lease = Subject(LeaseState(limit: limit, now: start))
             var tally = LeaseTokenTally()
             _ = ask(lease, waiting: 6, sequence: 1, now: start, tally: &tally)
-            var grant = Grant.plain(6, openMicrotokens: Int64(open) * token, limit: limit)
+            var grant = Grant.plain(6, openUnits: Int64(open) * token, limit: limit)
             grant.outstanding = outstanding
             settle(lease, grant, tally: &tally)
             _ = spend(lease, 6, now: start, tally: &tally)
@@ -217,8 +217,8 @@ struct LeaseTests {
         var tally = LeaseTokenTally()
         _ = ask(lease, waiting: 3, sequence: 2, now: start, tally: &tally)
         let grant = Grant(
-            tokens: 2, held: 1, openMicrotokens: 0, trickleTokens: 100, trickleMilliseconds: 200,
-            openRefillMicrotokensPerMillisecond: 0, outstanding: 103)
+            tokens: 2, held: 1, openUnits: 0, trickleTokens: 100, trickleMilliseconds: 200,
+            openRefillUnitsPerMillisecond: 0, outstanding: 103)
         let arrival = start.advanced(byMilliseconds: 30)
         settle(lease, grant, now: arrival, tally: &tally)
         #expect(tally.granted == 102)
@@ -246,13 +246,13 @@ struct LeaseTests {
             // 100 tokens every 100 ms.
             now = now.advanced(byMilliseconds: 100)
             _ = ask(lease, waiting: 100, sequence: UInt64(sequence), now: now, tally: &tally)
-            let grant = Grant.plain(200, openMicrotokens: 500 * token, limit: lease { $0.limit })
+            let grant = Grant.plain(200, openUnits: 500 * token, limit: lease { $0.limit })
             lease { $0.settle(grant, sentAt: now, settings: settings, now: now, tally: &tally) }
             _ = spend(lease, lease { $0.heldTokens }, now: now, tally: &tally)
         }
         let prefetchTokens = ask(lease, waiting: 1, sequence: 7, now: now, tally: &tally)
         #expect((100...250).contains(prefetchTokens.requested.prefetchTokens))
-        let grant = Grant.plain(101, openMicrotokens: 500 * token, limit: lease { $0.limit })
+        let grant = Grant.plain(101, openUnits: 500 * token, limit: lease { $0.limit })
         lease { $0.settle(grant, sentAt: now, settings: settings, now: now, tally: &tally) }
         return (lease, now)
     }

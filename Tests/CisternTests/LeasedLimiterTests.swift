@@ -29,7 +29,7 @@ struct LeasedLimiterTests {
     }
 
     private func grant(_ tokens: Int, held: Int = 0, balance: Double = 0) -> Result<Grant, LeaseFailure> {
-        .success(.plain(tokens, held: held, openMicrotokens: Int64(balance * 1_000_000)))
+        .success(.plain(tokens, held: held, openUnits: Int64(balance * 1_000_000)))
     }
 
     @Test("all waiting requests share one store request and are decided in order")
@@ -104,10 +104,10 @@ struct LeasedLimiterTests {
             store.answer(wrong, now: clock.now())
         }
         let twisted: [(inout Grant) -> Void] = [
-            { $0.openMicrotokens = .min }, { $0.openMicrotokens = .max }, { $0.trickleTokens = .max },
+            { $0.openUnits = .min }, { $0.openUnits = .max }, { $0.trickleTokens = .max },
             { $0.trickleTokens = 5 },
-            { $0.trickleMilliseconds = .max }, { $0.openRefillMicrotokensPerMillisecond = .max },
-            { $0.openRefillMicrotokensPerMillisecond = -1 }, { $0.outstanding = .min }, { $0.outstanding = .max },
+            { $0.trickleMilliseconds = .max }, { $0.openRefillUnitsPerMillisecond = .max },
+            { $0.openRefillUnitsPerMillisecond = -1 }, { $0.outstanding = .min }, { $0.outstanding = .max },
         ]
         for twist in twisted {
             var wrong = Grant.plain(0)
@@ -254,7 +254,7 @@ struct LeasedLimiterTests {
             guard let request = store.next else { continue }
             let tokens = request.missingTokens + request.requested.prefetchTokens
             store.answer(
-                .success(.plain(tokens, held: request.held, openMicrotokens: 5_000_000_000, limit: limit)),
+                .success(.plain(tokens, held: request.held, openUnits: 5_000_000_000, limit: limit)),
                 now: clock.now())
         }
         let before = store.requestCount

@@ -88,10 +88,10 @@ struct LocalFleetTests {
                 lesseeID: "server-\(number)", settings: settings, seed: seed)
         }
         // If there are fewer tokens than servers, each server may still get one whole token.
-        let ceiling = Int64(max(limit.capacity, servers)) * 1_000_000 + limit.refillMicrotokensPerMillisecond
+        let ceiling = Int64(max(limit.capacity, servers)) * 1_000_000 + limit.refillUnitsPerMillisecond
         // Each clock is read in whole milliseconds, so one may be 1 ms ahead; the ceiling includes that refill.
         var ideal = TokenBucket(
-            microtokens: ceiling, asOfMilliseconds: clock.now().milliseconds)
+            units: ceiling, asOfMilliseconds: clock.now().milliseconds)
         // Some seeds overload the bucket, so that trickle grants have promised the refill when the node fails.
         let perSecond = limit.refillPerSecond * Double.random(in: 0.3...4, using: &random)
         let dieAt = Int64.random(in: 0...4000, using: &random)
@@ -109,7 +109,7 @@ struct LocalFleetTests {
                 #expect(outcome == .allowed || outcome == .denied)
                 guard outcome == .allowed else { continue }
                 ideal.refill(
-                    limit, ceilingMicrotokens: ceiling, nowMilliseconds: clock.now().milliseconds)
+                    limit, ceilingUnits: ceiling, nowMilliseconds: clock.now().milliseconds)
                 let couldPay = ideal.take(1_000_000)
                 #expect(couldPay, "seed \(seed), \(millisecond) ms, lost at \(dieAt) ms")
                 guard couldPay else { return }

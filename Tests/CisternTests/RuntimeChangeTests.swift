@@ -93,7 +93,7 @@ struct RuntimeChangeTests {
     func leasedIsDropped() throws {
         let limiter = leased()
         ask(limiter)
-        store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(41, openUnits: 0)), now: clock.now())
         #expect(limiter.outstandingTokens("org-1".utf8.span) == 40)
         let low = try limit(5, 1)
         limiter.changeLimits(now: clock.now()) { _ in Limits(standard: low) }
@@ -107,7 +107,7 @@ struct RuntimeChangeTests {
     func leasedStays() throws {
         let limiter = leased()
         ask(limiter)
-        store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(41, openUnits: 0)), now: clock.now())
         let high = try limit(1000, 500)
         limiter.changeLimits(now: clock.now()) { _ in Limits(standard: high) }
         #expect(limiter.outstandingTokens("org-1".utf8.span) == 40)
@@ -120,7 +120,7 @@ struct RuntimeChangeTests {
     func leasedForgetsDenials() throws {
         let limiter = leased()
         ask(limiter)
-        store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(0, openUnits: 0)), now: clock.now())
         ask(limiter)
         #expect(log.outcomes == [.denied, .denied])
         let high = try limit(1000, 500)
@@ -135,7 +135,7 @@ struct RuntimeChangeTests {
         ask(limiter)
         let low = try limit(5, 1)
         limiter.changeLimits(now: clock.now()) { _ in Limits(standard: low) }
-        store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(41, openUnits: 0)), now: clock.now())
         #expect(log.outcomes == [.allowed])
         #expect(limiter.outstandingTokens("org-1".utf8.span) == 0)
         ask(limiter)
@@ -169,7 +169,7 @@ struct RuntimeChangeTests {
         ask(limiter)
         ask(limiter)
         #expect(log.outcomes == [.unmetered])
-        store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(0, openUnits: 0)), now: clock.now())
         #expect(log.outcomes == [.unmetered, .allowed])
         #expect(log.all.last?.isShadowDenial == true)
         ask(limiter)
@@ -199,7 +199,7 @@ struct RuntimeChangeTests {
         let limiter = leased()
         ask(limiter)
         changeDuration(of: limiter, toMilliseconds: 60_000)
-        store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(41, openUnits: 0)), now: clock.now())
         clock.advance(milliseconds: 1959)
         #expect(limiter.outstandingTokens("org-1".utf8.span, now: clock.now()) == 40)
         clock.advance(milliseconds: 1)
@@ -212,7 +212,7 @@ struct RuntimeChangeTests {
         ask(limiter)
         changeDuration(of: limiter, toMilliseconds: 60_000)
         clock.advance(milliseconds: 1960)
-        store.answer(.success(.plain(41, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(41, openUnits: 0)), now: clock.now())
         #expect(limiter.outstandingTokens("org-1".utf8.span, now: clock.now()) == 0)
     }
 
@@ -248,7 +248,7 @@ struct RuntimeChangeTests {
         #expect(await allowed(embedded, of: 101) == 100)
         let limiter = leased()
         ask(limiter)
-        store.answer(.success(.plain(0, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(0, openUnits: 0)), now: clock.now())
         ask(limiter)
         #expect(store.next == nil)
         limiter.fillBucket(of: "org-1".utf8.span, now: clock.now())
@@ -287,7 +287,7 @@ struct RuntimeChangeTests {
         ask(limiter)
         ask(limiter)
         clock.advance(milliseconds: 7)
-        store.answer(.success(.plain(10, openMicrotokens: 0)), now: clock.now())
+        store.answer(.success(.plain(10, openUnits: 0)), now: clock.now())
         ask(limiter)
         let statistics = limiter.statistics
         #expect(statistics.decisions.waited == 2)

@@ -1,4 +1,5 @@
 import CisternProcesses
+import CisternTesting
 import Foundation
 import Testing
 
@@ -111,18 +112,16 @@ struct ExampleServiceTests {
     }
 
     /// The tokens of an organization that the records in Redis show as leased.
-    private func leasedTokens(_ organization: String, in redis: RedisServer) async throws -> Int {
-        let text = try await redis.command("HVALS", "ratelimit:\(organization):leases")
-        // A record has nine numbers, of which the second is the outstanding tokens.
-        let records = text.split(separator: "\n").map { $0.split(separator: ":") }.filter { $0.count == 9 }
-        return records.reduce(0) { $0 + (Int($1[1]) ?? 0) }
+    private func leasedTokens(_ organization: String, in redis: RedisServer) throws -> Int {
+        let records = try RawRedis(port: redis.port).leaseRecords("ratelimit:\(organization):leases")
+        return records.values.reduce(0) { $0 + $1.tokens }
     }
 
     @Test("an override in Redis is heeded; SIGTERM under load answers every request and returns every lease")
     func drains() async throws {
         let redis = try await RedisServer()
-        // As an operator's server writes it: set at, expires at, shadow, capacity, thousandths a second, set by.
-        try await redis.command("HSET", "ratelimit:{overrides}", "busy", "1:0:0:100000:10000000:test")
+        // As an operator's server writes it: set at, expires at, shadow, capacity, refill, set by.
+        try await redis.command("HSET", "ratelimit:{overrides}", "busy", "1:0:0:100000:10000/s:test")
         try await redis.command("SET", "ratelimit:{overrides}:version", "1")
         let service = try await service(redis: redis.url)
         let load = Task {
@@ -131,11 +130,11 @@ struct ExampleServiceTests {
             while let status = status(of: "busy", on: connection) { statuses[status, default: 0] += 1 }
             return statuses
         }
-        try await eventually("tokens leased in advance") { try await leasedTokens("busy", in: redis) > 10 }
+        try await eventually("tokens leased in advance") { try leasedTokens("busy", in: redis) > 10 }
         try await end(service)
         let statuses = try await load.value
         #expect(statuses.keys.elementsEqual([200]), "\(statuses)")
-        #expect(try await leasedTokens("busy", in: redis) == 0)
+        #expect(try leasedTokens("busy", in: redis) == 0)
     }
 
     @Test("Redis is killed under load: the failure policy holds, and every request is answered")

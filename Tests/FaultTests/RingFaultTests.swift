@@ -114,11 +114,8 @@ struct RingFaultTests {
         // The tokens that were leased from the old bucket have been returned to it.
         for index in moved {
             let old = nodes[before[index]]
-            let records = try await old.command("HVALS", "ratelimit:\(organizations[index]):leases")
-            let tokens = records.split(separator: "\n").map { $0.split(separator: ":") }.filter { $0.count == 9 }.map {
-                $0[1]
-            }
-            #expect(tokens.allSatisfy { $0 == "0" }, "\(organizations[index]): \(records)")
+            let records = try RawRedis(port: old.port).leaseRecords("ratelimit:\(organizations[index]):leases")
+            #expect(records.values.allSatisfy { $0.tokens == 0 }, "\(organizations[index]): \(records)")
         }
         try await change(to: [nodes[0].url, nodes[1].url + "?weight=3", nodes[2].url])
         let weighted = organizations.map { fleet.partition(of: $0) }

@@ -7,19 +7,19 @@ final class NewKeyBudget: Sendable {
 
     /// - Parameter perSecond: 1 to 10^9, also the burst; any other value gives nil.
     init?(perSecond: Int) {
-        guard perSecond > 0, let limit = try? Limit(capacity: perSecond, refillPerSecond: Double(perSecond)) else {
+        guard perSecond > 0, let limit = try? Limit.perSecond(perSecond) else {
             return nil
         }
         self.limit = limit
-        bucket = Mutex(TokenBucket(microtokens: limit.capacityMicrotokens, asOfMilliseconds: 0))
+        bucket = Mutex(TokenBucket(units: limit.capacityUnits, asOfMilliseconds: 0))
     }
 
     /// Accepts one new key and returns nil, or returns the milliseconds until the next one may come.
     func take(now: Instant) -> Int64? {
         bucket.withLock { bucket in
             bucket.refill(limit, nowMilliseconds: now.milliseconds)
-            if bucket.take(Limit.microtokensPerToken) { return nil }
-            return limit.millisecondsToGain(Limit.microtokensPerToken - bucket.microtokens)
+            if bucket.take(limit.unitsPerToken) { return nil }
+            return limit.millisecondsToGain(limit.unitsPerToken - bucket.units)
         }
     }
 }

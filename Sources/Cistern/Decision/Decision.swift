@@ -59,11 +59,11 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
 
     /// Whole tokens left, the best estimate of the global balance; 0 if denied or refused.
     public var remaining: Int {
-        outcome == .denied || outcome == .refused ? 0 : Int(balanceMicrotokens / Limit.microtokensPerToken)
+        outcome == .denied || outcome == .refused ? 0 : Int(balanceUnits / limit.unitsPerToken)
     }
 
-    /// The key's balance after the decision, as far as this server knows it, in microtokens.
-    package var balanceMicrotokens: Int64 { balance.microtokens(of: limit, heldTokens: heldTokens, at: decidedAt) }
+    /// The key's balance after the decision, as far as this server knows it, in units.
+    package var balanceUnits: Int64 { balance.units(of: limit, heldTokens: heldTokens, at: decidedAt) }
 
     /// How long until the request can succeed, if no other request comes before: at least 1 ms.
     ///
@@ -80,7 +80,7 @@ public struct Decision: Sendable, Equatable, BitwiseCopyable {
     package var resetAt: Instant { decidedAt.advanced(byMilliseconds: resetAfterMilliseconds) }
 
     private var resetAfterMilliseconds: Int64 {
-        limit.millisecondsToGain(limit.capacityMicrotokens - balanceMicrotokens)
+        limit.millisecondsToGain(limit.capacityUnits - balanceUnits)
     }
 }
 
@@ -91,7 +91,7 @@ extension Decision {
     public static func == (left: Decision, right: Decision) -> Bool {
         left.outcome == right.outcome && left.isShadowDenial == right.isShadowDenial && left.limit == right.limit
             && left.decidedAt == right.decidedAt && left.retryAfterMilliseconds == right.retryAfterMilliseconds
-            && left.balanceMicrotokens == right.balanceMicrotokens
+            && left.balanceUnits == right.balanceUnits
     }
 
     /// The same decision under a limit in shadow mode, which denies and refuses no request.
@@ -113,43 +113,41 @@ extension Decision {
         Decision(.allowed, limit, balance: balance, heldTokens: heldTokens, at: now)
     }
 
-    package static func allowed(_ limit: Limit, balanceMicrotokens: Int64, at now: Instant) -> Decision {
-        Decision(.allowed, limit, balance: Balance(microtokens: balanceMicrotokens), at: now)
+    package static func allowed(_ limit: Limit, balanceUnits: Int64, at now: Instant) -> Decision {
+        Decision(.allowed, limit, balance: Balance(units: balanceUnits), at: now)
     }
 
-    /// A denial because `costMicrotokens` are not available; permanent if the cost is above the capacity.
-    static func denied(
-        _ limit: Limit, balanceMicrotokens: Int64, costMicrotokens: Int64, at now: Instant
-    ) -> Decision {
-        guard costMicrotokens <= limit.capacityMicrotokens else {
-            return .neverAllowed(limit, balanceMicrotokens: balanceMicrotokens, at: now)
+    /// A denial because the cost is not available; permanent if it is above the capacity.
+    static func denied(_ limit: Limit, balanceUnits: Int64, cost: Int, at now: Instant) -> Decision {
+        guard cost <= limit.capacity else {
+            return .neverAllowed(limit, balanceUnits: balanceUnits, at: now)
         }
-        let missing = costMicrotokens - balanceMicrotokens
+        let missing = limit.units(of: cost) - balanceUnits
         return .denied(
-            limit, balanceMicrotokens: balanceMicrotokens,
+            limit, balanceUnits: balanceUnits,
             retryAfterMilliseconds: limit.millisecondsToGain(missing), at: now)
     }
 
     package static func denied(
-        _ limit: Limit, balanceMicrotokens: Int64, retryAfterMilliseconds: Int64, at now: Instant
+        _ limit: Limit, balanceUnits: Int64, retryAfterMilliseconds: Int64, at now: Instant
     ) -> Decision {
         Decision(
-            .denied, limit, balance: Balance(microtokens: balanceMicrotokens),
+            .denied, limit, balance: Balance(units: balanceUnits),
             retryAfterMilliseconds: max(1, retryAfterMilliseconds), at: now)
     }
 
     /// A denial of a cost above the capacity: no retry can succeed.
-    static func neverAllowed(_ limit: Limit, balanceMicrotokens: Int64, at now: Instant) -> Decision {
-        Decision(.denied, limit, balance: Balance(microtokens: balanceMicrotokens), at: now)
+    static func neverAllowed(_ limit: Limit, balanceUnits: Int64, at now: Instant) -> Decision {
+        Decision(.denied, limit, balance: Balance(units: balanceUnits), at: now)
     }
 
     package static func unmetered(_ limit: Limit, at now: Instant) -> Decision {
-        Decision(.unmetered, limit, balance: Balance(microtokens: limit.capacityMicrotokens), at: now)
+        Decision(.unmetered, limit, balance: Balance(units: limit.capacityUnits), at: now)
     }
 
     static func refused(_ limit: Limit, at now: Instant) -> Decision {
         Decision(
-            .refused, limit, balance: Balance(microtokens: limit.capacityMicrotokens),
+            .refused, limit, balance: Balance(units: limit.capacityUnits),
             retryAfterMilliseconds: refusedRetryAfterMilliseconds, at: now)
     }
 }

@@ -111,8 +111,8 @@ public struct Grant: Sendable, Equatable {
     ///
     /// A lower number means that the store has forgotten tokens, and the lessee must forget them too.
     public var held: Int
-    /// The tokens that the store could still grant to another lessee, in microtokens; may be below 0.
-    public var openMicrotokens: Int64
+    /// The tokens that the store could still grant to another lessee, in units; may be below 0.
+    public var openUnits: Int64
     /// Tokens of the trickle grant: they arrive out of the refill over ``trickleMilliseconds``.
     ///
     /// The lessee spends them no sooner than they arrive.
@@ -122,23 +122,26 @@ public struct Grant: Sendable, Equatable {
     public var trickleTokens: Int
     /// The time over which the trickle grant arrives, in milliseconds from the arrival of the reply.
     public var trickleMilliseconds: Int64
-    /// How fast ``openMicrotokens`` grows while the trickle grants of all lessees run, in microtokens per millisecond.
-    public var openRefillMicrotokensPerMillisecond: Int64
+    /// How fast ``openUnits`` grows while the trickle grants of all lessees run, in units per millisecond.
+    public var openRefillUnitsPerMillisecond: Int64
     /// Tokens on record for all lessees, after this grant.
     public var outstanding: Int
+    /// How many lessees have a lease of the key, the requesting one included.
+    public var lessees: Int
 
-    /// Creates a reply; by default it has no trickle grant.
+    /// Creates a reply; by default it has no trickle grant, and its lessee is the only one.
     public init(
-        tokens: Int, held: Int, openMicrotokens: Int64, trickleTokens: Int = 0, trickleMilliseconds: Int64 = 0,
-        openRefillMicrotokensPerMillisecond: Int64, outstanding: Int
+        tokens: Int, held: Int, openUnits: Int64, trickleTokens: Int = 0, trickleMilliseconds: Int64 = 0,
+        openRefillUnitsPerMillisecond: Int64, outstanding: Int, lessees: Int = 1
     ) {
         self.tokens = tokens
         self.held = held
-        self.openMicrotokens = openMicrotokens
+        self.openUnits = openUnits
         self.trickleTokens = trickleTokens
         self.trickleMilliseconds = trickleMilliseconds
-        self.openRefillMicrotokensPerMillisecond = openRefillMicrotokensPerMillisecond
+        self.openRefillUnitsPerMillisecond = openRefillUnitsPerMillisecond
         self.outstanding = outstanding
+        self.lessees = lessees
     }
 }
 
@@ -162,8 +165,8 @@ extension Grant {
         return now < settings.expiry(sentAt: request.sentAt) && 0...capacity ~= tokens && 0...request.held ~= held
             && 0...(capacity - tokens) ~= trickleTokens && (trickleTokens == 0) == (trickleMilliseconds <= 0)
             && 0...longestTrickle ~= trickleMilliseconds
-            && openMicrotokens.magnitude <= UInt64(Limit.maximumCapacity) * UInt64(Limit.microtokensPerToken)
-            && 0...request.limit.refillMicrotokensPerMillisecond ~= openRefillMicrotokensPerMillisecond
+            && openUnits.magnitude <= UInt64(Limit.maximumUnits)
+            && 0...request.limit.refillUnitsPerMillisecond ~= openRefillUnitsPerMillisecond
             && 0...Limit.maximumCapacity ~= outstanding
     }
 }

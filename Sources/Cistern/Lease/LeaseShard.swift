@@ -103,7 +103,7 @@ struct LeaseShard: ~Copyable, TableState {
         case .tooManyNewKeys(let milliseconds):
             decisions.newKeysDenied &+= 1
             let denial = Decision.denied(
-                limits.limit(of: key), balanceMicrotokens: 0, retryAfterMilliseconds: milliseconds, at: now)
+                limits.limit(of: key), balanceUnits: 0, retryAfterMilliseconds: milliseconds, at: now)
             return .decided(counted(denial))
         }
     }

@@ -116,9 +116,9 @@ extension LeaseState {
     }
 
     private func recordedTokensStopRefill(_ grant: Grant, settings: LeaseSettings) -> Bool {
-        let room = limit.capacityMicrotokens - Int64(grant.outstanding) * Limit.microtokensPerToken
+        let room = limit.capacityUnits - limit.units(of: grant.outstanding)
         return grant.outstanding > limit.capacity / 16
-            && limit.millisecondsToGain(room - max(0, grant.openMicrotokens)) < settings.durationMilliseconds
+            && limit.millisecondsToGain(room - max(0, grant.openUnits)) < settings.durationMilliseconds
     }
 
     /// Ends the request in flight, which got no usable reply.

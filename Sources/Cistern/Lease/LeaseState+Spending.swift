@@ -10,7 +10,7 @@ extension LeaseState {
             let balance = Balance(estimate)
             return .allowed(limit, balance: balance, heldTokens: UInt32(clamping: heldTokens), at: latestSeenAt)
         }
-        let missing = Int64(cost - heldTokens) * Limit.microtokensPerToken
+        let missing = limit.units(of: cost - heldTokens)
         guard !isRequesting, estimate.rulesOut(missing, now: latestSeenAt) else { return nil }
         return deny(cost: cost, settings: settings, now: latestSeenAt)
     }
@@ -34,10 +34,10 @@ extension LeaseState {
     mutating func deny(cost: Int, settings: LeaseSettings, now: Instant) -> Decision {
         demandedTokens += cost
         guard cost <= limit.capacity else {
-            return .neverAllowed(limit, balanceMicrotokens: balanceMicrotokens, at: now)
+            return .neverAllowed(limit, balanceUnits: balanceUnits, at: now)
         }
         return .denied(
-            limit, balanceMicrotokens: balanceMicrotokens,
+            limit, balanceUnits: balanceUnits,
             retryAfterMilliseconds: millisecondsUntilPaid(cost, settings: settings, now: now), at: now)
     }
 
@@ -45,14 +45,14 @@ extension LeaseState {
     private func millisecondsUntilPaid(_ cost: Int, settings: LeaseSettings, now: Instant) -> Int64 {
         let missingTokens = max(0, cost - heldTokens)
         let drift = settings.clockDriftPerMille
-        if let wait = terms.trickle.millisecondsUntil(missingTokens, clockDriftPerMille: drift, now: now) {
+        if let wait = terms.trickle.millisecondsUntil(missingTokens, limit, clockDriftPerMille: drift, now: now) {
             return wait
         }
-        let missing = Int64(cost - heldTokens) * Limit.microtokensPerToken
+        let missing = limit.units(of: cost - heldTokens)
         // Tokens spent here stay on record, and limit the store's refill to this room, until the store learns of the
         // spending. Then the store adds the refill since the last spend. This code measures the time since then on the
         // slowest possible clock.
-        let room = limit.capacityMicrotokens - Int64(outstandingTokens + spentTokens) * Limit.microtokensPerToken
+        let room = limit.capacityUnits - limit.units(of: outstandingTokens + spentTokens)
         let open = estimate.millisecondsUntil(missing, limit: limit, now: now)
         if missing <= room {
             // This clock may have run fast while the estimate was advanced.
@@ -61,7 +61,7 @@ extension LeaseState {
             let wait = LeaseSettings.waitMilliseconds(open &+ carried, clockDriftPerMille: drift)
             return max(1, open, wait &+ Int64(replyMilliseconds))
         }
-        let refill = limit.millisecondsToGain(missing - max(0, min(estimate.openMicrotokens, room)))
+        let refill = limit.millisecondsToGain(missing - max(0, min(estimate.openUnits, room)))
         let sinceSpend = now.milliseconds - lastSpentAt.milliseconds
         let wait = LeaseSettings.waitMilliseconds(refill, clockDriftPerMille: drift) &- sinceSpend
         return max(1, open, wait &+ Int64(replyMilliseconds))
@@ -74,7 +74,7 @@ extension LeaseState {
         let now = max(now, latestSeenAt)
         estimate.advance(to: now, limit: limit)
         if case .settled(var terms) = phase, terms.trickle.remainingTokens > 0 {
-            heldTokens += terms.trickle.arrive(clockDriftPerMille: clockDriftPerMille, now: now)
+            heldTokens += terms.trickle.arrive(limit, clockDriftPerMille: clockDriftPerMille, now: now)
             phase = .settled(terms)
         }
         if now >= expiresAt {

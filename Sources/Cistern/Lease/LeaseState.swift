@@ -107,9 +107,9 @@ struct LeaseState: Sendable, Equatable {
     func outstandingTokens(at now: Instant) -> Int { now < expiresAt ? outstandingTokens : 0 }
 
     /// The best estimate of the global balance: the store's balance plus the tokens held here.
-    var balanceMicrotokens: Int64 {
-        let held = Int64(heldTokens) * Limit.microtokensPerToken
-        return min(limit.capacityMicrotokens, max(0, estimate.openMicrotokens) + held)
+    var balanceUnits: Int64 {
+        let held = limit.units(of: heldTokens)
+        return min(limit.capacityUnits, max(0, estimate.openUnits) + held)
     }
 
     /// Whether to send a request to the store although no client request needs tokens.

@@ -11,7 +11,7 @@ struct LocalBucket: Sendable {
     /// A bucket with the whole limit, from which a request takes its cost divided by the fraction.
     ///
     /// Its time counts from ``refillStartsAt``, at the rate of the slowest possible clock.
-    private var bucket = TokenBucket(microtokens: 0, asOfMilliseconds: 0)
+    private var bucket = TokenBucket(units: 0, asOfMilliseconds: 0)
 
     /// Creates the empty bucket of a key whose last token was spent here at `spentAt`, leased or not.
     ///
@@ -28,32 +28,32 @@ struct LocalBucket: Sendable {
     }
 
     /// Decides a request and takes its cost; a cost that this fraction can never pay is refused.
-    mutating func decide(_ limit: Limit, costMicrotokens: Int64, settings: LeaseSettings, now: Instant) -> Decision {
-        let scaledCost = scaledCost(of: costMicrotokens)
+    mutating func decide(_ limit: Limit, costUnits: Int64, settings: LeaseSettings, now: Instant) -> Decision {
+        let scaledCost = scaledCost(of: costUnits)
         // A fraction below one token still collects a whole one: n servers admit at most max(C, n) + R·t.
-        let ceiling = max(limit.capacityMicrotokens, self.scaledCost(of: Limit.microtokensPerToken))
+        let ceiling = max(limit.capacityUnits, self.scaledCost(of: limit.unitsPerToken))
         guard scaledCost <= ceiling else { return .refused(limit, at: now) }
         let leasesEndAt = fraction.lostAt.advanced(
             byMilliseconds: settings.localMilliseconds(settings.durationMilliseconds))
         // Leases from before the loss may hold half of the capacity, in whole tokens; this is the rest of the capacity.
-        let earlyCeiling = limit.capacityMicrotokens - Int64(limit.capacity / 2) * Limit.microtokensPerToken
+        let earlyCeiling = limit.capacityUnits - limit.units(of: limit.capacity / 2)
         bucket.refill(
-            limit, ceilingMicrotokens: earlyCeiling, nowMilliseconds: elapsed(until: min(now, leasesEndAt), settings))
+            limit, ceilingUnits: earlyCeiling, nowMilliseconds: elapsed(until: min(now, leasesEndAt), settings))
         if now > leasesEndAt {
-            bucket.refill(limit, ceilingMicrotokens: ceiling, nowMilliseconds: elapsed(until: now, settings))
+            bucket.refill(limit, ceilingUnits: ceiling, nowMilliseconds: elapsed(until: now, settings))
         }
         let isAllowed = bucket.take(scaledCost)
-        let balance = min(limit.capacityMicrotokens, share(of: bucket.microtokens))
-        if isAllowed { return .allowed(limit, balanceMicrotokens: balance, at: now) }
+        let balance = min(limit.capacityUnits, share(of: bucket.units))
+        if isAllowed { return .allowed(limit, balanceUnits: balance, at: now) }
         var start = bucket
         if scaledCost > earlyCeiling, now < leasesEndAt {
             start.refill(
-                limit, ceilingMicrotokens: earlyCeiling, nowMilliseconds: elapsed(until: leasesEndAt, settings))
+                limit, ceilingUnits: earlyCeiling, nowMilliseconds: elapsed(until: leasesEndAt, settings))
         }
-        let due = start.asOfMilliseconds + limit.millisecondsToGain(scaledCost - start.microtokens)
+        let due = start.asOfMilliseconds + limit.millisecondsToGain(scaledCost - start.units)
         let retryAt = instant(at: due, settings)
         return .denied(
-            limit, balanceMicrotokens: balance,
+            limit, balanceUnits: balance,
             retryAfterMilliseconds: (scaledCost > earlyCeiling ? max(retryAt, leasesEndAt) : retryAt).milliseconds
                 - now.milliseconds, at: now)
     }
@@ -65,14 +65,14 @@ struct LocalBucket: Sendable {
     }
 
     /// The cost divided by the fraction: what a request takes from the bucket with the whole limit.
-    private func scaledCost(of costMicrotokens: Int64) -> Int64 {
-        if let servers { return Int64(clamping: Int128(costMicrotokens) * Int128(servers)) }
+    private func scaledCost(of costUnits: Int64) -> Int64 {
+        if let servers { return Int64(clamping: Int128(costUnits) * Int128(servers)) }
         let millionths = Int128(fraction.millionths)
-        return Int64(clamping: (Int128(costMicrotokens) * 1_000_000 + millionths - 1) / millionths)
+        return Int64(clamping: (Int128(costUnits) * 1_000_000 + millionths - 1) / millionths)
     }
 
-    private func share(of microtokens: Int64) -> Int64 {
-        servers.map { microtokens / $0 } ?? Int64(Int128(microtokens) * Int128(fraction.millionths) / 1_000_000)
+    private func share(of units: Int64) -> Int64 {
+        servers.map { units / $0 } ?? Int64(Int128(units) * Int128(fraction.millionths) / 1_000_000)
     }
 
     /// Milliseconds of refill up to an instant, less the amount by which this server's clock may run fast.

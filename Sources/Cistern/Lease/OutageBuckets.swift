@@ -15,7 +15,7 @@ struct OutageBuckets: Sendable {
             buckets[index].flatMap { $0.partition == partition && $0.fraction == fraction ? $0 : nil }
             ?? LocalBucket(partition: partition, fraction: fraction, spentAt: lastSpentAt, settings: settings)
         let decision = bucket.decide(
-            limit, costMicrotokens: Int64(cost) * Limit.microtokensPerToken, settings: settings, now: now)
+            limit, costUnits: limit.units(of: cost), settings: settings, now: now)
         buckets[index] = bucket
         return decision
     }

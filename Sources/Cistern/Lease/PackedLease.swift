@@ -1,29 +1,26 @@
-/// A ``LeaseState`` in 120 bytes, as the lease table keeps it.
+/// A ``LeaseState`` in 128 bytes, as the lease table keeps it.
 ///
 /// The fast path changes ``hot`` alone. A payment lowers the held tokens, and raises the spent and the demanded tokens
 /// by the same amount. So the sums ``spentPlusHeld`` and ``demandedPlusHeld`` are stored, which it does not change.
 struct PackedLease: TableValue {
     typealias Hot = HotLease
-    typealias Cold = InlineArray<12, UInt64>
+    typealias Cold = InlineArray<13, UInt64>
 
     private let acknowledgedSequence: UInt64
     private let estimateAsOf: Instant
-    private let openMicrotokens: Int64
+    private let openUnits: Int64
     private let inflow: Inflow
+    private let limit: Limit
     private let phase: Phase
     private let demand: Demand
     private let spentPlusHeld: UInt32
     private let demandedPlusHeld: Int32
-    /// The limit's capacity and shadow flag, and its refill rate in 40 bits.
-    private let capacityAndShadow: UInt32
-    private let lowRate: UInt32
     /// ``StoreBalanceEstimate/deniesUntil``, as microseconds before the lease expires.
     private let denialEndMicrosecondsBeforeExpiry: UInt32
     /// ``LeaseState/renewAt``, as milliseconds before the lease expires; 0 for none.
     private let renewalMillisecondsBeforeExpiry: UInt16
     private let replyMilliseconds: UInt16
     private let partition: PartitionID
-    private let highRate: UInt8
     private let flags: Flags
     /// The last field, next to the key in memory: see ``TableValue``.
     var hot: HotLease
@@ -66,11 +63,9 @@ struct PackedLease: TableValue {
         let expiry = state.expiresAt
         acknowledgedSequence = state.acknowledgedSequence
         estimateAsOf = state.estimate.asOf
-        openMicrotokens = state.estimate.openMicrotokens
+        openUnits = state.estimate.openUnits
         inflow = state.estimate.inflow
-        capacityAndShadow = state.limit.capacityAndShadow
-        lowRate = UInt32(truncatingIfNeeded: state.limit.refillMicrotokensPerMillisecond)
-        highRate = UInt8(truncatingIfNeeded: state.limit.refillMicrotokensPerMillisecond >> 32)
+        limit = state.limit
         phase = Self.phase(state.phase, expiry: expiry)
         demand = state.demand
         spentPlusHeld = UInt32(clamping: state.spentTokens + state.heldTokens)
@@ -149,7 +144,7 @@ struct PackedLease: TableValue {
             limit: limit, partition: partition, heldTokens: held, spentTokens: Int(spentPlusHeld) - held,
             demandedTokens: Int(demandedPlusHeld) - held, demand: demand,
             estimate: StoreBalanceEstimate(
-                openMicrotokens: openMicrotokens, inflow: inflow, deniesUntil: deniesUntil, asOf: estimateAsOf),
+                openUnits: openUnits, inflow: inflow, deniesUntil: deniesUntil, asOf: estimateAsOf),
             expiresAt: expiresAt, renewAt: renewalMillisecondsBeforeExpiry == 0 ? nil : hot.deadline,
             lastSpentAt: hot.lastSpentAt,
             phase: phase(expiry: expiresAt), acknowledgedSequence: acknowledgedSequence,
@@ -190,14 +185,6 @@ struct PackedLease: TableValue {
 
     // MARK: Reading without unpacking
 
-    private var limit: Limit {
-        @inline(__always) get {
-            Limit(
-                refillMicrotokensPerMillisecond: Int64(highRate) &<< 32 | Int64(lowRate),
-                capacityAndShadow: capacityAndShadow)
-        }
-    }
-
     /// Whether a request to the store is in flight.
     var isRequesting: Bool {
         if case .requesting = phase { true } else { false }
@@ -205,7 +192,7 @@ struct PackedLease: TableValue {
 
     /// The best estimate of the balance, for a payment that the fast path made.
     @inline(__always)
-    var balance: Balance { Balance(openMicrotokens: openMicrotokens, inflow: inflow, asOf: estimateAsOf) }
+    var balance: Balance { Balance(openUnits: openUnits, inflow: inflow, asOf: estimateAsOf) }
 
     /// The allowed decision of a payment that the fast path made at `now`.
     @inline(__always)

@@ -3,16 +3,16 @@
 /// The estimate decides when to ask the store again. That is never too late, except after other servers have returned
 /// tokens. It never permits spending.
 struct StoreBalanceEstimate: Sendable, Equatable {
-    /// The tokens that the store could grant to this lessee at ``asOf``, in microtokens.
-    private(set) var openMicrotokens: Int64
+    /// The tokens that the store could grant to this lessee at ``asOf``, in units.
+    private(set) var openUnits: Int64
     let inflow: Inflow
     /// A shortage may be denied without asking the store until this instant; nil if never.
     let deniesUntil: Instant?
     /// The instant up to which the inflow has been added.
     private(set) var asOf: Instant
 
-    init(openMicrotokens: Int64, inflow: Inflow, deniesUntil: Instant?, asOf: Instant) {
-        self.openMicrotokens = openMicrotokens
+    init(openUnits: Int64, inflow: Inflow, deniesUntil: Instant?, asOf: Instant) {
+        self.openUnits = openUnits
         self.inflow = inflow
         self.deniesUntil = deniesUntil
         self.asOf = asOf
@@ -21,7 +21,7 @@ struct StoreBalanceEstimate: Sendable, Equatable {
     /// Creates the estimate for an unknown bucket: it is assumed to be full, and nothing can be denied.
     init(unknown limit: Limit, asOf: Instant) {
         self.init(
-            openMicrotokens: limit.capacityMicrotokens, inflow: Inflow(microtokensPerMillisecond: 0, isShared: false),
+            openUnits: limit.capacityUnits, inflow: Inflow(unitsPerMillisecond: 0, isShared: false),
             deniesUntil: nil, asOf: asOf)
     }
 
@@ -34,11 +34,11 @@ struct StoreBalanceEstimate: Sendable, Equatable {
     ) {
         // The store read its clock after the request was sent. Counting from `sentAt` estimates the next token too
         // early rather than too late. Too early costs only another request.
-        let refill = grant.openRefillMicrotokensPerMillisecond
+        let refill = grant.openRefillUnitsPerMillisecond
         let endsAt =
             if grant.trickleTokens > 0 {
                 now.advanced(byMilliseconds: grant.trickleMilliseconds)
-            } else if refill < limit.refillMicrotokensPerMillisecond {
+            } else if refill < limit.refillUnitsPerMillisecond {
                 sentAt.advanced(byMilliseconds: settings.horizonMilliseconds)
             } else {
                 expiresAt
@@ -46,8 +46,8 @@ struct StoreBalanceEstimate: Sendable, Equatable {
         // Whole microseconds before the expiry, rounded up: never later than `endsAt`, and exact in ``PackedLease``.
         let microsecondsBefore = (max(0, expiresAt.nanoseconds - endsAt.nanoseconds) + 999) / 1000
         self.init(
-            openMicrotokens: min(grant.openMicrotokens, limit.capacityMicrotokens),
-            inflow: Inflow(microtokensPerMillisecond: refill, isShared: grant.trickleTokens > 0),
+            openUnits: min(grant.openUnits, limit.capacityUnits),
+            inflow: Inflow(unitsPerMillisecond: refill, isShared: grant.trickleTokens > 0),
             deniesUntil: Instant(nanoseconds: expiresAt.nanoseconds - microsecondsBefore * 1000),
             asOf: sentAt)
         advance(to: now, limit: limit)
@@ -55,30 +55,30 @@ struct StoreBalanceEstimate: Sendable, Equatable {
 
     /// Adds the inflow up to `now`.
     mutating func advance(to now: Instant, limit: Limit) {
-        var bucket = TokenBucket(microtokens: openMicrotokens, asOfMilliseconds: 0)
+        var bucket = TokenBucket(units: openUnits, asOfMilliseconds: 0)
         bucket.refill(
-            microtokensPerMillisecond: inflow.microtokensPerMillisecond, ceilingMicrotokens: limit.capacityMicrotokens,
+            unitsPerMillisecond: inflow.unitsPerMillisecond, ceilingUnits: limit.capacityUnits,
             nowMilliseconds: now.milliseconds - asOf.milliseconds)
-        openMicrotokens = bucket.microtokens
+        openUnits = bucket.units
         asOf = now
     }
 
     /// Whether the store has reported that it cannot pay this much yet.
-    func rulesOut(_ microtokens: Int64, now: Instant) -> Bool {
+    func rulesOut(_ units: Int64, now: Instant) -> Bool {
         guard let deniesUntil, now < deniesUntil else { return false }
-        return inflow.isShared || openMicrotokens < microtokens
+        return inflow.isShared || openUnits < units
     }
 
     /// Milliseconds until the store can pay this much, or until asking it again is worthwhile.
-    func millisecondsUntil(_ microtokens: Int64, limit: Limit, now: Instant) -> Int64 {
-        let missing = microtokens - openMicrotokens
+    func millisecondsUntil(_ units: Int64, limit: Limit, now: Instant) -> Int64 {
+        let missing = units - openUnits
         let untilEnd = (deniesUntil ?? Instant(nanoseconds: 0)).milliseconds - now.milliseconds
         if inflow.isShared {
             // Until the estimate ends, all refill is granted to lessees, including this one.
             return max(1, untilEnd) &+ limit.millisecondsToGain(missing)
         }
         if missing <= 0 { return 1 }
-        let rate = inflow.microtokensPerMillisecond
+        let rate = inflow.unitsPerMillisecond
         if rate > 0 { return max(1, (missing - 1) / rate + 1) }
         return max(1, limit.millisecondsToGain(missing), untilEnd)
     }
@@ -90,12 +90,12 @@ struct Inflow: Sendable, Equatable, BitwiseCopyable {
     private let bits: Int64
 
     @inline(__always)
-    init(microtokensPerMillisecond rate: Int64, isShared: Bool) {
+    init(unitsPerMillisecond rate: Int64, isShared: Bool) {
         bits = isShared ? ~rate : rate
     }
 
     /// Whether this lessee already has its part of the open balance, and of the inflow as a trickle grant.
     var isShared: Bool { bits < 0 }
 
-    var microtokensPerMillisecond: Int64 { isShared ? ~bits : bits }
+    var unitsPerMillisecond: Int64 { isShared ? ~bits : bits }
 }

@@ -36,34 +36,36 @@ struct TrickleGrant: Sendable, Equatable {
             arrivedTokens: 0)
     }
 
-    private var microtokensPerMillisecond: Int64 {
-        durationMilliseconds == 0 ? 0 : Int64(tokens) * Limit.microtokensPerToken / durationMilliseconds
+    private func unitsPerMillisecond(_ limit: Limit) -> Int64 {
+        durationMilliseconds == 0 ? 0 : limit.units(of: tokens) / durationMilliseconds
     }
 
-    var tokensPerSecond: Double { Double(microtokensPerMillisecond) / 1000 }
+    var tokensPerSecond: Double {
+        durationMilliseconds == 0 ? 0 : Double(tokens) * 1000 / Double(durationMilliseconds)
+    }
 
     /// The tokens that have not arrived yet.
     var remainingTokens: Int { tokens - arrivedTokens }
 
     /// Takes in the tokens that have arrived since the last call, and returns their number.
-    mutating func arrive(clockDriftPerMille: Int64, now: Instant) -> Int {
+    mutating func arrive(_ limit: Limit, clockDriftPerMille: Int64, now: Instant) -> Int {
         let certain = LeaseSettings.minimumStoreMilliseconds(
             from: Instant(milliseconds: startMilliseconds), to: now, clockDriftPerMille: clockDriftPerMille)
         // The store counts whole milliseconds of its own clock, which may be one fewer.
         let elapsed = max(0, certain - 1)
         let all =
             elapsed >= durationMilliseconds
-            ? tokens : Int(microtokensPerMillisecond * elapsed / Limit.microtokensPerToken)
+            ? tokens : Int(unitsPerMillisecond(limit) * elapsed / limit.unitsPerToken)
         let gained = max(0, all - arrivedTokens)
         arrivedTokens += gained
         return gained
     }
 
     /// Milliseconds until `count` more tokens have arrived; nil if fewer are to come.
-    func millisecondsUntil(_ count: Int, clockDriftPerMille: Int64, now: Instant) -> Int64? {
-        let rate = microtokensPerMillisecond
+    func millisecondsUntil(_ count: Int, _ limit: Limit, clockDriftPerMille: Int64, now: Instant) -> Int64? {
+        let rate = unitsPerMillisecond(limit)
         guard count <= remainingTokens, rate > 0 else { return nil }
-        let due = Int64(arrivedTokens + count) * Limit.microtokensPerToken
+        let due = limit.units(of: arrivedTokens + count)
         let wait = LeaseSettings.waitMilliseconds((due - 1) / rate + 1, clockDriftPerMille: clockDriftPerMille)
         return max(0, wait - (now.milliseconds - startMilliseconds))
     }

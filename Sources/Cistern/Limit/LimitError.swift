@@ -3,6 +3,7 @@ public struct LimitError: Error, Equatable, CustomStringConvertible {
     /// The fields of a limit, by the names that settings and files use.
     public enum Field: String, Sendable {
         case capacity
+        case refill
         case refillPerSecond
     }
 

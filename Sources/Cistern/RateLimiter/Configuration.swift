@@ -24,20 +24,17 @@
     }
 
     extension Limit {
-        /// Reads `capacity` (tokens) and `refillPerSecond` from a configuration; the defaults are 100 and 10.
+        /// Reads `capacity` (tokens) and `refill` from a configuration; the defaults are 100 and `10/s`.
+        ///
+        /// A number of tokens a second, `refillPerSecond`, may take the place of `refill`.
         ///
         /// - Throws: ``InvalidSetting``.
         public init(config: ConfigReader) throws(InvalidSetting) {
-            let capacity = try config.text("capacity")
-            let refill = try config.text("refillPerSecond")
-            guard let tokens = capacity.map({ Int($0) }) ?? Limit.standard.capacity else {
-                throw InvalidSetting(name: "capacity", value: capacity ?? "", remedy: "use a whole number")
-            }
-            guard let rate = refill.map({ Double($0) }) ?? Limit.standard.refillPerSecond else {
-                throw InvalidSetting(name: "refillPerSecond", value: refill ?? "", remedy: "use a number")
-            }
+            let (capacity, refill) = (try config.text("capacity"), try config.text("refill"))
+            let refillPerSecond = try config.text("refillPerSecond")
             do {
-                try self.init(capacity: tokens, refillPerSecond: rate)
+                try self.init(
+                    capacity: capacity, refill: refill, refillPerSecond: refillPerSecond, standard: .standard)
             } catch {
                 throw InvalidSetting(name: error.field.rawValue, value: error.value, remedy: error.remedy)
             }

@@ -6,6 +6,7 @@ final class EmbeddedStore: Sendable {
         // The fields that every decision uses come first, beside the lock.
         var allowed: UInt64 = 0
         var table: BucketTable<LimitedBucket>
+        var pool = LimitPool()
         var decisions = DecisionTally()
         var limits: Limits
         var evictions: UInt64 = 0
@@ -27,44 +28,45 @@ final class EmbeddedStore: Sendable {
     /// The prefetch hints of the store's tables.
     var prefetchHints: PrefetchHints { shards.prefetchHints }
 
-    /// Pays a request on the fast path; nil if it must take the slow path, ``decide(_:hash:costMicrotokens:now:)``.
+    /// Pays a request on the fast path; nil if it must take the slow path, ``decide(_:hash:cost:now:)``.
     @inline(__always)
-    func pay(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Decision? {
+    func pay(_ key: Span<UInt8>, hash: UInt64, cost: Int, now: Instant) -> Decision? {
         // A local function, here and below: the compiler would turn a closure of this length into a call.
         @inline(__always)
         func pay(_ state: inout sending State) -> sending Decision? {
-            guard let pointer = Self.spend(key, hash: hash, costMicrotokens, in: &state, now: now) else { return nil }
-            return state.table[hot: pointer].decision(at: now)
+            guard let pointer = Self.spend(key, hash: hash, cost, in: &state, now: now) else { return nil }
+            let bucket = state.table[hot: pointer]
+            return bucket.decision(state.pool[bucket.limitID], at: now)
         }
         return shards.withShard(of: hash, pay)
     }
 
-    /// As ``pay(_:hash:costMicrotokens:now:)``, without the balance.
+    /// As ``pay(_:hash:cost:now:)``, without the balance.
     @inline(__always)
-    func spend(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Bool {
+    func spend(_ key: Span<UInt8>, hash: UInt64, cost: Int, now: Instant) -> Bool {
         @inline(__always)
         func spend(_ state: inout sending State) -> sending Bool {
-            Self.spend(key, hash: hash, costMicrotokens, in: &state, now: now) != nil
+            Self.spend(key, hash: hash, cost, in: &state, now: now) != nil
         }
         return shards.withShard(of: hash, spend)
     }
 
     @inline(__always)
     private static func spend(
-        _ key: Span<UInt8>, hash: UInt64, _ costMicrotokens: Int64, in state: inout State, now: Instant
+        _ key: Span<UInt8>, hash: UInt64, _ cost: Int, in state: inout State, now: Instant
     ) -> BucketTable<LimitedBucket>.EntryPointer? {
-        guard let pointer = state.table.findEntry(key, hash: hash),
-            state.table[hot: pointer].pay(costMicrotokens, nowMilliseconds: now.milliseconds)
-        else { return nil }
+        guard let pointer = state.table.findEntry(key, hash: hash) else { return nil }
+        let limit = state.pool[state.table[hot: pointer].limitID]
+        guard state.table[hot: pointer].pay(cost, limit, nowMilliseconds: now.milliseconds) else { return nil }
         state.allowed &+= 1
         return pointer
     }
 
-    /// Takes `costMicrotokens` from the key's bucket if it has enough tokens.
+    /// Takes the cost from the key's bucket if it has enough tokens.
     ///
     /// A new key gets a full bucket. If the store is full, a full bucket is evicted, since it would come back full. If
     /// no bucket is full, the request is refused: evicting a bucket in use would restore its tokens.
-    func decide(_ key: Span<UInt8>, hash: UInt64, costMicrotokens: Int64, now: Instant) -> Decision {
+    func decide(_ key: Span<UInt8>, hash: UInt64, cost: Int, now: Instant) -> Decision {
         shards.withShard(of: hash) { state in
             let index: Int
             switch entry(for: key, hash: hash, in: &state, now: now) {
@@ -74,14 +76,14 @@ final class EmbeddedStore: Sendable {
                 state.decisions.newKeysDenied &+= 1
                 let limit = state.limits.limit(of: key)
                 return counted(
-                    .denied(limit, balanceMicrotokens: 0, retryAfterMilliseconds: milliseconds, at: now), in: &state)
+                    .denied(limit, balanceUnits: 0, retryAfterMilliseconds: milliseconds, at: now), in: &state)
             }
             var bucket = state.table[index]
-            let isPaid = bucket.pay(costMicrotokens, nowMilliseconds: now.milliseconds)
+            let limit = state.pool[bucket.limitID]
+            let isPaid = bucket.pay(cost, limit, nowMilliseconds: now.milliseconds)
             state.table[index] = bucket
-            if isPaid { return counted(bucket.decision(at: now), in: &state) }
-            let denial = Decision.denied(
-                bucket.limit, balanceMicrotokens: bucket.microtokens, costMicrotokens: costMicrotokens, at: now)
+            if isPaid { return counted(bucket.decision(limit, at: now), in: &state) }
+            let denial = Decision.denied(limit, balanceUnits: bucket.bucket.units, cost: cost, at: now)
             return counted(denial, in: &state)
         }
     }
@@ -99,12 +101,17 @@ final class EmbeddedStore: Sendable {
         if let index = state.table.find(key, hash: hash) { return .at(index) }
         if let milliseconds = newKeys?.take(now: now) { return .tooManyNewKeys(retryAfterMilliseconds: milliseconds) }
         if state.table.isFull {
-            let gone = state.table.evict(now: now.milliseconds, hash: self.hash.callAsFunction) { $0.forgettable }
-            guard gone != nil else { return .full }
+            let pool = state.pool
+            let gone = state.table.evict(now: now.milliseconds, hash: self.hash.callAsFunction) {
+                $0.forgettable(pool[$0.limitID])
+            }
+            guard let gone else { return .full }
+            state.pool.release(gone.limitID)
             state.evictions &+= 1
         }
         let limit = state.limits.limit(of: key)
-        let index = state.table.insert(key, hash: hash, value: LimitedBucket(full: limit, now: now))
+        let bucket = LimitedBucket(full: limit, id: state.pool.retain(limit), now: now)
+        let index = state.table.insert(key, hash: hash, value: bucket)
         state.table.updateHint(in: prefetchHints, hash: hash)
         return .at(index)
     }
@@ -118,7 +125,9 @@ final class EmbeddedStore: Sendable {
         shards.forEach { $0.limits = limits }
         shards.forEachEntry(of: names, hash: hash) { state, index in
             let limit = state.limits.limit(of: state.table.key(at: index))
-            state.table[index].change(to: limit, now: now)
+            let (oldID, id) = (state.table[index].limitID, state.pool.retain(limit))
+            state.table[index].change(from: state.pool[oldID], to: limit, id: id, now: now)
+            state.pool.release(oldID)
             state.table.forgetBounds()
         }
     }
@@ -127,7 +136,9 @@ final class EmbeddedStore: Sendable {
     func bucket(of key: Span<UInt8>, now: Instant) -> TokenBucket? {
         let hash = hash(key)
         return shards.withShard(of: hash) { state in
-            state.table.find(key, hash: hash).map { state.table[$0].bucket(now: now) }
+            guard let index = state.table.find(key, hash: hash) else { return nil }
+            let bucket = state.table[index]
+            return bucket.bucket(state.pool[bucket.limitID], now: now)
         }
     }
 
@@ -136,7 +147,7 @@ final class EmbeddedStore: Sendable {
         let hash = hash(key)
         shards.withShard(of: hash) { state in
             guard let index = state.table.find(key, hash: hash) else { return }
-            state.table[index].fill(now: now)
+            state.table[index].fill(state.pool[state.table[index].limitID], now: now)
             state.table.forgetBounds()
         }
     }

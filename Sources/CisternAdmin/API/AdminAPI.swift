@@ -98,17 +98,20 @@ struct AdminAPI: Sendable {
     private func setLimit(_ request: Request, _ context: AdminContext) async throws -> Response {
         let name = try Self.organization(in: context)
         let fields = try await FieldReader(
-            request, names: ["capacity", "refillPerSecond", "shadow", "expiresInSeconds"])
-        let capacity = try fields.integer("capacity", in: 1...Limit.maximumCapacity)
-        let remedy = "use tokens per second from 0.001 to 1000000000 with at most three decimals"
-        let refill = try fields.number("refillPerSecond", remedy: remedy)
+            request, names: ["capacity", "refill", "refillPerSecond", "shadow", "expiresInSeconds"])
+        let capacity = try fields.integer("capacity", in: 0...Limit.maximumCapacity)
+        let remedy = "use whole tokens per period, such as \"10/s\", \"600/m\", \"5/h\" or \"3/250ms\""
+        let refill = try fields.text("refill", remedy: remedy)
+        let perSecond = try fields.number("refillPerSecond", remedy: "use a number of tokens a second")
         guard let capacity else { throw Problem(.badRequest, "capacity is missing: use a whole number of tokens") }
-        guard let refill else { throw Problem(.badRequest, "refillPerSecond is missing: \(remedy)") }
+        guard refill != nil || perSecond != nil else { throw Problem(.badRequest, "refill is missing: \(remedy)") }
         let life = try fields.integer("expiresInSeconds", in: 1...315_360_000)
         let isShadow = try fields.boolean("shadow") ?? false
         let limit: Limit
         do {
-            limit = try Limit(capacity: capacity, refillPerSecond: refill, isShadow: isShadow)
+            limit = try Limit(
+                capacity: "\(capacity)", refill: refill, refillPerSecond: perSecond.map { "\($0)" }, isShadow: isShadow,
+                standard: .standard)
         } catch {
             throw Problem(.badRequest, error.description)
         }
@@ -188,7 +191,7 @@ extension OrganizationView {
 extension Limit {
     /// The limit as text, for the log.
     fileprivate var shown: String {
-        "\(capacity) tokens, \(refillPerSecond)/s" + (isShadow ? ", in shadow mode" : "")
+        "\(capacity) tokens, \(refill)" + (isShadow ? ", in shadow mode" : "")
     }
 }
 

@@ -7,11 +7,13 @@ internal import Foundation
 enum Document {
     struct LimitDocument: Encodable {
         let capacity: Int
+        let refill: String
         let refillPerSecond: Double
         let shadow: Bool
 
         init(_ limit: Limit) {
             capacity = limit.capacity
+            refill = "\(limit.refill)"
             refillPerSecond = limit.refillPerSecond
             shadow = limit.isShadow
         }
@@ -19,6 +21,7 @@ enum Document {
 
     struct Override: Encodable {
         let capacity: Int
+        let refill: String
         let refillPerSecond: Double
         let shadow: Bool
         @Nullable var expiresAt: String?
@@ -29,6 +32,7 @@ enum Document {
         init?(_ entry: LimitOverrides.Entry) {
             guard let limit = entry.limit else { return nil }
             capacity = limit.capacity
+            refill = "\(limit.refill)"
             refillPerSecond = limit.refillPerSecond
             shadow = limit.isShadow
             expiresAt = entry.expiresAtMilliseconds.map(Document.date)

@@ -159,6 +159,15 @@ struct FieldReader {
         }
     }
 
+    /// A text; nil if the member is missing or null.
+    func text(_ name: String, remedy: String) throws(Problem) -> String? {
+        switch members[name] {
+        case nil, .null: return nil
+        case .text(let value): return value
+        case .some(let value): throw Self.wrong(name, value, remedy)
+        }
+    }
+
     /// A Boolean; nil if the member is missing or null.
     func boolean(_ name: String) throws(Problem) -> Bool? {
         switch members[name] {

@@ -76,7 +76,7 @@ package enum Deployment {
             redis: \(redis)
             limits: /etc/cistern/limits.yaml
           limits.yaml: |
-            default: {capacity: 100, refillPerSecond: 10}
+            default: {capacity: 100, refill: 10/s}
         ---
         apiVersion: apps/v1
         kind: Deployment

@@ -87,4 +87,4 @@ export function counted(count, one, many = `${one}s`) {
 }
 
 export const limitText = (limit) =>
-  `${full(limit.capacity)} tokens, ${full(limit.refillPerSecond)} a second${limit.shadow ? ", in shadow mode" : ""}`;
+  `${full(limit.capacity)} tokens, ${limit.refill}${limit.shadow ? ", in shadow mode" : ""}`;

@@ -64,7 +64,7 @@ export class OverrideForm {
     byId("override-expiry").value = left === null ? "" : "keep";
     this.#showSeconds();
     byId("override-capacity").value = limit.capacity;
-    byId("override-refill").value = limit.refillPerSecond;
+    byId("override-refill").value = limit.refill;
     byId("override-shadow").checked = limit.shadow;
   }
 
@@ -91,7 +91,7 @@ export class OverrideForm {
       note: requested.shadow ? "In shadow mode the limit only counts what it would deny." : "It takes effect at once.",
       changes: [
         ["Capacity", `${full(limit.capacity)} tokens`, `${full(requested.capacity)} tokens`],
-        ["Refill", `${full(limit.refillPerSecond)} a second`, `${full(requested.refillPerSecond)} a second`],
+        ["Refill", limit.refill, requested.refill],
         ["Shadow mode", yesNo(limit.shadow), yesNo(requested.shadow)],
         [
           "Expires",
@@ -147,23 +147,23 @@ export class OverrideForm {
 
   #read() {
     const fields = [
-      ["override-capacity", "Capacity", 1, 0, "a whole number of tokens", most],
-      ["override-refill", "Refill", 0.001, 3, "a number with at most three decimals", most],
+      ["override-capacity", "Capacity", 0, "a whole number of tokens", most],
     ];
     const expiry = byId("override-expiry").value;
     if (expiry === "custom") {
-      fields.push(["override-seconds", "Expires in", 1, 0, "a whole number of seconds", longestExpiry]);
+      fields.push(["override-seconds", "Expires in", 1, "a whole number of seconds", longestExpiry]);
     }
-    const values = fields.map((field) => readNumber(...field));
+    const values = [...fields.map((field) => readNumber(...field)), readRefill()];
     const wrong = values.find((value) => value.problem);
-    fields.forEach(([id], index) => byId(id).toggleAttribute("aria-invalid", Boolean(values[index].problem)));
+    for (const value of values) byId(value.id).toggleAttribute("aria-invalid", Boolean(value.problem));
     if (wrong) {
       say(byId("organization-message"), wrong.problem, "bad");
       byId(wrong.id).focus();
       return null;
     }
-    const [capacity, refillPerSecond, seconds] = values.map((value) => value.number);
-    const requested = { capacity, refillPerSecond, shadow: byId("override-shadow").checked };
+    const [capacity, seconds] = values.slice(0, -1).map((value) => value.number);
+    const { refill } = values.at(-1);
+    const requested = { capacity, refill, shadow: byId("override-shadow").checked };
     if (expiry === "keep") {
       const left = Math.round((this.#left?.seconds ?? 0) - (performance.now() - (this.#left?.at ?? 0)) / 1000);
       if (left < 1) {
@@ -179,12 +179,20 @@ export class OverrideForm {
   }
 }
 
-function readNumber(id, name, least, decimals, kind, highest) {
+function readNumber(id, name, least, kind, highest) {
   const text = byId(id).value.trim();
-  const pattern = decimals > 0 ? /^\d+(\.\d{1,3})?$/ : /^\d+$/;
   const number = Number(text);
-  if (pattern.test(text) && number >= least && number <= highest) return { id, number };
+  if (/^\d+$/.test(text) && number >= least && number <= highest) return { id, number };
   return { id, problem: `${name} is ${text || "empty"}: use ${kind} from ${least} to ${full(highest)}.` };
+}
+
+/** Reads the refill; a number alone is in tokens a second. The server checks its bounds. */
+function readRefill() {
+  const id = "override-refill";
+  const text = byId(id).value.trim();
+  if (/^\d+$/.test(text)) return { id, refill: `${text}/s` };
+  if (/^\d+\/\d*(ms|s|m|h|d)$/.test(text)) return { id, refill: text };
+  return { id, problem: `Refill is ${text || "empty"}: use whole tokens per period, such as 10/s, 600/m or 5/h.` };
 }
 
 const yesNo = (isSet) => (isSet ? "yes" : "no");

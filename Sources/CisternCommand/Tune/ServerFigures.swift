@@ -9,7 +9,7 @@ struct ServerFigures: Sendable {
     struct Status: Decodable {
         struct Limit: Decodable {
             let capacity: Int
-            let refillPerSecond: Double
+            let refill: String
         }
 
         struct Limits: Decodable {
@@ -69,7 +69,7 @@ struct ServerFigures: Sendable {
     }
 
     let capacity: Int
-    let refillPerSecond: Double
+    let refill: String
     let lease: Status.Lease
     /// Organizations in memory.
     let organizations: Int
@@ -92,7 +92,7 @@ struct ServerFigures: Sendable {
     ///   - bucket: the bucket of the busiest organization.
     init(_ status: Status, allowed: Busiest, denied: Busiest, bucket: Bucket?) {
         capacity = status.limit.capacity
-        refillPerSecond = status.limit.refillPerSecond
+        refill = status.limit.refill
         lease = status.lease
         let rates = Self.rates(allowed: allowed, denied: denied)
         organizations = max(status.organizations, rates.count)

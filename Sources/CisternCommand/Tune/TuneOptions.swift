@@ -20,7 +20,9 @@ struct TuneOptions: ParsableArguments {
     var skew: String?
     @Option(help: ArgumentHelp("Burst of each organization, in tokens. (default: 1000)", valueName: "tokens"))
     var capacity: String?
-    @Option(help: ArgumentHelp("Refill rate of each organization. (default: 1000)", valueName: "tokens/s"))
+    @Option(help: ArgumentHelp("Refill of each organization. (default: 1000/s)", valueName: "tokens/period"))
+    var refill: String?
+    @Option(help: ArgumentHelp("In place of --refill: tokens a second.", valueName: "tokens/s"))
     var refillPerSecond: String?
     @Option(
         help: ArgumentHelp(
@@ -113,8 +115,9 @@ struct TuneOptions: ParsableArguments {
         let skew = sources.take(
             "skew", skew, server?.skew.map { FlagValue.shortest($0) }, standardSkew, how: "fitted to the busiest, ")
         let capacity = sources.take("capacity", capacity, server.map { "\($0.capacity)" }, "1000")
-        let refill = sources.take(
-            "refill-per-second", refillPerSecond, server.map { FlagValue.shortest($0.refillPerSecond) }, "1000")
+        let isPerSecond = refill == nil && refillPerSecond != nil
+        let chosenRefill = sources.take(
+            isPerSecond ? "refill-per-second" : "refill", refill ?? refillPerSecond, server?.refill, "1000/s")
         let trip = sources.take(
             "round-trip", roundTrip, server?.roundTripMilliseconds.map { "\(decimal($0, 2))ms" }, "1ms",
             how: "slowest node's median, ")
@@ -122,7 +125,9 @@ struct TuneOptions: ParsableArguments {
             servers: try FlagValue.integer("servers", servers, in: 1...256),
             organizations: try FlagValue.integer("organizations", organizations, in: 1...1_000_000),
             skew: try FlagValue.number("skew", skew, in: 0...3),
-            limit: try FlagValue.limit(capacity: capacity, refillPerSecond: refill), load: kind.standardLoad,
+            limit: try FlagValue.limit(
+                capacity: capacity, refill: isPerSecond ? nil : chosenRefill, refillPerSecond: refillPerSecond),
+            load: kind.standardLoad,
             roundTripMilliseconds: try Self.roundTrip(trip), kind: kind)
         chosen.nodes = max(1, server?.nodes ?? 1)
         if let server, server.demandPerSecond <= 0, load == nil {

@@ -44,7 +44,7 @@ struct TuneScale: Sendable {
         }
         guard scale.work <= Self.maximumWork else {
             throw FlagError(
-                "the workload is too large to simulate a hundred times: use a lower --refill-per-second with a "
+                "the workload is too large to simulate a hundred times: use a lower --refill with a "
                     + "proportionally lower --capacity, a lower --load, fewer --servers or a shorter --duration")
         }
         self = scale
@@ -106,7 +106,7 @@ struct TuneScale: Sendable {
     func settings(seed: UInt64, limiter: LimiterSettings, lease: LeaseSettings) throws(LimitError) -> WorldSettings {
         let limit = try Limit(
             capacity: max(1, workload.limit.capacity / tokens),
-            refillPerSecond: (workload.limit.refillPerSecond / Double(tokens) * 1000).rounded() / 1000)
+            refillPerSecond: workload.limit.refillPerSecond / Double(tokens))
         var settings = WorldSettings(seed: seed, limit: limit, workload: workload.kind)
         settings.servers = workload.servers
         settings.keys = population.groups.count

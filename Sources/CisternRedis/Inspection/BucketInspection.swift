@@ -21,14 +21,15 @@ package struct BucketInspection: Sendable {
 
     /// The servers that hold leases, the one with the most tokens first.
     package var lessees: [LesseeRecord] {
-        current.records.sorted { ($1.tokens, $0.lesseeID) < ($0.tokens, $1.lesseeID) }.map { record in
+        let now = current.asOfMilliseconds
+        let live = current.records.filter { $0.value.endsMilliseconds > now }
+        return live.sorted { ($1.value.tokens, $0.key) < ($0.value.tokens, $1.key) }.map { lesseeID, record in
             LesseeRecord(
-                name: record.lesseeID, tokens: record.tokens,
-                endsInMilliseconds: record.endsMilliseconds - nowMilliseconds,
+                name: lesseeID, tokens: record.tokens, endsInMilliseconds: record.endsMilliseconds - now,
                 demandPerSecond: Double(record.weight) / 1000,
-                tricklePerSecond: record.trickleEndsMilliseconds > nowMilliseconds
-                    ? Double(record.trickleRate) / 1000 : 0,
-                askedMillisecondsAgo: nowMilliseconds - record.lastRequestMilliseconds)
+                tricklePerSecond: record.trickleEndsMilliseconds > now
+                    ? Double(record.trickleRate) * 1000 / Double(current.unitsPerToken) : 0,
+                askedMillisecondsAgo: now - record.lastRequestMilliseconds)
         }
     }
 
@@ -52,7 +53,14 @@ extension BucketInspection {
         self.slot = slot
         nowMilliseconds = now
         timeToLiveMilliseconds = fields[4].storeMilliseconds
-        stored = StoreBucket(tokens: fields[1], lastRefill: fields[2], leases: fields[3], limit: limit, now: now)
+        var leases: [(name: [UInt8], value: [UInt8])] = []
+        if case .array(let words) = fields[3] {
+            for index in stride(from: 0, to: words.count - 1, by: 2) {
+                if let name = words[index].bytes, let value = words[index + 1].bytes { leases.append((name, value)) }
+            }
+        }
+        stored = StoreBucket(
+            tokens: fields[1].bytes, lastRefill: fields[2].bytes, leases: leases, limit: limit, clock: now)
         var current = stored ?? StoreBucket(full: limit, nowMilliseconds: now)
         current.catchUp(limit, nowMilliseconds: now)
         self.current = current
@@ -64,7 +72,7 @@ extension RedisStore {
         local time = redis.call('TIME')
         return {
           tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000),
-          redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), redis.call('HGETALL', KEYS[3]),
+          redis.pcall('GET', KEYS[1]), redis.pcall('GET', KEYS[2]), redis.pcall('HGETALL', KEYS[3]),
           redis.call('PTTL', KEYS[1])
         }
         """
@@ -93,7 +101,7 @@ extension RedisStore {
     /// denied request, or once its lease has ended.
     package func fillBucket(of key: String, limit: Limit) async throws(BucketInspection.Failure) {
         let name = Array(key.utf8)
-        let command = FillScript.command(name, limit: limit, names: context.names)
+        let command = LeaseScript.fill(name, limit: limit, names: context.names)
         _ = try await ask(command, about: name)
     }
 
@@ -115,51 +123,10 @@ extension RedisStore {
     }
 }
 
-extension StoreBucket {
-    /// Parses a bucket's three Redis keys; nil if there is no bucket.
-    ///
-    /// Other clients may have written to them. Impossible values are interpreted as in the lease script, or left out.
-    fileprivate init?(tokens: RESPValue, lastRefill: RESPValue, leases: RESPValue, limit: Limit, now: Int64) {
-        guard let tokens = tokens.text else { return nil }
-        self.init(full: limit, nowMilliseconds: now)
-        let number = Double(tokens) ?? 0
-        let most = Double(Limit.maximumCapacity)
-        let balance = number.isFinite ? min(max(number, -most), most) : 0
-        balanceMicrotokens = Int64((balance * Double(Limit.microtokensPerToken)).rounded())
-        if let time = lastRefill.text.flatMap({ Int64($0) }), 0...now ~= time { asOfMilliseconds = time }
-        guard case .array(let words) = leases else { return }
-        for index in stride(from: 0, to: words.count - 1, by: 2) {
-            guard let lesseeID = words[index].text, let text = words[index + 1].text else { continue }
-            let numbers = text.split(separator: ":").compactMap { Int64($0) }
-            if lesseeID.isEmpty {
-                overflowMicrotokens = Self.moduloOverflow(numbers.first ?? 0)
-            } else if numbers.count == 9, numbers.allSatisfy({ 0...Self.largestNumber ~= $0 }) {
-                let record = Record(lesseeID: lesseeID, numbers: numbers)
-                if record.isPlausible, outstanding + record.tokens <= Limit.maximumCapacity { records.append(record) }
-            }
-        }
-    }
-}
-
-extension StoreBucket {
-    /// The script computes in doubles, which represent integers exactly up to this one.
-    private static let largestNumber: Int64 = 1 << 53
-}
-
-extension StoreBucket.Record {
-    fileprivate init(lesseeID: String, numbers: [Int64]) {
-        self.init(
-            lesseeID: lesseeID, sequence: UInt64(numbers[0]), tokens: Int(numbers[1]), endsMilliseconds: numbers[2],
-            weight: numbers[3], trickleRate: numbers[4], trickleEndsMilliseconds: numbers[5],
-            unacknowledged: Int(numbers[6]),
-            lastRequestMilliseconds: numbers[7], overflowMicrotokens: numbers[8])
-    }
-}
-
 extension RESPValue {
-    /// A string's text; nil for anything else.
-    fileprivate var text: String? {
+    /// A string's bytes; nil for anything else.
+    fileprivate var bytes: [UInt8]? {
         guard case .string(let bytes) = self else { return nil }
-        return String(decoding: bytes, as: UTF8.self)
+        return bytes
     }
 }

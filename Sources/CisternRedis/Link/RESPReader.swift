@@ -58,7 +58,7 @@ struct RESPReader: ~Copyable {
         try nextReply()?.value
     }
 
-    /// The same, but an array of nine integers, as the lease script returns, needs no allocation.
+    /// The same, but an array of ten integers, as the lease script returns, needs no allocation.
     mutating func nextReply() throws(ProtocolError) -> RESPReply? {
         var reply: UnsafeMutableRawPointer?
         guard redisReaderGetReply(reader, &reply) == REDIS_OK else { throw failure }

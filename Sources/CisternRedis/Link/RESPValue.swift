@@ -12,7 +12,7 @@ package enum RESPValue: Equatable, Sendable {
 
 /// One reply; the lease script's reply is stored inline, without heap allocation.
 enum RESPReply {
-    typealias Numbers = InlineArray<9, Int64>
+    typealias Numbers = InlineArray<10, Int64>
 
     /// An array of nine integers, as the lease script returns.
     case numbers(Numbers)

@@ -100,16 +100,19 @@ extension RedisNode {
 
     /// Logs what the script has repaired in a bucket, and steps of the node's clock.
     private func logRepairs(_ answer: LeaseScript.Answer, on request: LeaseRequest) {
-        guard answer.repairedValues > 0 || answer.stepBackMilliseconds > 0,
+        guard !answer.damage.isEmpty || answer.stepBackMilliseconds > 0,
             let suppressed = loop.value.repairLog.permit(now: clock.now())
         else { return }
         var metadata: Logger.Metadata = [
             "organization": "\(String(decoding: request.key, as: UTF8.self))", "suppressed": "\(suppressed)",
         ]
-        if answer.repairedValues > 0 {
-            metadata["values"] = "\(answer.repairedValues)"
-            metadata["remedy"] = "find the other client that writes to keys with the prefix \(names.prefix):"
-            logger.warning("Redis held values that no server wrote; they were removed", metadata: metadata)
+        if !answer.damage.isEmpty {
+            metadata["fields"] = "\(answer.damage.names.joined(separator: " "))"
+            metadata["remedy"] = """
+                set maxmemory-policy to noeviction, or find the client that writes to keys with the prefix \
+                \(names.prefix):
+                """
+            logger.warning("Redis lost a part of a bucket, or held values that no server wrote", metadata: metadata)
         } else {
             metadata["milliseconds"] = "\(answer.stepBackMilliseconds)"
             metadata["remedy"] = "let the time service of the Redis host slew its clock instead of stepping it"
@@ -145,8 +148,6 @@ extension RedisNode {
 
     /// Reconnects to a node that rejects request after request, and resolves its host name again.
     private func noteRejection(_ message: String, _ connection: RedisConnection) {
-        // A wrong type concerns one key, not the node.
-        guard !message.contains("WRONGTYPE") else { return }
         loop.value.rejections += 1
         guard loop.value.rejections >= Self.mostRejections else { return }
         loop.value.rejections = 0

@@ -20,7 +20,8 @@ final class KeyNames: Sendable {
     private let start: [UInt8]
     private let ends: [[UInt8]]
 
-    private static let fields = ["tokens", "lastRefill", "leases"]
+    /// The last parts of the names of a bucket's Redis keys.
+    static let fields = ["tokens", "lastRefill", "leases"]
 
     init(prefix: String = StoreEnvironment.defaultNamespace, isTagged: Bool) {
         self.prefix = prefix

@@ -37,6 +37,6 @@ package enum FileCheck {
     private static func describe(_ limits: Limits, path: String) -> String {
         let standard = limits.standard
         return "\(path): limits of \(limits.keyCount) organizations; default \(standard.capacity) tokens, "
-            + "\(standard.refillPerSecond) a second" + (standard.isShadow ? ", in shadow" : "")
+            + "\(standard.refill)" + (standard.isShadow ? ", in shadow" : "")
     }
 }

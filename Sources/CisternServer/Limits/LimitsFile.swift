@@ -5,10 +5,10 @@ internal import Yams
 
 /// The limits file: a default limit, and the limits of individual organizations.
 ///
-///     default: {capacity: 100, refillPerSecond: 10}
+///     default: {capacity: 100, refill: 10/s}
 ///     organizations:
-///       acme: {capacity: 5000, refillPerSecond: 500}
-///       trial: {capacity: 50, refillPerSecond: 5, shadow: true}
+///       acme: {capacity: 5000, refill: 500/s}
+///       trial: {capacity: 50, refill: 300/h, shadow: true}
 enum LimitsFile {
     /// The fields of the top-level mapping.
     static let fields = ["default", "organizations"]
@@ -46,7 +46,7 @@ enum LimitsFile {
         guard !document.entries.isEmpty else {
             throw SettingsError(
                 "\(path): the file is empty and may have been truncated: "
-                    + "write default: {capacity: 100, refillPerSecond: 10}, or organizations: {} for no limits")
+                    + "write default: {capacity: 100, refill: 10/s}, or organizations: {} for no limits")
         }
         var standard = standard
         var organizations: [String: Limit] = [:]
@@ -72,7 +72,7 @@ enum LimitsFile {
         guard let mapping = node.mapping else {
             throw document.error(
                 at: node,
-                "\(name) must be a mapping, such as {acme: {capacity: 100, refillPerSecond: 10}}, or {} for none")
+                "\(name) must be a mapping, such as {acme: {capacity: 100, refill: 10/s}}, or {} for none")
         }
         return mapping.map { ($0.key, $0.value) }
     }
@@ -90,44 +90,39 @@ enum LimitsFile {
         _ node: Node, named name: String, in document: YAMLDocument
     ) throws(SettingsError) -> Limit {
         guard let mapping = node.mapping else {
-            throw document.error(at: node, "\(name) must be a limit, such as {capacity: 100, refillPerSecond: 10}")
+            throw document.error(at: node, "\(name) must be a limit, such as {capacity: 100, refill: 10/s}")
         }
-        var capacity: (value: Int, node: Node)?
-        var refillPerSecond: (value: Double, node: Node)?
+        var fields: [LimitError.Field: (text: String, node: Node)] = [:]
         var isShadow = false
         for (key, value) in mapping {
             let text = value.scalar?.string ?? "a nested value"
-            switch key.string {
-            case "capacity":
-                guard let number = value.scalar.flatMap({ Int($0.string) }) else {
-                    throw document.error(at: value, "\(name).capacity is '\(text)': use a whole number of tokens")
+            if let field = key.string.flatMap({ LimitError.Field(rawValue: $0) }) {
+                guard let scalar = value.scalar else {
+                    throw document.error(at: value, "\(name).\(field.rawValue) is a nested value: use a single value")
                 }
-                capacity = (number, value)
-            case "refillPerSecond":
-                guard let number = value.scalar.flatMap({ Double($0.string) }) else {
-                    throw document.error(
-                        at: value, "\(name).refillPerSecond is '\(text)': use a number of tokens per second")
-                }
-                refillPerSecond = (number, value)
-            case "shadow":
+                fields[field] = (scalar.string, value)
+            } else if key.string == "shadow" {
                 guard let flag = value.bool else {
                     throw document.error(at: value, "\(name).shadow is '\(text)': use true or false")
                 }
                 isShadow = flag
-            default:
+            } else {
                 throw document.error(
                     at: key,
                     "\(name).\(key.string ?? "this") is not a field of a limit: "
-                        + "use capacity, refillPerSecond and shadow")
+                        + "use capacity, refill and shadow")
             }
         }
-        guard let capacity else { throw document.error(at: node, "\(name).capacity is missing") }
-        guard let refillPerSecond else { throw document.error(at: node, "\(name).refillPerSecond is missing") }
+        guard fields[.capacity] != nil else { throw document.error(at: node, "\(name).capacity is missing") }
+        guard fields[.refill] != nil || fields[.refillPerSecond] != nil else {
+            throw document.error(at: node, "\(name).refill is missing")
+        }
         do {
-            return try Limit(capacity: capacity.value, refillPerSecond: refillPerSecond.value, isShadow: isShadow)
+            return try Limit(
+                capacity: fields[.capacity]?.text, refill: fields[.refill]?.text,
+                refillPerSecond: fields[.refillPerSecond]?.text, isShadow: isShadow, standard: .standard)
         } catch {
-            let field = error.field == .capacity ? capacity.node : refillPerSecond.node
-            throw document.error(at: field, "\(name).\(error)")
+            throw document.error(at: fields[error.field]?.node ?? node, "\(name).\(error)")
         }
     }
 }

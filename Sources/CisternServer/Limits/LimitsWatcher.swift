@@ -107,7 +107,7 @@ final class LimitsWatcher: Sendable {
             "limits are in force",
             metadata: [
                 "organizations": "\(limits.keyCount)",
-                "default": "\(limits.standard.capacity) tokens, \(limits.standard.refillPerSecond)/s",
+                "default": "\(limits.standard.capacity) tokens, \(limits.standard.refill)",
             ])
     }
 

@@ -134,10 +134,11 @@ final class ServerOperations: Operations {
             }
         } else {
             let found = limiter.embeddedBucket(of: bytes.span, now: clock.now())
-            let microtokens = found?.microtokens ?? limit.capacityMicrotokens
+            let units = found?.units ?? limit.capacityUnits
             bucket = .success(
                 OrganizationView.Bucket(
-                    node: "memory", slot: nil, isStored: found != nil, balance: Double(microtokens) / 1_000_000,
+                    node: "memory", slot: nil, isStored: found != nil,
+                    balance: Double(units) / Double(limit.unitsPerToken),
                     outstanding: 0, lessees: []))
         }
         return OrganizationView(
@@ -148,7 +149,7 @@ final class ServerOperations: Operations {
     private func view(_ inspection: BucketInspection, of store: RedisStore) -> OrganizationView.Bucket {
         OrganizationView.Bucket(
             node: inspection.node, slot: inspection.slot, isStored: inspection.stored != nil,
-            balance: Double(inspection.current.balanceMicrotokens) / 1_000_000,
+            balance: inspection.current.balance,
             outstanding: inspection.current.outstanding,
             lessees: inspection.lessees.map { lessee in
                 var lessee = lessee

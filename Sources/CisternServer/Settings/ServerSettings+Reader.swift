@@ -58,12 +58,17 @@ extension ServerSettings {
     }
 
     private static func standardLimit(_ reader: SettingsReader) throws(SettingsError) -> Limit {
-        let capacity = try reader.integer(.capacity, in: 1...Limit.maximumCapacity)
-        let refillPerSecond = try reader.number(.refillPerSecond)
         do {
-            return try Limit(capacity: capacity, refillPerSecond: refillPerSecond)
+            return try Limit(
+                capacity: reader.text(.capacity), refill: reader.written(.refill),
+                refillPerSecond: reader.written(.refillPerSecond), standard: .standard)
         } catch {
-            let setting = error.field == .capacity ? Setting.capacity : .refillPerSecond
+            let setting =
+                switch error.field {
+                case .capacity: Setting.capacity
+                case .refill: Setting.refill
+                case .refillPerSecond: Setting.refillPerSecond
+                }
             throw SettingsError(setting, value: reader.text(setting) ?? "", remedy: error.remedy)
         }
     }

@@ -94,15 +94,18 @@ extension Setting {
     static let capacity = Setting(
         name: "capacity", placeholder: "tokens", standard: "100",
         help: "Burst of an organization without its own limit, 1 to 1000000000 tokens.")
-    static let refillPerSecond = Setting(
-        name: "refillPerSecond", placeholder: "tokens/s", standard: "10",
+    static let refill = Setting(
+        name: "refill", placeholder: "tokens/period", standard: "10/s",
         help: """
-            Refill rate of an organization without its own limit, 0.001 to 1000000000 tokens a second, with at most \
-            three decimals.
+            Refill of an organization without its own limit, such as 10/s, 600/m, 5/h, 1000/d or 3/250ms; at most \
+            1000000000 tokens a second.
             """)
+    static let refillPerSecond = Setting(
+        name: "refillPerSecond", placeholder: "tokens/s", standard: nil,
+        help: "In place of refill: a number of tokens a second, with any decimals.")
     static let limits = Setting(
         name: "limits", placeholder: "file", standard: nil,
-        help: "YAML file with limits of individual organizations; its default replaces capacity and refillPerSecond.")
+        help: "YAML file with limits of individual organizations; its default replaces capacity and refill.")
     static let onStoreFailure = Setting(
         name: "onStoreFailure", placeholder: "policy", standard: "open",
         help: """
@@ -251,7 +254,8 @@ extension Setting {
         host, port, adminHost, adminPort, adminTokenFile, redis, topology, keyPrefix, redisUser, redisPassword,
         redisPasswordFile,
         redisCaFile, redisCertFile,
-        redisKeyFile, redisServerName, redisVerify, capacity, refillPerSecond, limits, onStoreFailure, leaseDuration,
+        redisKeyFile, redisServerName, redisVerify, capacity, refill, refillPerSecond, limits, onStoreFailure,
+        leaseDuration,
         leaseHorizon, leaseMinimum, leasePrefetch, leaseIdle, leaseAlone, leaseDemandRise, leaseDemandFall, clockDrift,
         storeTimeout, maxBuckets, maxNewKeysPerSecond, maxWaiters, maxStoreRequests, recoveryRequests, maxConnections,
         requestTimeout,

@@ -26,10 +26,13 @@ package struct SettingsReader {
             uniqueKeysWithValues: values.map { (AbsoluteConfigKey([$0]), ConfigValue(.string($1), isSecret: false)) })
     }
 
-    /// The text of a setting: its value, else its default; nil if it has neither.
-    func text(_ setting: Setting) -> String? {
-        reader.string(forKey: ConfigKey([setting.name])) ?? setting.standard
+    /// The value of a setting, as it was written; nil if it has none.
+    func written(_ setting: Setting) -> String? {
+        reader.string(forKey: ConfigKey([setting.name]))
     }
+
+    /// The text of a setting: its value, else its default; nil if it has neither.
+    func text(_ setting: Setting) -> String? { written(setting) ?? setting.standard }
 
     /// A whole number in a range.
     func integer(_ setting: Setting, in range: ClosedRange<Int>) throws(SettingsError) -> Int {
@@ -37,15 +40,6 @@ package struct SettingsReader {
         guard let number = Int(text), range ~= number else {
             throw SettingsError(
                 setting, value: text, remedy: "use a whole number from \(range.lowerBound) to \(range.upperBound)")
-        }
-        return number
-    }
-
-    /// A decimal number; the caller checks its range.
-    func number(_ setting: Setting) throws(SettingsError) -> Double {
-        let text = text(setting) ?? ""
-        guard let number = Double(text) else {
-            throw SettingsError(setting, value: text, remedy: "use a number, such as \(setting.standard ?? "1")")
         }
         return number
     }

@@ -31,7 +31,7 @@ struct WriteBehindLimiter {
         let full = Cell(bucket: TokenBucket(full: limit, nowMilliseconds: now.milliseconds))
         var cell = cells[key] ?? full
         cell.bucket.refill(limit, nowMilliseconds: now.milliseconds)
-        let isAllowed = cell.bucket.take(Int64(cost) * Limit.microtokensPerToken)
+        let isAllowed = cell.bucket.take(limit.units(of: cost))
         if isAllowed { cell.unreported += cost }
         cells[key] = cell
         return isAllowed
@@ -48,10 +48,10 @@ struct WriteBehindLimiter {
     }
 
     /// Updates the local bucket from the store's balance.
-    mutating func settle(_ key: Int, balanceMicrotokens: Int64, now: Instant) {
+    mutating func settle(_ key: Int, balanceUnits: Int64, now: Instant) {
         guard let cell = cells[key] else { return }
-        let unreported = Int64(cell.unreported) * Limit.microtokensPerToken
+        let unreported = limit.units(of: cell.unreported)
         cells[key]?.bucket = TokenBucket(
-            microtokens: balanceMicrotokens - unreported, asOfMilliseconds: now.milliseconds)
+            units: balanceUnits - unreported, asOfMilliseconds: now.milliseconds)
     }
 }

@@ -12,7 +12,7 @@ struct ClockStepChecker {
 
     private let limit: Limit
     private var ideals: IdealBuckets
-    /// The remaining allowance for over-admission, in microtokens; nil for keys whose store's clock has not stepped.
+    /// The remaining allowance for over-admission, in units; nil for keys whose store's clock has not stepped.
     private var allowance: [Int64?]
     /// Whether clock steps are the only faults, so that long denials must result from them.
     private let judgesDenials: Bool
@@ -28,7 +28,7 @@ struct ClockStepChecker {
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
         if case .stepped(let key, let isForward, let trickleRemaining) = observation {
-            let more = isForward ? limit.capacityMicrotokens + trickleRemaining : 0
+            let more = isForward ? limit.capacityUnits + trickleRemaining : 0
             allowance[key] = (allowance[key] ?? 0) + more
         }
         if judgesDenials, let found = denials.observe(observation, at: now) { return found }
@@ -39,7 +39,7 @@ struct ClockStepChecker {
         allowance[key] = left + level
         guard left + level < 0 else { return nil }
         return
-            "org-\(key) was given \(-left - level) microtokens more than the steps of its store's clock allow"
+            "org-\(key) was given \(-left - level) units more than the steps of its store's clock allow"
     }
 }
 
@@ -64,7 +64,7 @@ private struct DenialsAfterSteps {
             if decided.decision.outcome == .allowed { since[decided.key] = now }
             guard decided.decision.outcome == .denied, decided.cost <= limit.capacity else { return nil }
             // Gaining the cost takes time, and another request may take the tokens: twice that time is allowed.
-            let gain = limit.millisecondsToGain(Int64(decided.cost) * Limit.microtokensPerToken)
+            let gain = limit.millisecondsToGain(limit.units(of: decided.cost))
             guard now - start > lease + .milliseconds(2 * gain) else { return nil }
             return "org-\(decided.key) has been denied everything for "
                 + "\((now - start) / 1_000_000) ms since its store's clock stepped"

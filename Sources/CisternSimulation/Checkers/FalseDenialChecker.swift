@@ -51,11 +51,11 @@ struct FalseDenialChecker {
         guard let word = lastAnswers[decided.server][decided.key] else {
             return "\(who) before any answer from the store"
         }
-        let books = StoreRecords(word.grant, at: word.grant.storeAt, limit: limit)
+        let books = StoreRecords(word.grant, limit: limit)
         // The slowest clock within the drift margin measures less elapsed time.
         let elapsed = (now - word.grantedAt) / 1_000_000 * (1000 - 2 * lease.clockDriftPerMille) / 1000 - 1
-        let cost = Int64(decided.cost) * Limit.microtokensPerToken
-        var open = books.openMicrotokens
+        let cost = limit.units(of: decided.cost)
+        var open = books.openUnits
         if books.hasTrickle {
             // A trickle grant justifies a denial only if it is at least the share that the lessee's weight gives.
             if books.isBelowShare { return "\(who), whose trickle grant is below its share" }
@@ -64,14 +64,14 @@ struct FalseDenialChecker {
             open += max(0, elapsed) * books.freeRate
         }
         if open >= cost {
-            return "\(who) a request of \(decided.cost) tokens while the store had \(open) microtokens available"
+            return "\(who) a request of \(decided.cost) tokens while the store had \(open) units available"
         }
         let holds =
             books.hasTrickle
             ? word.answeredAt + .milliseconds(word.grant.grant.trickleMilliseconds)
             : word.grantedAt
                 + .milliseconds(
-                    books.freeRate < limit.refillMicrotokensPerMillisecond
+                    books.freeRate < limit.refillUnitsPerMillisecond
                         ? lease.horizonMilliseconds : lease.durationMilliseconds)
         let slack = (holds - word.grantedAt) * 2 * lease.clockDriftPerMille / 1000 + .milliseconds(2)
         // A request that waited for this answer is decided by it, even if it arrives late.
@@ -84,33 +84,31 @@ struct FalseDenialChecker {
 
 /// The store's records after a grant to a lessee.
 private struct StoreRecords {
-    /// Tokens that are neither leased nor promised to a lessee, in microtokens.
-    let openMicrotokens: Int64
-    /// How fast these tokens grow while trickle grants run, in microtokens per millisecond.
+    /// Tokens that are neither leased nor promised to a lessee, in units.
+    let openUnits: Int64
+    /// How fast these tokens grow while trickle grants run, in units per millisecond.
     let freeRate: Int64
     let hasTrickle: Bool
     /// Whether the lessee's trickle grant is below its share of the refill although more refill was free.
     let isBelowShare: Bool
 
-    init(_ granted: Granted, at time: Time, limit: Limit) {
-        let now = time.storeMilliseconds
-        let running = granted.bucket.records.filter { $0.trickleEndsMilliseconds > now }
-        let rate = limit.refillMicrotokensPerMillisecond
-        let free = rate - running.reduce(0) { $0 + $1.trickleRate }
+    init(_ granted: Granted, limit: Limit) {
+        let (bucket, now) = (granted.bucket, granted.bucket.asOfMilliseconds)
+        let rate = limit.refillUnitsPerMillisecond
+        let free = rate - bucket.trickleSlots.reduce(0) { $0 + $1.rate }
         let left =
-            granted.bucket.balanceMicrotokens
-            + running.reduce(0) { $0 + $1.trickleRate * ($1.trickleEndsMilliseconds - now) }
+            bucket.balanceUnits + bucket.trickleSlots.reduce(0) { $0 + $1.rate * ($1.endsMilliseconds - now) }
         // Outstanding tokens never exceed the capacity, regardless of the refill.
-        let room = limit.capacityMicrotokens - Int64(granted.bucket.outstanding) * Limit.microtokensPerToken
-        openMicrotokens = min(left, room)
-        let own = running.first { $0.lesseeID == granted.request.lesseeID }
+        let room = limit.capacityUnits - limit.units(of: bucket.outstanding)
+        openUnits = min(left, room)
+        let own = bucket.records[granted.request.lesseeID].flatMap { $0.trickleEndsMilliseconds > now ? $0 : nil }
         hasTrickle = own != nil
-        let weights = granted.bucket.records.filter { $0.endsMilliseconds > now }.reduce(0) { $0 + $1.weight }
+        let weights = bucket.expirySlots.reduce(0) { $0 + $1.weight }
         let share = Double(rate) * Double(granted.request.requested.weight) / Double(max(1, weights))
         let fair = min(share, Double(free + (own?.trickleRate ?? 0)))
-        // A trickle grant is rounded to whole tokens and milliseconds.
-        let length = granted.grant.trickleMilliseconds
-        let promised = Int64(granted.grant.trickleTokens + 1) * Limit.microtokensPerToken
+        // A trickle grant is rounded to whole tokens and milliseconds, and ends with a slot: up to 1/32 later.
+        let length = granted.grant.trickleMilliseconds * 32 / 33
+        let promised = limit.units(of: granted.grant.trickleTokens + 1)
         isBelowShare = own != nil && Double(promised) < fair * Double(length - 1)
         freeRate = free
     }

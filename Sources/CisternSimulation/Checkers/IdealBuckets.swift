@@ -7,7 +7,7 @@ internal import Cistern
 struct IdealBuckets {
     private struct Ideal {
         var bucket: TokenBucket
-        /// Tokens outstanding when data was lost and not spent since, in microtokens.
+        /// Tokens outstanding when data was lost and not spent since, in units.
         var leftover: Int64 = 0
         /// The order of the last grant before the latest loss.
         var lastGrantBeforeLoss = 0
@@ -26,7 +26,7 @@ struct IdealBuckets {
         ideals = Array(repeating: Ideal(bucket: full, spendsLeftover: none), count: settings.keys)
     }
 
-    /// Returns the level after an admission, in microtokens; below 0 if the bucket could not have paid for it.
+    /// Returns the level after an admission, in units; below 0 if the bucket could not have paid for it.
     mutating func observe(_ observation: Observation, at now: Time) -> (key: Int, level: Int64)? {
         switch observation {
         case .granted(let granted): latestGrant = granted.order
@@ -34,7 +34,7 @@ struct IdealBuckets {
             ideals[key].spendsLeftover[server] = order <= ideals[key].lastGrantBeforeLoss
         case .lost(let key, let outstanding):
             ideals[key].bucket = TokenBucket(full: limit, nowMilliseconds: now.storeMilliseconds)
-            ideals[key].leftover += Int64(outstanding) * Limit.microtokensPerToken
+            ideals[key].leftover += limit.units(of: outstanding)
             ideals[key].lastGrantBeforeLoss = latestGrant
             for server in ideals[key].spendsLeftover.indices {
                 ideals[key].spendsLeftover[server] = true
@@ -48,14 +48,14 @@ struct IdealBuckets {
 
     private mutating func admit(_ decided: Decided, at now: Time) -> Int64 {
         let key = decided.key
-        let cost = Int64(decided.cost) * Limit.microtokensPerToken
+        let cost = limit.units(of: decided.cost)
         if ideals[key].spendsLeftover[decided.server] {
             ideals[key].leftover -= cost
             return ideals[key].leftover
         }
         ideals[key].bucket.refill(limit, nowMilliseconds: now.storeMilliseconds)
-        let level = ideals[key].bucket.microtokens - cost
-        ideals[key].bucket = TokenBucket(microtokens: level, asOfMilliseconds: now.storeMilliseconds)
+        let level = ideals[key].bucket.units - cost
+        ideals[key].bucket = TokenBucket(units: level, asOfMilliseconds: now.storeMilliseconds)
         return level
     }
 
@@ -64,6 +64,6 @@ struct IdealBuckets {
         let bucket = ideals[key].bucket
         ideals[key].leftover = max(0, ideals[key].leftover)
         ideals[key].bucket = TokenBucket(
-            microtokens: max(0, bucket.microtokens), asOfMilliseconds: bucket.asOfMilliseconds)
+            units: max(0, bucket.units), asOfMilliseconds: bucket.asOfMilliseconds)
     }
 }

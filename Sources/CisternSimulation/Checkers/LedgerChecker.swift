@@ -36,24 +36,22 @@ struct LedgerChecker {
 
     private func judge(_ granted: Granted, since last: StoreBucket?, at now: Time) -> String? {
         let (limit, bucket) = (granted.request.limit, granted.bucket)
-        let outstanding = Int64(bucket.outstanding) * Limit.microtokensPerToken
-        let trickleRate = bucket.records.filter { $0.trickleEndsMilliseconds > now.storeMilliseconds }.reduce(0) {
-            $0 + $1.trickleRate
+        let outstanding = limit.units(of: bucket.outstanding)
+        let trickleRate = bucket.trickleSlots.reduce(0) { $0 + $1.rate }
+        if bucket.balanceUnits + outstanding > limit.capacityUnits {
+            return "balance \(bucket.balanceUnits) plus outstanding \(outstanding) exceeds the capacity"
         }
-        if bucket.balanceMicrotokens + outstanding > limit.capacityMicrotokens {
-            return "balance \(bucket.balanceMicrotokens) plus outstanding \(outstanding) exceeds the capacity"
-        }
-        if outstanding > limit.capacityMicrotokens { return "outstanding \(outstanding) exceeds the capacity" }
-        if trickleRate > limit.refillMicrotokensPerMillisecond, granted.at > steppedUntil[granted.key] {
-            return "trickle grants of \(trickleRate) microtokens per millisecond exceed the refill rate"
+        if outstanding > limit.capacityUnits { return "outstanding \(outstanding) exceeds the capacity" }
+        if trickleRate > limit.refillUnitsPerMillisecond, granted.at > steppedUntil[granted.key] {
+            return "trickle grants of \(trickleRate) units per millisecond exceed the refill rate"
         }
         guard let last else { return nil }
         // Below 0 if a lessee lost a trickle grant: its promised tokens can never be spent, and the store drops them.
-        let before = max(0, last.balanceMicrotokens + Int64(last.outstanding) * Limit.microtokensPerToken)
+        let before = max(0, last.balanceUnits + limit.units(of: last.outstanding))
         let inflow =
-            (bucket.asOfMilliseconds - last.asOfMilliseconds) * limit.refillMicrotokensPerMillisecond
-            - (bucket.overflowMicrotokens - last.overflowMicrotokens)
-        let after = bucket.balanceMicrotokens + outstanding
+            (bucket.asOfMilliseconds - last.asOfMilliseconds) * limit.refillUnitsPerMillisecond
+            - (bucket.overflowUnits - last.overflowUnits)
+        let after = bucket.balanceUnits + outstanding
         guard after > before + inflow else { return nil }
         return "balance plus outstanding grew from \(before) to \(after), but the refill was \(inflow)"
     }

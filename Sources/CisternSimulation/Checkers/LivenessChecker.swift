@@ -11,7 +11,7 @@ struct LivenessChecker {
     ///
     /// Half of C may be leased ahead. Other tokens may be in transit, or spent and still on record. Reports of spending
     /// are rounded to the safe side by some milliseconds.
-    private let ceilingMicrotokens: Int64
+    private let ceilingUnits: Int64
     /// Whether servers cannot keep all keys in memory, and refuse requests for some of them.
     private let isNearCapacity: Bool
     /// Whether the world has no faults.
@@ -26,16 +26,16 @@ struct LivenessChecker {
 
     init(_ settings: WorldSettings) {
         limit = settings.limit
-        ceilingMicrotokens = max(
+        ceilingUnits = max(
             0,
-            limit.capacityMicrotokens / 4 - Int64(settings.servers) * Limit.microtokensPerToken
-                - settings.roundTripMicrotokens - 5 * limit.refillMicrotokensPerMillisecond)
+            limit.capacityUnits / 4 - limit.units(of: settings.servers)
+                - settings.roundTripUnits - 5 * limit.refillUnitsPerMillisecond)
         isNearCapacity = settings.isNearCapacity
         neverFails = settings.faults == .none
         let lease = settings.limiter.lease
         recoveryTime = .milliseconds(1000 + lease.timeoutMilliseconds + lease.durationMilliseconds)
         ideals = Array(
-            repeating: TokenBucket(microtokens: 0, asOfMilliseconds: 0), count: settings.keys)
+            repeating: TokenBucket(units: 0, asOfMilliseconds: 0), count: settings.keys)
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
@@ -43,7 +43,7 @@ struct LivenessChecker {
         case .recovering:
             recoveredAt = now + recoveryTime
             for key in ideals.indices {
-                ideals[key] = TokenBucket(microtokens: 0, asOfMilliseconds: (now + recoveryTime).storeMilliseconds)
+                ideals[key] = TokenBucket(units: 0, asOfMilliseconds: (now + recoveryTime).storeMilliseconds)
             }
         case .decided(let decided):
             if neverFails, decided.decision.outcome == .unmetered || decided.decision.outcome == .refused,
@@ -62,8 +62,8 @@ struct LivenessChecker {
         let key = decided.key
         var ideal = ideals[key]
         ideal.refill(
-            limit, ceilingMicrotokens: ceilingMicrotokens, nowMilliseconds: now.storeMilliseconds)
-        let canPay = ideal.take(Int64(decided.cost) * Limit.microtokensPerToken)
+            limit, ceilingUnits: ceilingUnits, nowMilliseconds: now.storeMilliseconds)
+        let canPay = ideal.take(limit.units(of: decided.cost))
         ideals[key] = ideal
         switch decided.decision.outcome {
         case .allowed: return nil

@@ -19,7 +19,7 @@ struct OverAdmissionChecker {
     }
 
     var peakPercent: Double {
-        Double(-lowest) / Double(limit.capacityMicrotokens) * 100
+        Double(-lowest) / Double(limit.capacityUnits) * 100
     }
 
     mutating func observe(_ observation: Observation, at now: Time) -> String? {
@@ -29,6 +29,6 @@ struct OverAdmissionChecker {
         }
         lowest = min(lowest, level)
         guard level < 0 else { return nil }
-        return "org-\(key) was given \(-level) microtokens more than capacity and refill allow"
+        return "org-\(key) was given \(-level) units more than capacity and refill allow"
     }
 }

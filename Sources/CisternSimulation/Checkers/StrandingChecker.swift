@@ -18,7 +18,7 @@ struct StrandingChecker {
     ///
     /// Tokens in transit count as leased, so remote servers cannot fully use a bucket that fills in a few round trips.
     private var boundApplies: Bool {
-        settings.limit.capacityMicrotokens > 8 * settings.roundTripMicrotokens
+        settings.limit.capacityUnits > 8 * settings.roundTripUnits
             && settings.limit.capacity > 8 * max(settings.servers, settings.workload.highestCost)
             && !settings.isNearCapacity
     }
@@ -26,12 +26,12 @@ struct StrandingChecker {
     private func leaseOfStoppedServer(in end: FinalState) -> String? {
         for node in end.nodes {
             for key in node.entries.keys.sorted() {
-                let records = node.entries[key]?.bucket.records ?? []
-                let dead = records.first {
-                    $0.tokens > 0 && $0.endsMilliseconds > node.clock(at: end.now).storeMilliseconds
-                        && !end.aliveLesseeIDs.contains($0.lesseeID)
+                guard let bucket = node.entries[key]?.bucket else { continue }
+                let time = bucket.time(atClock: node.clock(at: end.now).storeMilliseconds)
+                let dead = bucket.records.first {
+                    $0.value.tokens > 0 && $0.value.endsMilliseconds > time && !end.aliveLesseeIDs.contains($0.key)
                 }
-                if let dead { return "\(dead.tokens) tokens are still leased to \(dead.lesseeID), which has ended" }
+                if let dead { return "\(dead.value.tokens) tokens are still leased to \(dead.key), which has ended" }
             }
         }
         return nil

@@ -24,7 +24,7 @@ struct Message {
 struct Reply {
     enum Content {
         case granted(Grant, order: Int)
-        case settled(balanceMicrotokens: Int64)
+        case settled(balanceUnits: Int64)
         case pong
         /// The node has already acted on a later request of the same lessee.
         case stale

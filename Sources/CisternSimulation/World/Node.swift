@@ -34,7 +34,10 @@ struct Node {
         let milliseconds = clock(at: now).storeMilliseconds
         let life = StoreBucket.timeToLiveMilliseconds(of: limit, leaseMilliseconds: leaseMilliseconds)
         if let entry = entries[key],
-            milliseconds - max(entry.bucket.asOfMilliseconds, entry.unleasedBucket.asOfMilliseconds) < life
+            milliseconds
+                - max(
+                    entry.bucket.asOfMilliseconds - entry.bucket.clockOffsetMilliseconds,
+                    entry.unleasedBucket.asOfMilliseconds) < life
         {
             return entry
         }

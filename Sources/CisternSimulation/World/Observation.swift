@@ -16,7 +16,7 @@ package enum Observation {
     /// A node lost a key's bucket with this many tokens outstanding.
     case lost(key: Int, outstanding: Int)
     /// The clock of a key's node is about to step; trickle grants still have this much to deliver.
-    case stepped(key: Int, isForward: Bool, trickleRemainingMicrotokens: Int64)
+    case stepped(key: Int, isForward: Bool, trickleRemainingUnits: Int64)
     /// Recovery begins: no more faults, and a light load.
     case recovering
 
@@ -29,7 +29,7 @@ package enum Observation {
         case .granted(let granted):
             Self.mixed(
                 3, granted.grant.tokens, granted.grant.trickleTokens,
-                Int(truncatingIfNeeded: granted.bucket.balanceMicrotokens)
+                Int(truncatingIfNeeded: granted.bucket.balanceUnits)
             )
         case .answered(let server, let key, let order): Self.mixed(4, server, key, order)
         case .held(let server, let key, let leased, let recorded):

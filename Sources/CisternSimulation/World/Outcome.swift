@@ -53,7 +53,7 @@ struct Tally {
         case .arrived(_, let key, let cost):
             requests += settings.count(of: key)
             ideal[key].refill(limit, nowMilliseconds: now.storeMilliseconds)
-            if ideal[key].take(Int64(cost) * Limit.microtokensPerToken) { due[key] += cost }
+            if ideal[key].take(limit.units(of: cost)) { due[key] += cost }
         case .decided(let decided):
             waits.append(now - decided.arrivedAt)
             if settings.population != nil { waitCounts.append(settings.count(of: decided.key)) }

@@ -149,12 +149,12 @@ extension World {
 
     private func observeStep(of key: Int, isForward: Bool) {
         let node = nodes[partitions[key]]
-        let milliseconds = node.clock(at: now).storeMilliseconds
-        let records = node.entries[faultInjection.bucket(of: key)]?.bucket.records ?? []
-        let trickleRemaining = records.reduce(0) {
-            $0 + $1.trickleRate * max(0, $1.trickleEndsMilliseconds - milliseconds)
+        let bucket = node.entries[faultInjection.bucket(of: key)]?.bucket
+        let time = bucket?.time(atClock: node.clock(at: now).storeMilliseconds) ?? 0
+        let trickleRemaining = (bucket?.trickleSlots ?? []).reduce(0) {
+            $0 + $1.rate * max(0, $1.endsMilliseconds - time)
         }
-        observe(.stepped(key: key, isForward: isForward, trickleRemainingMicrotokens: trickleRemaining))
+        observe(.stepped(key: key, isForward: isForward, trickleRemainingUnits: trickleRemaining))
     }
 
     /// Steps one node's clock forward or back, and schedules the next step.

@@ -87,10 +87,10 @@ extension World {
                 key, limit: settings.limit, leaseMilliseconds: leaseMilliseconds, now: now)
             entry.unleasedBucket.refill(settings.limit, nowMilliseconds: nodes[id].clock(at: now).storeMilliseconds)
             entry.unleasedBucket = TokenBucket(
-                microtokens: entry.unleasedBucket.microtokens - Int64(tokens) * Limit.microtokensPerToken,
+                units: entry.unleasedBucket.units - settings.limit.units(of: tokens),
                 asOfMilliseconds: entry.unleasedBucket.asOfMilliseconds)
             nodes[id].entries[key] = entry
-            return .settled(balanceMicrotokens: entry.unleasedBucket.microtokens)
+            return .settled(balanceUnits: entry.unleasedBucket.units)
         case .script(let request, let key):
             nodes[id].knowsScript = true
             return lease(request, key, server: message.server, at: id)
@@ -140,7 +140,7 @@ extension World {
                 case .writeBehind(var limiter) = servers[id].limiter
             else { return }
             servers[id].finish(reply.ticket, now: now)
-            limiter.settle(key, balanceMicrotokens: balance, now: local)
+            limiter.settle(key, balanceUnits: balance, now: local)
             servers[id].limiter = .writeBehind(limiter)
         case .granted(var grant, let order):
             if let request = pending.message.content.request {

@@ -225,8 +225,8 @@ package final class World {
             servers[id].limiter = .writeBehind(limiter)
             let decision: Decision =
                 isAllowed
-                ? .allowed(settings.limit, balanceMicrotokens: 0, at: local)
-                : .denied(settings.limit, balanceMicrotokens: 0, retryAfterMilliseconds: 1, at: local)
+                ? .allowed(settings.limit, balanceUnits: 0, at: local)
+                : .denied(settings.limit, balanceUnits: 0, retryAfterMilliseconds: 1, at: local)
             settle(number, decision)
         }
     }
@@ -274,19 +274,15 @@ package final class World {
     func observeHoldings(of key: Int) {
         let node = nodes[partitions[key]]
         let bucket = node.entries[faultInjection.bucket(of: key)]?.bucket
-        let clock = node.clock(at: now)
+        let time = bucket?.time(atClock: node.clock(at: now).storeMilliseconds) ?? 0
         for server in servers where server.isUp {
             guard case .cistern(let limiter) = server.limiter else { continue }
             let name = names[key]
             let leased = limiter.outstandingTokens(name.span, now: server.clock.reading(at: now))
             guard leased > 0 else { continue }
             let lesseeID = faultInjection.lesseeID(server.lesseeID, server: server.id)
-            let record = bucket?.records.first {
-                $0.lesseeID == lesseeID && $0.endsMilliseconds > clock.storeMilliseconds
-            }
-            observe(
-                .held(
-                    server: server.id, key: key, leased: leased, recorded: record?.tokens ?? 0))
+            let record = bucket?.records[lesseeID].flatMap { $0.endsMilliseconds > time ? $0 : nil }
+            observe(.held(server: server.id, key: key, leased: leased, recorded: record?.tokens ?? 0))
         }
     }
 
@@ -308,9 +304,11 @@ package final class World {
     private func stranded(of key: Int, lessees: [String: Int]) -> Int {
         let node = nodes[partitions[key]]
         let bucket = node.entries[faultInjection.bucket(of: key)]?.bucket
-        let records = bucket?.records.filter { $0.endsMilliseconds > node.clock(at: now).storeMilliseconds } ?? []
-        return records.reduce(0) { sum, record in
-            guard let id = lessees[record.lesseeID] else { return sum + record.tokens }
+        let time = bucket?.time(atClock: node.clock(at: now).storeMilliseconds) ?? 0
+        let records = bucket?.records.filter { $0.value.endsMilliseconds > time } ?? [:]
+        return records.reduce(0) { sum, entry in
+            let (lesseeID, record) = entry
+            guard let id = lessees[lesseeID] else { return sum + record.tokens }
             let server = servers[id]
             guard case .cistern(let limiter) = server.limiter else { return sum + record.tokens }
             if let last = server.lastArrivals[key],

@@ -100,10 +100,10 @@ package struct WorldSettings: Sendable {
     /// Whether servers cannot keep all keys in memory, and refuse requests for some of them.
     var isNearCapacity: Bool { limiter.maximumBuckets < keys }
 
-    /// The refill during the longest round trip to the store, in microtokens.
-    var roundTripMicrotokens: Int64 {
-        let microtokens = 2e-3 * Double(latencyMicroseconds.upperBound) * Double(limit.refillMicrotokensPerMillisecond)
-        return Int64(min(microtokens, 1e17))
+    /// The refill during the longest round trip to the store, in units.
+    var roundTripUnits: Int64 {
+        let units = 2e-3 * Double(latencyMicroseconds.upperBound) * Double(limit.refillUnitsPerMillisecond)
+        return Int64(min(units, 1e17))
     }
 
     /// Returns a small world with random settings drawn from the seed, for sweeps over many seeds.

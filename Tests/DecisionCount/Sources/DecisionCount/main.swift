@@ -102,8 +102,8 @@ private struct GenerousStore: LeaseStore {
     ) {
         let tokens = min(request.missingTokens + request.requested.prefetchTokens, request.limit.capacity)
         let grant = Grant(
-            tokens: tokens, held: request.held, openMicrotokens: 0,
-            openRefillMicrotokensPerMillisecond: Int64(request.limit.refillPerSecond * 1000), outstanding: tokens)
+            tokens: tokens, held: request.held, openUnits: 0,
+            openRefillUnitsPerMillisecond: Int64(request.limit.refillPerSecond * 1000), outstanding: tokens)
         reply(.success(grant), request.sentAt)
     }
 }
