@@ -10,6 +10,7 @@ struct LeaseOptions: ParsableArguments {
     @Option(help: .of("leasePrefetch")) var leasePrefetch: String?
     @Option(help: .of("leaseIdle")) var leaseIdle: String?
     @Option(help: .of("leaseAlone")) var leaseAlone: String?
+    @Option(help: .of("leaseCallsPerSecond")) var leaseCallsPerSecond: String?
     @Option(help: .of("leaseDemandRise")) var leaseDemandRise: String?
     @Option(help: .of("leaseDemandFall")) var leaseDemandFall: String?
     @Option(help: .of("clockDrift")) var clockDrift: String?
@@ -20,6 +21,7 @@ struct LeaseOptions: ParsableArguments {
             ("lease-duration", "leaseDuration", leaseDuration), ("lease-horizon", "leaseHorizon", leaseHorizon),
             ("lease-minimum", "leaseMinimum", leaseMinimum), ("lease-prefetch", "leasePrefetch", leasePrefetch),
             ("lease-idle", "leaseIdle", leaseIdle), ("lease-alone", "leaseAlone", leaseAlone),
+            ("lease-calls-per-second", "leaseCallsPerSecond", leaseCallsPerSecond),
             ("lease-demand-rise", "leaseDemandRise", leaseDemandRise),
             ("lease-demand-fall", "leaseDemandFall", leaseDemandFall), ("clock-drift", "clockDrift", clockDrift),
             ("store-timeout", "storeTimeout", storeTimeout),

@@ -14,7 +14,7 @@ struct SimulateOptions: ParsableArguments {
             "Simulate a small random world for each seed; of the flags for a world, only --faults is allowed.",
             valueName: "first..last"))
     var seeds: String?
-    @Option(help: ArgumentHelp("Number of servers, 1 to 1000. (default: 8)", valueName: "count")) var servers: String?
+    @Option(help: ArgumentHelp("Number of servers, 1 to 2000. (default: 8)", valueName: "count")) var servers: String?
     @Option(help: ArgumentHelp("Redis nodes, 1 to 100. (default: 1; 3 with faults crash and all)", valueName: "count"))
     var nodes: String?
     @Option(help: ArgumentHelp("Organizations, 1 to 10000. (default: 1)", valueName: "count")) var organizations:
@@ -109,7 +109,7 @@ struct SimulateOptions: ParsableArguments {
                 capacity: capacity ?? "1000", refill: refill, refillPerSecond: refillPerSecond),
             workload: try FlagValue.choice("workload", workload ?? "even"))
         settings.policy = policy
-        settings.servers = try FlagValue.integer("servers", servers ?? "8", in: 1...1000)
+        settings.servers = try FlagValue.integer("servers", servers ?? "8", in: 1...2000)
         settings.keys = try FlagValue.integer("organizations", organizations ?? "1", in: 1...10_000)
         settings.faults = try chosenFaults()
         // Organizations move between nodes only if there are several.

@@ -66,7 +66,8 @@ struct NodeLossTests {
             let share = LocalFraction(millionths: 1_000_000 / Int64(servers), lostAt: lost)
             var buckets = (0..<servers).map { _ in
                 LocalBucket(
-                    partition: .only, fraction: share, spentAt: Instant(milliseconds: 0), settings: LeaseSettings())
+                    limit, partition: .only, fraction: share, spentAt: Instant(milliseconds: 0),
+                    settings: LeaseSettings())
             }
             // At most half of the capacity is leased at the loss, and it expires within the duration of a lease.
             var leased = limit.capacity / 2
@@ -106,7 +107,7 @@ struct NodeLossTests {
         let lost = Instant(milliseconds: 50_000)
         let share = LocalFraction(millionths: 1_000_000 / Int64(limitAndServers.servers), lostAt: lost)
         var bucket = LocalBucket(
-            partition: .only, fraction: share, spentAt: Instant(milliseconds: 0), settings: settings)
+            limit, partition: .only, fraction: share, spentAt: Instant(milliseconds: 0), settings: settings)
         var (now, admitted) = (lost, 0)
         for _ in 0..<40 {
             let decision = bucket.decide(limit, costUnits: 1_000_000, settings: settings, now: now)
@@ -139,7 +140,7 @@ struct NodeLossTests {
         let limit = try Limit(capacity: 1000, refillPerSecond: 1000)
         let lost = Instant(milliseconds: 0)
         let share = LocalFraction(millionths: 1_000_000, lostAt: lost)
-        var bucket = LocalBucket(partition: .only, fraction: share, spentAt: lost, settings: LeaseSettings())
+        var bucket = LocalBucket(limit, partition: .only, fraction: share, spentAt: lost, settings: LeaseSettings())
         let cost: Int64 = 800_000_000
         let denied = bucket.decide(limit, costUnits: cost, settings: LeaseSettings(), now: lost)
         let then = lost.advanced(byMilliseconds: denied.retryAfterMilliseconds)
@@ -152,7 +153,7 @@ struct NodeLossTests {
         let settings = LeaseSettings()
         let lost = Instant(milliseconds: 0)
         let share = LocalFraction(millionths: 250_000, lostAt: lost)
-        var bucket = LocalBucket(partition: .only, fraction: share, spentAt: lost, settings: settings)
+        var bucket = LocalBucket(limit, partition: .only, fraction: share, spentAt: lost, settings: settings)
         let lapsed = lost.advanced(byMilliseconds: settings.localMilliseconds(settings.durationMilliseconds))
         let admitted = (0..<1000).count { _ in
             bucket.decide(limit, costUnits: 1_000_000, settings: settings, now: lapsed).isAllowed
@@ -168,7 +169,7 @@ struct NodeLossTests {
         settings.clockDriftPerMille = 0
         let bucket = Subject(
             LocalBucket(
-                partition: .only, fraction: LocalFraction(millionths: 333_333, lostAt: lost), spentAt: lost,
+                limit, partition: .only, fraction: LocalFraction(millionths: 333_333, lostAt: lost), spentAt: lost,
                 settings: settings))
         let cost: Int64 = 1_000_000
         let denied = bucket { $0.decide(limit, costUnits: cost, settings: settings, now: lost) }

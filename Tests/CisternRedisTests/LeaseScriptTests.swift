@@ -182,7 +182,7 @@ struct LeaseScriptTests {
         let other = try await lease(100, as: "b", limit: limit)
         #expect(other.tokens == 40)
         // The first lessee now reports that it spent its tokens long ago, so their room has refilled, too.
-        let grant = try await lease(100, sequence: 2, quiet: 30_000, limit: limit)
+        let grant = try await lease(100, sequence: 2, quiet: 3_000_000, limit: limit)
         #expect(grant.tokens == 60)
     }
 

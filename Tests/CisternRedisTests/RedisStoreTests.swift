@@ -117,7 +117,7 @@ struct RedisStoreTests {
             "redis-cli",
             [
                 "-p", "\(redis.port)", "-a", "open sesame", "--no-auth-warning", "ACL", "SETUSER", "meter", "on", ">pw",
-                "~ratelimit:*", "-@all", "+select", "+script|load", "+evalsha", "+eval", "+time", "+get", "+mget",
+                "~ratelimit:*", "-@all", "+select", "+script|load", "+evalsha", "+eval", "+time", "+get",
                 "+set", "+del", "+hset", "+hdel", "+hgetall", "+hmget", "+hlen", "+hrandfield", "+pexpire",
             ])
         #expect(try await client.exitCode() == 0)

@@ -83,7 +83,7 @@ struct SimulateTests {
             (["--seeds", "1..9", "--servers", "3"], "--servers and --seeds do not go together: each seed draws"),
             (["--seeds", "1..9", "--lease-idle", "1s"], "--lease-idle and --seeds do not go together"),
             (["--refill-per-second", "1000000000"], "that makes 60000000000 requests: use a lower --load"),
-            (["--servers", "0"], "--servers is '0': use a whole number from 1 to 1000"),
+            (["--servers", "0"], "--servers is '0': use a whole number from 1 to 2000"),
             (["--capacity", "1e3"], "--capacity is '1e3': use a whole number of tokens"),
             (["--refill-per-second", "0"], "--refill-per-second is '0': use a number of tokens a second above 0"),
             (

@@ -86,7 +86,7 @@ struct PopulationTests {
             seed: 1, limit: try Limit(capacity: 1000, refillPerSecond: 1000), workload: .bursty)
         let outcome = World(settings).run()
         #expect(outcome.requests == 28_587)
-        #expect(outcome.storeCalls == 939)
-        #expect(String(outcome.digest, radix: 16) == "32c5c5bf16bd1523")
+        #expect(outcome.storeCalls == 881)
+        #expect(String(outcome.digest, radix: 16) == "efad6d3601ad8058")
     }
 }

@@ -104,6 +104,35 @@ struct WorldTests {
         #expect(outcome.storeCalls <= outcome.requests)
     }
 
+    @Test(
+        "64 servers make no more store calls than one per horizon each, and half as many again, at any load",
+        arguments: [0.5, 0.9, 1.5, 3])
+    func callsOfManyServers(load: Double) throws {
+        var settings = WorldSettings(seed: 1, limit: try Limit(capacity: 5000, refillPerSecond: 5000))
+        settings.servers = 64
+        settings.load = load
+        settings.durationMilliseconds = 10_000
+        let outcome = World(settings).run()
+        #expect(outcome.violations.isEmpty && outcome.peakOverAdmissionPercent == 0)
+        #expect(outcome.storeCallsPerSecond <= 64 * 4 * 1.5)
+        #expect(outcome.underAdmissionPercent <= 2)
+    }
+
+    @Test("the horizon grows with the number of servers, so that they make a bounded number of store calls")
+    func boundedCalls() throws {
+        var settings = WorldSettings(seed: 1, limit: try Limit(capacity: 20_000, refillPerSecond: 1000))
+        settings.servers = 32
+        settings.load = 1.5
+        settings.durationMilliseconds = 10_000
+        settings.limiter.lease.minimumDemandTokens = 1
+        let usual = World(settings).run()
+        settings.limiter.lease.callsPerSecond = 20
+        let bounded = World(settings).run()
+        #expect(usual.violations.isEmpty && bounded.violations.isEmpty)
+        #expect(bounded.storeCallsPerSecond < usual.storeCallsPerSecond / 2)
+        #expect(bounded.underAdmissionPercent <= 2)
+    }
+
     @Test("the limit holds at full size, with 1 to 20 ms of latency and every fault", arguments: 1...3)
     func slowAndBroken(seed: UInt64) throws {
         var settings = WorldSettings(

@@ -7,6 +7,7 @@ extension LeaseSettings {
         case leasePrefetch
         case leaseIdle
         case leaseAlone
+        case leaseCallsPerSecond
         case leaseDemandRise
         case leaseDemandFall
         case clockDrift
@@ -20,6 +21,7 @@ extension LeaseSettings {
             case .leasePrefetch: 0...5000
             case .leaseIdle: 10...60_000
             case .leaseAlone: 1...8
+            case .leaseCallsPerSecond: 1...1_000_000
             case .leaseDemandRise: 1...10_000
             case .leaseDemandFall: 1...60_000
             case .clockDrift: 0...200
@@ -27,7 +29,12 @@ extension LeaseSettings {
             }
         }
 
-        package var isTime: Bool { self != .leaseMinimum && self != .leaseAlone && self != .clockDrift }
+        package var isTime: Bool {
+            switch self {
+            case .leaseMinimum, .leaseAlone, .leaseCallsPerSecond, .clockDrift: false
+            default: true
+            }
+        }
 
         /// A value as people write it.
         func text(_ value: Int64) -> String { isTime ? "\(value)ms" : "\(value)" }
@@ -42,6 +49,7 @@ extension LeaseSettings {
             case .leasePrefetch: prefetchMilliseconds
             case .leaseIdle: idleMilliseconds
             case .leaseAlone: Int64(soloMultiplier)
+            case .leaseCallsPerSecond: Int64(callsPerSecond)
             case .leaseDemandRise: demandRiseMilliseconds
             case .leaseDemandFall: demandFallMilliseconds
             case .clockDrift: clockDriftPerMille
@@ -56,6 +64,7 @@ extension LeaseSettings {
             case .leasePrefetch: prefetchMilliseconds = newValue
             case .leaseIdle: idleMilliseconds = newValue
             case .leaseAlone: soloMultiplier = Int(newValue)
+            case .leaseCallsPerSecond: callsPerSecond = Int(newValue)
             case .leaseDemandRise: demandRiseMilliseconds = newValue
             case .leaseDemandFall: demandFallMilliseconds = newValue
             case .clockDrift: clockDriftPerMille = newValue

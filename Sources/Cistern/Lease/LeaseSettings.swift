@@ -2,8 +2,8 @@
 ///
 /// Times have whole milliseconds; fractions are dropped. Any value can be stored; ``validate()`` rejects those outside
 /// their range. Errors and configurations name them `leaseDuration`, `leaseHorizon`, `leaseMinimum`, `leasePrefetch`,
-/// `leaseIdle`, `leaseAlone` (the solo multiplier), `leaseDemandRise`, `leaseDemandFall`, `clockDrift` and
-/// `storeTimeout`.
+/// `leaseIdle`, `leaseAlone` (the solo multiplier), `leaseCallsPerSecond`, `leaseDemandRise`, `leaseDemandFall`,
+/// `clockDrift` and `storeTimeout`.
 public struct LeaseSettings: Sendable, Equatable {
     package var durationMilliseconds: Int64 = 2000
     package var horizonMilliseconds: Int64 = 250
@@ -79,6 +79,13 @@ public struct LeaseSettings: Sendable, Equatable {
         get { .milliseconds(timeoutMilliseconds) }
         set { timeoutMilliseconds = newValue.wholeMilliseconds }
     }
+
+    /// How many store calls a second the servers together make for one key, 1 to 1,000,000.
+    ///
+    /// With more than ``callsPerSecond`` times ``horizon`` servers, horizon and duration grow with the number of
+    /// servers that lease the key, until all leases together hold 0.4 of the capacity. A lower number spares the store,
+    /// but tokens follow demand more slowly.
+    public var callsPerSecond = 200
 
     /// Creates the default settings, which suit most services.
     public init() {}

@@ -162,7 +162,7 @@ struct LeaseShard: ~Copyable, TableState {
         var lease = lease(at: index)
         let report = lease.beginRequest(
             waitingTokens: waiting.reduce(0) { $0 + $1.cost * $1.count }, sequence: sequence, sizing: context.sizing,
-            settings: settings, now: now, tally: &tokens)
+            settings: settings.scaled(forLessees: lease.lessees, of: lease.limit), now: now, tally: &tokens)
         store(lease, at: index)
         return request(
             for: report, of: lease, key: key, waiting: waiting, since: queues.oldest(at: index) ?? now, now: now,
@@ -178,7 +178,9 @@ struct LeaseShard: ~Copyable, TableState {
             sequence: lease.sequence, acknowledged: lease.acknowledgedSequence, held: report.held,
             millisecondsSinceLastSpend: report.millisecondsSinceLastSpend, halfSpentTokens: report.halfSpentTokens,
             halfSpentMilliseconds: report.halfSpentMilliseconds, returned: report.returned, waiting: waiting,
-            requested: report.requested, durationMilliseconds: settings.durationMilliseconds, sentAt: now,
+            requested: report.requested,
+            durationMilliseconds: settings.scaled(forLessees: lease.lessees, of: lease.limit).durationMilliseconds,
+            sentAt: now,
             deadline: since.advanced(byMilliseconds: settings.timeoutMilliseconds))
     }
 
@@ -198,7 +200,7 @@ struct LeaseShard: ~Copyable, TableState {
         let queue = queues.removeQueue(at: index)
         for waiter in queue.waiters { waits.record(nanoseconds: now.nanoseconds - waiter.since.nanoseconds) }
         // The settings may have changed since the request was made.
-        var settings = settings
+        var settings = settings.scaled(forLessees: lease.lessees, of: lease.limit)
         settings.durationMilliseconds = request.durationMilliseconds
         guard case .success(let grant) = result, grant.isUsable(for: request, settings: settings, now: now) else {
             lease.fail()

@@ -79,6 +79,7 @@ extension LeaseState {
         guard case .requesting(let request) = phase else { return }
         let now = max(now, latestSeenAt)
         acknowledgedSequence = request.sequence
+        lesseeSteps = UInt8(clamping: (grant.lessees + 15) / 16)
         replyMilliseconds = Int(clamping: now.milliseconds - sentAt.milliseconds)
         let left = heldTokens + request.reservedHeldTokens
         let expired = min(left, request.reportedHeldTokens - grant.held)

@@ -30,6 +30,8 @@ struct LeaseState: Sendable, Equatable {
     var phase = Phase.settled(Terms())
     /// The number of the last request whose reply was applied.
     var acknowledgedSequence: UInt64
+    /// How many servers lease the key, as the store last reported: in steps of 16, rounded up.
+    var lesseeSteps = UInt8(0)
     /// How long the last reply took, in milliseconds.
     var replyMilliseconds = 0
     /// The store may have tokens on record for this lessee, spent or not.
@@ -80,6 +82,9 @@ struct LeaseState: Sendable, Equatable {
     ///
     /// A thread that stalled after reading its clock decides for this instant.
     var latestSeenAt: Instant { max(estimate.asOf, lastSpentAt) }
+
+    /// An upper bound for the number of servers that lease the key, up to 4080.
+    var lessees: Int { Int(lesseeSteps) * 16 }
 
     /// Whether a request to the store is in flight.
     var isRequesting: Bool {

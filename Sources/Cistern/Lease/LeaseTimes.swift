@@ -1,8 +1,31 @@
 extension LeaseSettings {
+    /// The settings for a key that this many servers lease: with many, a longer horizon and duration.
+    ///
+    /// The horizon is long enough for ``callsPerSecond``, if each lessee asks once per horizon; but at most half of the
+    /// longest duration. It is also at most the time in which 0.4 of the capacity flows in: all leases together never
+    /// hold more than half of the capacity.
+    package func scaled(forLessees lessees: Int, of limit: Limit) -> LeaseSettings {
+        let longestDuration = Field.leaseDuration.range.upperBound
+        let wanted = Int64(lessees) &* 1000 / Int64(callsPerSecond)
+        guard wanted > horizonMilliseconds else { return self }
+        let affordable = Int64(min(0.4 * Double(limit.capacity) * 1000 / limit.refillPerSecond, 1e9))
+        let horizon = min(wanted, affordable, longestDuration / 2)
+        guard horizon > horizonMilliseconds else { return self }
+        var settings = self
+        settings.horizonMilliseconds = horizon
+        settings.durationMilliseconds = max(durationMilliseconds, min(2 * horizon, longestDuration))
+        return settings
+    }
+
     /// The longest trickle grant, in milliseconds: the horizon times the solo multiplier, and at most half a lease.
     var longestTrickleMilliseconds: Int64 {
         min(horizonMilliseconds * Int64(soloMultiplier), durationMilliseconds / 2, TrickleGrant.longestMilliseconds)
     }
+
+    /// When a trickle grant ends at the latest, in milliseconds from the grant.
+    ///
+    /// Among several lessees it ends with a slot, up to 1/32 after the horizon.
+    var latestTrickleEndMilliseconds: Int64 { max(longestTrickleMilliseconds, horizonMilliseconds * 33 / 32) }
 
     /// The interval between sweeps: short enough that an idle key's tokens are returned soon after ``idle``.
     package var sweepMilliseconds: Int64 { max(10, min(100, idleMilliseconds / 4)) }

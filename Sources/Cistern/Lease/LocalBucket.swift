@@ -16,13 +16,15 @@ struct LocalBucket: Sendable {
     /// Creates the empty bucket of a key whose last token was spent here at `spentAt`, leased or not.
     ///
     /// The refill begins no earlier than `spentAt`: a previous, forgotten bucket may have spent the refill until then.
-    init(partition: PartitionID, fraction: LocalFraction, spentAt: Instant, settings: LeaseSettings) {
+    init(_ limit: Limit, partition: PartitionID, fraction: LocalFraction, spentAt: Instant, settings: LeaseSettings) {
         self.partition = partition
         self.fraction = LocalFraction(
             millionths: min(max(1, fraction.millionths), 1_000_000), lostAt: fraction.lostAt)
+        // Other servers may have longer leases if there are many of them; a restarted one counts twice.
+        let settings = settings.scaled(forLessees: self.fraction.lessees, of: limit)
         // A lessee counts its trickle grant from the arrival of the reply, at the rate of the slowest possible clock.
         let grantsEndAt = fraction.lostAt.advanced(
-            byMilliseconds: settings.localMilliseconds(settings.longestTrickleMilliseconds + 2)
+            byMilliseconds: settings.localMilliseconds(settings.latestTrickleEndMilliseconds + 2)
                 + settings.timeoutMilliseconds)
         refillStartsAt = max(grantsEndAt, spentAt)
     }
@@ -33,6 +35,7 @@ struct LocalBucket: Sendable {
         // A fraction below one token still collects a whole one: n servers admit at most max(C, n) + R·t.
         let ceiling = max(limit.capacityUnits, self.scaledCost(of: limit.unitsPerToken))
         guard scaledCost <= ceiling else { return .refused(limit, at: now) }
+        let settings = settings.scaled(forLessees: fraction.lessees, of: limit)
         let leasesEndAt = fraction.lostAt.advanced(
             byMilliseconds: settings.localMilliseconds(settings.durationMilliseconds))
         // Leases from before the loss may hold half of the capacity, in whole tokens; this is the rest of the capacity.

@@ -13,7 +13,8 @@ struct OutageBuckets: Sendable {
     ) -> Decision {
         var bucket =
             buckets[index].flatMap { $0.partition == partition && $0.fraction == fraction ? $0 : nil }
-            ?? LocalBucket(partition: partition, fraction: fraction, spentAt: lastSpentAt, settings: settings)
+            ?? LocalBucket(
+                limit, partition: partition, fraction: fraction, spentAt: lastSpentAt, settings: settings)
         let decision = bucket.decide(
             limit, costUnits: limit.units(of: cost), settings: settings, now: now)
         buckets[index] = bucket

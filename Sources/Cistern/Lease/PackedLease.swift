@@ -21,6 +21,7 @@ struct PackedLease: TableValue {
     private let renewalMillisecondsBeforeExpiry: UInt16
     private let replyMilliseconds: UInt16
     private let partition: PartitionID
+    private let lesseeSteps: UInt8
     private let flags: Flags
     /// The last field, next to the key in memory: see ``TableValue``.
     var hot: HotLease
@@ -77,6 +78,7 @@ struct PackedLease: TableValue {
             state.renewAt.map { UInt16(clamping: expiry.milliseconds - $0.milliseconds) } ?? 0
         replyMilliseconds = UInt16(clamping: state.replyMilliseconds)
         partition = state.partition
+        lesseeSteps = state.lesseeSteps
         var flags: Flags = []
         if state.hasStoreRecord { flags.insert(.hasStoreRecord) }
         if state.recordedTokensStopRefill { flags.insert(.recordedTokensStopRefill) }
@@ -147,7 +149,7 @@ struct PackedLease: TableValue {
                 openUnits: openUnits, inflow: inflow, deniesUntil: deniesUntil, asOf: estimateAsOf),
             expiresAt: expiresAt, renewAt: renewalMillisecondsBeforeExpiry == 0 ? nil : hot.deadline,
             lastSpentAt: hot.lastSpentAt,
-            phase: phase(expiry: expiresAt), acknowledgedSequence: acknowledgedSequence,
+            phase: phase(expiry: expiresAt), acknowledgedSequence: acknowledgedSequence, lesseeSteps: lesseeSteps,
             replyMilliseconds: Int(replyMilliseconds),
             hasStoreRecord: flags.contains(.hasStoreRecord),
             recordedTokensStopRefill: flags.contains(.recordedTokensStopRefill),

@@ -10,4 +10,7 @@ public struct LocalFraction: Sendable, Hashable, BitwiseCopyable {
         self.millionths = millionths
         self.lostAt = lostAt
     }
+
+    /// How many servers may lease a key, if each of them has this fraction and has been restarted once.
+    var lessees: Int { Int(2_000_000 / max(1, millionths)) }
 }

@@ -70,7 +70,8 @@
         ///
         /// Times have a unit: `leaseDuration`, `leaseHorizon`, `leasePrefetch`, `leaseIdle`, `leaseDemandRise`,
         /// `leaseDemandFall` and `storeTimeout`, such as `250ms` or `2s`. Numbers: `leaseMinimum`
-        /// (``minimumDemandTokens``), `leaseAlone` (``soloMultiplier``) and `clockDrift` (``clockDriftPerMille``).
+        /// (``minimumDemandTokens``), `leaseAlone` (``soloMultiplier``), `leaseCallsPerSecond` (``callsPerSecond``) and
+        /// `clockDrift` (``clockDriftPerMille``).
         ///
         /// - Throws: ``InvalidSetting`` for the first value that is not valid. It never falls back to a default.
         public init(config: ConfigReader) throws(InvalidSetting) {

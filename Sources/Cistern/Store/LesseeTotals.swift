@@ -57,10 +57,11 @@ struct GrantTerms {
         func share(of amount: Int64) -> Int64 {
             isSolo ? amount : Self.share(of: amount, requested.weight, others.weight)
         }
+        var atOnce = 0
         if everything {
             let rest = whole - tokens
             let due = rest <= prefetchTokens || requested.weight == 0 ? rest : Int(share(of: Int64(rest)))
-            let atOnce = min(prefetchTokens, spare, due)
+            atOnce = min(prefetchTokens, spare, due)
             tokens += atOnce
             prefetchTokens -= atOnce
             spare -= atOnce
@@ -69,8 +70,9 @@ struct GrantTerms {
         let rate = limit.refillUnitsPerMillisecond
         let free = canTrickle ? max(0, rate - others.trickleRate) : 0
         freeRate = free
-        // Promise future refill only if the balance is used up, because a trickle grant makes the lessee wait.
-        guard tokens == whole else { return }
+        // Promise future refill only if the balance covers less than half of what is wanted, because a trickle grant
+        // makes the lessee wait. If it waited for an empty balance instead, many lessees would ask for crumbs.
+        guard tokens == whole || everything && atOnce < prefetchTokens else { return }
         addTrickle(
             atMost: min(prefetchTokens, spare), rate: min(free, share(of: rate)),
             windowMilliseconds: requested.trickleMilliseconds * Int64(factor), limit: limit, isSolo: isSolo, now: now)

@@ -27,7 +27,12 @@ enum LeaseScript {
         local clock = time[1] * 1000 + floor(time[2] / 1000)
         -- Keys of the wrong type count as missing, and are replaced. Damage: 1 balance, 2 time, 4 leases.
         local damage = { 0, 0, 0 }
-        local stored = call('MGET', tokens_key, refill_key)
+        local function text_of(key)
+          local value = redis.pcall('GET', key)
+          if type(value) ~= 'table' then return value end
+          return not string.find(value.err, 'WRONGTYPE') and call('GET', key)
+        end
+        local stored = { text_of(tokens_key), text_of(refill_key) }
         local fields = redis.pcall('HMGET', leases_key, '', fills == 0 and lessee or '')
         if fields.err then fields = {} end
         local header, text = fields[1], fills == 0 and fields[2]
@@ -222,18 +227,19 @@ enum LeaseScript {
         if alone then prefetch, window = prefetch * solo_multiplier, window * solo_multiplier end
         -- Prefetch stops once half of the capacity is outstanding: the rest stays available to every server.
         local prefetch_room = max(0, floor(capacity / 2) - outstanding - granted)
+        local due = 0
         if everything then
           local rest = whole - granted
-          local due = weight == 0 and rest or share(rest)
-          if rest <= prefetch then due = rest end
+          due = (rest <= prefetch or weight == 0) and rest or share(rest)
           due = min(prefetch, prefetch_room, due)
           granted, prefetch, prefetch_room = granted + due, prefetch - due, prefetch_room - due
         end
-        -- Promise future refill only if the balance is used up, because a trickle grant makes the lessee wait.
+        -- Promise future refill only if the balance covers less than half of what is wanted, because a trickle grant
+        -- makes the lessee wait. If it waited for an empty balance instead, many lessees would ask for crumbs.
         local free = now < blocked and 0 or max(0, rate - promised_rate)
         local fair = min(free, share(rate))
         local trickle_tokens, trickle_rate, trickle_end = 0, 0, now
-        if granted == whole and fair > 0 and window > 0 then
+        if fair > 0 and window > 0 and (granted == whole or everything and due < prefetch) then
           -- A sole lessee gets the whole refill, to the millisecond.
           local function end_of(milliseconds) return alone and now + milliseconds or slot_end(milliseconds, 32) end
           local flow = min(wrap, fair * (end_of(window) - now))

@@ -169,6 +169,7 @@ extension Setting {
         case .leasePrefetch: leasePrefetch
         case .leaseIdle: leaseIdle
         case .leaseAlone: leaseAlone
+        case .leaseCallsPerSecond: leaseCallsPerSecond
         case .leaseDemandRise: leaseDemandRise
         case .leaseDemandFall: leaseDemandFall
         case .clockDrift: clockDrift

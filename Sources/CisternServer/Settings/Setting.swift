@@ -149,6 +149,12 @@ extension Setting {
             Solo multiplier: how many horizons a server may lease at once while no other server leases from the same \
             bucket, 1 to 8. Higher means fewer store calls, but a second server waits longer for its share.
             """)
+    static let leaseCallsPerSecond = Setting(
+        name: "leaseCallsPerSecond", placeholder: "calls/s", standard: "200",
+        help: """
+            Store calls a second that all servers together make for one organization, 1 to 1000000: with many servers, \
+            horizon and duration grow with their number.
+            """)
     static let leaseDemandRise = Setting(
         name: "leaseDemandRise", placeholder: "time", standard: "200ms",
         help: """
@@ -256,7 +262,8 @@ extension Setting {
         redisCaFile, redisCertFile,
         redisKeyFile, redisServerName, redisVerify, capacity, refill, refillPerSecond, limits, onStoreFailure,
         leaseDuration,
-        leaseHorizon, leaseMinimum, leasePrefetch, leaseIdle, leaseAlone, leaseDemandRise, leaseDemandFall, clockDrift,
+        leaseHorizon, leaseMinimum, leasePrefetch, leaseIdle, leaseAlone, leaseCallsPerSecond, leaseDemandRise,
+        leaseDemandFall, clockDrift,
         storeTimeout, maxBuckets, maxNewKeysPerSecond, maxWaiters, maxStoreRequests, recoveryRequests, maxConnections,
         requestTimeout,
         idleTimeout, maxConnectionAge, maxBodyBuffer, operatorPages, drainDelay, drainTimeout, threads, logLevel,

@@ -52,7 +52,7 @@ private struct DenialsAfterSteps {
 
     init(_ settings: WorldSettings) {
         limit = settings.limit
-        lease = .milliseconds(settings.limiter.lease.durationMilliseconds + settings.limiter.lease.timeoutMilliseconds)
+        lease = .milliseconds(settings.lease.durationMilliseconds + settings.lease.timeoutMilliseconds)
         since = Array(repeating: nil, count: settings.keys)
     }
 

@@ -23,7 +23,7 @@ struct FalseDenialChecker {
 
     init(_ settings: WorldSettings) {
         limit = settings.limit
-        lease = settings.limiter.lease
+        lease = settings.lease
         lastAnswers = Array(
             repeating: Array(repeating: nil, count: settings.keys), count: settings.servers)
     }
@@ -58,7 +58,9 @@ struct FalseDenialChecker {
         var open = books.openUnits
         if books.hasTrickle {
             // A trickle grant justifies a denial only if it is at least the share that the lessee's weight gives.
+            // The balance that is left is for the others.
             if books.isBelowShare { return "\(who), whose trickle grant is below its share" }
+            open = min(open, cost - 1)
         } else if now > word.answeredAt {
             // A request that waited for the answer was judged by the store itself, at the time of the grant.
             open += max(0, elapsed) * books.freeRate

@@ -14,7 +14,7 @@ struct LedgerChecker {
 
     init(_ settings: WorldSettings) {
         last = Array(repeating: nil, count: settings.keys)
-        lease = .milliseconds(settings.limiter.lease.durationMilliseconds)
+        lease = .milliseconds(settings.lease.durationMilliseconds)
         steppedUntil = Array(repeating: -1, count: settings.keys)
     }
 

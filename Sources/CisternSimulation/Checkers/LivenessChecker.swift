@@ -32,7 +32,7 @@ struct LivenessChecker {
                 - settings.roundTripUnits - 5 * limit.refillUnitsPerMillisecond)
         isNearCapacity = settings.isNearCapacity
         neverFails = settings.faults == .none
-        let lease = settings.limiter.lease
+        let lease = settings.lease
         recoveryTime = .milliseconds(1000 + lease.timeoutMilliseconds + lease.durationMilliseconds)
         ideals = Array(
             repeating: TokenBucket(units: 0, asOfMilliseconds: 0), count: settings.keys)

@@ -12,7 +12,7 @@ struct RecordChecker {
     private var lostUntil: [Time]
 
     init(_ settings: WorldSettings) {
-        lease = .milliseconds(settings.limiter.lease.durationMilliseconds)
+        lease = .milliseconds(settings.lease.durationMilliseconds)
         lostUntil = Array(repeating: -1, count: settings.keys)
     }
 

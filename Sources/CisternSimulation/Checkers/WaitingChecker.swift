@@ -9,7 +9,7 @@ struct WaitingChecker {
     private let longest: Time
 
     init(_ settings: WorldSettings) {
-        let timeout = settings.limiter.lease.timeoutMilliseconds
+        let timeout = settings.lease.timeoutMilliseconds
         longest = .milliseconds(timeout + timeout * settings.limiter.lease.clockDriftPerMille / 1000 + 2)
     }
 

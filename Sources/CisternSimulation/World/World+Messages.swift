@@ -47,7 +47,7 @@ extension World {
         }
     }
 
-    private var leaseMilliseconds: Int64 { settings.limiter.lease.durationMilliseconds }
+    private var leaseMilliseconds: Int64 { settings.lease.durationMilliseconds }
 
     private func key(_ name: [UInt8]) -> Int {
         guard let key = keys[name] else { preconditionFailure("the request is for an unknown key") }
@@ -120,7 +120,7 @@ extension World {
                 Granted(
                     server: server, key: key, request: request, grant: grant, before: before,
                     bucket: entry.bucket, order: grantCount, at: now, storeAt: clock)))
-        observeHoldings(of: key)
+        observeHoldings(of: key, granted: server)
         return .granted(grant, order: grantCount)
     }
 

@@ -270,12 +270,18 @@ package final class World {
 
     // MARK: Sampling
 
+    /// The largest fleet of which every grant observes all servers.
+    private static let smallFleet = 16
+
     /// Observes the tokens that each server holds for a key, and its tokens on record at the key's node.
-    func observeHoldings(of key: Int) {
+    ///
+    /// - Parameter granted: the server that has just got a grant, the only one observed in a large fleet; nil for all.
+    func observeHoldings(of key: Int, granted: Int? = nil) {
         let node = nodes[partitions[key]]
         let bucket = node.entries[faultInjection.bucket(of: key)]?.bucket
         let time = bucket?.time(atClock: node.clock(at: now).storeMilliseconds) ?? 0
-        for server in servers where server.isUp {
+        let observed = granted.map { servers.count > Self.smallFleet ? servers[$0...$0] : servers[...] } ?? servers[...]
+        for server in observed where server.isUp {
             guard case .cistern(let limiter) = server.limiter else { continue }
             let name = names[key]
             let leased = limiter.outstandingTokens(name.span, now: server.clock.reading(at: now))
@@ -312,7 +318,7 @@ package final class World {
             let server = servers[id]
             guard case .cistern(let limiter) = server.limiter else { return sum + record.tokens }
             if let last = server.lastArrivals[key],
-                now - last <= .milliseconds(settings.limiter.lease.horizonMilliseconds)
+                now - last <= .milliseconds(settings.lease.horizonMilliseconds)
             {
                 return sum
             }

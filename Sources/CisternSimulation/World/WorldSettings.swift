@@ -83,6 +83,11 @@ package struct WorldSettings: Sendable {
             """
     }
 
+    /// The lease settings for as many lessees as there may be: a restarted server counts twice for a while.
+    var lease: LeaseSettings {
+        limiter.lease.scaled(forLessees: (faults == .none ? servers : 2 * servers) + 15, of: limit)
+    }
+
     /// The approximate number of requests to expect.
     package var expectedRequests: Double {
         let tokens =
@@ -133,6 +138,7 @@ package struct WorldSettings: Sendable {
         settings.limiter.lease.prefetchMilliseconds = random.pick([0, 5, 20])
         settings.limiter.lease.minimumDemandTokens = random.pick([1, 3, 8])
         settings.limiter.lease.soloMultiplier = random.pick([1, 2, 4])
+        settings.limiter.lease.callsPerSecond = random.pick([200, 200, 40])
         return settings
     }
 }
