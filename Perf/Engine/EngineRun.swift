@@ -99,6 +99,8 @@ struct EngineRun {
         // Extra room, because names are distributed unevenly over the stripes of the table.
         settings.maximumBuckets = max(settings.maximumBuckets, mix.organizations * 2)
         settings.lease.durationMilliseconds = 60_000
+        // On a slow machine a key may be idle for long; its tokens stay here.
+        settings.lease.idleMilliseconds = 60_000
         settings.lease.prefetchMilliseconds = 0
         let limits = Limits(standard: BenchmarkFixture.unlimited)
         guard !mix.kind.isEmbedded else { return try RateLimiter(limits: limits, settings: settings) }

@@ -263,7 +263,7 @@ struct PerfCommandTests {
                 ["http", "--connections", "100000", "--url", "http://127.0.0.1:1/"], 69,
                 "100200 files and sockets are needed"
             ),
-            (["http", "--capacity", "0"], 64, "--capacity is '0': use a whole number from 1 to 1000000000"),
+            (["http", "--capacity", "1.5"], 64, "--capacity is '1.5': use a whole number of tokens"),
             (["leases", "--spread", "odd"], 64, "--spread is 'odd': use one of even, moving"),
             (["leases", "--horizons", "1s", "--durations", "1s"], 64, "no horizon is at most half of a duration"),
             (["leases", "--horizons", "soon"], 64, "--horizons has 'soon': use times from 10ms to 10s with commas"),
