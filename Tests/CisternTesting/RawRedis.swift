@@ -1,5 +1,5 @@
 import CisternProcesses
-import CisternRedis
+import CisternSupport
 
 /// A blocking connection to a Redis server that keeps replies as bytes.
 package final class RawRedis {

@@ -1,5 +1,6 @@
 internal import Cistern
 internal import CisternCluster
+internal import CisternSupport
 
 /// Reads a bucket from its three Redis keys, as the lease script does.
 extension StoreBucket {
