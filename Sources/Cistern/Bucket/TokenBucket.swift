@@ -48,11 +48,6 @@ package struct TokenBucket: Sendable, Equatable, BitwiseCopyable {
         refill(limit, ceilingUnits: limit.capacityUnits, nowMilliseconds: nowMilliseconds)
     }
 
-    /// Lowers a level that is above a new, lower ceiling.
-    mutating func cap(at ceilingUnits: Int64) {
-        units = min(units, ceilingUnits)
-    }
-
     /// Takes the amount if the level covers it; returns whether it did.
     package mutating func take(_ amountUnits: Int64) -> Bool {
         guard units >= amountUnits else { return false }

@@ -155,7 +155,7 @@ enum LeaseScript {
         promised = min(promised, others * units)
 
         -- What the lessee reports: tokens still held, tokens to credit, and when the others were spent.
-        local own_held, credit, spends = 0, 0, 0
+        local own_held, credit = 0, 0
         if own and own[3] <= now then
           endings[#endings + 1] = { held > 0 and own[3] or min(now - since_spend, own[3]), own[2] }
         elseif own then

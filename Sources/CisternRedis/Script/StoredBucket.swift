@@ -19,11 +19,12 @@ extension StoreBucket {
     ) {
         let number = tokens.flatMap { Self.number($0) }
         let refilled = lastRefill.flatMap { Self.number($0) }.flatMap { Int64(exactly: $0.rounded(.down)) }
-        guard let state = leases.first(where: { $0.name.isEmpty })?.value, let bucket = StoreBucket(state: state) else {
+        guard let state = leases.first(where: { $0.name.isEmpty })?.value.packedNumbers,
+            let bucket = StoreBucket(state: state)
+        else {
             guard tokens != nil else { return nil }
             self.init(full: limit, nowMilliseconds: clock)
-            let most = Double(Limit.maximumCapacity)
-            balanceUnits = Int64((min(max(number ?? 0, 0), most) * Double(unitsPerToken) + 0.5).rounded(.down))
+            balanceUnits = units(of: max(0, number ?? 0))
             if let refilled, 0...clock ~= refilled { asOfMilliseconds = refilled }
             return
         }
@@ -39,8 +40,8 @@ extension StoreBucket {
     /// Reads the state from the leases hash; nil if no server can have written it.
     ///
     /// All numbers are bounded, so that no arithmetic on them overflows.
-    private init?(state: [UInt8]) {
-        guard let numbers = state.packedNumbers, numbers.count >= Self.stateNumbers, numbers[0] == Self.stateVersion,
+    private init?(state numbers: [Double]) {
+        guard numbers.count >= Self.stateNumbers, numbers[0] == Self.stateVersion,
             let integers = Self.integers(numbers[..<9]), 1...Int64(UInt32.max) ~= integers[1],
             Self.times ~= integers[3], Self.times ~= integers[3] - integers[4],
             let slots = Int(exactly: numbers[10]), 0...numbers.count ~= slots,
@@ -77,19 +78,24 @@ extension StoreBucket {
     )
 
     /// Takes over what another program has written since: both balance and time, or a lower balance.
-    private mutating func merge(tokens: Double?, lastRefill: Int64?, state: [UInt8], clock: Int64) {
+    private mutating func merge(tokens: Double?, lastRefill: Int64?, state: [Double], clock: Int64) {
         let writtenAt = asOfMilliseconds - clockOffsetMilliseconds
-        let shown = state.packedNumbers?[9] ?? 0
+        let shown = state[9]
         if let tokens, tokens < shown || tokens != shown && lastRefill != nil && lastRefill != writtenAt {
-            let most = Double(Limit.maximumCapacity)
-            balanceUnits = Int64((min(max(tokens, -most), most) * Double(unitsPerToken) + 0.5).rounded(.down))
+            balanceUnits = units(of: tokens)
         }
         if let lastRefill, min(lastRefill, clock) > writtenAt {
             foreignRefillMilliseconds = min(lastRefill, clock) - writtenAt
         }
     }
 
-    private static func integers(_ numbers: ArraySlice<Double>) -> [Int64]? {
+    /// A decimal number of tokens in units.
+    private func units(of tokens: Double) -> Int64 {
+        let most = Double(Limit.maximumCapacity)
+        return Int64((min(max(tokens, -most), most) * Double(unitsPerToken) + 0.5).rounded(.down))
+    }
+
+    fileprivate static func integers(_ numbers: ArraySlice<Double>) -> [Int64]? {
         let integers = numbers.compactMap { Int64(exactly: $0) }
         return integers.count == numbers.count && integers.allSatisfy { $0.magnitude < 1 << 53 } ? integers : nil
     }
@@ -103,9 +109,9 @@ extension StoreBucket {
 extension StoreBucket.Record {
     /// Reads a record from the leases hash; nil if no server can have written it.
     fileprivate init?(_ bytes: [UInt8]) {
-        guard let doubles = bytes.packedNumbers, doubles.count == StoreBucket.recordNumbers else { return nil }
-        let numbers = doubles.compactMap { Int64(exactly: $0) }
-        guard numbers.count == doubles.count, numbers.allSatisfy({ 0..<(1 << 53) ~= $0 }) else { return nil }
+        guard let doubles = bytes.packedNumbers, doubles.count == StoreBucket.recordNumbers,
+            let numbers = StoreBucket.integers(doubles[...]), numbers.allSatisfy({ $0 >= 0 })
+        else { return nil }
         self.init(
             sequence: UInt64(numbers[0]), tokens: Int(numbers[1]), endsMilliseconds: numbers[2], weight: numbers[3],
             trickleRate: numbers[4], trickleEndsMilliseconds: numbers[5], unacknowledged: Int(numbers[6]),
